@@ -1,0 +1,182 @@
+//! The one way to write a file: temporary file in the same folder, write, flush, sync, rename, sync the folder.
+//!
+//! A reader therefore sees the old file or the new one, never a mixture, and a process that is killed at any
+//! system call leaves nothing but a temporary (`.podium-tmp-*`) that [`sweep`] removes. The content hash
+//! is taken while writing; readers compare it with the manifest.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
+
+use crate::error::{Error, Result};
+
+/// Beginning of the names of temporaries.
+const TEMPORARY: &str = ".podium-tmp-";
+
+/// A file that was published: where, how long, and the hash of its content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// Path as given by the caller.
+    pub path: PathBuf,
+    /// Length in bytes.
+    pub bytes: u64,
+    /// BLAKE3 of the content, 64 hexadecimal digits.
+    pub blake3: String,
+}
+
+/// A file being written. It appears under its name only in [`AtomicFile::commit`]; dropped before, it vanishes.
+pub struct AtomicFile {
+    target: PathBuf,
+    temporary: BufWriter<NamedTempFile>,
+}
+
+impl AtomicFile {
+    /// Opens a temporary beside `target`, creating the folder where needed.
+    pub fn create(target: impl AsRef<Path>) -> Result<Self> {
+        let target = target.as_ref().to_path_buf();
+        let folder = folder_of(&target);
+        create_folder(&folder)?;
+        let temporary = tempfile::Builder::new()
+            .prefix(TEMPORARY)
+            .permissions(permissions())
+            .tempfile_in(&folder)
+            .map_err(|e| Error::io("creating a temporary file in", &folder, e))?;
+        Ok(Self { target, temporary: BufWriter::with_capacity(1 << 20, temporary) })
+    }
+
+    /// Path of the temporary, for libraries that open files by name (netCDF). Do not keep it.
+    pub fn temporary_path(&self) -> &Path {
+        self.temporary.get_ref().path()
+    }
+
+    /// Publishes the file: flush, sync, hash, rename, sync the folder.
+    pub fn commit(self) -> Result<Written> {
+        let Self { target, temporary } = self;
+        let named = temporary.into_inner().map_err(|e| Error::io("writing", &target, e.into_error()))?;
+        // The content is hashed from the file, not from what was passed in: writers may seek back to patch headers,
+        // and libraries write by path. Re-opening also sees what a library wrote under a replaced inode.
+        let content = File::open(named.path()).map_err(|e| Error::io("reading back", &target, e))?;
+        content.sync_all().map_err(|e| Error::io("syncing", &target, e))?;
+        let (bytes, blake3) = hash_reader(content).map_err(|e| Error::io("reading back", &target, e))?;
+        named.persist(&target).map_err(|e| Error::io("renaming to", &target, e.error))?;
+        sync_folder(&folder_of(&target))?;
+        Ok(Written { path: target, bytes, blake3 })
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.temporary.write(data)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.temporary.flush()
+    }
+}
+
+impl Seek for AtomicFile {
+    fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
+        self.temporary.seek(to)
+    }
+}
+
+/// Writes `content` under `path`.
+pub fn write(path: impl AsRef<Path>, content: &[u8]) -> Result<Written> {
+    write_with(path, |out| out.write_all(content))
+}
+
+/// Writes what `fill` produces under `path`. An error of `fill` leaves the old file untouched.
+pub fn write_with(path: impl AsRef<Path>, fill: impl FnOnce(&mut AtomicFile) -> io::Result<()>) -> Result<Written> {
+    let mut file = AtomicFile::create(&path)?;
+    fill(&mut file).map_err(|e| Error::io("writing", &path, e))?;
+    file.commit()
+}
+
+/// Length and hash of a file that exists already.
+pub fn hash_file(path: impl AsRef<Path>) -> Result<Written> {
+    let file = File::open(&path).map_err(|e| Error::opening(&path, e))?;
+    let (bytes, blake3) = hash_reader(file).map_err(|e| Error::io("reading", &path, e))?;
+    Ok(Written { path: path.as_ref().to_path_buf(), bytes, blake3 })
+}
+
+/// Creates a folder and all folders above it.
+pub fn create_folder(path: impl AsRef<Path>) -> Result<()> {
+    fs::create_dir_all(&path).map_err(|e| Error::io("creating the folder", &path, e))
+}
+
+/// Removes temporaries that killed runs left in `folder` (not below it). Call it with the folder's lock held.
+pub fn sweep(folder: impl AsRef<Path>) -> Result<()> {
+    let Ok(entries) = fs::read_dir(&folder) else { return Ok(()) };
+    for entry in entries.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+            let path = entry.path();
+            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            removed.map_err(|e| Error::io("removing", &path, e))?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes a rename or removal in `folder` survive a power cut.
+pub fn sync_folder(folder: &Path) -> Result<()> {
+    File::open(folder).and_then(|f| f.sync_all()).map_err(|e| Error::io("syncing the folder", folder, e))
+}
+
+fn hash_reader(mut reader: impl Read) -> io::Result<(u64, String)> {
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; 1 << 20];
+    let mut bytes = 0;
+    loop {
+        match reader.read(&mut buffer)? {
+            0 => return Ok((bytes, hasher.finalize().to_hex().to_string())),
+            n => {
+                hasher.update(&buffer[..n]);
+                bytes += n as u64;
+            }
+        }
+    }
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// What a newly created file gets: read and write for all, less the umask (temporary files default to 0600).
+fn permissions() -> fs::Permissions {
+    use std::os::unix::fs::PermissionsExt;
+    fs::Permissions::from_mode(0o666)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_write_keeps_the_old_file_and_leaves_no_temporary() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b.txt");
+        write(&path, b"old").unwrap();
+        let failed = write_with(&path, |out| {
+            out.write_all(b"half")?;
+            Err(io::Error::from_raw_os_error(libc::ENOSPC))
+        });
+        assert!(matches!(failed, Err(Error::Io { .. })));
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn the_hash_is_that_of_the_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let written = write(folder.path().join("x"), b"podium").unwrap();
+        assert_eq!(written.blake3, blake3::hash(b"podium").to_hex().to_string());
+        assert_eq!(written.bytes, 6);
+        assert_eq!(written, hash_file(&written.path).unwrap());
+    }
+}
