@@ -6,6 +6,7 @@ pub mod config;
 pub mod durable;
 pub mod error;
 pub mod memory;
+pub mod report;
 pub mod seed;
 pub mod stage;
 
