@@ -362,6 +362,15 @@ def number(version):
     return [int(digits) for digits in re.findall(r"\d+", version)]
 
 
+def matches(version, wanted):
+    """PEP 440's `==`: `13.0.96.*` also takes `13.0.96`, and missing numbers count as zero."""
+    have, want = number(version), number(wanted)
+    if not wanted.endswith("*"):
+        length = max(len(have), len(want))
+        return have + [0] * (length - len(have)) == want + [0] * (length - len(want))
+    return (have + [0] * len(want))[: len(want)] == want
+
+
 def requirements(path, extras):
     """The pinned nvidia packages that a wheel asks for: (name, extras, version or prefix ending in `.*`)."""
     with zipfile.ZipFile(path) as archive:
@@ -389,9 +398,8 @@ def choose(config, name, wanted):
         if not file.endswith(".whl") or len(parts) < 5 or re.sub(r"[-_.]+", "_", parts[0]).lower() != stem:
             continue
         version, platform = parts[1], parts[-1]
-        fits = version == wanted or (wanted.endswith("*") and version.startswith(wanted.rstrip("*")))
         linux = platform == "any" or ("manylinux" in platform and "x86_64" in platform)
-        if fits and linux and sha256 and (best is None or number(version) > number(best.version)):
+        if matches(version, wanted) and linux and sha256 and (best is None or number(version) > number(best.version)):
             best = Wheel(name, version, file, sha256, url)
     if best is None:
         raise Failure(f"no wheel of {name} {wanted} for Linux x86-64: {'; '.join(problems) or 'none on the index'}")
@@ -407,8 +415,7 @@ def cuda_wheels(config, torch, locked, cache):
         if name in chosen:
             continue
         wheel = known.get(name)
-        fits = wheel and (wheel.version == wanted or (wanted.endswith("*") and wheel.version.startswith(wanted.rstrip("*"))))
-        chosen[name] = wheel if fits else choose(config, name, wanted)
+        chosen[name] = wheel if wheel and matches(wheel.version, wanted) else choose(config, name, wanted)
         path = fetch(config, chosen[name], cache)
         waiting += list(requirements(path, extras))
     return list(chosen.values())
