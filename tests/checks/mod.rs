@@ -3,7 +3,7 @@
 //! Each system has one table of kinds ([`leap::KINDS`]); the checks behind it lie in files beside it.
 
 // Checks take from this module what they need.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 mod compare;
 mod tensors;
