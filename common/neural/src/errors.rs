@@ -28,13 +28,18 @@ pub(crate) fn from_text(what: &str, text: &str) -> Error {
     let cause = first_line(text);
     let lower = text.to_ascii_lowercase();
     if lower.contains("out of memory") || lower.contains("can't allocate memory") || lower.contains("bad_alloc") {
-        Error::device(format!("{what}: out of memory: {cause}"))
-            .hint("use a smaller batch (`batch_size`), or `precision: bf16`, or another device (`--device cpu`)")
+        out_of_memory(what, text)
     } else if lower.contains("cuda error") || lower.contains("cudnn error") || lower.contains("cublas error") {
         Error::device(format!("{what}: {cause}")).hint("check the GPU with `nvidia-smi`, or run with `--device cpu`")
     } else {
         Error::failed(format!("{what}: {cause}"))
     }
+}
+
+/// Memory ran out: the one failure that the user can do something about.
+pub(crate) fn out_of_memory(what: &str, text: &str) -> Error {
+    Error::device(format!("{what}: out of memory: {}", first_line(text)))
+        .hint("use a smaller batch (`batch_size`), or `precision: bf16`, or another device (`--device cpu`)")
 }
 
 /// libtorch appends a C++ backtrace to its messages: keep what is before it.
@@ -54,7 +59,10 @@ mod tests {
         let error = from_text("allocating", text);
         assert!(matches!(error, Error::Device { .. }));
         assert_eq!(error.to_string(), "allocating: out of memory: CUDA out of memory. Tried to allocate 2.00 GiB");
-        assert!(matches!(from_text("x", "DefaultCPUAllocator: can't allocate memory: you tried"), Error::Device { .. }));
+        assert!(matches!(
+            from_text("x", "DefaultCPUAllocator: can't allocate memory: you tried"),
+            Error::Device { .. }
+        ));
         assert!(matches!(from_text("x", "shape mismatch"), Error::Failed { .. }));
     }
 

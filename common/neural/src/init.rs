@@ -97,7 +97,9 @@ impl Init {
 /// (fan-in, fan-out) of a weight with at least two dimensions.
 fn fans(shape: &[i64]) -> Result<(f64, f64)> {
     let [out, inner, field @ ..] = shape else {
-        return Err(Error::failed(format!("initialising a tensor of shape {shape:?}: expected two dimensions or more")));
+        return Err(Error::failed(format!(
+            "initialising a tensor of shape {shape:?}: expected two dimensions or more"
+        )));
     };
     let field: i64 = field.iter().product();
     Ok(((inner * field).max(1) as f64, (out * field).max(1) as f64))
@@ -146,7 +148,9 @@ fn orthogonal(rows: usize, columns: usize, rng: &mut Pcg64) -> Vec<f32> {
         // A task must outweigh its hand-over.
         rest.par_iter_mut().with_min_len((1 << 15) / long + 1).for_each(project);
     }
-    let at = |row: usize, column: usize| if rows >= columns { values[column * long + row] } else { values[row * long + column] };
+    let at = |row: usize, column: usize| {
+        if rows >= columns { values[column * long + row] } else { values[row * long + column] }
+    };
     (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))).map(|(r, c)| at(r, c) as f32).collect()
 }
 
@@ -212,7 +216,10 @@ mod tests {
         for (init, shape, bound) in cases {
             let values = draw(&init, &shape);
             let largest = values.iter().fold(0.0_f32, |a, x| a.max(x.abs()));
-            assert!(f64::from(largest) <= bound * 1.000_001 && f64::from(largest) > 0.97 * bound, "{init:?}: {largest}");
+            assert!(
+                f64::from(largest) <= bound * 1.000_001 && f64::from(largest) > 0.97 * bound,
+                "{init:?}: {largest}"
+            );
             let n = values.len() as f64;
             let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
             let variance = values.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / n;

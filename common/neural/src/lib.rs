@@ -4,8 +4,10 @@
 //! `tch` methods without `f_` panic on any error. Here the `f_` form is used wherever data, files or memory decide
 //! the outcome, and [`Doing`] turns the failure into a [`common::Error`] of the right kind.
 
+pub mod device;
 pub mod init;
 pub mod params;
+pub mod shim;
 
 mod errors;
 

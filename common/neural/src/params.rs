@@ -186,9 +186,9 @@ mod tests {
     fn names_keep_dots_and_the_order_of_construction() {
         let params = Params::new(Device::Cpu, 1);
         let root = params.root();
-        root.sub("pos").buffer("pe", Tensor::zeros([1, 3], (Kind::Float, Device::Cpu))).unwrap();
-        root.sub("residual_stack").sub(0).parameter("0.weight", &[2, 2], Init::Ones).unwrap();
-        root.parameter("a", &[3], Init::Zeros).unwrap();
+        let _ = root.sub("pos").buffer("pe", Tensor::zeros([1, 3], (Kind::Float, Device::Cpu))).unwrap();
+        let _ = root.sub("residual_stack").sub(0).parameter("0.weight", &[2, 2], Init::Ones).unwrap();
+        let _ = root.parameter("a", &[3], Init::Zeros).unwrap();
         let names = |list: Vec<(String, Tensor)>| list.into_iter().map(|(n, _)| n).collect::<Vec<_>>();
         assert_eq!(names(params.named()), ["residual_stack.0.0.weight", "a"]);
         assert_eq!(names(params.state()), ["pos.pe", "residual_stack.0.0.weight", "a"]);
@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn a_name_that_is_taken_is_refused() {
         let params = Params::new(Device::Cpu, 1);
-        params.root().sub("fc").parameter("weight", &[2], Init::Zeros).unwrap();
+        let _ = params.root().sub("fc").parameter("weight", &[2], Init::Zeros).unwrap();
         let error = params.root().parameter("fc.weight", &[2], Init::Zeros).unwrap_err().to_string();
         assert!(error.contains("`fc.weight` is defined twice"), "{error}");
     }
@@ -210,7 +210,7 @@ mod tests {
         let build = |seed, before: usize| {
             let params = Params::new(Device::Cpu, seed);
             for i in 0..before {
-                params.root().sub(i).parameter("w", &[4], Init::Uniform(1.0)).unwrap();
+                let _ = params.root().sub(i).parameter("w", &[4], Init::Uniform(1.0)).unwrap();
             }
             values(&params.root().parameter("fc", &[4], Init::Uniform(1.0)).unwrap())
         };
