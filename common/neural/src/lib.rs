@@ -6,6 +6,7 @@
 
 pub mod device;
 pub mod init;
+pub mod layers;
 pub mod params;
 pub mod shim;
 
