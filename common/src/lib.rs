@@ -4,5 +4,6 @@
 pub mod durable;
 pub mod error;
 pub mod seed;
+pub mod store;
 
 pub use error::{Error, ExitCode, Result};
