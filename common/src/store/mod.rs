@@ -3,7 +3,7 @@
 
 mod dtype;
 mod map;
-mod tensor_writer;
+pub mod netcdf;
 pub mod tensors;
 
 use serde_json::Value;

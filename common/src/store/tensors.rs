@@ -5,6 +5,8 @@
 //! file is opened, so that everything behind it may rely on them. [`write`] and [`TensorWriter`] give the same bytes
 //! for the same content: names sorted, no time or version inside, and all metadata in the one key `podium`.
 
+mod writer;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -14,7 +16,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 pub use super::dtype::{Dtype, Element};
-pub use super::tensor_writer::{Declaration, TensorView, TensorWriter, write};
+pub use writer::{Declaration, TensorView, TensorWriter, write};
 
 use super::map::{self, Mapped};
 use crate::error::{Error, Result};
@@ -24,7 +26,7 @@ const HEADER_LIMIT: u64 = 100_000_000;
 /// Longest shape that is accepted.
 const RANK_LIMIT: usize = 32;
 /// The metadata key that holds our JSON.
-pub(super) const METADATA_KEY: &str = "podium";
+const METADATA_KEY: &str = "podium";
 
 /// A safetensors file, mapped into memory, with a checked header.
 #[derive(Debug)]

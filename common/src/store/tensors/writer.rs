@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::dtype::{Dtype, Element};
-use super::map::bytes_of;
-use super::tensors::METADATA_KEY;
+use super::METADATA_KEY;
 use crate::durable::{AtomicFile, Written};
 use crate::error::{Error, Result};
+use crate::store::canonical_json;
+use crate::store::dtype::{Dtype, Element};
+use crate::store::map::bytes_of;
 
 /// Rows of one tensor are collected up to this size before they are written at their place.
 const BUFFER_BYTES: usize = 1 << 18;
@@ -205,7 +206,7 @@ fn placing(dtype: Dtype, name: &str) -> (std::cmp::Reverse<usize>, &str) {
 fn header(slots: &BTreeMap<String, Slot>, metadata: Option<&Value>) -> String {
     let mut entries = Vec::with_capacity(slots.len() + 1);
     if let Some(metadata) = metadata {
-        let text = Value::String(super::canonical_json(metadata));
+        let text = Value::String(canonical_json(metadata));
         entries.push(format!(r#""__metadata__":{{"{METADATA_KEY}":{text}}}"#));
     }
     for (name, slot) in slots {
@@ -228,7 +229,7 @@ fn header(slots: &BTreeMap<String, Slot>, metadata: Option<&Value>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tensors::TensorFile;
+    use super::super::TensorFile;
     use super::*;
     use serde_json::json;
 
