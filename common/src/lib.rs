@@ -9,6 +9,7 @@ pub mod memory;
 pub mod report;
 pub mod seed;
 pub mod stage;
+pub mod store;
 
 pub use error::{Error, ExitCode, Result};
 
