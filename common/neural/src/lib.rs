@@ -6,13 +6,17 @@
 
 pub mod clip;
 pub mod device;
+pub mod ema;
 pub mod exact;
 pub mod init;
-pub mod optim;
 pub mod layers;
+pub mod optim;
 pub mod params;
+pub mod precision;
 pub mod schedule;
 pub mod shim;
+pub mod summary;
+pub mod weights;
 
 mod errors;
 
