@@ -5,13 +5,15 @@ pub mod adam;
 pub mod lstm_stack;
 
 use common::Result;
-use neural::Path;
+use common::config::Problems;
+use neural::Params;
+use neural::init::Init;
 use neural::layers::Network;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use crate::columns::{LEVELS, PROFILE_TARGETS, SCALAR_TARGETS, TARGETS};
+use crate::columns::{LEVELS, PROFILE_TARGETS, SCALAR_TARGETS};
 use crate::norm::Chain;
 
 /// Channels per level that every network ends with: 8 scalars, 6 profiles.
@@ -62,39 +64,64 @@ impl ModelConfig {
         }
     }
 
-    /// Everything that is wrong with the sizes: dotted key below the model, and a sentence.
-    pub fn problems(&self) -> Vec<(String, String)> {
-        let found = match self {
-            Self::Adam195(c) => adam::Config::from(c).problems(),
-            Self::Adam197(c) => adam::Config::from(c).problems(),
-            Self::Adam200(c) => adam::Config::from(c).problems(),
-            _ => self.lstm_stack().map(|c| c.problems()).unwrap_or_default(),
-        };
-        found.into_iter().map(|(key, problem)| (format!("{}.{key}", self.name()), problem)).collect()
-    }
-
-    /// Creates the parameters below `p` with their published initial distribution.
-    pub fn build(&self, p: &Path) -> Result<Box<dyn Network>> {
-        if let Some(config) = self.lstm_stack() {
-            return Ok(Box::new(lstm_stack::LstmStack::new(p, &config)?));
+    /// Reports sizes that cannot work; `key` is the dotted path of the model in its config.
+    pub fn validate(&self, key: &str, problems: &mut Problems) {
+        let key = format!("{key}.{}", self.name());
+        match self.family() {
+            Family::Adam(config) => config.validate(&key, problems),
+            Family::LstmStack(config) => config.validate(&key, problems),
         }
-        let config = match self {
-            Self::Adam195(c) => adam::Config::from(c),
-            Self::Adam197(c) => adam::Config::from(c),
-            Self::Adam200(c) => adam::Config::from(c),
-            _ => return Err(common::Error::failed(format!("no way to build `{}`", self.name()))),
-        };
-        Ok(Box::new(adam::Adam::new(p, &config)?))
     }
 
-    fn lstm_stack(&self) -> Option<lstm_stack::Config> {
+    /// Creates the parameters in `params`, with their published initial distribution.
+    pub fn build(&self, params: &Params) -> Result<Box<dyn Network>> {
+        Ok(match self.family() {
+            Family::Adam(config) => Box::new(adam::Adam::new(params, &config)?),
+            Family::LstmStack(config) => Box::new(lstm_stack::LstmStack::new(params, &config)?),
+        })
+    }
+
+    fn family(&self) -> Family {
         match self {
-            Self::Reslstm(c) => Some(c.into()),
-            Self::Max014(c) => Some(c.into()),
-            Self::Max015(c) => Some(c.into()),
-            Self::Max021(c) => Some(c.into()),
-            Self::Max022(c) => Some(c.into()),
-            _ => None,
+            Self::Adam195(c) => Family::Adam(c.into()),
+            Self::Adam197(c) => Family::Adam(c.into()),
+            Self::Adam200(c) => Family::Adam(c.into()),
+            Self::Reslstm(c) => Family::LstmStack(c.into()),
+            Self::Max014(c) => Family::LstmStack(c.into()),
+            Self::Max015(c) => Family::LstmStack(c.into()),
+            Self::Max021(c) => Family::LstmStack(c.into()),
+            Self::Max022(c) => Family::LstmStack(c.into()),
         }
     }
+}
+
+enum Family {
+    Adam(adam::Config),
+    LstmStack(lstm_stack::Config),
+}
+
+/// `[B, 60, 14]` -> `[B, 368]`: scalars are the mean of channels 0..8 over the levels, profiles are channels 8..14.
+pub(crate) fn targets(channels: &Tensor) -> Tensor {
+    let (scalars, profiles) = (SCALAR_TARGETS as i64, PROFILE_TARGETS as i64);
+    let scalars = channels.narrow(2, 0, scalars).mean_dim([1_i64].as_slice(), false, Kind::Float);
+    let profiles = channels.narrow(2, SCALAR_TARGETS as i64, profiles).transpose(1, 2); // [B, 6, 60]
+    Tensor::cat(&[scalars.to_kind(channels.kind()), profiles.reshape([-1, (PROFILE_TARGETS * LEVELS) as i64])], 1)
+}
+
+/// The published rule for LSTMs: input weights Xavier uniform, recurrent weights orthogonal, all biases 0 but the
+/// forget gates' `bias_ih`, which are 1.
+pub(crate) fn lstm_init(name: &str) -> Option<Init> {
+    let last = name.rsplit('.').next().unwrap_or(name);
+    let rules = [
+        ("weight_ih", Init::XavierUniform),
+        ("weight_hh", Init::Orthogonal),
+        ("bias_ih", Init::ForgetGate),
+        ("bias_hh", Init::Zeros),
+    ];
+    rules.into_iter().find(|(start, _)| last.starts_with(start)).map(|(_, init)| init)
+}
+
+/// The published rule for the linear maps of the head: Xavier uniform, biases 0.
+pub(crate) fn head_init(name: &str) -> Init {
+    if name.ends_with("weight") { Init::XavierUniform } else { Init::Zeros }
 }
