@@ -9,6 +9,7 @@ pub mod memory;
 pub mod report;
 pub mod seed;
 pub mod stage;
+pub mod versions;
 
 pub use error::{Error, ExitCode, Result};
 
