@@ -2,14 +2,17 @@
 //! formats, durable writing. Nothing here knows a tensor library, so binaries built on it alone start anywhere.
 
 pub mod cli;
+pub mod climb;
 pub mod config;
 pub mod durable;
 pub mod error;
 pub mod memory;
+pub mod metrics;
 pub mod report;
 pub mod seed;
 pub mod stage;
 pub mod versions;
+pub mod store;
 
 pub use error::{Error, ExitCode, Result};
 

@@ -94,7 +94,9 @@ pub fn checks(found: Option<&Libtorch>) -> Vec<Check> {
     let group = "software";
     let Some(library) = found else {
         let check = Check::ok(group, "libtorch", "not found");
-        return vec![check.but(Status::Fail, "run `make setup` in the repository, or set LIBTORCH to a libtorch 2.11.0")];
+        return vec![
+            check.but(Status::Fail, "run `make setup` in the repository, or set LIBTORCH to a libtorch 2.11.0"),
+        ];
     };
     let version = library.version();
     let shown = version.as_deref().unwrap_or("unknown version");
@@ -120,7 +122,8 @@ mod tests {
     fn the_listing_of_the_loader_is_understood() {
         let text = "\tlinux-vdso.so.1 (0x00007ffc)\n\tlibc10.so => /a b/libc10.so (0x00007f)\n\
                     \tlibcupti.so.13 => not found\n\t/lib64/ld-linux-x86-64.so.2 (0x00007f)\n";
-        let expected = [("libc10.so".to_owned(), Some(PathBuf::from("/a b/libc10.so"))), ("libcupti.so.13".to_owned(), None)];
+        let expected =
+            [("libc10.so".to_owned(), Some(PathBuf::from("/a b/libc10.so"))), ("libcupti.so.13".to_owned(), None)];
         assert_eq!(parse(text), expected);
     }
 }

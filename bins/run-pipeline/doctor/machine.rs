@@ -12,8 +12,14 @@ const GIB: f64 = (1_u64 << 30) as f64;
 /// Less available memory than this stops the small runs of the tutorial.
 const LEAST_MEMORY: f64 = 2.0 * GIB;
 /// Variables that decide how many threads libtorch uses.
-const THREADS: [&str; 6] =
-    ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS", "OMP_PROC_BIND", "GOMP_CPU_AFFINITY"];
+const THREADS: [&str; 6] = [
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "RAYON_NUM_THREADS",
+    "OMP_PROC_BIND",
+    "GOMP_CPU_AFFINITY",
+];
 
 /// The compiler that built this binary: rustc writes it into the section `.comment`.
 pub fn compiler() -> String {
@@ -91,12 +97,17 @@ fn processor() -> Check {
         .filter(|f| flags.split(' ').any(|g| g == *f))
         .collect();
     let check = Check::ok("machine", "processor", format!("{model} ({})", known.join(" ")));
-    if known.contains(&"avx2") { check } else { check.but(Status::Warn, "without AVX2 libtorch is several times slower") }
+    if known.contains(&"avx2") {
+        check
+    } else {
+        check.but(Status::Warn, "without AVX2 libtorch is several times slower")
+    }
 }
 
 fn threads() -> Check {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let set: BTreeMap<&str, String> = THREADS.iter().filter_map(|&name| Some((name, std::env::var(name).ok()?))).collect();
+    let set: BTreeMap<&str, String> =
+        THREADS.iter().filter_map(|&name| Some((name, std::env::var(name).ok()?))).collect();
     let shown: Vec<String> = set.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let shown = if shown.is_empty() { "no variable set".to_owned() } else { shown.join(" ") };
     let check = Check::ok("machine", "threads", format!("{cores} cores usable, {shown}"));
@@ -149,7 +160,11 @@ fn disk(out: &Path) -> Check {
     let text = output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();
     let Some(free) = free_bytes(&text) else { return Check::ok("machine", "disk", "unknown") };
     let check = Check::ok("machine", "disk", format!("{:.1} GiB free in {}", free / GIB, folder.display()));
-    if free < 5.0 * GIB { check.but(Status::Warn, "the demo needs about 5 GiB; name another disk with `--out`") } else { check }
+    if free < 5.0 * GIB {
+        check.but(Status::Warn, "the demo needs about 5 GiB; name another disk with `--out`")
+    } else {
+        check
+    }
 }
 
 /// Free bytes in the answer of `df -Pk`: the fourth column of its last line.

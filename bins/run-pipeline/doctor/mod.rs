@@ -115,7 +115,8 @@ mod tests {
             Check::ok("software", "podium", "1.2.3"),
             Check::ok("machine", "memory", "2 GB").but(Status::Warn, "close something"),
         ];
-        let expected = "software\n  ok    podium  1.2.3\n\nmachine\n  warn  memory  2 GB\n                hint: close something";
+        let expected =
+            "software\n  ok    podium  1.2.3\n\nmachine\n  warn  memory  2 GB\n                hint: close something";
         assert_eq!(text(&checks), expected);
         let value: serde_json::Value = serde_json::from_str(&json(&checks).unwrap()).unwrap();
         assert_eq!((value["ok"].as_bool(), value["checks"][1]["status"].as_str()), (Some(true), Some("warn")));
