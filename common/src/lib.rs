@@ -11,6 +11,7 @@ pub mod metrics;
 pub mod report;
 pub mod seed;
 pub mod stage;
+pub mod versions;
 pub mod store;
 
 pub use error::{Error, ExitCode, Result};
