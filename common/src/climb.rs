@@ -8,12 +8,14 @@
 //! [`climb`] is the hill climb of the Python package `hillclimbers` 0.1.4 with its options widened; [`optimum`] holds
 //! the closed-form answers.
 
+mod config;
 mod direct;
 mod gram;
 mod objective;
 mod optimum;
 mod search;
 
+pub use config::{Method, Metric, SearchConfig};
 pub use direct::Direct;
 pub use gram::{Gram, Square};
 pub use objective::{GramObjective, GramScore, Objective};

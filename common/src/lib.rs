@@ -8,8 +8,10 @@ pub mod durable;
 pub mod error;
 pub mod memory;
 pub mod metrics;
+pub mod oof;
 pub mod seed;
 pub mod stage;
+pub mod store;
 
 pub use error::{Error, ExitCode, Result};
 
