@@ -19,5 +19,5 @@ pub use config::{Method, Metric, SearchConfig};
 pub use direct::Direct;
 pub use gram::{Gram, Square};
 pub use objective::{GramObjective, GramScore, Objective};
-pub use optimum::{simplex, sum_one};
-pub use search::{Climbed, Move, MoveKind, Plan, Trials, climb, grid, published_grid};
+pub use optimum::{Dependent, simplex, sum_one};
+pub use search::{Climbed, Move, MoveKind, Plan, Trials, climb, equal, grid, published_grid};

@@ -111,6 +111,11 @@ impl Table {
         &self.layout
     }
 
+    /// The metadata as stored.
+    pub fn metadata(&self) -> Option<&Value> {
+        self.file.metadata()
+    }
+
     /// Mean and std of the normalisation, if the file has one.
     pub fn normalisation(&self) -> Option<(&[f64], &[f64])> {
         self.normalisation.as_ref().map(|(mean, std)| (mean.as_slice(), std.as_slice()))
