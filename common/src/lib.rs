@@ -9,6 +9,7 @@ pub mod error;
 pub mod memory;
 pub mod metrics;
 pub mod oof;
+pub mod report;
 pub mod seed;
 pub mod stage;
 pub mod store;
