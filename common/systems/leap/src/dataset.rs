@@ -180,7 +180,8 @@ mod tests {
         let fill = |width: usize| -> Vec<f32> { (0..rows * width).map(|i| base + (i / width) as f32).collect() };
         let (inputs, targets) = (fill(INPUTS), fill(TARGETS));
         let path = folder.join(format!("train_{name}.safetensors"));
-        let views = [TensorView::of("inputs", &[rows, INPUTS], &inputs), TensorView::of("targets", &[rows, TARGETS], &targets)];
+        let shapes = ([rows, INPUTS], [rows, TARGETS]);
+        let views = [TensorView::of("inputs", &shapes.0, &inputs), TensorView::of("targets", &shapes.1, &targets)];
         tensors::write(&path, &views, None).unwrap();
         (name.to_string(), path)
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use common::durable::Written;
 use common::store::tensors::{Declaration, Dtype, TensorFile, TensorWriter};
 use common::{Error, Result, seed};
-use rand::RngCore;
+use rand::Rng;
 
 use super::month::Month;
 

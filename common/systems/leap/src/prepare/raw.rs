@@ -65,10 +65,11 @@ impl RawTree {
         for entry in entries {
             let file = entry.map_err(|e| Error::io("listing", path, e))?.path();
             let Some((kind, step)) = file.file_name().and_then(|n| n.to_str()).and_then(name_parts) else { continue };
+            let step = step.to_string();
             if !step.starts_with(&month.to_string()) {
                 return Err(Error::input(&file, format!("is a step of another month, expected one of {month}")));
             }
-            steps.entry(step.to_string()).or_default()[kind] = Some(file);
+            steps.entry(step).or_default()[kind] = Some(file);
         }
         let mut pairs = Vec::with_capacity(steps.len());
         for (step, files) in steps {
