@@ -1,6 +1,7 @@
 //! The kinds of golden cases of LEAP, each with its check.
 
 mod networks;
+mod data;
 mod numbers;
 
 use super::Kind;
@@ -9,6 +10,8 @@ use super::Kind;
 pub const KINDS: &[Kind] = &[
     ("norm", numbers::constants),
     ("metric", numbers::metric_of_both_chains),
+    ("prep_", data::arrays),
+    ("infer_", data::test_tensors),
     ("fdzm-layout", numbers::layout),
     ("fdzm-losses", numbers::losses),
     ("fdzm-metric", numbers::metric_of_chain_b),
