@@ -1,8 +1,9 @@
 //! The kinds of golden cases of LEAP, each with its check.
 
-mod networks;
 mod data;
+mod networks;
 mod numbers;
+mod schedules;
 
 use super::Kind;
 
@@ -12,6 +13,10 @@ pub const KINDS: &[Kind] = &[
     ("metric", numbers::metric_of_both_chains),
     ("prep_", data::arrays),
     ("infer_", data::test_tensors),
+    ("schedules", schedules::schedules),
+    ("fdzm-lr-curves", schedules::lr_curves),
+    ("fdzm-eval-steps", schedules::eval_steps),
+    ("fdzm-sampler", schedules::sampler),
     ("fdzm-layout", numbers::layout),
     ("fdzm-losses", numbers::losses),
     ("fdzm-metric", numbers::metric_of_chain_b),

@@ -13,6 +13,7 @@ pub mod layers;
 pub mod optim;
 pub mod params;
 pub mod precision;
+pub mod replay;
 pub mod schedule;
 pub mod shim;
 pub mod summary;
