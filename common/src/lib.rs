@@ -8,6 +8,7 @@ pub mod durable;
 pub mod error;
 pub mod memory;
 pub mod metrics;
+pub mod oof;
 pub mod report;
 pub mod seed;
 pub mod stage;
