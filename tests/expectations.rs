@@ -15,6 +15,13 @@ fn binaries() -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
+/// The first subcommand of a binary that has some.
+fn subcommand(name: &str) -> Option<String> {
+    let help = cmd(name).arg("-h").succeeds().stdout;
+    let line = help.split_once("\nCommands:\n")?.1.lines().next()?.to_owned();
+    line.split_whitespace().next().map(str::to_owned)
+}
+
 #[test]
 fn e01_short_help_fits_one_screen_and_long_help_has_examples() {
     for name in binaries() {
@@ -35,9 +42,8 @@ fn e01_short_help_fits_one_screen_and_long_help_has_examples() {
 #[test]
 fn e02_a_mistyped_flag_is_answered_with_the_nearest_one() {
     for name in binaries() {
-        let words: &[&str] = if name == "run-pipeline" { &["doctor", "--jsn"] } else { &["--colr=never"] };
-        let wanted = if name == "run-pipeline" { "--json" } else { "--color" };
-        cmd(&name).args(words).fails(2).says(wanted);
+        let sub = subcommand(&name);
+        cmd(&name).args(sub.iter().map(String::as_str).chain(["--colr=never"])).fails(2).says("--color");
     }
     cmd("run-pipeline").arg("docter").fails(2).says("doctor");
 }
