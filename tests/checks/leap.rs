@@ -1,11 +1,13 @@
 //! The kinds of golden cases of LEAP, each with its check.
 
+mod blend;
 mod numbers;
 
 use super::Kind;
 
 /// Beginnings of case paths, and their checks.
 pub const KINDS: &[Kind] = &[
+    ("hill_climb", blend::hill_climb),
     ("norm", numbers::constants),
     ("fdzm-layout", numbers::layout),
     ("fdzm-losses", numbers::losses),
