@@ -9,7 +9,7 @@ use common::cli::{Arguments, HELP_STYLES, Verbosity};
 ///
 /// The table goes to standard error, the figures as one line of JSON to standard output. Higher is better.
 #[derive(Debug, Parser)]
-#[command(name = "score", version, styles = HELP_STYLES, after_help = EXAMPLES)]
+#[command(name = "score", version, max_term_width = 79, styles = HELP_STYLES, after_help = EXAMPLES)]
 pub struct ScoreArgs {
     /// Predictions: out-of-fold files, run folders, or submissions
     ///
