@@ -12,6 +12,7 @@ pub mod oof;
 pub mod report;
 pub mod seed;
 pub mod stage;
+pub mod versions;
 pub mod store;
 
 pub use error::{Error, ExitCode, Result};

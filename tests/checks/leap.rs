@@ -1,6 +1,8 @@
 //! The kinds of golden cases of LEAP, each with its check.
 
 mod blend;
+mod networks;
+mod data;
 mod numbers;
 
 use super::Kind;
@@ -9,8 +11,15 @@ use super::Kind;
 pub const KINDS: &[Kind] = &[
     ("hill_climb", blend::hill_climb),
     ("norm", numbers::constants),
+    ("metric", numbers::metric_of_both_chains),
+    ("prep_", data::arrays),
+    ("infer_", data::test_tensors),
     ("fdzm-layout", numbers::layout),
     ("fdzm-losses", numbers::losses),
     ("fdzm-metric", numbers::metric_of_chain_b),
-    ("metric", numbers::metric_of_both_chains),
+    ("fdzm-init", networks::init),
+    ("fdzm-small-", networks::small),
+    ("fdzm-full-", networks::full),
+    ("model_adam", networks::adam),
+    ("full_size_parameters", networks::parameter_lists),
 ];

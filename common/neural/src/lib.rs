@@ -4,10 +4,14 @@
 //! `tch` methods without `f_` panic on any error. Here the `f_` form is used wherever data, files or memory decide
 //! the outcome, and [`Doing`] turns the failure into a [`common::Error`] of the right kind.
 
+pub mod clip;
 pub mod device;
+pub mod exact;
 pub mod init;
 pub mod layers;
+pub mod optim;
 pub mod params;
+pub mod schedule;
 pub mod shim;
 
 mod errors;
