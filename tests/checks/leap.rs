@@ -1,5 +1,7 @@
 //! The kinds of golden cases of LEAP, each with its check.
 
+mod blend;
+mod networks;
 mod data;
 mod networks;
 mod numbers;
@@ -9,6 +11,7 @@ use super::Kind;
 
 /// Beginnings of case paths, and their checks.
 pub const KINDS: &[Kind] = &[
+    ("hill_climb", blend::hill_climb),
     ("norm", numbers::constants),
     ("metric", numbers::metric_of_both_chains),
     ("prep_", data::arrays),
