@@ -9,3 +9,4 @@ pub mod metric;
 pub mod models;
 pub mod norm;
 pub mod prepare;
+pub mod simulate;
