@@ -1,1 +1,4 @@
-//! Placeholder.
+//! What every model shares: layers, strict weight loading, optimizers, schedules, the trainer, its checkpoints and
+//! the loader, on libtorch.
+
+pub mod loader;
