@@ -1,0 +1,117 @@
+//! One optimizer step.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use common::seed::seed_for;
+use common::{Error, Result};
+use tch::Tensor;
+
+use super::config::{NonFinite, Training};
+use super::{Task, interrupted};
+use crate::clip::clip_grad_norm;
+use crate::errors::Doing;
+use crate::optim::Optimizer;
+use crate::precision::with_autocast;
+
+/// What a step did.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Done {
+    pub loss: f64,
+    pub gradient_norm: f64,
+    /// Whether the weights were updated.
+    pub applied: bool,
+}
+
+/// Forward, backward, clip, check, update. On an error or interruption the weights are those before the step.
+pub(super) fn step(
+    task: &mut dyn Task,
+    optimizer: &mut Optimizer,
+    training: &Training,
+    batch: &[Tensor],
+    seed: u64,
+    global_step: u64,
+) -> Result<Done> {
+    // Model code uses the panicking calls where only memory can fail; here such a panic becomes an error.
+    let attempt = AssertUnwindSafe(|| attempt(task, optimizer, training, batch, seed, global_step));
+    let rows = batch.first().and_then(|t| t.size().first().copied()).unwrap_or(0);
+    let outcome = catch_unwind(attempt).unwrap_or_else(|panic| match panic_text(panic.as_ref()) {
+        Some(text) if crate::errors::is_out_of_memory(&text) => Err(Error::device(text)),
+        _ => resume_unwind(panic),
+    });
+    outcome.map_err(|error| match error {
+        Error::Device { message, .. } if crate::errors::is_out_of_memory(&message) => {
+            out_of_memory(&message, training, rows, global_step)
+        }
+        other => other,
+    })
+}
+
+fn attempt(
+    task: &mut dyn Task,
+    optimizer: &mut Optimizer,
+    training: &Training,
+    batch: &[Tensor],
+    seed: u64,
+    global_step: u64,
+) -> Result<Done> {
+    // Dropout draws from the library's generator: seeded anew for each step, so a resumed run draws the same.
+    tch::manual_seed(seed_for(seed, "dropout", global_step) as i64);
+    optimizer.zero_grad();
+    let rows = batch.first().and_then(|t| t.size().first().copied()).unwrap_or(0);
+    let pieces = (training.accumulation as i64).min(rows.max(1));
+    let mut loss = 0.0;
+    for piece in 0..pieces {
+        if piece > 0 && common::cli::signals::interrupted() {
+            return Err(interrupted());
+        }
+        let (from, to) = (rows * piece / pieces, rows * (piece + 1) / pieces);
+        let part = with_autocast(training.precision, batch[0].device(), || {
+            if pieces == 1 {
+                return task.loss(batch, global_step);
+            }
+            let cut = batch.iter().map(|t| t.narrow(0, from, to - from)).collect::<Vec<_>>();
+            Ok(task.loss(&cut, global_step)? * ((to - from) as f64 / rows as f64))
+        })?;
+        loss += part.f_double_value(&[]).doing("reading the loss")?;
+        // A loss that is not finite is not worth a backward pass.
+        if !loss.is_finite() {
+            break;
+        }
+        part.f_backward().doing("computing gradients")?;
+    }
+    let gradient_norm = if loss.is_finite() {
+        clip_grad_norm(&optimizer.parameters(), training.max_grad_norm.unwrap_or(f64::INFINITY))?
+    } else {
+        f64::NAN
+    };
+    let applied = loss.is_finite() && gradient_norm.is_finite();
+    if applied {
+        optimizer.step()?;
+    } else if training.non_finite == NonFinite::Stop {
+        let what = if loss.is_finite() { format!("gradient norm is {gradient_norm}") } else { format!("loss is {loss}") };
+        return Err(Error::failed(format!("step {}: the {what}; the weights were not updated", global_step + 1)).hint(
+            "lower the learning rate, clip gradients (`training.max_grad_norm=1`), or leave such batches out: `training.non_finite=skip`",
+        ));
+    }
+    Ok(Done { loss, gradient_norm, applied })
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> Option<String> {
+    panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
+}
+
+/// What was being done, with how much, and three overrides that help.
+fn out_of_memory(cause: &str, training: &Training, rows: i64, global_step: u64) -> Error {
+    let half = (training.batch_size / 2).max(1);
+    let pieces = training.accumulation * 2;
+    Error::device(format!(
+        "out of memory in training step {}: a batch of {rows} rows in {} piece(s), {:?}; {cause}",
+        global_step + 1,
+        training.accumulation,
+        training.precision
+    ))
+    .hint(format!(
+        "same result in less memory: `training.accumulation={pieces}`; or a smaller batch: `training.batch_size={half}`; \
+         or a smaller number format: `training.precision=bf16`"
+    ))
+}
