@@ -1,1 +1,61 @@
-fn main() {}
+//! Compiles the C++ shim (`torch-ext`) against libtorch and tells the crates above how to link.
+//!
+//! The arguments reach the root package and the systems as `DEP_PODIUM_TORCH_EXT_LINK_ARGS`, because Cargo applies
+//! link arguments only to the package that asks for them.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::exit;
+
+/// One translation unit a noun; each costs several seconds, so they compile in parallel.
+const SOURCES: [&str; 3] = ["torch-ext/optim.cpp", "torch-ext/runtime.cpp", "torch-ext/cuda.cpp"];
+
+fn main() {
+    println!("cargo:rerun-if-env-changed=LIBTORCH");
+    println!("cargo:rerun-if-changed=torch-ext");
+
+    let libtorch = libtorch();
+    let lib = libtorch.join("lib");
+    let include = libtorch.join("include");
+
+    let mut build = cc::Build::new();
+    build.cpp(true).std("c++17").pic(true).warnings(false).opt_level(2);
+    for folder in [include.clone(), include.join("torch/csrc/api/include")] {
+        build.flag("-isystem").flag(&folder);
+    }
+    build.define("_GLIBCXX_USE_CXX11_ABI", "1").files(SOURCES).compile("podium_torch_ext");
+
+    println!("cargo:rustc-link-search=native={}", lib.display());
+    println!("cargo:rustc-link-lib=torch_cpu");
+    println!("cargo:rustc-link-lib=c10");
+
+    // The run path lets binaries start without LD_LIBRARY_PATH. libtorch.so names libraries that only CUDA machines
+    // have, hence undefined symbols in shared libraries are let pass. With --as-needed a binary that uses no tensor
+    // does not name libtorch at all, and starts on machines that lack it.
+    let arguments =
+        [format!("-Wl,-rpath,{}", lib.display()), "-Wl,--allow-shlib-undefined".into(), "-Wl,--as-needed".into()];
+    for argument in &arguments {
+        println!("cargo:rustc-link-arg={argument}");
+    }
+    println!("cargo:link_args={}", arguments.join("\t"));
+}
+
+/// The folder of libtorch, made absolute: run paths must not depend on the working folder.
+fn libtorch() -> PathBuf {
+    let Some(given) = env::var_os("LIBTORCH") else {
+        refuse("`LIBTORCH` is not set");
+    };
+    let folder = PathBuf::from(given);
+    for needed in ["include/ATen/ATen.h", "lib/libtorch_cpu.so", "lib/libc10.so"] {
+        if !folder.join(needed).exists() {
+            refuse(&format!("no `{needed}` in `LIBTORCH` = `{}`", folder.display()));
+        }
+    }
+    Path::new(&folder).canonicalize().unwrap_or(folder)
+}
+
+fn refuse(problem: &str) -> ! {
+    println!("cargo:warning=libtorch 2.11.0 not found: {problem}");
+    println!("cargo:warning=run `make setup`: it fetches libtorch into `.libtorch`");
+    exit(1)
+}

@@ -141,7 +141,10 @@ impl Error {
     #[must_use]
     pub fn hint(mut self, text: impl Into<String>) -> Self {
         match &mut self {
-            Self::Failed { hint, .. } | Self::Usage { hint, .. } | Self::Input { hint, .. } | Self::Device { hint, .. } => {
+            Self::Failed { hint, .. }
+            | Self::Usage { hint, .. }
+            | Self::Input { hint, .. }
+            | Self::Device { hint, .. } => {
                 *hint = Some(text.into());
             }
             Self::Io { .. } | Self::InUse { .. } | Self::Interrupted { .. } => {}
@@ -152,11 +155,18 @@ impl Error {
     /// The hint to print after the message.
     pub fn hint_text(&self) -> Option<String> {
         match self {
-            Self::Failed { hint, .. } | Self::Usage { hint, .. } | Self::Input { hint, .. } | Self::Device { hint, .. } => hint.clone(),
+            Self::Failed { hint, .. }
+            | Self::Usage { hint, .. }
+            | Self::Input { hint, .. }
+            | Self::Device { hint, .. } => hint.clone(),
             Self::Io { source, .. } => match source.raw_os_error() {
-                Some(libc::ENOSPC | libc::EDQUOT) => Some("free some space and start again; nothing half-written was left behind".into()),
+                Some(libc::ENOSPC | libc::EDQUOT) => {
+                    Some("free some space and start again; nothing half-written was left behind".into())
+                }
                 Some(libc::EMFILE | libc::ENFILE) => Some("raise the limit of open files: `ulimit -n 4096`".into()),
-                Some(libc::EACCES | libc::EPERM | libc::EROFS) => Some("choose another folder with `--out`, or change its permissions".into()),
+                Some(libc::EACCES | libc::EPERM | libc::EROFS) => {
+                    Some("choose another folder with `--out`, or change its permissions".into())
+                }
                 _ => None,
             },
             Self::InUse { .. } => Some("wait for that run to end, or choose another folder with `--out`".into()),

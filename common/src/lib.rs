@@ -1,8 +1,15 @@
 //! What every stage of a Podium pipeline shares: the manifest that stages hand on, configs, the command line, file
 //! formats, durable writing. Nothing here knows a tensor library, so binaries built on it alone start anywhere.
 
+pub mod cli;
+pub mod config;
 pub mod durable;
 pub mod error;
+pub mod memory;
 pub mod seed;
+pub mod stage;
 
 pub use error::{Error, ExitCode, Result};
+
+/// Version of Podium, as written into manifests.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,5 +1,18 @@
-//! What every model shares: layers, strict weight loading, optimizers, schedules, the trainer, its checkpoints and
-//! the loader, on libtorch.
+//! What every Podium model shares: parameters with published names, initialisation, strict weight loading, fused
+//! optimizers with saveable state, schedules, the trainer with its checkpoints and loader, and the small C++ shim for
+//! what `tch` does not expose.
+//!
+//! `tch` methods without `f_` panic on any error. Here the `f_` form is used wherever data, files or memory decide
+//! the outcome, and [`Doing`] turns the failure into a [`common::Error`] of the right kind.
 
 pub mod checkpoint;
+pub mod device;
+pub mod init;
 pub mod loader;
+pub mod params;
+pub mod shim;
+
+mod errors;
+
+pub use errors::Doing;
+pub use params::{Params, Path};

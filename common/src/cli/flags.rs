@@ -1,0 +1,147 @@
+//! Flags that have the same name, letter and meaning in all binaries. A binary flattens the groups that it needs.
+
+use std::path::PathBuf;
+
+use clap::builder::Styles;
+use clap::builder::styling::{AnsiColor, Effects};
+use clap::{Args, ValueEnum};
+
+/// Colours of `--help`.
+pub const HELP_STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().effects(Effects::BOLD))
+    .usage(AnsiColor::Green.on_default().effects(Effects::BOLD))
+    .literal(AnsiColor::Cyan.on_default().effects(Effects::BOLD))
+    .placeholder(AnsiColor::Cyan.on_default());
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal, unless `NO_COLOR` is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// How much is said on standard error.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Messages")]
+pub struct Verbosity {
+    /// Say more; twice shows everything
+    #[arg(short, long, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    pub verbose: u8,
+    /// Say only warnings and errors
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Colours on standard error
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorChoice,
+    /// No progress bars or lines
+    #[arg(long)]
+    pub no_progress: bool,
+}
+
+/// The config file and what is overridden in it.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Input")]
+pub struct ConfigArgs {
+    /// Config file (YAML)
+    #[arg(value_name = "CONFIG")]
+    pub config: PathBuf,
+    /// Overrides: dotted keys, typed values, `training.epochs=3`
+    #[arg(value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+}
+
+/// The stage before this one.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Input")]
+pub struct FromFlag {
+    /// Folder of the stage before, or `-` to read its manifest from a pipe
+    #[arg(long, value_name = "FOLDER|-")]
+    pub from: Option<String>,
+}
+
+/// How one run of a stage is carried out.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Run")]
+pub struct RunFlags {
+    /// Output folder [default: outputs/DATE/TIME/STAGE]
+    #[arg(short, long, value_name = "FOLDER")]
+    pub out: Option<PathBuf>,
+    /// Seed; wins over the config's
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// CPU threads [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Take only the first N units of work, for a quick look
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+    /// Replace a finished stage in the output folder
+    #[arg(short, long)]
+    pub force: bool,
+    /// Check everything, say what would be done, do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print the resolved config with the origin of each value
+    #[arg(long)]
+    pub print_config: bool,
+}
+
+impl RunFlags {
+    /// The output folder: as given, or `outputs/DATE/TIME/STAGE` by the clock (UTC).
+    pub fn folder(&self, stage: &str) -> PathBuf {
+        self.out.clone().unwrap_or_else(|| {
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
+            let (year, month, day) = date_of(now / 86_400);
+            let (h, m, s) = (now / 3600 % 24, now / 60 % 60, now % 60);
+            PathBuf::from(format!("outputs/{year:04}-{month:02}-{day:02}/{h:02}-{m:02}-{s:02}/{stage}"))
+        })
+    }
+
+    /// Number of CPU threads: as given, else all cores that the process may use. Also sizes the shared thread pool;
+    /// call it once, before any parallel work.
+    pub fn cpu_threads(&self) -> usize {
+        let available = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = self.threads.unwrap_or(available).max(1);
+        // Fails only when the pool exists already, which then keeps its size.
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+        threads
+    }
+}
+
+/// Where tensors live.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Run")]
+pub struct DeviceFlag {
+    /// Device: auto, cpu, cuda or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub device: String,
+}
+
+/// Civil date of a day number since 1970-01-01 (proleptic Gregorian calendar).
+fn date_of(days: u64) -> (u64, u64, u64) {
+    let shifted = days + 719_468; // days since 0000-03-01
+    let era = shifted / 146_097;
+    let day_of_era = shifted % 146_097;
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::date_of;
+
+    #[test]
+    fn dates_follow_the_calendar() {
+        assert_eq!(date_of(0), (1970, 1, 1));
+        assert_eq!(date_of(11_016), (2000, 2, 29));
+        assert_eq!(date_of(20_454), (2026, 1, 1));
+    }
+}

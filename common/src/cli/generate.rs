@@ -1,0 +1,42 @@
+//! Shell completions and man pages from the very definitions that parse the arguments:
+//! `train-model --generate complete-bash`, `--generate man`.
+
+use std::io::Write;
+
+use clap::Parser;
+use clap_complete::Shell;
+
+use crate::error::ExitCode;
+
+/// What `--generate` can write.
+const KINDS: &str = "complete-bash, complete-fish, complete-zsh, man";
+
+/// Handles `--generate KIND` when it is the first argument.
+pub(super) fn requested<A: Parser>() -> Option<ExitCode> {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next()? != "--generate" {
+        return None;
+    }
+    let kind = arguments.next().unwrap_or_default();
+    let mut command = A::command();
+    let name = command.get_name().to_string();
+    let mut text = Vec::new();
+    match kind.as_str() {
+        "complete-bash" => clap_complete::generate(Shell::Bash, &mut command, name, &mut text),
+        "complete-fish" => clap_complete::generate(Shell::Fish, &mut command, name, &mut text),
+        "complete-zsh" => clap_complete::generate(Shell::Zsh, &mut command, name, &mut text),
+        "man" => {
+            if clap_mangen::Man::new(command).render(&mut text).is_err() {
+                return Some(ExitCode::Io);
+            }
+        }
+        other => {
+            let _ = writeln!(std::io::stderr(), "error: `--generate {other}` is unknown; one of {KINDS}");
+            return Some(ExitCode::Usage);
+        }
+    }
+    match std::io::stdout().write_all(&text) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Some(ExitCode::Io),
+        _ => Some(ExitCode::Done),
+    }
+}

@@ -1,0 +1,139 @@
+//! What all binaries share on the command line: flags of the same name and meaning, logging, progress, signals,
+//! exit codes, and generated completions and man pages.
+//!
+//! A binary's `main` is `common::cli::main(run)`. Everything that can end a process early passes through here: an
+//! error becomes one sentence and a hint, a panic of libtorch becomes an error of the right kind, and any other
+//! panic says that it is a bug.
+
+mod flags;
+mod generate;
+pub mod logging;
+pub mod progress;
+pub mod signals;
+
+use std::io::{self, Write};
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Mutex;
+
+use clap::Parser;
+
+pub use flags::{ConfigArgs, DeviceFlag, FromFlag, HELP_STYLES, RunFlags, Verbosity};
+
+use crate::error::{Error, ExitCode, Result};
+
+/// Arguments of a binary: a clap parser that holds the shared [`Verbosity`] flags.
+pub trait Arguments: Parser {
+    /// The shared flags for messages.
+    fn verbosity(&self) -> &Verbosity;
+}
+
+/// Parses the arguments, runs, prints the error if there is one, and gives the exit code.
+pub fn main<A: Arguments>(run: fn(A) -> anyhow::Result<()>) -> std::process::ExitCode {
+    if let Some(code) = generate::requested::<A>() {
+        return code.into();
+    }
+    let arguments = match A::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // clap writes help and version to stdout (code 0), mistakes to stderr (code 2).
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::Usage } else { ExitCode::Done }.into();
+        }
+    };
+    logging::start(arguments.verbosity());
+    progress::configure(arguments.verbosity());
+    signals::install();
+    let seen = record_panics();
+    let outcome = panic::catch_unwind(AssertUnwindSafe(|| run(arguments)));
+    let code = match outcome {
+        Ok(Ok(())) => ExitCode::Done,
+        Ok(Err(error)) => report(&error),
+        Err(_) => report_panic(&seen.lock().map(|s| s.clone()).unwrap_or_default()),
+    };
+    code.into()
+}
+
+/// Writes one line to standard output. A reader that closed its end early is no error.
+pub fn print_line(line: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Error::io("writing to", "standard output", e)),
+        _ => Ok(()),
+    }
+}
+
+/// Prints `error: …` and `hint: …` to standard error; the exit code is that of the first error in the chain that has
+/// one.
+fn report(error: &anyhow::Error) -> ExitCode {
+    let known = error.chain().find_map(|e| e.downcast_ref::<Error>());
+    let text = error.chain().map(ToString::to_string).collect::<Vec<_>>();
+    // Contexts repeat what their cause says when an error is wrapped twice: print each sentence once.
+    let mut sentences: Vec<String> = Vec::new();
+    for sentence in text {
+        if !sentences.iter().any(|s| s.contains(&sentence)) {
+            sentences.push(sentence);
+        }
+    }
+    let code = match known {
+        Some(error) => error.exit_code(),
+        None => kind_of_foreign(&sentences.join(": ")),
+    };
+    let mut message = format!("{} {}", logging::paint("error:", "1;31"), sentences.join(": "));
+    if let Some(hint) = known.and_then(Error::hint_text) {
+        message += &format!("\n\n{} {hint}", logging::paint("hint:", "1;36"));
+    }
+    if std::env::var_os("RUST_BACKTRACE").is_some_and(|v| v != "0") {
+        message += &format!("\n\n{}", error.backtrace());
+    }
+    progress::print_above(&message);
+    code
+}
+
+/// Errors of libraries that know nothing of our kinds: memory and device failures are told by their text.
+fn kind_of_foreign(text: &str) -> ExitCode {
+    const DEVICE: [&str; 5] =
+        ["out of memory", "CUDA error", "not enough memory", "can't allocate memory", "cuDNN error"];
+    if DEVICE.iter().any(|d| text.contains(d)) { ExitCode::Device } else { ExitCode::Failed }
+}
+
+type Seen = std::sync::Arc<Mutex<String>>;
+
+/// Keeps the text and place of the latest panic and prints nothing: the caller decides what it means.
+fn record_panics() -> Seen {
+    let seen = Seen::default();
+    let record = std::sync::Arc::clone(&seen);
+    panic::set_hook(Box::new(move |info| {
+        let payload = info.payload();
+        let text = payload.downcast_ref::<&str>().map(ToString::to_string);
+        let text = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "unknown panic".into());
+        let place = info.location().map(|l| format!(" (at {}:{})", l.file(), l.line())).unwrap_or_default();
+        let trace = std::env::var_os("RUST_BACKTRACE").is_some_and(|v| v != "0");
+        let trace = if trace { format!("\n{}", std::backtrace::Backtrace::force_capture()) } else { String::new() };
+        if let Ok(mut record) = record.lock() {
+            *record = format!("{text}{place}{trace}");
+        }
+    }));
+    seen
+}
+
+fn report_panic(text: &str) -> ExitCode {
+    if kind_of_foreign(text) == ExitCode::Device {
+        progress::print_above(&format!(
+            "{} {}\n\n{} use a smaller batch (`training.batch_size=…`), a lower precision (`training.precision=bf16`), or \
+             `--device cpu`",
+            logging::paint("error:", "1;31"),
+            text.lines().next().unwrap_or_default(),
+            logging::paint("hint:", "1;36"),
+        ));
+        return ExitCode::Device;
+    }
+    progress::print_above(&format!(
+        "{} {text}\n\nthis is a bug in Podium {}; report it with the command line and the config at {}/issues\n{} set \
+         RUST_BACKTRACE=1 to add a backtrace",
+        logging::paint("bug:", "1;31"),
+        crate::VERSION,
+        env!("CARGO_PKG_REPOSITORY"),
+        logging::paint("hint:", "1;36"),
+    ));
+    ExitCode::Bug
+}

@@ -1,0 +1,147 @@
+//! Progress on standard error: a bar on a terminal, one line every 30 s elsewhere, nothing with `--no-progress`.
+
+use std::io::{IsTerminal, Write};
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::flags::Verbosity;
+
+/// Time between two lines when standard error is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(30);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Bar,
+    Lines,
+    Off,
+}
+
+static MODE: OnceLock<Mode> = OnceLock::new();
+static BARS: OnceLock<MultiProgress> = OnceLock::new();
+
+pub(super) fn configure(flags: &Verbosity) {
+    let mode = match (flags.quiet || flags.no_progress, std::io::stderr().is_terminal()) {
+        (true, _) => Mode::Off,
+        (false, true) => Mode::Bar,
+        (false, false) => Mode::Lines,
+    };
+    let _ = MODE.set(mode);
+}
+
+/// Prints to standard error without tearing a bar that is being drawn.
+pub(super) fn print_above(text: &str) {
+    let print = || {
+        let _ = writeln!(std::io::stderr().lock(), "{text}");
+    };
+    match BARS.get() {
+        Some(bars) => bars.suspend(print),
+        None => print(),
+    }
+}
+
+/// Progress of one piece of work with a known (or, with 0, unknown) number of steps.
+pub struct Bar {
+    label: String,
+    bar: Option<ProgressBar>,
+    lines: Option<Mutex<Lines>>,
+}
+
+struct Lines {
+    done: u64,
+    total: u64,
+    started: Instant,
+    last: Instant,
+    message: String,
+}
+
+impl Bar {
+    /// Starts a bar; `total` counts steps, files or rows.
+    pub fn new(label: impl Into<String>, total: u64) -> Self {
+        let label = label.into();
+        match MODE.get().copied().unwrap_or(Mode::Off) {
+            Mode::Bar => {
+                let bars = BARS.get_or_init(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(8)));
+                let template = if total > 0 {
+                    "{prefix} {bar:28} {pos}/{len} {per_sec} eta {eta} {msg}"
+                } else {
+                    "{prefix} {spinner} {pos} {per_sec} {msg}"
+                };
+                let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+                let bar = bars.add(ProgressBar::new(total)).with_style(style).with_prefix(label.clone());
+                Self { label, bar: Some(bar), lines: None }
+            }
+            Mode::Lines => {
+                let now = Instant::now();
+                let lines = Lines { done: 0, total, started: now, last: now, message: String::new() };
+                Self { label, bar: None, lines: Some(Mutex::new(lines)) }
+            }
+            Mode::Off => Self { label, bar: None, lines: None },
+        }
+    }
+
+    /// `steps` more are done.
+    pub fn tick(&self, steps: u64) {
+        if let Some(bar) = &self.bar {
+            bar.inc(steps);
+        }
+        let Some(Ok(mut lines)) = self.lines.as_ref().map(Mutex::lock) else { return };
+        lines.done += steps;
+        if lines.last.elapsed() >= LINE_EVERY {
+            lines.last = Instant::now();
+            let seconds = lines.started.elapsed().as_secs_f64();
+            let rate = lines.done as f64 / seconds.max(1e-9);
+            let eta = if lines.total > lines.done { (lines.total - lines.done) as f64 / rate.max(1e-9) } else { 0.0 };
+            print_above(&format!(
+                "{}: {}/{}  {rate:.1}/s  eta {}  {}",
+                self.label,
+                lines.done,
+                lines.total,
+                clock(eta),
+                lines.message
+            ));
+        }
+    }
+
+    /// Starts counting at `steps`: the first steps were done by an earlier run.
+    pub fn start_at(&self, steps: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(steps);
+            bar.reset_eta();
+        }
+        if let Some(Ok(mut lines)) = self.lines.as_ref().map(Mutex::lock) {
+            lines.done = steps;
+        }
+    }
+
+    /// Text behind the bar: loss, learning rate, memory.
+    pub fn message(&self, text: impl Into<String>) {
+        let text = text.into();
+        if let Some(bar) = &self.bar {
+            bar.set_message(text.clone());
+        }
+        if let Some(Ok(mut lines)) = self.lines.as_ref().map(Mutex::lock) {
+            lines.message = text;
+        }
+    }
+
+    /// Removes the bar.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+/// Seconds as `h:mm:ss`.
+pub fn clock(seconds: f64) -> String {
+    let s = seconds.round() as u64;
+    format!("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60)
+}

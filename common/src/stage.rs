@@ -1,0 +1,369 @@
+//! What one stage hands the next: the manifest.
+//!
+//! A stage works in one output folder and writes `stage.json` into it last of all. A folder without it does not
+//! hold a finished stage. The same manifest goes to standard output as one line of JSON, so binaries chain in a
+//! shell (`--from -`), and it carries the hash of every file, so that a reader notices changed bytes.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, BufRead, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::durable::{self, Written};
+use crate::error::{Error, Result};
+use crate::memory;
+
+/// Name of the manifest in a stage's folder.
+pub const MANIFEST: &str = "stage.json";
+/// Name of the resolved config in a stage's folder; it can be fed back as a config file.
+pub const CONFIG: &str = "config.yaml";
+const LOCK: &str = ".lock";
+
+/// A file that a stage read or wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Artifact {
+    /// Outputs: relative to the stage's folder. Inputs: absolute.
+    pub path: PathBuf,
+    /// Length in bytes.
+    pub bytes: u64,
+    /// BLAKE3 of the content.
+    pub blake3: String,
+}
+
+/// Everything that the next stage (or a reader a month later) needs to know about a finished stage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Name of the binary: `prepare-data`, `train-model`, ...
+    pub stage: String,
+    /// System that the stage belongs to: `leap`, ...; empty for system-agnostic stages.
+    pub system: String,
+    /// Version of Podium that wrote it.
+    pub version: String,
+    /// Absolute folder of the outputs. A moved folder is found where its `stage.json` lies.
+    pub folder: PathBuf,
+    /// BLAKE3 of the resolved config.
+    pub config_hash: String,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Folders of the stages that this one was fed by (`--from`), nearest first.
+    pub upstream: Vec<PathBuf>,
+    /// Files that were read, by name.
+    pub inputs: BTreeMap<String, Artifact>,
+    /// Files that were written, by name.
+    pub outputs: BTreeMap<String, Artifact>,
+    /// Figures of the run.
+    pub metrics: Map<String, Value>,
+    /// Wall time in seconds.
+    pub wall_s: f64,
+    /// Highest anonymous resident memory seen, in bytes; mapped files do not count.
+    pub peak_anonymous_bytes: u64,
+}
+
+impl Manifest {
+    /// Reads a manifest: `-` takes one line of standard input, a folder its `stage.json`, a file that file.
+    pub fn read(from: &str) -> Result<Self> {
+        if from == "-" {
+            return Self::from_stdin();
+        }
+        let given = Path::new(from);
+        let file = if given.is_dir() { given.join(MANIFEST) } else { given.to_path_buf() };
+        if given.is_dir() && !file.exists() {
+            return Err(Error::input(
+                given,
+                format!("holds no `{MANIFEST}`, so the stage that should have filled it did not finish"),
+            )
+            .hint("run that stage (again) first; with the same `--out` it continues where it stopped"));
+        }
+        let text = fs::read_to_string(&file).map_err(|e| Error::opening(&file, e))?;
+        let mut manifest = Self::parse(&file, &text)?;
+        // A folder may have been moved or copied since: its manifest knows where it lies now.
+        let folder = file.parent().unwrap_or(Path::new("."));
+        manifest.folder = absolute(folder)?;
+        Ok(manifest)
+    }
+
+    fn from_stdin() -> Result<Self> {
+        let mut line = String::new();
+        io::stdin().lock().read_line(&mut line).map_err(|e| Error::io("reading", "standard input", e))?;
+        if line.trim().is_empty() {
+            return Err(Error::input(
+                "standard input",
+                "is empty: the stage before this one in the pipe handed nothing on",
+            )
+            .hint("its own message above says why"));
+        }
+        Self::parse(Path::new("standard input"), &line)
+    }
+
+    fn parse(source: &Path, text: &str) -> Result<Self> {
+        let manifest: Self = serde_json::from_str(text).map_err(|e| {
+            Error::input(source, format!("is no manifest of a stage: {e}"))
+                .hint("pass the folder of a finished stage, or pipe its standard output into `--from -`")
+        })?;
+        if major_minor(&manifest.version) > major_minor(crate::VERSION) {
+            return Err(Error::input(
+                source,
+                format!("was written by Podium {}, this is {}", manifest.version, crate::VERSION),
+            )
+            .hint("upgrade Podium, or run that stage again with this version"));
+        }
+        Ok(manifest)
+    }
+
+    /// Absolute path of the output `name`, after its size and hash were found to be what the stage wrote.
+    pub fn output(&self, name: &str) -> Result<PathBuf> {
+        let artifact = self.outputs.get(name).ok_or_else(|| {
+            let known = self.outputs.keys().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ");
+            Error::input(self.folder.join(MANIFEST), format!("`{}` has no output `{name}`; it has {known}", self.stage))
+        })?;
+        self.verify(artifact)
+    }
+
+    /// All outputs whose name begins with `prefix`, verified, in the order of their names.
+    pub fn outputs_with_prefix(&self, prefix: &str) -> Result<Vec<(String, PathBuf)>> {
+        let matching = self.outputs.iter().filter(|(name, _)| name.starts_with(prefix));
+        matching.map(|(name, artifact)| Ok((name.clone(), self.verify(artifact)?))).collect()
+    }
+
+    /// This manifest or the nearest one upstream that was written by `stage`.
+    pub fn find(&self, stage: &str) -> Result<Self> {
+        if self.stage == stage {
+            return Ok(self.clone());
+        }
+        let mut seen = vec![self.stage.clone()];
+        for folder in &self.upstream {
+            let manifest = Self::read(&folder.to_string_lossy())?;
+            if manifest.stage == stage {
+                return Ok(manifest);
+            }
+            seen.push(manifest.stage);
+        }
+        Err(Error::input(
+            self.folder.join(MANIFEST),
+            format!("found no `{stage}` stage upstream, only {}", seen.join(", ")),
+        ))
+    }
+
+    fn verify(&self, artifact: &Artifact) -> Result<PathBuf> {
+        let path = self.folder.join(&artifact.path);
+        let found = durable::hash_file(&path)?;
+        if found.bytes != artifact.bytes {
+            return Err(Error::input(
+                &path,
+                format!("has {} bytes, but `{}` wrote {}", found.bytes, self.stage, artifact.bytes),
+            )
+            .hint("the file was changed or cut off since; run that stage again"));
+        }
+        if found.blake3 != artifact.blake3 {
+            return Err(Error::input(&path, format!("was changed since `{}` wrote it (its hash differs)", self.stage))
+                .hint("run that stage again with `--force`"));
+        }
+        Ok(path)
+    }
+}
+
+/// One running stage: holds the lock of its folder and collects what goes into the manifest.
+pub struct Stage {
+    manifest: Manifest,
+    lock: File,
+    started: Instant,
+    memory: memory::Peak,
+}
+
+impl Stage {
+    /// Takes the folder for this run. A finished stage is refused unless `force`, which removes what it wrote; an
+    /// unfinished one is left as it is, for the caller to resume. The resolved config is saved beside the results.
+    pub fn begin(name: &str, system: &str, folder: &Path, config_text: &str, seed: u64, force: bool) -> Result<Self> {
+        durable::create_folder(folder)?;
+        let folder = absolute(folder)?;
+        let lock = lock(&folder)?;
+        durable::sweep(&folder)?;
+        if folder.join(MANIFEST).exists() {
+            if !force {
+                return Err(Error::usage(format!("`{}` holds a finished stage already", folder.display()))
+                    .hint("choose another folder with `--out`, or add `--force` to replace it"));
+            }
+            clear(&folder)?;
+        }
+        crate::cli::logging::to_file(&folder.join("run.jsonl"))?;
+        let config = durable::write(folder.join(CONFIG), config_text.as_bytes())?;
+        let manifest = Manifest {
+            stage: name.into(),
+            system: system.into(),
+            version: crate::VERSION.into(),
+            folder,
+            config_hash: blake3::hash(config_text.as_bytes()).to_hex().to_string(),
+            seed,
+            upstream: Vec::new(),
+            inputs: BTreeMap::new(),
+            outputs: BTreeMap::new(),
+            metrics: Map::new(),
+            wall_s: 0.0,
+            peak_anonymous_bytes: 0,
+        };
+        let mut stage = Self { manifest, lock, started: Instant::now(), memory: memory::Peak::start() };
+        stage.output("config", &config);
+        Ok(stage)
+    }
+
+    /// The output folder, absolute.
+    pub fn folder(&self) -> &Path {
+        &self.manifest.folder
+    }
+
+    /// Notes the stage that fed this one, and through it all stages before.
+    pub fn upstream(&mut self, from: &Manifest) {
+        for folder in std::iter::once(&from.folder).chain(&from.upstream) {
+            if !self.manifest.upstream.contains(folder) {
+                self.manifest.upstream.push(folder.clone());
+            }
+        }
+    }
+
+    /// Notes a file that is read.
+    pub fn input(&mut self, name: &str, path: &Path) -> Result<()> {
+        let read = durable::hash_file(path)?;
+        let artifact = Artifact { path: absolute(path)?, bytes: read.bytes, blake3: read.blake3 };
+        self.manifest.inputs.insert(name.into(), artifact);
+        Ok(())
+    }
+
+    /// Notes a file that was written into the folder.
+    pub fn output(&mut self, name: &str, written: &Written) {
+        let path = written.path.strip_prefix(&self.manifest.folder).unwrap_or(&written.path).to_path_buf();
+        let artifact = Artifact { path, bytes: written.bytes, blake3: written.blake3.clone() };
+        self.manifest.outputs.insert(name.into(), artifact);
+    }
+
+    /// Notes a figure.
+    pub fn metric(&mut self, name: &str, value: impl Into<Value>) {
+        self.manifest.metrics.insert(name.into(), value.into());
+    }
+
+    /// Ends the stage: `stage.json` last, then the same as one line on standard output.
+    pub fn finish(mut self) -> Result<Manifest> {
+        self.manifest.wall_s = (self.started.elapsed().as_secs_f64() * 1e3).round() / 1e3;
+        self.manifest.peak_anonymous_bytes = self.memory.bytes();
+        let text = serde_json::to_string_pretty(&self.manifest).map_err(|e| Error::failed(format!("manifest: {e}")))?;
+        durable::write(self.manifest.folder.join(MANIFEST), format!("{text}\n").as_bytes())?;
+        let line = serde_json::to_string(&self.manifest).map_err(|e| Error::failed(format!("manifest: {e}")))?;
+        crate::cli::print_line(&line)?;
+        drop(self.lock);
+        Ok(self.manifest)
+    }
+}
+
+/// Locks a folder for this process. The lock ends with the process, however it ends.
+pub fn lock(folder: &Path) -> Result<File> {
+    let path = folder.join(LOCK);
+    let open = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path);
+    let mut file = open.map_err(|e| Error::io("opening", &path, e))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            let _ = file.read_to_string(&mut text);
+            return Err(Error::InUse { path: folder.to_path_buf(), pid: text.trim().parse().unwrap_or(0) });
+        }
+        Err(TryLockError::Error(e)) => return Err(Error::io("locking", &path, e)),
+    }
+    // The text only serves the message of the next run; the lock itself is the kernel's.
+    let record = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "{}", std::process::id()));
+    record.map_err(|e| Error::io("writing", &path, e))?;
+    Ok(file)
+}
+
+/// Removes what a finished stage wrote, its manifest first: from then on the folder counts as unfinished.
+fn clear(folder: &Path) -> Result<()> {
+    let file = folder.join(MANIFEST);
+    let text = fs::read_to_string(&file).map_err(|e| Error::opening(&file, e))?;
+    fs::remove_file(&file).map_err(|e| Error::io("removing", &file, e))?;
+    durable::sync_folder(folder)?;
+    let Ok(old) = Manifest::parse(&file, &text) else { return Ok(()) };
+    for artifact in old.outputs.values().filter(|a| a.path.is_relative()) {
+        let path = folder.join(&artifact.path);
+        match fs::remove_file(&path) {
+            Ok(()) => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(Error::io("removing", &path, e)),
+        }
+    }
+    Ok(())
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    fs::canonicalize(path).map_err(|e| Error::opening(path, e))
+}
+
+fn major_minor(version: &str) -> (u64, u64) {
+    let mut parts = version.split('.').map(|p| p.parse().unwrap_or(0));
+    (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finished(folder: &Path, content: &[u8]) -> Manifest {
+        let mut stage = Stage::begin("prepare-data", "leap", folder, "seed: 1\n", 1, true).unwrap();
+        let written = durable::write(stage.folder().join("a/x.bin"), content).unwrap();
+        stage.output("a/x", &written);
+        stage.metric("rows", 3);
+        stage.finish().unwrap()
+    }
+
+    #[test]
+    fn a_manifest_leads_to_its_verified_outputs() {
+        let folder = tempfile::tempdir().unwrap();
+        let written = finished(folder.path(), b"abc");
+        let read = Manifest::read(folder.path().to_str().unwrap()).unwrap();
+        assert_eq!(written, read);
+        assert_eq!(fs::read(read.output("a/x").unwrap()).unwrap(), b"abc");
+        assert!(read.output("a/y").unwrap_err().to_string().contains("`a/x`"));
+    }
+
+    #[test]
+    fn changed_and_cut_off_outputs_are_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let manifest = finished(folder.path(), b"abc");
+        durable::write(folder.path().join("a/x.bin"), b"abd").unwrap();
+        assert!(manifest.output("a/x").unwrap_err().to_string().contains("changed"));
+        durable::write(folder.path().join("a/x.bin"), b"ab").unwrap();
+        assert!(manifest.output("a/x").unwrap_err().to_string().contains("2 bytes"));
+    }
+
+    #[test]
+    fn a_finished_stage_is_refused_without_force_and_cleared_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        finished(folder.path(), b"abc");
+        let refused = Stage::begin("prepare-data", "leap", folder.path(), "", 1, false).err().unwrap();
+        assert_eq!(refused.exit_code(), crate::ExitCode::Usage);
+        let stage = Stage::begin("prepare-data", "leap", folder.path(), "", 1, true).unwrap();
+        assert!(!stage.folder().join(MANIFEST).exists() && !stage.folder().join("a/x.bin").exists());
+    }
+
+    #[test]
+    fn a_folder_has_one_owner() {
+        let folder = tempfile::tempdir().unwrap();
+        let _held = lock(folder.path()).unwrap();
+        match lock(folder.path()) {
+            Err(Error::InUse { pid, .. }) => assert_eq!(pid, std::process::id()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn upstream_stages_are_found_by_name() {
+        let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let prepared = finished(first.path(), b"abc");
+        let mut stage = Stage::begin("train-model", "leap", second.path(), "", 1, false).unwrap();
+        stage.upstream(&prepared);
+        let trained = stage.finish().unwrap();
+        assert_eq!(trained.find("prepare-data").unwrap().folder, prepared.folder);
+        assert!(trained.find("predict").is_err());
+    }
+}
