@@ -135,18 +135,22 @@ impl Checkpoints {
         temporary.close().map_err(|e| Error::io("removing", &path, e))
     }
 
+    /// Removes all checkpoints: a run that starts anew would otherwise find those of the run before it.
+    pub fn clear(&self) -> Result<()> {
+        for folder in self.list()? {
+            self.discard(&folder.file_name().unwrap_or_default().to_string_lossy())?;
+        }
+        Ok(())
+    }
+
     /// The checkpoint with the most steps that verifies, and why others were passed over.
     pub fn newest(&self) -> Result<(Option<Found>, Vec<Error>)> {
-        let entries = fs::read_dir(&self.folder).map_err(|e| Error::io("reading the folder", &self.folder, e))?;
         let mut candidates = vec![];
         let mut rejected = vec![];
-        for entry in entries {
-            let path = entry.map_err(|e| Error::io("reading the folder", &self.folder, e))?.path();
-            if path.join(MANIFEST).is_file() {
-                match read_manifest(&path) {
-                    Ok(manifest) => candidates.push((manifest.global_step, path)),
-                    Err(error) => rejected.push(error),
-                }
+        for path in self.list()? {
+            match read_manifest(&path) {
+                Ok(manifest) => candidates.push((manifest.global_step, path)),
+                Err(error) => rejected.push(error),
             }
         }
         // Among checkpoints of the same age any will do; the name decides, so that the choice is always the same.
@@ -158,6 +162,19 @@ impl Checkpoints {
             }
         }
         Ok((None, rejected))
+    }
+
+    /// The folders that hold a manifest.
+    fn list(&self) -> Result<Vec<PathBuf>> {
+        let reading = |e| Error::io("reading the folder", &self.folder, e);
+        let mut folders = vec![];
+        for entry in fs::read_dir(&self.folder).map_err(reading)? {
+            let path = entry.map_err(reading)?.path();
+            if path.join(MANIFEST).is_file() {
+                folders.push(path);
+            }
+        }
+        Ok(folders)
     }
 }
 

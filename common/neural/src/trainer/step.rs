@@ -4,14 +4,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use common::seed::seed_for;
 use common::{Error, Result};
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use super::config::{NonFinite, Training};
 use super::{Task, interrupted};
 use crate::clip::clip_grad_norm;
-use crate::errors::Doing;
+use crate::errors::{Doing, from_text};
 use crate::optim::Optimizer;
 use crate::precision::with_autocast;
+use crate::shim::manual_seed;
 
 /// What a step did.
 #[derive(Debug, Clone, Copy)]
@@ -22,26 +23,29 @@ pub(super) struct Done {
     pub applied: bool,
 }
 
+/// What a step needs besides weights and rows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub training: &'a Training,
+    pub device: Device,
+    pub seed: u64,
+    pub global_step: u64,
+}
+
 /// Forward, backward, clip, check, update. On an error or interruption the weights are those before the step.
-pub(super) fn step(
-    task: &mut dyn Task,
-    optimizer: &mut Optimizer,
-    training: &Training,
-    batch: &[Tensor],
-    seed: u64,
-    global_step: u64,
-) -> Result<Done> {
-    // Model code uses the panicking calls where only memory can fail; here such a panic becomes an error.
-    let attempt = AssertUnwindSafe(|| attempt(task, optimizer, training, batch, seed, global_step));
+pub(super) fn step(task: &mut dyn Task, optimizer: &mut Optimizer, context: &Context, batch: &[Tensor]) -> Result<Done> {
     let rows = batch.first().and_then(|t| t.size().first().copied()).unwrap_or(0);
+    // Model code uses the panicking calls where only memory can fail; here such a panic becomes an error.
+    let attempt = AssertUnwindSafe(|| attempt(task, optimizer, context, batch, rows));
     let outcome = catch_unwind(attempt).unwrap_or_else(|panic| match panic_text(panic.as_ref()) {
-        Some(text) if crate::errors::is_out_of_memory(&text) => Err(Error::device(text)),
-        _ => resume_unwind(panic),
+        Some(text) => match from_text("training", &text) {
+            Error::Failed { .. } => resume_unwind(panic),
+            device => Err(device),
+        },
+        None => resume_unwind(panic),
     });
     outcome.map_err(|error| match error {
-        Error::Device { message, .. } if crate::errors::is_out_of_memory(&message) => {
-            out_of_memory(&message, training, rows, global_step)
-        }
+        Error::Device { message, .. } if message.contains("out of memory") => out_of_memory(&message, context, rows),
         other => other,
     })
 }
@@ -49,15 +53,14 @@ pub(super) fn step(
 fn attempt(
     task: &mut dyn Task,
     optimizer: &mut Optimizer,
-    training: &Training,
+    context: &Context,
     batch: &[Tensor],
-    seed: u64,
-    global_step: u64,
+    rows: i64,
 ) -> Result<Done> {
+    let Context { training, device, seed, global_step } = *context;
     // Dropout draws from the library's generator: seeded anew for each step, so a resumed run draws the same.
-    tch::manual_seed(seed_for(seed, "dropout", global_step) as i64);
+    manual_seed(device, seed_for(seed, "dropout", global_step))?;
     optimizer.zero_grad();
-    let rows = batch.first().and_then(|t| t.size().first().copied()).unwrap_or(0);
     let pieces = (training.accumulation as i64).min(rows.max(1));
     let mut loss = 0.0;
     for piece in 0..pieces {
@@ -65,7 +68,7 @@ fn attempt(
             return Err(interrupted());
         }
         let (from, to) = (rows * piece / pieces, rows * (piece + 1) / pieces);
-        let part = with_autocast(training.precision, batch[0].device(), || {
+        let part = with_autocast(training.precision, device, || {
             if pieces == 1 {
                 return task.loss(batch, global_step);
             }
@@ -101,7 +104,8 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> Option<String> {
 }
 
 /// What was being done, with how much, and three overrides that help.
-fn out_of_memory(cause: &str, training: &Training, rows: i64, global_step: u64) -> Error {
+fn out_of_memory(cause: &str, context: &Context, rows: i64) -> Error {
+    let Context { training, global_step, .. } = *context;
     let half = (training.batch_size / 2).max(1);
     let pieces = training.accumulation * 2;
     Error::device(format!(
