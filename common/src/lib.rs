@@ -2,12 +2,16 @@
 //! formats, durable writing. Nothing here knows a tensor library, so binaries built on it alone start anywhere.
 
 pub mod cli;
+pub mod climb;
 pub mod config;
 pub mod durable;
 pub mod error;
 pub mod memory;
+pub mod report;
+pub mod metrics;
 pub mod seed;
 pub mod stage;
+pub mod store;
 
 pub use error::{Error, ExitCode, Result};
 

@@ -9,6 +9,7 @@ pub mod checkpoint;
 pub mod device;
 pub mod init;
 pub mod loader;
+pub mod layers;
 pub mod params;
 pub mod shim;
 

@@ -1,18 +1,18 @@
-//! Shell completions and man pages from the very definitions that parse the arguments:
-//! `train-model --generate complete-bash`, `--generate man`.
+//! Shell completions, man pages and JSON Schemas from the very definitions that parse arguments and configs:
+//! `train-model --generate complete-bash`, `--generate man`, `--generate schema leap`.
 
 use std::io::Write;
 
-use clap::Parser;
 use clap_complete::Shell;
 
+use super::Arguments;
 use crate::error::ExitCode;
 
 /// What `--generate` can write.
-const KINDS: &str = "complete-bash, complete-fish, complete-zsh, man";
+const KINDS: &str = "complete-bash, complete-fish, complete-zsh, man, schema [SYSTEM]";
 
 /// Handles `--generate KIND` when it is the first argument.
-pub(super) fn requested<A: Parser>() -> Option<ExitCode> {
+pub(super) fn requested<A: Arguments>() -> Option<ExitCode> {
     let mut arguments = std::env::args().skip(1);
     if arguments.next()? != "--generate" {
         return None;
@@ -29,6 +29,16 @@ pub(super) fn requested<A: Parser>() -> Option<ExitCode> {
             if clap_mangen::Man::new(command).render(&mut text).is_err() {
                 return Some(ExitCode::Io);
             }
+        }
+        "schema" => {
+            let (wanted, schemas) = (arguments.next(), A::schemas());
+            let chosen = schemas.iter().find(|(system, _)| wanted.as_deref().is_none_or(|w| w == *system));
+            let Some((_, schema)) = chosen else {
+                let known: Vec<&str> = schemas.iter().map(|(system, _)| *system).collect();
+                let _ = writeln!(std::io::stderr(), "error: no such config schema; known: {}", known.join(", "));
+                return Some(ExitCode::Usage);
+            };
+            text = schema.clone().into_bytes();
         }
         other => {
             let _ = writeln!(std::io::stderr(), "error: `--generate {other}` is unknown; one of {KINDS}");

@@ -25,6 +25,11 @@ use crate::error::{Error, ExitCode, Result};
 pub trait Arguments: Parser {
     /// The shared flags for messages.
     fn verbosity(&self) -> &Verbosity;
+
+    /// The JSON Schema of every config that this binary reads, by system, for `--generate schema`.
+    fn schemas() -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
 }
 
 /// Parses the arguments, runs, prints the error if there is one, and gives the exit code.

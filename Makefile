@@ -1,0 +1,51 @@
+# One command each for the main things. Every target that builds first sets up what is missing (scripts/setup).
+#
+# CUDA=1        set up the full libtorch with its nvidia packages (about 5 GB) instead of the CPU parts
+# PREFIX=DIR    where `make install` puts the binaries (default /usr/local)
+
+SHELL := /bin/bash
+CARGO ?= cargo
+PREFIX ?= /usr/local
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
+TEST := $(if $(NEXTEST),$(CARGO) nextest run --release --workspace --no-fail-fast,$(CARGO) test --release --workspace --no-fail-fast)
+TEST_LONG := $(if $(NEXTEST),$(TEST) --run-ignored all,$(TEST) -- --include-ignored)
+
+.PHONY: help setup build demo test test-long lint docs bench install clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Fetch and unpack libtorch and cmake (CUDA=1: everything for GPUs)
+	@scripts/setup $(if $(filter 1 yes true,$(CUDA)),--cuda)
+
+build: setup ## Build all binaries into target/release
+	$(CARGO) build --release --workspace --bins
+
+demo: setup ## The main job at small size: simulate, prepare, train, fine-tune, predict, blend, score
+	@scripts/demo
+
+test: setup ## Run all tests (35 minutes at most on 2 cores, after the build)
+	$(TEST)
+
+test-long: setup ## Run also the long sweeps (crashes, damaged files, full-size parity)
+	$(TEST_LONG)
+
+lint: setup ## Check formatting, clippy and the generated reference
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
+	$(CARGO) test --release --workspace --test docs
+
+docs: setup ## Write docs/reference anew: completions, man pages, JSON schemas
+	PODIUM_UPDATE=1 $(CARGO) test --release --workspace --test docs
+
+bench: setup ## Run the benches of docs/benchmarks.md
+	$(CARGO) bench --workspace
+
+install: build ## Install the binaries into PREFIX/bin; they find libtorch in this checkout
+	install -d "$(DESTDIR)$(PREFIX)/bin"
+	find "$(TARGET)/release" -maxdepth 1 -type f -executable ! -name '*.*' \
+		-exec install -t "$(DESTDIR)$(PREFIX)/bin" {} +
+
+clean: ## Remove what was built; downloads in the cache folder and .libtorch stay
+	$(CARGO) clean

@@ -1,0 +1,71 @@
+//! Stacked bidirectional LSTM.
+
+use common::Result;
+use tch::{Device, Tensor};
+
+use crate::errors::Doing;
+use crate::init::Init;
+use crate::params::Path;
+
+/// Gates in the order i, f, g, o; two bias vectors; zero initial state; batch first; no dropout.
+///
+/// Layer k has `weight_ih_lk [4H, in]`, `weight_hh_lk [4H, H]`, `bias_ih_lk [4H]`, `bias_hh_lk [4H]` and the same four
+/// with `_reverse`; layers after the first have in = 2H.
+#[derive(Debug)]
+pub struct BiLstm {
+    hidden: i64,
+    layers: i64,
+    weights: Vec<Tensor>,
+}
+
+impl BiLstm {
+    /// All weights and biases uniform in ± 1/sqrt(hidden).
+    pub fn new(p: &Path, inputs: i64, hidden: i64, layers: i64) -> Result<Self> {
+        let mut weights = Vec::new();
+        for layer in 0..layers {
+            let inputs = if layer == 0 { inputs } else { 2 * hidden };
+            for direction in ["", "_reverse"] {
+                for (name, shape) in [
+                    ("weight_ih", vec![4 * hidden, inputs]),
+                    ("weight_hh", vec![4 * hidden, hidden]),
+                    ("bias_ih", vec![4 * hidden]),
+                    ("bias_hh", vec![4 * hidden]),
+                ] {
+                    weights.push(p.parameter(&format!("{name}_l{layer}{direction}"), &shape, Init::fan_in(hidden))?);
+                }
+            }
+        }
+        let lstm = Self { hidden, layers, weights };
+        if matches!(p.device(), Device::Cuda(_)) {
+            lstm.flatten(inputs)?;
+        }
+        Ok(lstm)
+    }
+
+    /// `[B, L, inputs]` -> `[B, L, 2H]`: forward states, then backward states. Without `train`, cuDNN does not keep
+    /// what a backward pass needs.
+    pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
+        let zeros = Tensor::zeros([2 * self.layers, x.size()[0], self.hidden], (x.kind(), x.device()));
+        let state = [zeros.shallow_clone(), zeros];
+        x.lstm(&state, &self.weights, true, self.layers, 0.0, train, true, true).0
+    }
+
+    /// Moves all weights into one buffer, which cuDNN would otherwise do in every forward pass.
+    fn flatten(&self, inputs: i64) -> Result<()> {
+        const CUDNN_LSTM: i64 = 2;
+        let flat = tch::no_grad(|| {
+            Tensor::f_internal_cudnn_rnn_flatten_weight(
+                &self.weights,
+                4,
+                inputs,
+                CUDNN_LSTM,
+                self.hidden,
+                0,
+                self.layers,
+                true,
+                true,
+            )
+        });
+        flat.map(drop).doing("laying out the weights of an LSTM")
+    }
+}

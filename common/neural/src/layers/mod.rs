@@ -1,0 +1,27 @@
+//! Layers that more than one model uses. Names and shapes of their parameters are those of the published
+//! `state_dict`s; initial values are the library defaults, which models overwrite where they were published otherwise.
+//!
+//! Forward functions panic, as libtorch does, when a shape does not fit: shapes follow from the model's config, not
+//! from data, and each binary turns such a panic into an error.
+
+mod activation;
+mod attention;
+mod conv;
+mod linear;
+mod lstm;
+mod norm;
+
+pub use activation::Activation;
+pub use attention::{MultiheadAttention, TransformerEncoderLayer};
+pub use conv::Conv1dSame;
+pub use linear::Linear;
+pub use lstm::BiLstm;
+pub use norm::LayerNorm;
+
+use tch::Tensor;
+
+/// A whole model: one tensor in, one tensor out.
+pub trait Network {
+    /// The output for a batch. `train` switches dropout on.
+    fn forward(&self, x: &Tensor, train: bool) -> Tensor;
+}

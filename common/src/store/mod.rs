@@ -1,0 +1,34 @@
+//! One module a file format. Readers check everything at the door (sizes, types, bounds) and name the file, the place
+//! in it, what was found and what was expected; writers publish through [`crate::durable`].
+
+mod dtype;
+mod map;
+pub mod netcdf;
+pub mod tensors;
+
+use serde_json::Value;
+
+pub use map::{Mapped, Plain};
+
+/// The candidate that `name` was probably meant to be, if any is near enough to be worth suggesting.
+pub(crate) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let scored = candidates.map(|c| (strsim::jaro_winkler(name, c), c));
+    let best = scored.max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(a.1)))?;
+    (best.0 > 0.8).then_some(best.1)
+}
+
+/// JSON on one line with the keys of all objects sorted: equal values give equal bytes.
+pub fn canonical_json(value: &Value) -> String {
+    fn sorted(value: &Value) -> Value {
+        match value {
+            Value::Object(map) => {
+                let mut entries: Vec<_> = map.iter().collect();
+                entries.sort_unstable_by_key(|(key, _)| key.as_str());
+                Value::Object(entries.into_iter().map(|(key, value)| (key.clone(), sorted(value))).collect())
+            }
+            Value::Array(items) => Value::Array(items.iter().map(sorted).collect()),
+            scalar => scalar.clone(),
+        }
+    }
+    sorted(value).to_string()
+}

@@ -1,0 +1,1 @@
+//! The networks of LEAP, a file a family.

@@ -1,0 +1,110 @@
+//! Golden parity: one test of every folder with a `case.yaml` below `$PODIUM_GOLDEN/<system>/` (default: the folder
+//! `../shared/golden` beside the workspace) and below `tests/golden/<system>/`, whose tests start with `clone::`.
+//!
+//! Which check runs follows from the longest known beginning of the case's path ([`checks::leap::KINDS`]); all values
+//! come from the case. A case that no kind fits fails, unless `tests/golden/pending.txt` lists it.
+
+mod checks;
+
+use std::path::{Path, PathBuf};
+
+use checks::{Case, Kind};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// The systems whose crates exist, each with its table of kinds.
+const SYSTEMS: &[(&str, &[Kind])] = &[("leap", checks::leap::KINDS)];
+
+fn main() -> std::process::ExitCode {
+    let arguments = Arguments::from_args();
+    // One thread a test: the runner starts tests side by side, and sums then do not depend on the machine.
+    tch::set_num_threads(1);
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let pending = Pending::read(&workspace.join("tests/golden/pending.txt"));
+    let golden = std::env::var_os("PODIUM_GOLDEN").map_or_else(|| workspace.join("../shared/golden"), PathBuf::from);
+
+    let mut trials = Vec::new();
+    if golden.is_dir() {
+        collect(&golden, "", &pending, &mut trials);
+    } else {
+        say(&format!("no golden folder `{}`: only the copies in `tests/golden` run", golden.display()));
+        trials.push(Trial::test("missing_golden_folder", || Ok(())).with_ignored_flag(true));
+    }
+    collect(&workspace.join("tests/golden"), "clone::", &pending, &mut trials);
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// Makes the tests of all systems below `root`.
+fn collect(root: &Path, prefix: &str, pending: &Pending, trials: &mut Vec<Trial>) {
+    for folder in folders(root) {
+        let system = file_name(&folder);
+        let Some((_, kinds)) = SYSTEMS.iter().find(|(name, _)| *name == system) else {
+            say(&format!("`{}`: no system `{system}` yet, its cases are left out", folder.display()));
+            continue;
+        };
+        let mut cases = Vec::new();
+        find_cases(&folder, "", &mut cases);
+        for path in cases {
+            let name = format!("{system}::{path}");
+            // The longest beginning wins: `fdzm-small-` before `fdzm-`.
+            let kind = kinds.iter().filter(|(start, _)| path.starts_with(start)).max_by_key(|(start, _)| start.len());
+            let folder = folder.join(&path);
+            let (listed, check) = (pending.lists(&name), kind.map(|(_, check)| *check));
+            let trial = Trial::test(format!("{prefix}{name}"), move || run(&folder, check));
+            trials.push(trial.with_ignored_flag(listed));
+        }
+    }
+}
+
+fn run(folder: &Path, check: Option<checks::Check>) -> Result<(), Failed> {
+    let Some(check) = check else {
+        return Err("no kind fits this case: add one to the table in `tests/checks`, or list the case in `tests/golden/pending.txt`".into());
+    };
+    let outcome = Case::open(folder).and_then(|case| check(&case));
+    outcome.map_err(|e| Failed::from(format!("{}: {e:#}", folder.display())))
+}
+
+/// Paths below `folder`, `/`-separated and sorted, of all folders that hold a `case.yaml`.
+fn find_cases(folder: &Path, path: &str, found: &mut Vec<String>) {
+    if folder.join("case.yaml").is_file() {
+        found.push(path.to_owned());
+        return;
+    }
+    for inner in folders(folder) {
+        let name = file_name(&inner);
+        let path = if path.is_empty() { name } else { format!("{path}/{name}") };
+        find_cases(&inner, &path, found);
+    }
+}
+
+fn folders(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut found: Vec<_> = entries.map(|e| e.path()).filter(|p| p.is_dir()).collect();
+    found.sort();
+    found
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Cases whose network or stage is not built yet: one name a line as the tests print it, `*` at the end for all names
+/// that start so, `#` for a comment.
+struct Pending(Vec<String>);
+
+impl Pending {
+    fn read(path: &Path) -> Self {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+        Self(lines.filter(|line| !line.is_empty()).map(str::to_owned).collect())
+    }
+
+    fn lists(&self, name: &str) -> bool {
+        self.0.iter().any(|line| line.strip_suffix('*').map_or(line == name, |start| name.starts_with(start)))
+    }
+}
+
+/// Standard output belongs to the list of tests.
+#[allow(clippy::print_stderr, reason = "a test runner talks to people")]
+fn say(text: &str) {
+    eprintln!("golden: {text}");
+}
