@@ -2,16 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::exact;
-
 /// Scores seen so far; lower is better.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Best {
     /// Best score of the epochs that ended. It moves at the end of an epoch only.
-    #[serde(with = "exact::float")]
+    #[serde(with = "crate::exact")]
     earlier: f64,
     /// Best score of the running epoch.
-    #[serde(with = "exact::float")]
+    #[serde(with = "crate::exact")]
     this_epoch: f64,
     /// Ended epochs since the last that gained.
     without_gain: u64,

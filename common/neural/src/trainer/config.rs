@@ -44,13 +44,15 @@ pub struct Training {
     /// How much lower a score has to be for its model to be kept, >= 0.
     #[serde(default)]
     pub min_gain: f64,
-    /// The optimizer and its base learning rate.
+    /// The optimizer.
     pub optimizer: OptimizerConfig,
-    /// Learning rates of groups of parameters whose names begin so, instead of the optimizer's: `{lstm: 8e-4, fc: 1e-3}`.
+    /// Base learning rate, > 0.
+    pub learning_rate: f64,
+    /// Base learning rates of parameters whose names begin so, instead of `learning_rate`: `{lstm: 8e-4, fc: 1e-3}`.
     #[serde(default)]
     pub group_learning_rates: BTreeMap<String, f64>,
     /// How the learning rate moves.
-    #[serde(default)]
+    #[serde(default = "constant")]
     pub schedule: ScheduleConfig,
     /// Number format of forward and backward; weights and their updates are f32 always.
     #[serde(default)]
@@ -130,6 +132,10 @@ impl Default for LoaderRule {
     }
 }
 
+fn constant() -> ScheduleConfig {
+    ScheduleConfig::Constant
+}
+
 fn one() -> u64 {
     1
 }
@@ -196,10 +202,17 @@ impl Training {
         if self.max_grad_norm.is_some_and(|norm| norm.is_nan() || norm <= 0.0) {
             problems.push(format!("{at}.max_grad_norm"), "is not above 0; `null` switches clipping off");
         }
-        for (prefix, rate) in &self.group_learning_rates {
-            if !(*rate > 0.0 && rate.is_finite()) {
-                problems.push(format!("{at}.group_learning_rates.{prefix}"), format!("is {rate}, expected a finite number above 0"));
+        let groups = self.group_learning_rates.iter().map(|(prefix, rate)| (format!("group_learning_rates.{prefix}"), *rate));
+        for (key, rate) in groups.chain([("learning_rate".to_string(), self.learning_rate)]) {
+            if !(rate > 0.0 && rate.is_finite()) {
+                problems.push(format!("{at}.{key}"), format!("is {rate}, expected a finite number above 0"));
             }
+        }
+        for (key, problem) in self.optimizer.problems() {
+            problems.push(format!("{at}.optimizer.{key}"), problem);
+        }
+        for (key, problem) in self.schedule.problems() {
+            problems.push(format!("{at}.schedule.{key}"), problem);
         }
     }
 }

@@ -1,8 +1,8 @@
-//! JSON whose floating-point numbers come back bit for bit.
+//! JSON whose floating-point numbers come back bit for bit, also those inside nested configs and free-form values.
 //!
-//! The JSON reader in use is fast and may miss the last bit of a number, and JSON has no infinity. A resumed run must
-//! continue with exactly the numbers of the killed one, so they stand in the text as `"f64:0.0008"`: the shortest
-//! decimal that reads back to the same value, parsed by the standard library.
+//! The JSON reader in use is fast and may miss the last bit of a number. A resumed run must continue with exactly the
+//! numbers of the killed one, so they stand in the text as `"f64:0.0008"`: the shortest decimal that reads back to the
+//! same value, parsed by the standard library. Fields that may be infinite or NaN use [`crate::exact`] besides.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -10,7 +10,7 @@ use serde_json::{Number, Value};
 
 const MARK: &str = "f64:";
 
-/// JSON text of `value`. Fields that may be infinite or NaN have to be `Option` or use [`float`].
+/// JSON text of `value`.
 pub fn to_text<T: Serialize>(value: &T) -> Result<String, serde_json::Error> {
     let mut value = serde_json::to_value(value)?;
     visit(&mut value, &|value| {
@@ -44,22 +44,6 @@ fn visit(value: &mut Value, change: &impl Fn(&mut Value)) {
     }
 }
 
-/// `#[serde(with = "exact::float")]` for a float that may be infinite or NaN.
-pub mod float {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    /// Writes the shortest decimal, `inf`, `-inf` or `NaN`, as a string.
-    pub fn serialize<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&format!("{value:?}"))
-    }
-
-    /// Reads what [`serialize`] wrote.
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
-        let text = String::deserialize(from)?;
-        text.parse().map_err(|_| serde::de::Error::custom(format!("`{text}` is no number")))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,7 +53,7 @@ mod tests {
     #[derive(Debug, Serialize, Deserialize)]
     struct Numbers {
         list: Vec<f64>,
-        #[serde(with = "float")]
+        #[serde(with = "crate::exact")]
         best: f64,
         count: u64,
         text: String,

@@ -28,7 +28,7 @@ use tch::{Device, Tensor};
 use crate::loader::{Order, Source};
 pub use config::Training;
 pub use run::train;
-pub use state::{Evaluated, State};
+pub use state::{Evaluated, Metric, State};
 
 /// What a system does in training: everything that depends on the model.
 pub trait Task {
@@ -50,7 +50,7 @@ pub struct Evaluation {
     /// What decides which model is kept; lower is better.
     pub score: f64,
     /// Named numbers for the log, in order.
-    pub metrics: Vec<(String, f64)>,
+    pub metrics: Vec<Metric>,
     /// What else is to be kept with the best model, such as a zero list.
     pub detail: Value,
 }

@@ -79,7 +79,7 @@ impl Run {
         let training = plan.training;
         let checkpoints = Checkpoints::open(plan.folder.join(CHECKPOINTS))?;
         let mut optimizer = Optimizer::new(&training.optimizer, groups(plan)?)?;
-        let schedule = Schedule::new(&training.schedule, &optimizer.learning_rates());
+        let schedule = Schedule::new(&training.schedule, &optimizer.learning_rates())?;
         let mut ema = training.ema.as_ref().map(|ema| Ema::new(ema, &plan.trainable)).transpose()?;
         let state = match find(&checkpoints, plan)? {
             Some(found) => {
@@ -89,7 +89,7 @@ impl Run {
                 if let Some(ema) = &mut ema {
                     ema.load_state(&weights::read(found.folder.join(AVERAGED))?)?;
                 }
-                optimizer.set_learning_rates(state.schedule.rates());
+                optimizer.set_learning_rates(state.schedule.rates())?;
                 tracing::info!(
                     "{}: resuming from `{}`: epoch {}, step {} of {steps}, best score {}",
                     plan.label,
@@ -180,7 +180,7 @@ impl Run {
         state.schedule.after_step(state.epoch, state.step, self.steps);
         state.step += 1;
         state.global_step += 1;
-        self.optimizer.set_learning_rates(self.state.schedule.rates());
+        self.optimizer.set_learning_rates(self.state.schedule.rates())?;
         let state = &self.state;
         if state.global_step.is_multiple_of(training.print_freq) || state.step == self.steps {
             self.log.step(state, done.loss, &rates)?;
@@ -229,7 +229,7 @@ impl Run {
         if kept {
             state.kept = Some(evaluated.clone());
         }
-        self.optimizer.set_learning_rates(self.state.schedule.rates());
+        self.optimizer.set_learning_rates(self.state.schedule.rates())?;
         self.log.evaluation(&evaluated)?;
         tracing::info!(
             "{}: epoch {} step {}: score {:.6}{}  loss {:.4}  lr {}  {:.0} s",
@@ -381,7 +381,7 @@ impl Run {
 /// The parameter groups: one for each prefix with a rate of its own, and the rest.
 fn groups(plan: &Plan) -> Result<Vec<Group>> {
     let rates = &plan.training.group_learning_rates;
-    let default = plan.training.optimizer.learning_rate();
+    let default = plan.training.learning_rate;
     let mut groups: Vec<Group> = vec![];
     for (name, tensor) in &plan.trainable {
         // The longest prefix wins, so that `lstm` and `lstm2` can both be given.

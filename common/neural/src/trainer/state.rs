@@ -39,7 +39,7 @@ pub struct State {
     /// Running mean of the training loss since the beginning of the epoch.
     pub loss: Mean,
     /// Gradient norm before clipping in the last step.
-    #[serde(with = "exact::float")]
+    #[serde(with = "crate::exact")]
     pub gradient_norm: f64,
     /// Steps left out because of a non-finite loss or gradient, in all and in a row.
     pub skipped: u64,
@@ -63,20 +63,30 @@ pub struct Evaluated {
     /// Steps since the start of the run.
     pub global_step: u64,
     /// Score, lower is better.
-    #[serde(with = "exact::float")]
+    #[serde(with = "crate::exact")]
     pub score: f64,
     /// Running mean of the training loss since the beginning of the epoch.
-    #[serde(with = "exact::float")]
+    #[serde(with = "crate::exact")]
     pub training_loss: f64,
     /// Gradient norm before clipping in the last step.
-    #[serde(with = "exact::float")]
+    #[serde(with = "crate::exact")]
     pub gradient_norm: f64,
     /// Learning rates of the parameter groups in the last step.
     pub rates: Vec<f64>,
     /// Named numbers of the task: validation loss, R2 of groups.
-    pub metrics: Vec<(String, f64)>,
+    pub metrics: Vec<Metric>,
     /// What else the task wants to keep with its best model.
     pub detail: Value,
+}
+
+/// A named number.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Metric {
+    /// Name, as in the log.
+    pub name: String,
+    /// Value.
+    #[serde(with = "crate::exact")]
+    pub value: f64,
 }
 
 /// A checkpoint named after its score.
@@ -85,7 +95,7 @@ pub struct Named {
     /// Folder below `checkpoints/`.
     pub name: String,
     /// Score, lower is better.
-    #[serde(with = "exact::float")]
+    #[serde(with = "crate::exact")]
     pub score: f64,
 }
 

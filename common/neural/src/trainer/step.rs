@@ -60,7 +60,7 @@ fn attempt(
     let Context { training, device, seed, global_step } = *context;
     // Dropout draws from the library's generator: seeded anew for each step, so a resumed run draws the same.
     manual_seed(device, seed_for(seed, "dropout", global_step))?;
-    optimizer.zero_grad();
+    optimizer.zero_grad()?;
     let pieces = (training.accumulation as i64).min(rows.max(1));
     let mut loss = 0.0;
     for piece in 0..pieces {
@@ -83,7 +83,7 @@ fn attempt(
         part.f_backward().doing("computing gradients")?;
     }
     let gradient_norm = if loss.is_finite() {
-        clip_grad_norm(&optimizer.parameters(), training.max_grad_norm.unwrap_or(f64::INFINITY))?
+        clip_grad_norm(&optimizer.params(), training.max_grad_norm.unwrap_or(f64::INFINITY))?
     } else {
         f64::NAN
     };
