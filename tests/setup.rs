@@ -440,7 +440,8 @@ fn binaries_without_tensors_start_with_libtorch_hidden() {
     let lib = fs::canonicalize(root().join(".libtorch/torch/lib"))
         .or_else(|_| fs::canonicalize(std::env::var("LIBTORCH").unwrap_or_default() + "/lib"))
         .expect("libtorch is set up when tests run");
-    let binaries: Vec<PathBuf> = WITHOUT_TENSORS.iter().map(|name| support::binary(name)).filter(|path| path.is_file()).collect();
+    let binaries: Vec<PathBuf> =
+        WITHOUT_TENSORS.iter().map(|name| support::binary(name)).filter(|path| path.is_file()).collect();
     assert!(!binaries.is_empty(), "run-pipeline exists");
     for binary in binaries {
         // The loader says every library that it looks for.

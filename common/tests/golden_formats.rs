@@ -81,7 +81,12 @@ fn tensor_files_of_the_python_writer_survive_a_round_trip() {
         let second = TensorFile::open(&again).unwrap();
         for view in &views {
             let copy = second.view(view.name).unwrap();
-            assert_eq!((view.dtype, view.shape, view.bytes), (copy.dtype, copy.shape, copy.bytes), "{}", path.display());
+            assert_eq!(
+                (view.dtype, view.shape, view.bytes),
+                (copy.dtype, copy.shape, copy.bytes),
+                "{}",
+                path.display()
+            );
         }
     }
 }

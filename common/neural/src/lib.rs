@@ -6,11 +6,15 @@
 //! the outcome, and [`Doing`] turns the failure into a [`common::Error`] of the right kind.
 
 pub mod checkpoint;
+pub mod clip;
 pub mod device;
+pub mod exact;
 pub mod init;
 pub mod loader;
+pub mod optim;
 pub mod layers;
 pub mod params;
+pub mod schedule;
 pub mod shim;
 
 mod errors;
