@@ -16,6 +16,7 @@ pub mod layers;
 pub mod params;
 pub mod schedule;
 pub mod shim;
+pub mod trainer;
 
 mod errors;
 

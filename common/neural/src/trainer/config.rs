@@ -211,6 +211,9 @@ impl Training {
         for (key, problem) in self.optimizer.problems() {
             problems.push(format!("{at}.optimizer.{key}"), problem);
         }
+        for (key, problem) in self.ema.iter().flat_map(EmaConfig::problems) {
+            problems.push(format!("{at}.ema.{key}"), problem);
+        }
         for (key, problem) in self.schedule.problems() {
             problems.push(format!("{at}.schedule.{key}"), problem);
         }

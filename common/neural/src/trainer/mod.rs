@@ -27,7 +27,7 @@ use tch::{Device, Tensor};
 
 use crate::loader::{Order, Source};
 pub use config::Training;
-pub use run::train;
+pub use run::{AVERAGED, BEST, CHECKPOINTS, LAST, MODEL, OPTIMIZER, train};
 pub use state::{Evaluated, Metric, State};
 
 /// What a system does in training: everything that depends on the model.

@@ -12,7 +12,7 @@ use tch::Tensor;
 
 use super::log::{Log, Speed};
 use super::state::{self, Evaluated, Named, State};
-use super::step::{Context, step};
+use super::step::{Changing, Context, step};
 use super::{Event, Outcome, Plan, Resume, Task};
 use crate::checkpoint::{self, Checkpoints, Found, Label};
 use crate::ema::Ema;
@@ -84,7 +84,7 @@ impl Run {
         let state = match find(&checkpoints, plan)? {
             Some(found) => {
                 let state = State::read(&found.folder)?;
-                weights::load_strict(&plan.state, &weights::read(found.folder.join(MODEL))?, &weights::Allow::default())?;
+                weights::load(&plan.state, found.folder.join(MODEL), &weights::Allow::default())?;
                 optimizer.load_state(&weights::read(found.folder.join(OPTIMIZER))?)?;
                 if let Some(ema) = &mut ema {
                     ema.load_state(&weights::read(found.folder.join(AVERAGED))?)?;
@@ -100,7 +100,7 @@ impl Run {
                 );
                 state
             }
-            None => State::new(plan.seed, schedule),
+            None => State::new(plan.seed, schedule, training.precision),
         };
         let log = Log::open(&plan.folder, &state.log)?;
         Ok(Self { steps, optimizer, ema, state, checkpoints, log, speed: Speed::default(), saved_at: Instant::now() })
@@ -153,7 +153,8 @@ impl Run {
         let training = plan.training;
         let rates = self.optimizer.learning_rates();
         let context = Context { training, device: plan.device, seed: plan.seed, global_step: self.state.global_step };
-        let done = match step(task, &mut self.optimizer, &context, batch) {
+        let changing = Changing { task, optimizer: &mut self.optimizer, scaler: self.state.scaler.as_mut() };
+        let done = match step(changing, &context, batch) {
             Err(Error::Interrupted { .. }) => return Err(self.stop(plan, task)?),
             outcome => outcome?,
         };
@@ -201,11 +202,9 @@ impl Run {
         let rates = self.state.schedule.rates().to_vec();
         let begun = Instant::now();
         // The averaged weights stand in for the trained ones while the task looks at them.
-        let swapped = self.ema.as_mut().map(|ema| ema.swap(&plan.trainable)).transpose()?;
+        self.swap_averages(plan)?;
         let evaluation = task.evaluate();
-        if swapped.is_some() && let Some(ema) = &mut self.ema {
-            ema.swap(&plan.trainable)?;
-        }
+        self.swap_averages(plan)?;
         let evaluation = match evaluation {
             Err(Error::Interrupted { .. }) => return Err(self.stop(plan, task)?),
             outcome => outcome?,
@@ -248,6 +247,10 @@ impl Run {
         self.save_top(plan, task, &evaluated)?;
         tell(plan, || Event::Evaluation { evaluated, kept });
         Ok(())
+    }
+
+    fn swap_averages(&mut self, plan: &Plan) -> Result<()> {
+        self.ema.as_mut().map_or(Ok(()), |ema| ema.swap(&plan.trainable))
     }
 
     fn end_epoch(&mut self, plan: &mut Plan, task: &mut dyn Task) -> Result<()> {

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::best::Best;
 use super::exact;
+use crate::precision::{GradScaler, Precision};
 use crate::schedule::Schedule;
 
 /// Name of the file.
@@ -30,6 +31,8 @@ pub struct State {
     pub evaluation_pending: bool,
     /// Learning rates and what moves them.
     pub schedule: Schedule,
+    /// What keeps gradients of f16 in range; `None` with other formats.
+    pub scaler: Option<GradScaler>,
     /// Which scores count as best.
     pub best: Best,
     /// The evaluation whose weights `best` holds.
@@ -121,7 +124,7 @@ impl Mean {
 
 impl State {
     /// The beginning of a run.
-    pub fn new(seed: u64, schedule: Schedule) -> Self {
+    pub fn new(seed: u64, schedule: Schedule, precision: Precision) -> Self {
         Self {
             seed,
             epoch: 0,
@@ -129,6 +132,7 @@ impl State {
             global_step: 0,
             evaluation_pending: false,
             schedule,
+            scaler: (precision == Precision::F16).then(GradScaler::default),
             best: Best::default(),
             kept: None,
             top: vec![],

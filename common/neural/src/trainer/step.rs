@@ -11,7 +11,7 @@ use super::{Task, interrupted};
 use crate::clip::clip_grad_norm;
 use crate::errors::{Doing, from_text};
 use crate::optim::Optimizer;
-use crate::precision::with_autocast;
+use crate::precision::{GradScaler, with_autocast};
 use crate::shim::manual_seed;
 
 /// What a step did.
@@ -32,11 +32,19 @@ pub(super) struct Context<'a> {
     pub global_step: u64,
 }
 
+/// What changes in a step beside the weights.
+pub(super) struct Changing<'a> {
+    pub task: &'a mut dyn Task,
+    pub optimizer: &'a mut Optimizer,
+    /// Keeps gradients of f16 in range; nothing else needs one.
+    pub scaler: Option<&'a mut GradScaler>,
+}
+
 /// Forward, backward, clip, check, update. On an error or interruption the weights are those before the step.
-pub(super) fn step(task: &mut dyn Task, optimizer: &mut Optimizer, context: &Context, batch: &[Tensor]) -> Result<Done> {
+pub(super) fn step(mut changing: Changing, context: &Context, batch: &[Tensor]) -> Result<Done> {
     let rows = batch.first().and_then(|t| t.size().first().copied()).unwrap_or(0);
     // Model code uses the panicking calls where only memory can fail; here such a panic becomes an error.
-    let attempt = AssertUnwindSafe(|| attempt(task, optimizer, context, batch, rows));
+    let attempt = AssertUnwindSafe(|| attempt(&mut changing, context, batch, rows));
     let outcome = catch_unwind(attempt).unwrap_or_else(|panic| match panic_text(panic.as_ref()) {
         Some(text) => match from_text("training", &text) {
             Error::Failed { .. } => resume_unwind(panic),
@@ -50,13 +58,8 @@ pub(super) fn step(task: &mut dyn Task, optimizer: &mut Optimizer, context: &Con
     })
 }
 
-fn attempt(
-    task: &mut dyn Task,
-    optimizer: &mut Optimizer,
-    context: &Context,
-    batch: &[Tensor],
-    rows: i64,
-) -> Result<Done> {
+fn attempt(changing: &mut Changing, context: &Context, batch: &[Tensor], rows: i64) -> Result<Done> {
+    let Changing { task, optimizer, scaler } = changing;
     let Context { training, device, seed, global_step } = *context;
     // Dropout draws from the library's generator: seeded anew for each step, so a resumed run draws the same.
     manual_seed(device, seed_for(seed, "dropout", global_step))?;
@@ -80,17 +83,31 @@ fn attempt(
         if !loss.is_finite() {
             break;
         }
+        let part = match scaler {
+            Some(scaler) => scaler.scale(&part)?,
+            None => part,
+        };
         part.f_backward().doing("computing gradients")?;
     }
-    let gradient_norm = if loss.is_finite() {
-        clip_grad_norm(&optimizer.params(), training.max_grad_norm.unwrap_or(f64::INFINITY))?
+    // With several processes the gradients would be averaged over them here.
+    let params = optimizer.params();
+    let in_range = match scaler {
+        Some(scaler) if loss.is_finite() => scaler.unscale(&params)?,
+        _ => true,
+    };
+    let gradient_norm = if loss.is_finite() && in_range {
+        clip_grad_norm(&params, training.max_grad_norm.unwrap_or(f64::INFINITY))?
     } else {
         f64::NAN
     };
+    if let Some(scaler) = scaler {
+        scaler.update();
+    }
     let applied = loss.is_finite() && gradient_norm.is_finite();
     if applied {
         optimizer.step()?;
-    } else if training.non_finite == NonFinite::Stop {
+    } else if training.non_finite == NonFinite::Stop && in_range {
+        // An overflow of f16 is no fault of the data: the scaler has lowered its factor, and the batch is left out.
         let what = if loss.is_finite() { format!("gradient norm is {gradient_norm}") } else { format!("loss is {loss}") };
         return Err(Error::failed(format!("step {}: the {what}; the weights were not updated", global_step + 1)).hint(
             "lower the learning rate, clip gradients (`training.max_grad_norm=1`), or leave such batches out: `training.non_finite=skip`",

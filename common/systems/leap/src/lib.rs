@@ -7,3 +7,4 @@ pub mod losses;
 pub mod metric;
 pub mod models;
 pub mod norm;
+pub mod train;
