@@ -8,15 +8,19 @@
 pub mod checkpoint;
 pub mod clip;
 pub mod device;
+pub mod ema;
 pub mod exact;
 pub mod init;
 pub mod loader;
 pub mod optim;
 pub mod layers;
 pub mod params;
+pub mod precision;
 pub mod schedule;
 pub mod shim;
+pub mod summary;
 pub mod trainer;
+pub mod weights;
 
 mod errors;
 

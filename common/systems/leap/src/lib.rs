@@ -7,4 +7,3 @@ pub mod losses;
 pub mod metric;
 pub mod models;
 pub mod norm;
-pub mod train;
