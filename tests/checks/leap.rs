@@ -1,6 +1,7 @@
 //! The kinds of golden cases of LEAP, each with its check.
 
 mod data;
+mod networks;
 mod numbers;
 
 use super::Kind;
@@ -10,8 +11,13 @@ pub const KINDS: &[Kind] = &[
     ("norm", numbers::constants),
     ("prep_", data::arrays),
     ("infer_", data::test_tensors),
+    ("metric", numbers::metric_of_both_chains),
     ("fdzm-layout", numbers::layout),
     ("fdzm-losses", numbers::losses),
     ("fdzm-metric", numbers::metric_of_chain_b),
-    ("metric", numbers::metric_of_both_chains),
+    ("fdzm-init", networks::init),
+    ("fdzm-small-", networks::small),
+    ("fdzm-full-", networks::full),
+    ("model_adam", networks::adam),
+    ("full_size_parameters", networks::parameter_lists),
 ];
