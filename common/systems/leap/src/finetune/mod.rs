@@ -101,14 +101,14 @@ pub fn score_base(base: &Base, config: &FinetuneConfig, arrays: &Arrays, options
 /// Fine-tunes one group, or copies the base for a skipped one, and writes `groups/gN.safetensors`.
 ///
 /// `arrays.order`, where given, is this group's.
-pub fn tune(
+pub fn tune<'a>(
     group: usize,
     base: &Base,
     base_score: &Score,
-    config: &FinetuneConfig,
+    config: &'a FinetuneConfig,
     hash: &str,
     arrays: &Arrays,
-    options: Options,
+    options: Options<'a>,
 ) -> Result<Tuned> {
     let folder = options.folder.clone();
     let before = base_score.group(group);
@@ -128,7 +128,7 @@ pub fn tune(
     let options = Options { folder: run_folder(&folder, group), ..options };
     durable::create_folder(&options.folder)?;
     let label = format!("{} group {group}", config.member);
-    let outcome = train::run(&mut task, &built.params, &config.training, hash, seed, arrays, options, &label)?;
+    let outcome = train::fit(&mut task, &built.params, &config.training, hash, seed, arrays, options, &label)?;
 
     let best = outcome.state.kept.as_ref().map_or(f64::NAN, |kept| -kept.score);
     let bad = config.bad_groups.is_bad(best, before);

@@ -99,9 +99,7 @@ impl Config for TrainConfig {
     fn validate(&self, problems: &mut Problems) {
         problems.demand(self.system == "leap", "system", || format!("is `{}`, expected `leap`", self.system));
         problems.demand(!self.member.is_empty(), "member", || "is empty, expected a name such as `exp195`".into());
-        for (key, problem) in self.model.problems() {
-            problems.push(format!("model.{key}"), problem);
-        }
+        self.model.validate("model", problems);
         if let Some(Err(problem)) = self.rows.months.as_ref().map(|months| months.resolve("rows.months")) {
             problems.push("rows.months", problem.to_string());
         }

@@ -80,7 +80,7 @@ pub struct Built {
 /// Builds a network with initial weights drawn from `seed`.
 pub fn build(model: &ModelConfig, device: Device, seed: u64) -> Result<Built> {
     let params = Params::new(device, seed);
-    let network = model.build(&params.root())?;
+    let network = model.build(&params)?;
     Ok(Built { params, network })
 }
 
@@ -104,7 +104,7 @@ pub fn constants_of(valid: &Path, chain: Chain) -> Result<Constants> {
 }
 
 /// Trains by `config`, and writes the out-of-fold predictions of the best evaluation.
-pub fn train(config: &TrainConfig, hash: &str, arrays: &Arrays, options: Options) -> Result<Trained> {
+pub fn train<'a>(config: &'a TrainConfig, hash: &str, arrays: &Arrays, options: Options<'a>) -> Result<Trained> {
     let chain = config.chain();
     let Built { params, network } = build(&config.model, options.device, config.seed)?;
     if let Some(path) = options.initial {
@@ -116,7 +116,7 @@ pub fn train(config: &TrainConfig, hash: &str, arrays: &Arrays, options: Options
     let mut task =
         LeapTask { network, objective: Objective::All(config.loss.clone()), evaluator, about: about.clone() };
     let folder = options.folder.clone();
-    let outcome = run(&mut task, &params, &config.training, hash, config.seed, arrays, options, &config.member)?;
+    let outcome = fit(&mut task, &params, &config.training, hash, config.seed, arrays, options, &config.member)?;
 
     // The weights are those of the last step now: back to the best ones.
     let model = best_weights(&outcome.best);
@@ -147,14 +147,14 @@ pub fn best_weights(checkpoint: &Path) -> PathBuf {
 
 /// Runs the trainer on a task.
 #[allow(clippy::too_many_arguments)]
-pub fn run(
+pub fn fit<'a>(
     task: &mut LeapTask,
     params: &Params,
-    training: &Training,
+    training: &'a Training,
     hash: &str,
     seed: u64,
     arrays: &Arrays,
-    options: Options,
+    options: Options<'a>,
     label: &str,
 ) -> Result<Outcome> {
     let source: Arc<dyn Source> = match options.limit {
