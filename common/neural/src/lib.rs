@@ -14,6 +14,7 @@ pub mod init;
 pub mod loader;
 pub mod optim;
 pub mod layers;
+pub mod optim;
 pub mod params;
 pub mod precision;
 pub mod schedule;
