@@ -151,3 +151,6 @@ pub struct Outcome {
 pub fn interrupted() -> Error {
     Error::Interrupted { saved: "nothing to save".into() }
 }
+
+#[cfg(test)]
+mod tests;
