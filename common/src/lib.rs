@@ -8,9 +8,11 @@ pub mod durable;
 pub mod error;
 pub mod memory;
 pub mod metrics;
+pub mod oof;
 pub mod report;
 pub mod seed;
 pub mod stage;
+pub mod versions;
 pub mod store;
 
 pub use error::{Error, ExitCode, Result};
