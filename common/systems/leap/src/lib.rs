@@ -3,6 +3,7 @@
 
 pub mod columns;
 pub mod dataset;
+pub mod finetune;
 pub mod layout;
 pub mod losses;
 pub mod metric;
@@ -10,3 +11,4 @@ pub mod models;
 pub mod norm;
 pub mod prepare;
 pub mod simulate;
+pub mod train;
