@@ -62,7 +62,8 @@ fn main() -> anyhow::Result<()> {
             }
         }
     }
-    let parts: serde_json::Map<_, _> = PARTS.iter().zip(parts).map(|(name, p)| (format!("{name}_s"), median(p).into())).collect();
+    let parts: serde_json::Map<_, _> =
+        PARTS.iter().zip(parts).map(|(name, p)| (format!("{name}_s"), median(p).into())).collect();
     let (wall, cpu) = (median(walls), median(cpus));
     let line = serde_json::json!({
         "bench": "leap_train_step", "implementation": "podium", "batch": batch, "threads": threads,

@@ -1,7 +1,6 @@
 //! The kinds of golden cases of LEAP, each with its check.
 
 mod blend;
-mod networks;
 mod data;
 mod networks;
 mod numbers;

@@ -35,8 +35,16 @@ pub const STATES: [&str; 6] = ["t", "q0001", "q0002", "q0003", "u", "v"];
 /// Trace gases.
 pub const GASES: [&str; 3] = ["pbuf_ozone", "pbuf_CH4", "pbuf_N2O"];
 /// Scalars after the step.
-pub const FLUXES: [&str; 8] =
-    ["cam_out_NETSW", "cam_out_FLWDS", "cam_out_PRECSC", "cam_out_PRECC", "cam_out_SOLS", "cam_out_SOLL", "cam_out_SOLSD", "cam_out_SOLLD"];
+pub const FLUXES: [&str; 8] = [
+    "cam_out_NETSW",
+    "cam_out_FLWDS",
+    "cam_out_PRECSC",
+    "cam_out_PRECC",
+    "cam_out_SOLS",
+    "cam_out_SOLL",
+    "cam_out_SOLSD",
+    "cam_out_SOLLD",
+];
 
 impl Climate {
     /// From the published constants.

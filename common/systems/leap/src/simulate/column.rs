@@ -118,7 +118,8 @@ impl Weather {
         }
         for (k, sums) in sums.iter().enumerate() {
             let real = self.climate.states[k + 2].mean;
-            self.cloud[k] = std::array::from_fn(|l| if sums[l] > 0.0 { (real[l] * count / sums[l]).min(1e-2) } else { 0.0 });
+            self.cloud[k] =
+                std::array::from_fn(|l| if sums[l] > 0.0 { (real[l] * count / sums[l]).min(1e-2) } else { 0.0 });
         }
     }
 
@@ -134,7 +135,11 @@ impl Weather {
         let cloud = |l: usize| (humidity[l] - CLOUD_ONSET).max(0.0).powf(1.5);
         let liquid = self.climate.states[2].mean;
         let q2: Profile = std::array::from_fn(|l| {
-            if l < FIRST_LIQUID { liquid[l] * (1.5 * trace[l] - 1.125).exp() } else { self.cloud[0][l] * cloud(l) * (1.0 - ice_part[l]) }
+            if l < FIRST_LIQUID {
+                liquid[l] * (1.5 * trace[l] - 1.125).exp()
+            } else {
+                self.cloud[0][l] * cloud(l) * (1.0 - ice_part[l])
+            }
         });
         let ice = self.climate.states[3].mean;
         let q3: Profile = std::array::from_fn(|l| {
@@ -143,7 +148,8 @@ impl Weather {
         let jet = ((lat.abs() - 0.75) / 0.3).powi(2);
         let wind = self.climate.states[4];
         let zonal = self.zonal.at(time, lat, lon);
-        let u: Profile = std::array::from_fn(|l| wind.mean[l] + wind.std[l] * (1.3 * (-jet).exp() - 0.5 + 0.8 * zonal[l]));
+        let u: Profile =
+            std::array::from_fn(|l| wind.mean[l] + wind.std[l] * (1.3 * (-jet).exp() - 0.5 + 0.8 * zonal[l]));
         let wind = self.climate.states[5];
         let meridional = self.meridional.at(time, lat, lon);
         let v: Profile = std::array::from_fn(|l| wind.mean[l] + wind.std[l] * meridional[l]);
@@ -184,8 +190,13 @@ impl Weather {
             let spread = self.climate.gases[g];
             std::array::from_fn(|l| {
                 // Where the published std is only its floor, the gas is well mixed.
-                let std = spread.std[l].min(0.45 * spread.mean[l]).min(if spread.std[l] <= 1.001e-8 { 1e-4 * spread.mean[l] } else { f64::MAX });
-                spread.mean[l] + std * (1.6 * (lat.cos().powi(2) - 0.6) + 0.7 * lat.sin() * season + 0.2 * (l as f64 * 0.2).sin())
+                let std = spread.std[l].min(0.45 * spread.mean[l]).min(if spread.std[l] <= 1.001e-8 {
+                    1e-4 * spread.mean[l]
+                } else {
+                    f64::MAX
+                });
+                spread.mean[l]
+                    + std * (1.6 * (lat.cos().powi(2) - 0.6) + 0.7 * lat.sin() * season + 0.2 * (l as f64 * 0.2).sin())
             })
         })
     }
@@ -245,7 +256,8 @@ impl Surface {
             }
             let ocean = 1.0 - self.land - self.ice;
             let soil = dark + (bright - dark) * cold;
-            (ocean * (0.06 + slant * 0.2 * (-4.0 * self.mu).exp()) + self.land * soil + self.ice * bright).clamp(0.0, 1.0)
+            (ocean * (0.06 + slant * 0.2 * (-4.0 * self.mu).exp()) + self.land * soil + self.ice * bright)
+                .clamp(0.0, 1.0)
         };
         let land = self.land;
         [

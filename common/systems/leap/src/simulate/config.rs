@@ -94,7 +94,8 @@ impl Default for SimulateConfig {
 impl Config for SimulateConfig {
     fn validate(&self, problems: &mut Problems) {
         problems.demand(self.system == "leap", "system", || format!("is `{}`, expected `leap`", self.system));
-        problems.demand((1..=384).contains(&self.columns), "columns", || format!("is {}, expected 1 to 384", self.columns));
+        problems
+            .demand((1..=384).contains(&self.columns), "columns", || format!("is {}, expected 1 to 384", self.columns));
         problems.demand((0.0..=1.0).contains(&self.noise), "noise", || format!("is {}, expected 0 to 1", self.noise));
         problems.demand(!self.months.is_empty(), "months", || "is empty, expected at least one entry".into());
         for (i, plan) in self.months.iter().enumerate() {
@@ -102,9 +103,13 @@ impl Config for SimulateConfig {
                 Err(problem) => problems.push(format!("months.{i}.months"), problem),
                 Ok(list) => problems.demand(!list.is_empty(), &format!("months.{i}.months"), || "is empty".into()),
             }
-            problems.demand(plan.days != Some(0), &format!("months.{i}.days"), || "is 0, expected at least 1 or null".into());
+            problems.demand(plan.days != Some(0), &format!("months.{i}.days"), || {
+                "is 0, expected at least 1 or null".into()
+            });
             let stride = plan.step_stride;
-            problems.demand((1..=STEPS_A_DAY).contains(&stride), &format!("months.{i}.step_stride"), || format!("is {stride}, expected 1 to 72"));
+            problems.demand((1..=STEPS_A_DAY).contains(&stride), &format!("months.{i}.step_stride"), || {
+                format!("is {stride}, expected 1 to 72")
+            });
         }
         if let Some(kaggle) = &self.kaggle {
             match kaggle.test_months.list() {

@@ -95,7 +95,14 @@ pub fn run(config: &SimulateConfig, options: &Options, stage: &mut Stage) -> Res
     Ok(report)
 }
 
-fn write_files(config: &SimulateConfig, options: &Options, world: &World, steps: &[Step], raw: &Path, stage: &mut Stage) -> Result<()> {
+fn write_files(
+    config: &SimulateConfig,
+    options: &Options,
+    world: &World,
+    steps: &[Step],
+    raw: &Path,
+    stage: &mut Stage,
+) -> Result<()> {
     let bar = Bar::new("simulate", steps.len() as u64);
     let mut listing: BTreeMap<String, Written> = BTreeMap::new();
     ordered(
@@ -121,12 +128,26 @@ fn write_files(config: &SimulateConfig, options: &Options, world: &World, steps:
     Ok(())
 }
 
-fn write_kaggle(config: &SimulateConfig, options: &Options, world: &World, steps: &[Step], raw: &Path, stage: &mut Stage) -> Result<u64> {
+fn write_kaggle(
+    config: &SimulateConfig,
+    options: &Options,
+    world: &World,
+    steps: &[Step],
+    raw: &Path,
+    stage: &mut Stage,
+) -> Result<u64> {
     let Some(kaggle) = &config.kaggle else { return Ok(0) };
     let limit = options.limit.map_or(u64::MAX, |n| n.saturating_mul(384));
     let months = kaggle.test_months.resolve("kaggle.test_months")?;
     let test_steps: Vec<Step> = months.into_iter().flat_map(|m| Step::of_month(m, None, 1)).collect();
-    let draw = |name, rows: u64, steps| Draw { world, steps, seed: config.seed, name, rows: rows.min(limit), threads: options.threads };
+    let draw = |name, rows: u64, steps| Draw {
+        world,
+        steps,
+        seed: config.seed,
+        name,
+        rows: rows.min(limit),
+        threads: options.threads,
+    };
     let test = draw("test", kaggle.test_rows, &test_steps);
     let train = draw("train", kaggle.train_rows, steps);
     let folder = raw.join("kaggle-data");
@@ -137,7 +158,10 @@ fn write_kaggle(config: &SimulateConfig, options: &Options, world: &World, steps
     }
     bar.finish();
     stage.output("sample_submission.csv", &kaggle::write_sample(&folder.join("sample_submission.csv"), &test)?);
-    stage.output("sample_submission_old.csv", &kaggle::write_old_sample(&folder.join("sample_submission_old.csv"), &test)?);
+    stage.output(
+        "sample_submission_old.csv",
+        &kaggle::write_old_sample(&folder.join("sample_submission_old.csv"), &test)?,
+    );
     let solution = stage.folder().join(TRUTH).join("solution.parquet");
     stage.output("solution", &truth::write(&solution, &test)?);
     Ok(test.rows)

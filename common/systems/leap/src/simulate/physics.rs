@@ -76,7 +76,8 @@ impl Physics {
         let columns: Vec<Column> = sample_places(3000).map(|(time, lat, lon)| weather.column(time, lat, lon)).collect();
         let terms: Vec<[Profile; TERMS]> = columns.iter().map(|c| processes(c, &climate)).collect();
         let term_scales: Vec<(Profile, Profile)> = (0..TERMS).map(|k| moments(terms.iter().map(|t| &t[k]))).collect();
-        let mut physics = Self { climate, terms: term_scales, raw: [([0.0; LEVELS], [1.0; LEVELS]); 6], flux_scale: [1.0; 8], noise };
+        let mut physics =
+            Self { climate, terms: term_scales, raw: [([0.0; LEVELS], [1.0; LEVELS]); 6], flux_scale: [1.0; 8], noise };
         let raw: Vec<[Profile; 6]> = terms.iter().map(|t| physics.combine(t)).collect();
         physics.raw = std::array::from_fn(|x| moments(raw.iter().map(|r| &r[x])));
         let mut sums = [0.0; 8];
@@ -165,7 +166,8 @@ fn processes(column: &Column, climate: &Climate) -> [Profile; TERMS] {
         let shear = (slope(u).powi(2) + slope(v).powi(2)).sqrt();
         above += 0.02 * cloud[l];
         let shade = (-above).exp();
-        terms[COND][l] = softplus(14.0 * (column.humidity[l] - 0.75)) * if l < FIRST_ACTIVE { 0.0 } else { 1.0 } + 0.3 * moist[l];
+        terms[COND][l] =
+            softplus(14.0 * (column.humidity[l] - 0.75)) * if l < FIRST_ACTIVE { 0.0 } else { 1.0 } + 0.3 * moist[l];
         terms[EVAP][l] = cloud[l].sqrt() * (1.1 - column.humidity[l]).max(0.0);
         terms[SUN][l] = mu * (1.5 + moist[l]).max(0.0) * shade + 0.5 * mu;
         terms[COOL][l] = -0.6 * warm[l] - 0.5 * cloud[l].sqrt() * shade + 0.2 * warm[l] * moist[l].tanh();
@@ -200,7 +202,8 @@ fn fluxes(column: &Column) -> [f64; 8] {
     let dimmed = solar * (1.0 - 0.45 * path / (1.0 + path));
     let direct = [0.5 * solar * through, 0.5 * solar * through * (1.0 - 8.0 * q[last]).max(0.2)];
     let diffuse = [0.5 * dimmed * scattered, 0.5 * dimmed * scattered * 0.7];
-    let absorbed: f64 = [direct[0], direct[1], diffuse[0], diffuse[1]].iter().zip(albedos).map(|(f, a)| f * (1.0 - a)).sum();
+    let absorbed: f64 =
+        [direct[0], direct[1], diffuse[0], diffuse[1]].iter().zip(albedos).map(|(f, a)| f * (1.0 - a)).sum();
     let emissivity = 0.62 + 0.2 * (q[last] / 0.012).tanh() + 0.15 * path / (1.0 + path);
     let down = emissivity * 5.67e-8 * (0.6 * t[last] + 0.4 * t[48]).powi(4);
     let humid = (45..LEVELS).map(|l| column.humidity[l]).sum::<f64>() / 15.0;

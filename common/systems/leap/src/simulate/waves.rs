@@ -50,7 +50,8 @@ impl Amplitude {
 
     /// Value at a time in seconds and a place in radians.
     pub fn at(&self, time: f64, lat: f64, lon: f64) -> f64 {
-        let sum: f64 = self.0.iter().map(|w| (w.frequency * time + w.k_lon * lon + w.k_lat * lat + w.phase).cos()).sum();
+        let sum: f64 =
+            self.0.iter().map(|w| (w.frequency * time + w.k_lon * lon + w.k_lat * lat + w.phase).cos()).sum();
         sum * (2.0 / WAVES as f64).sqrt()
     }
 }
@@ -60,7 +61,11 @@ impl Anomaly {
     pub fn new(run_seed: u64, name: &str, modes: usize) -> Self {
         let strength = |k: usize| 1.0 / (1.0 + 0.25 * k as f64);
         let shapes: Vec<Profile> = (0..modes)
-            .map(|k| std::array::from_fn(|l| strength(k) * (std::f64::consts::PI * k as f64 * (l as f64 + 0.5) / LEVELS as f64).cos()))
+            .map(|k| {
+                std::array::from_fn(|l| {
+                    strength(k) * (std::f64::consts::PI * k as f64 * (l as f64 + 0.5) / LEVELS as f64).cos()
+                })
+            })
             .collect();
         let variance: Profile = std::array::from_fn(|l| shapes.iter().map(|s| s[l] * s[l]).sum());
         let modes = shapes.iter().map(|s| std::array::from_fn(|l| s[l] / variance[l].sqrt())).collect();

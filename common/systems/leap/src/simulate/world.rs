@@ -50,7 +50,9 @@ impl Step {
         let all = month.days();
         let days = days.unwrap_or(all).min(all);
         let day = move |i: u32| 1 + i * all / days;
-        (0..days).flat_map(|i| (0..STEPS_A_DAY).step_by(stride as usize).map(move |s| Self::new(month, day(i), s))).collect()
+        (0..days)
+            .flat_map(|i| (0..STEPS_A_DAY).step_by(stride as usize).map(move |s| Self::new(month, day(i), s)))
+            .collect()
     }
 }
 
