@@ -4,6 +4,7 @@
 mod dtype;
 mod map;
 pub mod netcdf;
+pub mod npy;
 pub mod pickle;
 pub mod tables;
 pub mod tensors;
