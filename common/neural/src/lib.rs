@@ -9,6 +9,7 @@ pub mod device;
 pub mod exact;
 pub mod init;
 pub mod layers;
+pub mod memory;
 pub mod optim;
 pub mod params;
 pub mod schedule;
