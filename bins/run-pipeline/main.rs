@@ -1,2 +1,9 @@
-//! x
-fn main() {}
+//! `run-pipeline`: looks after pipelines and the machine that they run on. Uses no tensor, so it starts without
+//! libtorch.
+
+mod args;
+mod doctor;
+
+fn main() -> std::process::ExitCode {
+    common::cli::main(args::run)
+}

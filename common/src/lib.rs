@@ -8,10 +8,12 @@ pub mod durable;
 pub mod error;
 pub mod memory;
 pub mod metrics;
+pub mod oof;
 pub mod report;
 pub mod seed;
 pub mod stage;
 pub mod store;
+pub mod versions;
 
 pub use error::{Error, ExitCode, Result};
 

@@ -1,0 +1,6 @@
+//! `hill-climb blend`.
+use crate::args::BlendArgs;
+
+pub fn run(_args: &BlendArgs) -> common::Result<()> {
+    Ok(())
+}
