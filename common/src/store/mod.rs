@@ -5,6 +5,7 @@ mod dtype;
 mod map;
 pub mod netcdf;
 pub mod pickle;
+pub mod tables;
 pub mod tensors;
 mod zip;
 
