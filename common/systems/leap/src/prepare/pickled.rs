@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use common::store::pickle::{ArrayColumn, Checkpoint};
+use common::store::pickle::{Checkpoint, Column};
 use common::{Error, Result};
 
 /// Reads `{"01_02": int array, ...}`.
@@ -14,7 +14,7 @@ pub fn read_index(path: &Path) -> Result<BTreeMap<String, Vec<i64>>> {
         let name = name.text()?.to_string();
         let array = value.array()?;
         match array.column {
-            ArrayColumn::Ints(rows) if array.shape.len() == 1 => index.insert(name, rows),
+            Column::Ints(rows) if array.shape.len() == 1 => index.insert(name, rows),
             _ => {
                 let problem = format!("`{name}` is an array of shape {:?}, expected integers in one dimension", array.shape);
                 return Err(Error::input(path, problem));
