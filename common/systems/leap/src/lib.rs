@@ -9,5 +9,6 @@ pub mod losses;
 pub mod metric;
 pub mod models;
 pub mod norm;
+pub mod predict;
 pub mod prepare;
 pub mod train;

@@ -1,0 +1,43 @@
+//! From `test.csv` to submission values.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Result;
+use common::stage::Stage;
+use leap::norm::Constants;
+use leap::predict::{Predictor, Settings, TestRows};
+use leap::prepare::config::{Normalisation, RawConfig, TestSource};
+use leap::prepare::{self, Options, PrepareConfig, Sources};
+use neural::precision::Precision;
+use tch::Device;
+
+use super::numbers::read_constants;
+
+/// Submission values `[n, 368]` of the network in `model` for `test.csv` in `folder`, in the order of the sample file.
+pub fn values_of(folder: &Path, normalisation: &Path, model: &Path) -> Result<Vec<f64>> {
+    let config = PrepareConfig {
+        raw: RawConfig { climsim: None, kaggle: Some(folder.to_path_buf()) },
+        normalisation: Normalisation::Files(normalisation.to_path_buf()),
+        train: None,
+        valid: None,
+        test: Some(TestSource::Csv("test.csv".into())),
+        ..PrepareConfig::default()
+    };
+    let prepared = tempfile::tempdir()?;
+    let options = Options { threads: 2, ..Options::default() };
+    let sources = Sources::find(&config, &options)?;
+    let mut stage = Stage::begin("prepare-data", "leap", prepared.path(), "", config.seed, false)?;
+    prepare::run(&config, &options, &sources, &mut stage)?;
+
+    let settings = Settings { device: Device::Cpu, batch: 4, precision: Precision::F32, apply_zero_list: Some(false) };
+    let predictor = Predictor::single(model, &settings)?;
+    let constants: Constants = read_constants(normalisation, predictor.chain)?;
+    let test = Arc::new(TestRows::open(&prepared.path().join(format!("{}/test.safetensors", predictor.chain)))?);
+    let mut values = vec![];
+    predictor.run(&test, &constants, &settings, |_, block| {
+        values.extend_from_slice(block);
+        Ok(())
+    })?;
+    Ok(values)
+}
