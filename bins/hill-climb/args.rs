@@ -9,7 +9,7 @@ use crate::{blend, search};
 
 /// Search the weights of a blend, or apply weights to submissions
 #[derive(Debug, Parser)]
-#[command(name = "hill-climb", version, styles = HELP_STYLES, arg_required_else_help = true, after_help = EXAMPLES)]
+#[command(name = "hill-climb", version, max_term_width = 79, styles = HELP_STYLES, arg_required_else_help = true, after_help = EXAMPLES)]
 pub struct HillClimb {
     #[command(subcommand)]
     mode: Mode,

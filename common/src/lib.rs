@@ -12,8 +12,8 @@ pub mod oof;
 pub mod report;
 pub mod seed;
 pub mod stage;
-pub mod versions;
 pub mod store;
+pub mod versions;
 
 pub use error::{Error, ExitCode, Result};
 

@@ -213,7 +213,9 @@ fn read_manifest(folder: &Path) -> Result<Manifest> {
         )
         .hint("resume with the version of the program that wrote it"));
     }
-    if let Some(name) = manifest.files.keys().find(|name| Path::new(name).components().count() != 1 || name.as_str() == "..") {
+    if let Some(name) =
+        manifest.files.keys().find(|name| Path::new(name).components().count() != 1 || name.as_str() == "..")
+    {
         return Err(Error::input(&path, format!("file name `{name}`, expected a plain name")));
     }
     Ok(manifest)

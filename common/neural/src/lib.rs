@@ -16,6 +16,7 @@ pub mod loader;
 pub mod optim;
 pub mod params;
 pub mod precision;
+pub mod replay;
 pub mod schedule;
 pub mod shim;
 pub mod summary;

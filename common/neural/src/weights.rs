@@ -4,10 +4,12 @@
 //! broadcast or skipped: every difference is reported by name, and unless the caller allowed it by name, nothing is
 //! changed at all.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use common::durable::Written;
+use common::store::pickle::{Checkpoint, NamedTensor, write_state_dict};
 use common::store::tensors::{Dtype, TensorFile, TensorView};
 use common::{Error, Result};
 use serde_json::Value;
@@ -18,11 +20,13 @@ use crate::errors::Doing;
 /// Prefix that data-parallel training puts before every name.
 const MODULE: &str = "module.";
 
-/// All tensors of a weights file, on the CPU, sorted as in the file. A `module.` before every name is stripped.
+/// All tensors of a weights file (safetensors, or what `torch.save` wrote), on the CPU, in the order of the file. A
+/// `module.` before every name is stripped. Nothing in the file is ever run.
 pub fn read(path: impl AsRef<Path>) -> Result<Vec<(String, Tensor)>> {
     let path = path.as_ref();
     let tensors = match path.extension().and_then(|e| e.to_str()) {
         Some("safetensors") => read_safetensors(path)?,
+        Some("pt" | "pth" | "ckpt" | "bin") => read_pickle(path)?,
         _ => {
             return Err(Error::input(path, "not a weights file, expected `.safetensors`, `.pt`, `.pth` or `.ckpt`"));
         }
@@ -42,6 +46,17 @@ fn read_safetensors(path: &Path) -> Result<Vec<(String, Tensor)>> {
         let tensor = from_bytes(file.bytes(name)?, file.shape(name)?, kind_of(file.dtype(name)?))
             .doing(format!("`{}`: reading `{name}`", path.display()))?;
         tensors.push((name.to_string(), tensor));
+    }
+    Ok(tensors)
+}
+
+fn read_pickle(path: &Path) -> Result<Vec<(String, Tensor)>> {
+    let checkpoint = Checkpoint::open(path)?;
+    let mut tensors = Vec::new();
+    for NamedTensor { name, dtype, shape, bytes } in checkpoint.tensors()? {
+        let tensor =
+            from_bytes(&bytes, &shape, kind_of(dtype)).doing(format!("`{}`: reading `{name}`", path.display()))?;
+        tensors.push((name.into_owned(), tensor));
     }
     Ok(tensors)
 }
@@ -226,6 +241,20 @@ pub fn save(path: impl AsRef<Path>, tensors: &[(String, Tensor)], metadata: Opti
         .map(|c| TensorView { name: c.name, dtype: c.dtype, shape: &c.shape, bytes: &c.bytes })
         .collect();
     common::store::tensors::write(path, &views, metadata)
+}
+
+/// Writes tensors as a state dict that `torch.load` reads, in the given order. Equal content gives equal bytes.
+pub fn export(path: impl AsRef<Path>, tensors: &[(String, Tensor)]) -> Result<Written> {
+    let named: Vec<NamedTensor> = contents(&path, tensors)?
+        .into_iter()
+        .map(|c| NamedTensor {
+            name: Cow::Borrowed(c.name),
+            dtype: c.dtype,
+            shape: c.shape,
+            bytes: Cow::Owned(c.bytes),
+        })
+        .collect();
+    write_state_dict(path, &named)
 }
 
 /// A tensor's content on the CPU.

@@ -160,6 +160,20 @@ fn files_keep_every_bit_type_and_shape_and_do_not_depend_on_the_order() {
 }
 
 #[test]
+fn an_exported_state_dict_keeps_order_and_values() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("w.pt");
+    let source = ones_like(&model());
+    let first = export(&path, &source).unwrap();
+    let found = read(&path).unwrap();
+    assert_eq!(found.iter().map(|(n, _)| n.as_str()).collect::<Vec<_>>(), ["fc.0.weight", "fc.0.bias", "gain"]);
+    let targets = model();
+    assert_eq!(load(&targets, &path, &Allow::default()).unwrap().loaded.len(), 3);
+    assert_eq!(total(&targets), 10.0);
+    assert_eq!(export(&path, &found).unwrap(), first);
+}
+
+#[test]
 fn a_file_that_does_not_fit_is_an_input_error_with_its_path() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("w.safetensors");

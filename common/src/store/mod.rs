@@ -4,7 +4,9 @@
 mod dtype;
 mod map;
 pub mod netcdf;
+pub mod pickle;
 pub mod tensors;
+mod zip;
 
 use serde_json::Value;
 

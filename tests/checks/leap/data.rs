@@ -31,7 +31,10 @@ pub fn arrays(case: &Case) -> Result<()> {
     };
     let made = Made::prepare(&config)?;
     if case.has_file("v3_index.safetensors") {
-        let (ours, given) = (leap::prepare::index::read(&made.path("a/v3_index")), leap::prepare::index::read(&case.path("v3_index.safetensors")));
+        let (ours, given) = (
+            leap::prepare::index::read(&made.path("a/v3_index")),
+            leap::prepare::index::read(&case.path("v3_index.safetensors")),
+        );
         ensure!(ours? == given?, "the index of `v3_index.pt` differs from `v3_index.safetensors`");
     }
     let mut compared = 0;
@@ -109,12 +112,16 @@ impl Made {
             n if n.ends_with("_v4") => (months("0004-01..0008-06")?, None),
             n if n.ends_with("_final") || n.ends_with("_full") => (months("0001-02..0008-06")?, None),
             n => {
-                let month = n.strip_prefix("train_").and_then(|n| n.get(..5)).ok_or_else(|| anyhow!("unknown array `{n}`"))?;
+                let month =
+                    n.strip_prefix("train_").and_then(|n| n.get(..5)).ok_or_else(|| anyhow!("unknown array `{n}`"))?;
                 (vec![month.to_owned()], None)
             }
         };
-        let files: Vec<(String, PathBuf)> =
-            months.into_iter().map(|m| (m.clone(), self.path(&format!("{chain}/train_{m}")))).filter(|(_, p)| p.exists()).collect();
+        let files: Vec<(String, PathBuf)> = months
+            .into_iter()
+            .map(|m| (m.clone(), self.path(&format!("{chain}/train_{m}"))))
+            .filter(|(_, p)| p.exists())
+            .collect();
         rows(&files, index)
     }
 }
@@ -139,7 +146,8 @@ fn one_step(made: &Made, expected: &Tensors, chain: Chain) -> Result<usize> {
     let month = month.context("no month was prepared")?.path();
     let (inputs, targets) = rows(&[("step".into(), month)], None)?;
     for (name, values, width) in [("inputs", &inputs, INPUTS), ("outputs", &targets, TARGETS)] {
-        let chosen: Vec<f32> = expected.i64s("rows")?.iter().flat_map(|&r| values[r as usize * width..][..width].to_vec()).collect();
+        let chosen: Vec<f32> =
+            expected.i64s("rows")?.iter().flat_map(|&r| values[r as usize * width..][..width].to_vec()).collect();
         close(name, &chosen, &expected.f32s(&format!("{name}_rows"))?)?;
         let sums = expected.f64s(&format!("{name}_column_sums"))?;
         for (column, want) in sums.iter().enumerate() {
@@ -184,7 +192,10 @@ fn close(name: &str, got: &[f32], want: &[f32]) -> Result<()> {
     ensure!(got.len() == want.len(), "`{name}`: {} values, expected {}", got.len(), want.len());
     for (i, (got, want)) in got.iter().zip(want).enumerate() {
         let apart = (i64::from(got.to_bits()) - i64::from(want.to_bits())).abs();
-        ensure!(got == want || (apart <= 1 && got.signum() == want.signum()), "`{name}`: value {i} is {got:e}, expected {want:e}");
+        ensure!(
+            got == want || (apart <= 1 && got.signum() == want.signum()),
+            "`{name}`: value {i} is {got:e}, expected {want:e}"
+        );
     }
     Ok(())
 }

@@ -272,7 +272,9 @@ impl Loader {
             .map(|tensor| match self.device {
                 Device::Cpu => Ok(tensor),
                 // Pinned memory lets the copy overlap with the device's work.
-                device => tensor.f_to_device_(device, tensor.kind(), true, false).map_err(|e| crate::loader::tensor_error(&e)),
+                device => {
+                    tensor.f_to_device_(device, tensor.kind(), true, false).map_err(|e| crate::loader::tensor_error(&e))
+                }
             })
             .collect::<Result<Vec<_>>>()?;
         Ok(Some(Batch { epoch: index / self.steps_per_epoch, step: index % self.steps_per_epoch, tensors }))

@@ -86,7 +86,9 @@ impl Order {
         let kind = match &self.rule {
             Rule::Given(epochs) => Kind::Given(&epochs[(epoch as usize).min(epochs.len() - 1)]),
             Rule::Shuffle(Shuffle::Sequential) => Kind::Sequential,
-            Rule::Shuffle(Shuffle::Global) => Kind::Global(Permutation::new(self.rows, seed_for(self.seed, "shuffle", epoch))),
+            Rule::Shuffle(Shuffle::Global) => {
+                Kind::Global(Permutation::new(self.rows, seed_for(self.seed, "shuffle", epoch)))
+            }
             Rule::Shuffle(Shuffle::Block { rows, window }) => {
                 let blocks = self.rows.div_ceil(*rows);
                 let permutation = Permutation::new(blocks, seed_for(self.seed, "shuffle-blocks", epoch));
@@ -278,7 +280,8 @@ mod tests {
         let rows = 10_000;
         let order = Order::new(rows, &Shuffle::Global, 3).unwrap();
         let seen = all(&order, 0);
-        let displacement: f64 = seen.iter().enumerate().map(|(i, &r)| (i as f64 - r as f64).abs()).sum::<f64>() / rows as f64;
+        let displacement: f64 =
+            seen.iter().enumerate().map(|(i, &r)| (i as f64 - r as f64).abs()).sum::<f64>() / rows as f64;
         assert!((displacement / rows as f64 - 1.0 / 3.0).abs() < 0.01, "{displacement}");
         let first_tenth = seen[..1000].iter().filter(|&&r| r < 1000).count();
         assert!((70..130).contains(&first_tenth), "{first_tenth}");

@@ -89,10 +89,10 @@ impl Prefetch {
         let workers = (0..workers)
             .map(|index| {
                 let shared = Arc::clone(&shared);
-                std::thread::Builder::new()
-                    .name(format!("loader-{index}"))
-                    .spawn(move || shared.work())
-                    .map_err(|e| Error::failed(format!("starting a loader thread: {e}")).hint("try fewer workers: `loader.workers=0`"))
+                std::thread::Builder::new().name(format!("loader-{index}")).spawn(move || shared.work()).map_err(|e| {
+                    Error::failed(format!("starting a loader thread: {e}"))
+                        .hint("try fewer workers: `loader.workers=0`")
+                })
             })
             .collect::<Result<_>>()?;
         Ok(Self { shared, workers, waited: Duration::ZERO })

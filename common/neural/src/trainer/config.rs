@@ -194,7 +194,8 @@ impl Training {
             }
         }
         if self.accumulation > self.batch_size {
-            problems.push(format!("{at}.accumulation"), format!("is {}, more than the batch has rows", self.accumulation));
+            problems
+                .push(format!("{at}.accumulation"), format!("is {}, more than the batch has rows", self.accumulation));
         }
         if !(self.min_gain >= 0.0 && self.min_gain.is_finite()) {
             problems.push(format!("{at}.min_gain"), format!("is {}, expected a finite number >= 0", self.min_gain));
@@ -202,7 +203,8 @@ impl Training {
         if self.max_grad_norm.is_some_and(|norm| norm.is_nan() || norm <= 0.0) {
             problems.push(format!("{at}.max_grad_norm"), "is not above 0; `null` switches clipping off");
         }
-        let groups = self.group_learning_rates.iter().map(|(prefix, rate)| (format!("group_learning_rates.{prefix}"), *rate));
+        let groups =
+            self.group_learning_rates.iter().map(|(prefix, rate)| (format!("group_learning_rates.{prefix}"), *rate));
         for (key, rate) in groups.chain([("learning_rate".to_string(), self.learning_rate)]) {
             if !(rate > 0.0 && rate.is_finite()) {
                 problems.push(format!("{at}.{key}"), format!("is {rate}, expected a finite number above 0"));

@@ -122,7 +122,11 @@ impl Speed {
         if device.is_cuda()
             && let Ok(memory) = crate::shim::cuda_memory(device)
         {
-            text += &format!(" + {} GPU (peak {})", mebibytes(memory.allocated as u64), mebibytes(memory.allocated_peak as u64));
+            text += &format!(
+                " + {} GPU (peak {})",
+                mebibytes(memory.allocated as u64),
+                mebibytes(memory.allocated_peak as u64)
+            );
         }
         text
     }

@@ -170,7 +170,12 @@ impl Run {
         } else {
             state.skipped += 1;
             state.skipped_in_a_row += 1;
-            tracing::warn!("step {}: loss {}, gradient norm {}: left out", state.global_step + 1, done.loss, done.gradient_norm);
+            tracing::warn!(
+                "step {}: loss {}, gradient norm {}: left out",
+                state.global_step + 1,
+                done.loss,
+                done.gradient_norm
+            );
             if state.skipped_in_a_row >= MOST_SKIPPED {
                 return Err(Error::failed(format!(
                     "the last {MOST_SKIPPED} batches gave a loss or gradient that is no finite number"
@@ -388,7 +393,8 @@ fn groups(plan: &Plan) -> Result<Vec<Group>> {
     let mut groups: Vec<Group> = vec![];
     for (name, tensor) in &plan.trainable {
         // The longest prefix wins, so that `lstm` and `lstm2` can both be given.
-        let prefix = rates.iter().filter(|(prefix, _)| name.starts_with(prefix.as_str())).max_by_key(|(prefix, _)| prefix.len());
+        let prefix =
+            rates.iter().filter(|(prefix, _)| name.starts_with(prefix.as_str())).max_by_key(|(prefix, _)| prefix.len());
         let (group, lr) = prefix.map_or(("default", default), |(prefix, &rate)| (prefix.as_str(), rate));
         let parameter = (name.clone(), tensor.shallow_clone());
         match groups.iter_mut().find(|g| g.name == group) {
@@ -398,7 +404,9 @@ fn groups(plan: &Plan) -> Result<Vec<Group>> {
     }
     for prefix in rates.keys() {
         if !groups.iter().any(|group| group.name == *prefix) {
-            return Err(Error::usage(format!("`training.group_learning_rates.{prefix}`: no parameter's name begins so")));
+            return Err(Error::usage(format!(
+                "`training.group_learning_rates.{prefix}`: no parameter's name begins so"
+            )));
         }
     }
     Ok(groups)

@@ -108,7 +108,8 @@ fn attempt(changing: &mut Changing, context: &Context, batch: &[Tensor], rows: i
         optimizer.step()?;
     } else if training.non_finite == NonFinite::Stop && in_range {
         // An overflow of f16 is no fault of the data: the scaler has lowered its factor, and the batch is left out.
-        let what = if loss.is_finite() { format!("gradient norm is {gradient_norm}") } else { format!("loss is {loss}") };
+        let what =
+            if loss.is_finite() { format!("gradient norm is {gradient_norm}") } else { format!("loss is {loss}") };
         return Err(Error::failed(format!("step {}: the {what}; the weights were not updated", global_step + 1)).hint(
             "lower the learning rate, clip gradients (`training.max_grad_norm=1`), or leave such batches out: `training.non_finite=skip`",
         ));

@@ -77,7 +77,13 @@ fn training() -> Training {
 }
 
 /// Trains in `folder`; `change` may break the task or stop the run from an observer.
-fn go(folder: &Path, training: &Training, resume: Resume, mut task_change: impl FnMut(&mut Line), die_at: Option<u64>) -> Result<Outcome> {
+fn go(
+    folder: &Path,
+    training: &Training,
+    resume: Resume,
+    mut task_change: impl FnMut(&mut Line),
+    die_at: Option<u64>,
+) -> Result<Outcome> {
     let mut rng = rng_for(1, "data", 0);
     let x: Vec<f32> = (0..ROWS * 3).map(|_| rng.random::<f32>() - 0.5).collect();
     let y: Vec<f32> = x.chunks(3).map(|r| 2.0 * r[0] - r[1] + 0.5 * r[2]).collect();
@@ -184,7 +190,8 @@ fn a_finished_run_resumes_to_its_end_at_once() {
 #[test]
 fn training_lowers_the_score_and_the_best_checkpoint_holds_it() {
     let folder = tempfile::tempdir().unwrap();
-    let outcome = go(folder.path(), &Training { epochs: 12, ema: None, ..training() }, Resume::Never, |_| {}, None).unwrap();
+    let outcome =
+        go(folder.path(), &Training { epochs: 12, ema: None, ..training() }, Resume::Never, |_| {}, None).unwrap();
     let history = &outcome.state.history;
     let kept = outcome.state.kept.unwrap();
     assert!(kept.score < 0.3 * history[0].score, "{} -> {}", history[0].score, kept.score);
@@ -197,7 +204,8 @@ fn an_interrupted_evaluation_is_done_first_after_resuming() {
     let straight = tempfile::tempdir().unwrap();
     go(straight.path(), &training(), Resume::Auto, |_| {}, None).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let error = go(folder.path(), &training(), Resume::Auto, |task| task.interrupt_evaluation = true, None).unwrap_err();
+    let error =
+        go(folder.path(), &training(), Resume::Auto, |task| task.interrupt_evaluation = true, None).unwrap_err();
     assert!(matches!(&error, Error::Interrupted { saved } if saved.contains("step 3 of epoch 1")), "{error}");
     go(folder.path(), &training(), Resume::Auto, |_| {}, None).unwrap();
     assert!(files(straight.path()) == files(folder.path()));
@@ -241,7 +249,8 @@ fn a_checkpoint_of_another_config_is_refused_and_never_starts_anew() {
     let manifest = folder.path().join("checkpoints/last/manifest.json");
     let text = std::fs::read_to_string(&manifest).unwrap().replace("\"hash\"", "\"other\"");
     common::durable::write(&manifest, text.as_bytes()).unwrap();
-    let error = go(folder.path(), &training(), Resume::From(folder.path().join("checkpoints/last")), |_| {}, None).unwrap_err();
+    let error =
+        go(folder.path(), &training(), Resume::From(folder.path().join("checkpoints/last")), |_| {}, None).unwrap_err();
     assert!(error.to_string().contains("another config"), "{error}");
     let outcome = go(folder.path(), &training(), Resume::Never, |_| {}, None).unwrap();
     assert!(outcome.rows_per_s > 0.0);
@@ -270,7 +279,8 @@ fn groups_of_parameters_have_rates_of_their_own() {
     let folder = tempfile::tempdir().unwrap();
     let rates = |prefix: &str| BTreeMap::from([(prefix.to_string(), 0.01)]);
     let outcome =
-        go(folder.path(), &Training { group_learning_rates: rates("w"), ..training() }, Resume::Never, |_| {}, None).unwrap();
+        go(folder.path(), &Training { group_learning_rates: rates("w"), ..training() }, Resume::Never, |_| {}, None)
+            .unwrap();
     assert!(outcome.state.history[0].rates[0] <= 0.01);
     let wrong = Training { group_learning_rates: rates("lstm"), ..training() };
     let error = go(folder.path(), &wrong, Resume::Never, |_| {}, None).unwrap_err();

@@ -11,4 +11,5 @@ pub mod models;
 pub mod norm;
 pub mod predict;
 pub mod prepare;
+pub mod simulate;
 pub mod train;

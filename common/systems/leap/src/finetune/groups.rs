@@ -21,7 +21,10 @@ impl GroupNetworks {
     /// Loads the weights of the groups, `files[g]` for group g, strictly.
     pub fn load(model: &ModelConfig, files: &[PathBuf], device: Device) -> Result<Self> {
         if files.len() != GROUPS {
-            return Err(Error::failed(format!("{} weight files, expected one for each of {GROUPS} groups", files.len())));
+            return Err(Error::failed(format!(
+                "{} weight files, expected one for each of {GROUPS} groups",
+                files.len()
+            )));
         }
         let load = |path: &PathBuf| {
             let built = build(model, device, 0)?;

@@ -160,8 +160,7 @@ pub fn merge(
     // No zero list is kept in this stage, as published: only the always-zero columns are overwritten.
     metadata["zero_list"] = json!([]);
     let path = options.folder.join(train::OOF);
-    let (oof, found) =
-        evaluator.write_oof(&path, &arrays.constants, &metadata, &[], |rows| networks.predict(rows))?;
+    let (oof, found) = evaluator.write_oof(&path, &arrays.constants, &metadata, &[], |rows| networks.predict(rows))?;
     Ok(Merged { base: base_score, groups, oof, score: found.score })
 }
 

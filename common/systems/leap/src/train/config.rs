@@ -104,7 +104,9 @@ impl Config for TrainConfig {
             problems.push("rows.months", problem.to_string());
         }
         let loss = &self.loss;
-        problems.demand(loss.beta > 0.0 && loss.beta.is_finite(), "loss.beta", || format!("is {}, expected > 0", loss.beta));
+        problems.demand(loss.beta > 0.0 && loss.beta.is_finite(), "loss.beta", || {
+            format!("is {}, expected > 0", loss.beta)
+        });
         problems.demand(loss.differences >= 0.0 && loss.differences.is_finite(), "loss.differences", || {
             format!("is {}, expected >= 0", loss.differences)
         });

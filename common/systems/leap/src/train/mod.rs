@@ -64,7 +64,8 @@ impl Task for LeapTask {
             Objective::Group(g) => -found.score.group(g),
         };
         // In the fine-tuning of a group no zero list is kept, as published.
-        let zero_list = if matches!(self.objective, Objective::All(_)) { found.score.zero_list.clone() } else { vec![] };
+        let zero_list =
+            if matches!(self.objective, Objective::All(_)) { found.score.zero_list.clone() } else { vec![] };
         let mut metrics = vec![metric("loss", found.loss)];
         metrics.extend(group_metrics(&found.score));
         Ok(Evaluation { score, metrics, detail: json!({ "zero_list": zero_list }) })

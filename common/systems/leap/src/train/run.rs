@@ -126,7 +126,9 @@ pub fn train<'a>(config: &'a TrainConfig, hash: &str, arrays: &Arrays, options: 
     metadata["zero_list"] = json!(zero_list);
     let network = task.network.as_ref();
     let (oof, found) =
-        task.evaluator.write_oof(&folder.join(OOF), &arrays.constants, &metadata, &zero_list, |rows| Ok(predict(network, rows)))?;
+        task.evaluator.write_oof(&folder.join(OOF), &arrays.constants, &metadata, &zero_list, |rows| {
+            Ok(predict(network, rows))
+        })?;
     Ok(Trained { outcome, model, oof, score: found.score })
 }
 
