@@ -8,7 +8,9 @@ use common::stage::Stage;
 use leap::norm::Constants;
 use leap::predict::{Predictor, Settings, TestRows};
 use leap::prepare::config::{Normalisation, RawConfig, TestSource};
+use leap::columns::TARGETS;
 use leap::prepare::{self, Options, PrepareConfig, Sources};
+use leap::submission::Recipe;
 use neural::precision::Precision;
 use tch::Device;
 
@@ -33,11 +35,15 @@ pub fn values_of(folder: &Path, normalisation: &Path, model: &Path) -> Result<Ve
     let settings = Settings { device: Device::Cpu, batch: 4, precision: Precision::F32, apply_zero_list: Some(false) };
     let predictor = Predictor::single(model, &settings)?;
     let constants: Constants = read_constants(normalisation, predictor.chain)?;
-    let test = Arc::new(TestRows::open(&prepared.path().join(format!("{}/test.safetensors", predictor.chain)))?);
-    let mut values = vec![];
-    predictor.run(&test, &constants, &settings, |_, block| {
-        values.extend_from_slice(block);
+    let test = Arc::new(TestRows::open(&prepared.path().join(format!("{}/test.safetensors", predictor.chain)), None)?);
+    let recipe = Recipe::new(&constants, &predictor.zero_list);
+    let mut columns = vec![vec![]; TARGETS];
+    predictor.run(&test, &settings, |predicted, linear| {
+        for (all, block) in columns.iter_mut().zip(recipe.columns(predicted, linear)?) {
+            all.extend(block);
+        }
         Ok(())
     })?;
-    Ok(values)
+    let rows = columns[0].len();
+    Ok((0..rows).flat_map(|row| columns.iter().map(move |column| column[row]).collect::<Vec<_>>()).collect())
 }

@@ -1,8 +1,6 @@
 //! Predicting Kaggle's test rows: with one network, or with the seven of a group fine-tuning in one pass.
 //!
-//! A network gives normalised values; a submission holds them in their own units, f64, in the order of the sample
-//! file: always-zero columns are 0, the linear ones are taken from the test table to the last bit, the rest is
-//! `(predicted * std + mean) / weight`.
+//! Predictions are normalised and in training order; [`crate::submission`] turns them into the file's columns.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,9 +15,9 @@ use neural::precision::{Precision, with_autocast};
 use neural::weights;
 use tch::{Device, Kind, Tensor};
 
-use crate::columns::{GROUPS, INPUTS, TARGETS, always_zero, linear, submission_to_train_targets};
+use crate::columns::{GROUPS, INPUTS, TARGETS, linear};
 use crate::finetune::{Base, GroupNetworks};
-use crate::norm::{Chain, Constants};
+use crate::norm::Chain;
 use crate::train::evaluate::{predict, values};
 use crate::train::{Built, build, zero_list};
 
@@ -32,7 +30,9 @@ pub struct TestRows {
 
 impl TestRows {
     /// Opens and checks a file of `prepare-data`.
-    pub fn open(path: &Path) -> Result<Self> {
+    ///
+    /// With a `limit` only the first rows are used.
+    pub fn open(path: &Path, limit: Option<u64>) -> Result<Self> {
         let file = TensorFile::open(path)?;
         let rows = file.elements_of_shape::<f32>("inputs", &[None, Some(INPUTS)])?.len() / INPUTS;
         file.elements_of_shape::<i32>("ids", &[Some(rows)])?;
@@ -44,17 +44,28 @@ impl TestRows {
             }
         };
         file.f64("linear")?;
+        let rows = limit.map_or(rows, |limit| rows.min(limit as usize));
         Ok(Self { file, rows, linear_width })
     }
 
-    /// The ids of all rows: the number in `test_123`.
-    pub fn ids(&self) -> Result<&[i32]> {
-        self.file.i32("ids")
+    /// Number of rows that are used.
+    pub fn len(&self) -> usize {
+        self.rows
     }
 
-    /// The linear targets of a row, from `ptend_q0002_12` on.
-    fn linear_of(&self, row: usize) -> Result<&[f64]> {
-        Ok(&self.file.f64("linear")?[row * self.linear_width..(row + 1) * self.linear_width])
+    /// Whether there is nothing to predict.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// The ids of these rows: the number in `test_123`.
+    pub fn ids(&self) -> Result<&[i32]> {
+        Ok(&self.file.i32("ids")?[..self.rows])
+    }
+
+    /// The linear table of `rows` rows from row `first` on; each begins with `ptend_q0002_12`.
+    fn linear(&self, first: usize, rows: usize) -> Result<&[f64]> {
+        Ok(&self.file.f64("linear")?[first * self.linear_width..(first + rows) * self.linear_width])
     }
 }
 
@@ -129,11 +140,18 @@ impl Predictor {
 
     /// The networks of a `train-model` or `finetune-group` stage.
     pub fn of_stage(manifest: &Manifest, settings: &Settings) -> Result<Self> {
-        if manifest.outputs.contains_key("groups/g0") {
-            let files = (0..GROUPS).map(|g| manifest.output(&format!("groups/g{g}"))).collect::<Result<Vec<_>>>()?;
-            return Self::groups(&files, settings);
+        match Self::files_of(manifest)?.as_slice() {
+            [one] => Self::single(one, settings),
+            files => Self::groups(files, settings),
         }
-        Self::single(&manifest.output("model")?, settings)
+    }
+
+    /// The weights of such a stage: one file, or seven.
+    pub fn files_of(manifest: &Manifest) -> Result<Vec<PathBuf>> {
+        if manifest.outputs.contains_key("groups/g0") {
+            return (0..GROUPS).map(|g| manifest.output(&format!("groups/g{g}"))).collect();
+        }
+        Ok(vec![manifest.output("model")?])
     }
 
     fn new(networks: Networks, base: &Base, settings: &Settings) -> Result<Self> {
@@ -151,77 +169,29 @@ impl Predictor {
         }
     }
 
-    /// Predicts the first `rows` test rows in order and hands blocks of `[n, 368]` values in submission order and own
-    /// units to `take`, with the row that each begins at.
+    /// Predicts the test rows in order and hands blocks to `take`: `[n, 368]` normalised predictions in training order,
+    /// and the linear table of the same rows.
     pub fn run(
         &self,
         test: &Arc<TestRows>,
-        constants: &Constants,
         settings: &Settings,
-        mut take: impl FnMut(usize, &[f64]) -> Result<()>,
+        mut take: impl FnMut(&[f32], &[f64]) -> Result<()>,
     ) -> Result<()> {
-        let columns = self.columns(constants);
         let source: Arc<dyn Source> = Arc::clone(test) as Arc<dyn Source>;
         let mut loader = Loader::sequential(source, settings.batch, Delivery::to(settings.device))?;
         let bar = progress::Bar::new("predict", test.rows());
-        let mut row = 0;
-        let mut block = vec![];
+        let mut done = 0;
         while let Some(batch) = loader.next_batch()? {
-            signals::check("nothing; predicting starts anew")?;
+            signals::check("nothing is written; the same command predicts anew")?;
             let predicted =
                 tch::no_grad(|| with_autocast(settings.precision, settings.device, || self.predict(&batch.tensors[0])))?;
             let predicted = values(&predicted.f_to_kind(Kind::Float).doing("predicting")?)?;
-            block.clear();
-            for (i, predicted) in predicted.chunks_exact(TARGETS).enumerate() {
-                let linear = test.linear_of(row + i)?;
-                block.extend(columns.iter().map(|column| column.value(predicted, linear)));
-            }
-            if let Some(bad) = block.iter().position(|v| !v.is_finite()) {
-                return Err(Error::failed(format!(
-                    "the prediction of row {} in column `{}` is {}",
-                    row + bad / TARGETS,
-                    crate::columns::submission()[bad % TARGETS],
-                    block[bad]
-                ))
-                .hint("the checkpoint or the test rows hold values that are no finite numbers"));
-            }
-            take(row, &block)?;
-            row += predicted.len() / TARGETS;
-            bar.tick((predicted.len() / TARGETS) as u64);
+            let rows = predicted.len() / TARGETS;
+            take(&predicted, test.linear(done, rows)?)?;
+            done += rows;
+            bar.tick(rows as u64);
         }
         bar.finish();
         Ok(())
-    }
-
-    /// What each submission column is made of.
-    fn columns(&self, constants: &Constants) -> Vec<Column> {
-        let of = |&column: &usize| {
-            if linear().contains(&column) {
-                Column::Linear(column - linear().start)
-            } else if always_zero().contains(&column) || self.zero_list.contains(&column) || constants.weight[column] == 0.0 {
-                Column::Zero
-            } else {
-                let [mean, std, weight] = [&constants.target_mean, &constants.target_std, &constants.weight].map(|v| v[column]);
-                Column::Predicted { column, mean, std, weight }
-            }
-        };
-        submission_to_train_targets().iter().map(of).collect()
-    }
-}
-
-enum Column {
-    Zero,
-    /// Position among the linear targets.
-    Linear(usize),
-    Predicted { column: usize, mean: f64, std: f64, weight: f64 },
-}
-
-impl Column {
-    fn value(&self, predicted: &[f32], exact: &[f64]) -> f64 {
-        match *self {
-            Self::Zero => 0.0,
-            Self::Linear(place) => exact[place],
-            Self::Predicted { column, mean, std, weight } => (f64::from(predicted[column]) * std + mean) / weight,
-        }
     }
 }
