@@ -10,6 +10,7 @@ pub mod memory;
 pub mod metrics;
 pub mod oof;
 pub mod report;
+pub mod scalars;
 pub mod seed;
 pub mod stage;
 pub mod store;
