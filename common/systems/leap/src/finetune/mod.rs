@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use common::durable::{self, Written};
 use common::seed::seed_for;
 use common::{Error, Result};
-use neural::trainer::{self, Event, Outcome};
+use neural::trainer::{self, Outcome};
 use neural::weights;
 use serde_json::{Value, json};
 
