@@ -14,6 +14,7 @@ pub mod scalars;
 pub mod seed;
 pub mod stage;
 pub mod store;
+pub mod submission;
 pub mod versions;
 
 pub use error::{Error, ExitCode, Result};

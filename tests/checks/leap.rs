@@ -12,6 +12,7 @@ use super::Kind;
 
 /// Beginnings of case paths, and their checks.
 pub const KINDS: &[Kind] = &[
+    ("blend/", blend::published_weights),
     ("hill_climb", blend::hill_climb),
     ("norm", numbers::constants),
     ("prep_", data::arrays),

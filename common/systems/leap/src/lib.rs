@@ -12,4 +12,5 @@ pub mod norm;
 pub mod predict;
 pub mod prepare;
 pub mod simulate;
+pub mod submission;
 pub mod train;
