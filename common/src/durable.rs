@@ -102,6 +102,22 @@ pub fn hash_file(path: impl AsRef<Path>) -> Result<Written> {
     Ok(Written { path: path.as_ref().to_path_buf(), bytes, blake3 })
 }
 
+/// Opens a log for appending and cuts it back to `length`, creating it where `length` is zero. Logs are the one kind of
+/// file that grows in place: a checkpoint remembers how long they were.
+///
+/// # Errors
+/// [`Error::Input`] where the file is shorter than `length`: then it is not the log of that checkpoint.
+pub fn appendable(path: impl AsRef<Path>, length: u64) -> Result<File> {
+    let file = File::options().create(length == 0).append(true).open(&path).map_err(|e| Error::opening(&path, e))?;
+    let found = file.metadata().map_err(|e| Error::io("reading", &path, e))?.len();
+    if found < length {
+        let problem = format!("has {found} bytes, but the checkpoint was taken when it had {length}");
+        return Err(Error::input(&path, problem).hint("restore the file, or begin the run anew with `--force`"));
+    }
+    file.set_len(length).map_err(|e| Error::io("shortening", &path, e))?;
+    Ok(file)
+}
+
 /// Creates a folder and all folders above it.
 pub fn create_folder(path: impl AsRef<Path>) -> Result<()> {
     fs::create_dir_all(&path).map_err(|e| Error::io("creating the folder", &path, e))
