@@ -26,13 +26,19 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if args.run.dry_run {
         return describe(&plan);
     }
-    let mut stage = Stage::begin("prepare-data", "leap", &plan.folder, &plan.config.text, plan.config.value.seed, args.run.force)?;
+    let mut stage =
+        Stage::begin("prepare-data", "leap", &plan.folder, &plan.config.text, plan.config.value.seed, args.run.force)?;
     if let Some(upstream) = &plan.upstream {
         stage.upstream(upstream);
     }
     let report = prepare::run(&plan.config.value, &plan.options, &plan.sources, &mut stage)?;
     let rows: Vec<String> = report.rows.iter().map(|(kind, rows)| format!("{rows} {kind}")).collect();
-    tracing::info!("rows: {}; {} sets kept from an earlier run, {} raw files left out", rows.join(", "), report.kept, report.skipped);
+    tracing::info!(
+        "rows: {}; {} sets kept from an earlier run, {} raw files left out",
+        rows.join(", "),
+        report.kept,
+        report.skipped
+    );
     stage.finish()?;
     Ok(())
 }
@@ -64,7 +70,9 @@ fn resolve(args: &Args) -> anyhow::Result<Option<Plan>> {
 fn raw_folder(args: &Args, upstream: Option<&Manifest>) -> anyhow::Result<Option<PathBuf>> {
     if let Some(raw) = &args.raw {
         if !raw.is_dir() {
-            return Err(Error::input(raw, "no such folder").hint("`--raw` takes the folder that holds `train/` and `kaggle-data/`").into());
+            return Err(Error::input(raw, "no such folder")
+                .hint("`--raw` takes the folder that holds `train/` and `kaggle-data/`")
+                .into());
         }
         return Ok(Some(raw.clone()));
     }

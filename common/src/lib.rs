@@ -13,8 +13,9 @@ pub mod report;
 pub mod scalars;
 pub mod seed;
 pub mod stage;
-pub mod versions;
 pub mod store;
+pub mod submission;
+pub mod versions;
 
 pub use error::{Error, ExitCode, Result};
 

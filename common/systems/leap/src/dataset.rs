@@ -60,8 +60,11 @@ impl Dataset {
             .map(str::to_string)
             .collect();
         if names.is_empty() {
-            return Err(Error::usage(format!("`{}` holds no training rows of chain {chain} in the months asked for", manifest.folder.display()))
-                .hint("choose other months, or prepare them: the `train` part of the config of `prepare-data`"));
+            return Err(Error::usage(format!(
+                "`{}` holds no training rows of chain {chain} in the months asked for",
+                manifest.folder.display()
+            ))
+            .hint("choose other months, or prepare them: the `train` part of the config of `prepare-data`"));
         }
         let files = names.into_iter().map(|name| Ok((manifest.output(&format!("{prefix}{name}"))?, name)));
         let files = files.map(|f| f.map(|(path, name)| (name, path))).collect::<Result<Vec<_>>>()?;
@@ -87,7 +90,10 @@ impl Dataset {
                 Some(index) if index.contains(name) => {
                     let rows = index.i64(name)?;
                     if let Some(bad) = rows.iter().find(|r| **r < 0 || **r >= stored as i64) {
-                        return Err(Error::input(index.path(), format!("`{name}` asks for row {bad}, `{}` has {stored}", path.display())));
+                        return Err(Error::input(
+                            index.path(),
+                            format!("`{name}` asks for row {bad}, `{}` has {stored}", path.display()),
+                        ));
                     }
                     rows.len() as u64
                 }
@@ -97,7 +103,8 @@ impl Dataset {
             first += rows;
         }
         if first == 0 {
-            return Err(Error::usage("the training set has no rows").hint("choose months that are prepared and, with an index, named by it"));
+            return Err(Error::usage("the training set has no rows")
+                .hint("choose months that are prepared and, with an index, named by it"));
         }
         Ok(Self { shards, index, rows: first })
     }
@@ -145,7 +152,8 @@ fn rows_of(file: &TensorFile) -> Result<usize> {
     match (file.shape("inputs")?, file.shape("targets")?) {
         (&[n, INPUTS], &[m, TARGETS]) if n == m => Ok(n),
         (inputs, targets) => {
-            let problem = format!("`inputs` {inputs:?} and `targets` {targets:?}, expected [n, {INPUTS}] and [n, {TARGETS}]");
+            let problem =
+                format!("`inputs` {inputs:?} and `targets` {targets:?}, expected [n, {INPUTS}] and [n, {TARGETS}]");
             Err(Error::input(file.path(), problem))
         }
     }

@@ -3,9 +3,14 @@
 
 pub mod columns;
 pub mod dataset;
+pub mod finetune;
 pub mod layout;
 pub mod losses;
 pub mod metric;
 pub mod models;
 pub mod norm;
+pub mod predict;
 pub mod prepare;
+pub mod simulate;
+pub mod submission;
+pub mod train;

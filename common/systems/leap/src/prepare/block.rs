@@ -100,7 +100,10 @@ impl Block {
         let after = NcFile::open(&pair.mlo)?;
         let found = columns_of(&after, &pair.mlo)?;
         if found != rows {
-            return Err(Error::input(&pair.mlo, format!("dimension `ncol` is {found}, expected {rows} as in the mli file beside it")));
+            return Err(Error::input(
+                &pair.mlo,
+                format!("dimension `ncol` is {found}, expected {rows} as in the mli file beside it"),
+            ));
         }
         for (variable, of) in VARIABLES.targets.iter().zip(&VARIABLES.tendency_of) {
             block.read_variable(&after, &pair.mlo, variable)?;
@@ -119,14 +122,21 @@ impl Block {
     fn read_variable(&mut self, file: &NcFile, path: &Path, variable: &Variable) -> Result<()> {
         let name = variable.name.as_str();
         let found = file.variable(name)?;
-        let order = layout(&found.dims, variable.levels > 1)
-            .ok_or_else(|| {
-                let expected = if variable.levels > 1 { "(lev, ncol)" } else { "(ncol)" };
-                Error::input(path, format!("variable `{name}` has the dimensions ({}), expected {expected}", found.dims.join(", ")))
-            })?;
+        let order = layout(&found.dims, variable.levels > 1).ok_or_else(|| {
+            let expected = if variable.levels > 1 { "(lev, ncol)" } else { "(ncol)" };
+            Error::input(
+                path,
+                format!("variable `{name}` has the dimensions ({}), expected {expected}", found.dims.join(", ")),
+            )
+        })?;
         let data = file.read_f64(name)?;
         if data.len() != self.rows * variable.levels {
-            let problem = format!("variable `{name}` has {} values, expected {} levels x {} columns", data.len(), variable.levels, self.rows);
+            let problem = format!(
+                "variable `{name}` has {} values, expected {} levels x {} columns",
+                data.len(),
+                variable.levels,
+                self.rows
+            );
             return Err(Error::input(path, problem));
         }
         // Also true for NaN.
@@ -136,8 +146,16 @@ impl Block {
                 Order::ColumnFirst => (at % variable.levels, at / variable.levels),
             };
             let value = if data[at].is_finite() { "the fill value".to_string() } else { format!("`{}`", data[at]) };
-            let place = if variable.levels > 1 { format!("level {level}, column {column}") } else { format!("column {column}") };
-            return Err(Error::input(path, format!("variable `{name}` holds {value} at {place}, expected finite numbers")).hint(NON_FINITE));
+            let place = if variable.levels > 1 {
+                format!("level {level}, column {column}")
+            } else {
+                format!("column {column}")
+            };
+            return Err(Error::input(
+                path,
+                format!("variable `{name}` holds {value} at {place}, expected finite numbers"),
+            )
+            .hint(NON_FINITE));
         }
         let rows = self.rows;
         for (c, row) in self.values.chunks_exact_mut(WIDTH).enumerate() {

@@ -203,7 +203,9 @@ impl PrepareConfig {
 
     /// Whether any set comes from csv files.
     pub fn needs_csv(&self) -> bool {
-        self.test.is_some() || matches!(self.train, Some(TrainSource::Csv { .. })) || matches!(self.valid, Some(ValidSource::Csv { .. }))
+        self.test.is_some()
+            || matches!(self.train, Some(TrainSource::Csv { .. }))
+            || matches!(self.valid, Some(ValidSource::Csv { .. }))
     }
 }
 
@@ -244,7 +246,8 @@ impl Config for PrepareConfig {
             problems.push("index.draw.fraction", format!("is {fraction}, expected more than 0 and at most 1"));
         }
         if self.index.is_some() && !matches!(self.train, Some(TrainSource::Netcdf { .. })) {
-            problems.push("index", "needs training arrays from netCDF files (`train.netcdf`): it counts rows of months");
+            problems
+                .push("index", "needs training arrays from netCDF files (`train.netcdf`): it counts rows of months");
         }
         if matches!(self.normalisation, Normalisation::Fit { .. }) && self.train.is_none() {
             problems.push("normalisation", "is `fit`, which needs a training source (`train`)");

@@ -55,7 +55,8 @@ impl CsvFile {
         let map = Mapped::open(path)?;
         let bytes = map.bytes();
         let header_end = bytes.iter().position(|b| *b == b'\n').unwrap_or(bytes.len());
-        let header = std::str::from_utf8(trim(&bytes[..header_end])).map_err(|_| Error::input(path, "line 1: the header is not text"))?;
+        let header = std::str::from_utf8(trim(&bytes[..header_end]))
+            .map_err(|_| Error::input(path, "line 1: the header is not text"))?;
         let fields = match_header(path, header, columns)?;
         let mut pieces = Vec::new();
         let mut begin = (header_end + 1).min(bytes.len());
@@ -118,12 +119,16 @@ impl CsvFile {
             let text = std::str::from_utf8(part).map_err(|_| fail(format!("field {} is not text", field + 1)))?;
             match slot {
                 None => {
-                    let number = text.strip_prefix(self.id_prefix).and_then(|n| n.parse::<i32>().ok()).filter(|n| *n >= 0);
-                    id = Some(number.ok_or_else(|| fail(format!("`sample_id` is `{text}`, expected `{}` and a number", self.id_prefix)))?);
+                    let number =
+                        text.strip_prefix(self.id_prefix).and_then(|n| n.parse::<i32>().ok()).filter(|n| *n >= 0);
+                    id = Some(number.ok_or_else(|| {
+                        fail(format!("`sample_id` is `{text}`, expected `{}` and a number", self.id_prefix))
+                    })?);
                 }
                 Some(column) => {
                     let value = text.parse::<f64>().ok().filter(|v| v.is_finite());
-                    out[*column] = value.ok_or_else(|| fail(format!("field {} is `{text}`, expected a finite number", field + 1)))?;
+                    out[*column] = value
+                        .ok_or_else(|| fail(format!("field {} is `{text}`, expected a finite number", field + 1)))?;
                 }
             }
         }
@@ -183,7 +188,11 @@ fn match_header(path: &Path, header: &str, columns: &[&str]) -> Result<Vec<Optio
             return Err(Error::input(path, format!("line 1: column `{name}` is there twice")));
         }
     }
-    let missing: Vec<&str> = (!id_seen).then_some("sample_id").into_iter().chain(columns.iter().zip(&seen).filter(|(_, s)| !**s).map(|(c, _)| *c)).collect();
+    let missing: Vec<&str> = (!id_seen)
+        .then_some("sample_id")
+        .into_iter()
+        .chain(columns.iter().zip(&seen).filter(|(_, s)| !**s).map(|(c, _)| *c))
+        .collect();
     if missing.is_empty() && unknown.is_empty() {
         return Ok(fields);
     }
@@ -193,7 +202,8 @@ fn match_header(path: &Path, header: &str, columns: &[&str]) -> Result<Vec<Optio
         [first, ..] => Some(format!("{} columns are {what}, the first is `{first}`", names.len())),
     };
     let problems: Vec<String> = [list("missing", &missing), list("unknown", &unknown)].into_iter().flatten().collect();
-    Err(Error::input(path, format!("line 1: {}", problems.join("; "))).hint("expected `sample_id` and the columns of Kaggle's file of this name"))
+    Err(Error::input(path, format!("line 1: {}", problems.join("; ")))
+        .hint("expected `sample_id` and the columns of Kaggle's file of this name"))
 }
 
 /// Lines without their ends; a last line without one counts, an empty rest does not.

@@ -19,7 +19,8 @@ pub const FILE: &str = "a/v3_index.safetensors";
 /// month has its own stream (`v3_index`, PCG64), so that the draw of a month does not depend on which others exist.
 pub fn draw(folder: &Path, months: &BTreeMap<Month, u64>, fraction: f64, run_seed: u64) -> Result<Written> {
     let kept = |rows: u64| (fraction * rows as f64) as usize;
-    let declared: Vec<_> = months.iter().map(|(m, &rows)| Declaration::new(m.short(), Dtype::I64, &[kept(rows)])).collect();
+    let declared: Vec<_> =
+        months.iter().map(|(m, &rows)| Declaration::new(m.short(), Dtype::I64, &[kept(rows)])).collect();
     let mut writer = TensorWriter::create(folder.join(FILE), &declared, None)?;
     for (month, &rows) in months {
         let mut order: Vec<i64> = (0..rows as i64).collect();
@@ -39,18 +40,21 @@ pub fn take(folder: &Path, path: &Path, months: &BTreeMap<Month, u64>) -> Result
     let index = read(path)?;
     let mut chosen = Vec::new();
     for (name, rows) in &index {
-        let month = Month::parse(name).ok_or_else(|| Error::input(path, format!("`{name}` is no month like `01_02`")))?;
+        let month =
+            Month::parse(name).ok_or_else(|| Error::input(path, format!("`{name}` is no month like `01_02`")))?;
         let Some(&available) = months.get(&month) else {
             tracing::warn!("{}: month {name} is not prepared, its {} rows are left out", path.display(), rows.len());
             continue;
         };
         if let Some(bad) = rows.iter().find(|r| **r < 0 || **r as u64 >= available) {
             let problem = format!("month `{name}` asks for row {bad}, but that month has {available} rows");
-            return Err(Error::input(path, problem).hint("prepare all time steps of the month (`train.netcdf.stride=1`, all files present)"));
+            return Err(Error::input(path, problem)
+                .hint("prepare all time steps of the month (`train.netcdf.stride=1`, all files present)"));
         }
         chosen.push((month.short(), rows));
     }
-    let declared: Vec<_> = chosen.iter().map(|(name, rows)| Declaration::new(name, Dtype::I64, &[rows.len()])).collect();
+    let declared: Vec<_> =
+        chosen.iter().map(|(name, rows)| Declaration::new(name, Dtype::I64, &[rows.len()])).collect();
     let mut writer = TensorWriter::create(folder.join(FILE), &declared, None)?;
     for (name, rows) in chosen {
         writer.append_elements(&name, rows)?;
@@ -60,7 +64,9 @@ pub fn take(folder: &Path, path: &Path, months: &BTreeMap<Month, u64>) -> Result
 
 /// Reads an index file: safetensors (i32 or i64) or the published pickle.
 pub fn read(path: &Path) -> Result<BTreeMap<String, Vec<i64>>> {
-    let wrong = |name: &str, found: &str| Error::input(path, format!("`{name}` is {found}, expected integers in one dimension"));
+    let wrong = |name: &str, found: &str| {
+        Error::input(path, format!("`{name}` is {found}, expected integers in one dimension"))
+    };
     if path.extension().is_some_and(|e| e == "safetensors") {
         let file = TensorFile::open(path)?;
         let mut index = BTreeMap::new();

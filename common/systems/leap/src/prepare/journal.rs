@@ -52,7 +52,8 @@ impl Journal {
     pub fn kept(&self, set: &str, key: &str) -> Option<&Finished> {
         let finished = self.sets.get(set).filter(|f| f.key == key)?;
         let intact = finished.outputs.values().all(|w| {
-            durable::hash_file(self.folder.join(&w.path)).is_ok_and(|found| found.blake3 == w.blake3 && found.bytes == w.bytes)
+            durable::hash_file(self.folder.join(&w.path))
+                .is_ok_and(|found| found.blake3 == w.blake3 && found.bytes == w.bytes)
         });
         intact.then_some(finished)
     }
@@ -71,7 +72,8 @@ impl Journal {
     }
 
     fn save(&self) -> Result<Written> {
-        let mut text = serde_json::to_vec_pretty(&self.sets).map_err(|e| Error::failed(format!("writing `{FILE}`: {e}")))?;
+        let mut text =
+            serde_json::to_vec_pretty(&self.sets).map_err(|e| Error::failed(format!("writing `{FILE}`: {e}")))?;
         text.push(b'\n');
         durable::write(self.folder.join(FILE), &text)
     }

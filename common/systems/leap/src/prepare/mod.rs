@@ -128,7 +128,12 @@ impl Sources {
         if let Some(ValidSource::Netcdf { months, stride, table }) = &config.valid {
             let tree = tree("valid.netcdf.months", months)?;
             let pairs: Vec<Pair> = tree.pairs().map(|(_, p)| p.clone()).step_by(*stride).take(limit).collect();
-            sets.push(Set { name: "valid".into(), kind: Kind::Valid, rows: RowSource::Steps { month: None, pairs }, table: *table });
+            sets.push(Set {
+                name: "valid".into(),
+                kind: Kind::Valid,
+                rows: RowSource::Steps { month: None, pairs },
+                table: *table,
+            });
         }
         self.sets.extend(sets);
         Ok(())
@@ -156,7 +161,10 @@ impl Sources {
             let range = |key: &str, skip: u64, rows: Option<u64>| -> Result<(u64, u64)> {
                 let end = skip.saturating_add(rows.unwrap_or(u64::MAX).min(limit)).min(file.rows());
                 if skip >= end {
-                    return Err(Error::input(path, format!("has {} rows, but `{key}` leaves out the first {skip}", file.rows())));
+                    return Err(Error::input(
+                        path,
+                        format!("has {} rows, but `{key}` leaves out the first {skip}", file.rows()),
+                    ));
                 }
                 Ok((skip, end))
             };
@@ -176,7 +184,12 @@ impl Sources {
             let path = path(name)?;
             let file = std::sync::Arc::new(tabular::open_test(&path, threads)?);
             let to = file.rows().min(limit);
-            self.sets.push(Set { name: "test".into(), kind: Kind::Test, rows: RowSource::Csv { file, path, range: (0, to) }, table: false });
+            self.sets.push(Set {
+                name: "test".into(),
+                kind: Kind::Test,
+                rows: RowSource::Csv { file, path, range: (0, to) },
+                table: false,
+            });
         }
         Ok(())
     }
@@ -185,7 +198,9 @@ impl Sources {
     pub fn describe(&self) -> Vec<String> {
         let line = |set: &Set| match &set.rows {
             RowSource::Steps { pairs, .. } => format!("{}: {} time steps", set.name, pairs.len()),
-            RowSource::Csv { path, range, .. } => format!("{}: rows {}..{} of {}", set.name, range.0, range.1, path.display()),
+            RowSource::Csv { path, range, .. } => {
+                format!("{}: rows {}..{} of {}", set.name, range.0, range.1, path.display())
+            }
         };
         self.sets.iter().map(line).collect()
     }
@@ -215,7 +230,8 @@ pub fn run(config: &PrepareConfig, options: &Options, sources: &Sources, stage: 
     let mut journal = Journal::open(&folder, options.fresh)?;
     let scalers = normalisation::scalers(config, options.threads, sources, &folder, &mut journal, stage)?;
     let total = sources.sets.iter().map(|s| s.rows.len()).sum();
-    let mut plan = Plan { config: config.clone(), folder, scalers, threads: options.threads, bar: Bar::new("prepare", total) };
+    let mut plan =
+        Plan { config: config.clone(), folder, scalers, threads: options.threads, bar: Bar::new("prepare", total) };
     let mut report = Report { skipped: sources.unpaired.len(), ..Report::default() };
     let mut months = BTreeMap::new();
     let mut done = 0;
@@ -294,7 +310,8 @@ impl Set {
     /// Hash over everything that the arrays are made from, short of the content of raw files.
     fn key(&self, plan: &Plan) -> Result<String> {
         let mut hasher = blake3::Hasher::new();
-        hasher.update(format!("{} {:?} {} {:?}\n", self.name, self.kind, self.table, plan.config.non_finite).as_bytes());
+        hasher
+            .update(format!("{} {:?} {} {:?}\n", self.name, self.kind, self.table, plan.config.non_finite).as_bytes());
         for scaler in &plan.scalers {
             scaler.hash_into(&mut hasher);
         }
@@ -305,7 +322,9 @@ impl Set {
             Ok(())
         };
         match &self.rows {
-            RowSource::Steps { pairs, .. } => pairs.iter().try_for_each(|p| file(&p.mli).and_then(|()| file(&p.mlo)))?,
+            RowSource::Steps { pairs, .. } => {
+                pairs.iter().try_for_each(|p| file(&p.mli).and_then(|()| file(&p.mlo)))?
+            }
             RowSource::Csv { path, range, .. } => {
                 file(path)?;
                 hasher.update(format!("{range:?}").as_bytes());

@@ -75,7 +75,11 @@ impl Months {
             match (Month::parse(first), Month::parse(last)) {
                 (Some(a), Some(b)) if a <= b => all.extend((a.index()..=b.index()).map(Month::from_index)),
                 (Some(a), Some(b)) => return Err(format!("`{part}` runs backwards: {a} is after {b}")),
-                _ => return Err(format!("`{part}` is neither a month like `0001-02` nor a range like `0001-02..0008-06`")),
+                _ => {
+                    return Err(format!(
+                        "`{part}` is neither a month like `0001-02` nor a range like `0001-02..0008-06`"
+                    ));
+                }
             }
         }
         all.sort_unstable();

@@ -3,9 +3,10 @@
 use std::sync::Mutex;
 
 use common::cli::signals;
-use common::{Error, Result};
 use common::store::netcdf::NcFile;
+use common::{Error, Result};
 
+use super::Plan;
 use super::block::{self, Block, WIDTH};
 use super::config::NonFinite;
 use super::journal::Finished;
@@ -15,7 +16,6 @@ use super::raw::Pair;
 use super::scale::Rows;
 use super::table::TableWriter;
 use crate::columns::LEVELS;
-use super::Plan;
 
 /// Memory that blocks in flight may take, in bytes. With everything else a run stays below 2 GiB.
 const BUDGET: usize = 1 << 30;
@@ -48,7 +48,9 @@ pub fn write_set(plan: &Plan, name: &str, kind: Kind, pairs: &[Pair], table: boo
             skipped.push(reason);
         }
         if pairs.is_empty() {
-            return Err(Error::failed(format!("all steps of `{name}` hold values that are not finite; nothing is left of it")));
+            return Err(Error::failed(format!(
+                "all steps of `{name}` hold values that are not finite; nothing is left of it"
+            )));
         }
     }
 }
@@ -83,7 +85,8 @@ fn attempt(plan: &Plan, name: &str, kind: Kind, pairs: &[Pair], table: bool) -> 
                 other => other?,
             };
             if block.rows != columns {
-                let problem = format!("dimension `ncol` is {}, expected {columns} as in `{}`", block.rows, first.display());
+                let problem =
+                    format!("dimension `ncol` is {}, expected {columns} as in `{}`", block.rows, first.display());
                 return Err(Error::input(&pairs[i].mli, problem));
             }
             let rows: Vec<Rows> = plan.scalers.iter().map(|s| s.scale(&block)).collect();

@@ -67,7 +67,14 @@ fn file_names(chain: Chain) -> [String; 2] {
     [format!("mean_{chain}.json"), format!("std_{chain}.json")]
 }
 
-fn fit(config: &PrepareConfig, rows: Option<u64>, threads: usize, sources: &Sources, folder: &Path, journal: &mut Journal) -> Result<Finished> {
+fn fit(
+    config: &PrepareConfig,
+    rows: Option<u64>,
+    threads: usize,
+    sources: &Sources,
+    folder: &Path,
+    journal: &mut Journal,
+) -> Result<Finished> {
     let key = format!("{:?} {:?} {:?} {:?}", config.train, config.chains, rows, sources.limit);
     let key = blake3::hash(key.as_bytes()).to_hex().to_string();
     if let Some(kept) = journal.kept(SET, &key) {
@@ -92,20 +99,30 @@ fn fit(config: &PrepareConfig, rows: Option<u64>, threads: usize, sources: &Sour
     for (chain, moments) in config.chains.iter().zip(&moments) {
         let constants = moments.constants(*chain, weight.clone());
         let [mean, std] = file_names(*chain);
-        let files = [(mean, &constants.input_mean, &constants.target_mean), (std, &constants.input_std, &constants.target_std)];
+        let files =
+            [(mean, &constants.input_mean, &constants.target_mean), (std, &constants.input_std, &constants.target_std)];
         for (name, inputs, targets) in files {
             outputs.insert(format!("{FOLDER}/{name}"), write_json(folder, &name, inputs, targets)?);
         }
     }
     let header = train_targets().join(",");
     let row: Vec<String> = weight.iter().map(f64::to_string).collect();
-    let written = durable::write(folder.join(FOLDER).join(WEIGHTS), format!("{header}\n{}\n", row.join(",")).as_bytes())?;
+    let written =
+        durable::write(folder.join(FOLDER).join(WEIGHTS), format!("{header}\n{}\n", row.join(",")).as_bytes())?;
     outputs.insert(format!("{FOLDER}/{WEIGHTS}"), below(folder, written));
     let finished = Finished { key, rows: count, sources: count, skipped: Vec::new(), outputs };
     Ok(journal.record(SET, finished)?.clone())
 }
 
-fn add(set: &Set, moments: &mut [Moments], limit: u64, weight: &[f64], config: &PrepareConfig, threads: usize, bar: &Bar) -> Result<()> {
+fn add(
+    set: &Set,
+    moments: &mut [Moments],
+    limit: u64,
+    weight: &[f64],
+    config: &PrepareConfig,
+    threads: usize,
+    bar: &Bar,
+) -> Result<()> {
     let room = (limit - moments[0].count()).min(usize::MAX as u64) as usize;
     let chains = &config.chains;
     match &set.rows {
@@ -119,7 +136,9 @@ fn add(set: &Set, moments: &mut [Moments], limit: u64, weight: &[f64], config: &
                 threads,
                 window,
                 |i| match Block::read(&pairs[i]) {
-                    Err(e) if config.non_finite == super::config::NonFinite::SkipFile && block::is_non_finite(&e) => Ok(Moments::empty()),
+                    Err(e) if config.non_finite == super::config::NonFinite::SkipFile && block::is_non_finite(&e) => {
+                        Ok(Moments::empty())
+                    }
                     block => Ok(Moments::of(&block?, room - i * columns, weight)),
                 },
                 |_, made| {
@@ -132,7 +151,8 @@ fn add(set: &Set, moments: &mut [Moments], limit: u64, weight: &[f64], config: &
         }
         RowSource::Csv { file, range, .. } => {
             let range = (range.0, range.1.min(range.0.saturating_add(room as u64)));
-            let scalers: Vec<Scaler> = chains.iter().map(|&c| Ok(Scaler::new(Constants::published(c)?))).collect::<Result<_>>()?;
+            let scalers: Vec<Scaler> =
+                chains.iter().map(|&c| Ok(Scaler::new(Constants::published(c)?))).collect::<Result<_>>()?;
             file.map(
                 range,
                 threads,

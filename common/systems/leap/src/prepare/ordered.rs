@@ -77,7 +77,9 @@ impl Gate {
             if stop.load(Ordering::Relaxed) {
                 return false;
             }
-            let Ok((guard, _)) = self.moved.wait_timeout(consumed, std::time::Duration::from_millis(50)) else { return false };
+            let Ok((guard, _)) = self.moved.wait_timeout(consumed, std::time::Duration::from_millis(50)) else {
+                return false;
+            };
             consumed = guard;
         }
         !stop.load(Ordering::Relaxed)

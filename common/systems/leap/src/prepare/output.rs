@@ -87,7 +87,8 @@ impl SetWriter {
         for (scaler, writer) in self.chains {
             let mut written = writer.finish()?;
             let below = written.path.strip_prefix(&self.folder).map(Path::to_path_buf);
-            written.path = below.map_err(|_| Error::failed(format!("`{}` was written outside its folder", written.path.display())))?;
+            written.path = below
+                .map_err(|_| Error::failed(format!("`{}` was written outside its folder", written.path.display())))?;
             outputs.insert(format!("{}/{}", scaler.chain().name(), self.name), written);
         }
         Ok(outputs)

@@ -53,7 +53,9 @@ impl RawTree {
                 [first, .., last] => format!("{first} to {last}"),
                 [] => String::new(),
             };
-            return Err(Error::input(&tree.folder, format!("no mli/mlo files of the months asked for ({span})")).hint(TREE));
+            return Err(
+                Error::input(&tree.folder, format!("no mli/mlo files of the months asked for ({span})")).hint(TREE)
+            );
         }
         Ok(tree)
     }
@@ -79,8 +81,11 @@ impl RawTree {
                     let (kind, found) = if one.is_some() { ("mlo", one) } else { ("mli", other) };
                     let Some(found) = found else { continue };
                     if !skip_unpaired {
-                        return Err(Error::input(&found, format!("has no partner: `E3SM-MMF.{kind}.{step}.nc` is missing beside it"))
-                            .hint("fetch the missing file, or leave the step out with `unpaired=skip`"));
+                        return Err(Error::input(
+                            &found,
+                            format!("has no partner: `E3SM-MMF.{kind}.{step}.nc` is missing beside it"),
+                        )
+                        .hint("fetch the missing file, or leave the step out with `unpaired=skip`"));
                     }
                     self.unpaired.push(found);
                 }
@@ -132,7 +137,8 @@ mod tests {
         ]);
         let wanted = [Month { year: 1, month: 2 }, Month { year: 1, month: 3 }];
         let tree = RawTree::scan(root.path(), &wanted, false).unwrap();
-        let names: Vec<_> = tree.pairs().map(|(m, p)| format!("{m} {}", p.mli.file_name().unwrap().to_string_lossy())).collect();
+        let names: Vec<_> =
+            tree.pairs().map(|(m, p)| format!("{m} {}", p.mli.file_name().unwrap().to_string_lossy())).collect();
         assert_eq!(names, ["0001-03 E3SM-MMF.mli.0001-03-01-00000.nc", "0001-03 E3SM-MMF.mli.0001-03-01-01200.nc"]);
     }
 

@@ -105,7 +105,9 @@ impl Scaler {
         for run in &self.target_runs {
             let held = INPUTS + run.from..INPUTS + run.from + run.len;
             let constants = self.mean[held.clone()].iter().zip(&self.std[held.clone()]).zip(&self.weight[held]);
-            for ((slot, y), ((mean, std), weight)) in out[run.to..].iter_mut().zip(&row[run.from..run.from + run.len]).zip(constants) {
+            for ((slot, y), ((mean, std), weight)) in
+                out[run.to..].iter_mut().zip(&row[run.from..run.from + run.len]).zip(constants)
+            {
                 *slot = ((y * weight - mean) / std) as f32;
             }
         }
@@ -166,7 +168,11 @@ mod tests {
     fn runs_follow_the_blocks_of_the_two_orders() {
         let runs = runs(&inverse(columns::csv_to_train_inputs()));
         // 16 scalars, then the six states, then ozone, CH4, N2O.
-        let expected = [Run { from: 360, to: 0, len: 16 }, Run { from: 0, to: 16, len: 360 }, Run { from: 376, to: 376, len: 180 }];
+        let expected = [
+            Run { from: 360, to: 0, len: 16 },
+            Run { from: 0, to: 16, len: 360 },
+            Run { from: 376, to: 376, len: 180 },
+        ];
         assert_eq!(runs, expected);
     }
 

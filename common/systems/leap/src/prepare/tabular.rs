@@ -36,7 +36,14 @@ pub fn rounded(scaler: &Scaler, block: &Block) -> Block {
 }
 
 /// Writes the rows `from..to` of `train.csv` as a training or validation set.
-pub fn write_set(plan: &Plan, file: &CsvFile, name: &str, kind: Kind, range: (u64, u64), table: bool) -> Result<BTreeMap<String, Written>> {
+pub fn write_set(
+    plan: &Plan,
+    file: &CsvFile,
+    name: &str,
+    kind: Kind,
+    range: (u64, u64),
+    table: bool,
+) -> Result<BTreeMap<String, Written>> {
     let rows = (range.1 - range.0) as usize;
     let mut set = SetWriter::create(&plan.folder, name, kind, rows, &plan.scalers)?;
     let mut table = table.then(|| TableWriter::create(&plan.folder)).transpose()?;
