@@ -1,6 +1,8 @@
 //! The readers of `common::store` on the real files of the golden folder. Without the folder every test says so and
 //! passes; the same readers are tested on files made by the tests themselves beside their code.
 
+#![allow(clippy::print_stderr)] // what was skipped and how long things took
+
 use std::path::{Path, PathBuf};
 
 use common::store::netcdf::{NcFile, NcKind, NcType};

@@ -18,7 +18,7 @@ const MAGIC: &[u8] = b"\x93NUMPY";
 /// Longest header that is parsed. That of a plain array has less than 200 bytes.
 const HEADER_LIMIT: usize = 64 << 10;
 /// Most bytes that an entry of an archive is inflated to.
-const INFLATE_LIMIT: usize = 4 << 30;
+const INFLATE_LIMIT: usize = 256 << 20;
 
 /// Element type of an array.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -370,7 +370,7 @@ fn publish(path: &Path, code: &str, shape: &[usize], elements: usize, bytes: &[u
     let shape = format!("({}{comma})", sides.join(", "));
     let mut header = format!("{{'descr': '{code}', 'fortran_order': False, 'shape': {shape}, }}");
     // The data begins at a multiple of 64; the header ends with a line end.
-    while (MAGIC.len() + 4 + header.len() + 1) % 64 != 0 {
+    while !(MAGIC.len() + 4 + header.len() + 1).is_multiple_of(64) {
         header.push(' ');
     }
     header.push('\n');
