@@ -123,8 +123,8 @@ pub struct BlendArgs {
     /// Submissions: parquet or csv files, or folders of them
     ///
     /// Files that the table of weights does not name are left out; a model without a file is an error.
-    #[arg(value_name = "SUBMISSION", required = true, help_heading = "Input")]
-    pub submissions: Vec<PathBuf>,
+    #[arg(value_name = "[NAME=]SUBMISSION", required = true, help_heading = "Input")]
+    pub submissions: Vec<String>,
     /// Weights: csv (model,weight), `weights.json`, or a pickled pandas table
     ///
     /// A model is the name of its file without its ending; the published table has `.npy` instead.
@@ -141,6 +141,9 @@ pub struct BlendArgs {
     /// Name of the files without their ending
     #[arg(long, value_name = "NAME", default_value = "submission", help_heading = "Output")]
     pub name: String,
+    /// Competition, for the line that submits the blend
+    #[arg(long, value_name = "SLUG", help_heading = "Output")]
+    pub competition: Option<String>,
     /// Write no csv beside the parquet
     #[arg(long, help_heading = "Output")]
     pub no_csv: bool,
@@ -163,7 +166,38 @@ pub struct BlendArgs {
 const BLEND_EXAMPLES: &str = "Examples:
   hill-climb blend --weights submissions/leap/weights_v10.csv submission/subs \\
     --base adam_195_78569.oof --name final_blend_v10 --out final
-  hill-climb blend -w blend/weights.csv a/submission.parquet=a b.csv -o final";
+  hill-climb blend -w blend/weights.csv a=a/submission.parquet b.csv -o final";
+
+impl BlendArgs {
+    /// The output folder, as all stages choose it.
+    pub fn folder(&self) -> PathBuf {
+        self.run_flags().folder("hill-climb")
+    }
+
+    /// Sizes the shared thread pool.
+    pub fn cpu_threads(&self) {
+        self.run_flags().cpu_threads();
+    }
+
+    /// What a blend depends on beside its inputs, as config of the stage.
+    pub fn config_text(&self) -> String {
+        let base = self.base.as_deref().map_or("null".into(), |b| serde_json::Value::from(b).to_string());
+        format!("base: {base}\nkeep_equal: {}\n", self.keep_equal)
+    }
+
+    /// A blend has neither seed, limit nor config.
+    fn run_flags(&self) -> RunFlags {
+        RunFlags {
+            out: self.out.clone(),
+            seed: None,
+            threads: self.threads,
+            limit: None,
+            force: self.force,
+            dry_run: self.dry_run,
+            print_config: false,
+        }
+    }
+}
 
 impl Arguments for HillClimb {
     fn verbosity(&self) -> &Verbosity {

@@ -1,14 +1,19 @@
-//! The search for blend weights.
+//! The search for blend weights, and their use.
 
 use anyhow::{Context, Result, anyhow, ensure};
 use common::climb::{Gram, GramObjective, GramScore, Objective, Plan, climb, sum_one};
 use common::metrics::Matrix;
 
+use common::store::tables::{Column, ColumnKind, read_csv, read_parquet};
+
 use crate::checks::{Case, Comparison, equal_lists};
+use crate::support;
 
 /// "models and weights exact (weights 1e-12), scores 1e-10" of the cases.
 const WEIGHTS: f64 = 1e-12;
 const SCORES: f64 = 1e-10;
+/// "1e-12 relative to the column maximum" of the blend.
+const SUMS: f64 = 1e-12;
 
 /// Trajectories, weights and scores of the climbs; Gram matrix and closed-form optimum.
 pub fn hill_climb(case: &Case) -> Result<()> {
@@ -47,6 +52,55 @@ pub fn hill_climb(case: &Case) -> Result<()> {
     all.values("optimal_sum1.weights", &optimum, &expected.f64s("optimal_sum1.weights")?, SCORES);
     let objective = GramObjective::new(&gram, GramScore::R2, &(0..columns).collect::<Vec<_>>(), &[], None)?;
     all.values("optimal_sum1.score", &[objective.score(&optimum)?], &expected.f64s("optimal_sum1.score")?, SCORES);
+    all.finish()
+}
+
+/// `hill-climb blend` with the published table, as csv and as pickled frame: surplus files are left out, a missing
+/// one is an error, the sum agrees column by column.
+pub fn published_weights(case: &Case) -> Result<()> {
+    let base = "adam_195_78569.oof";
+    let expected = read_parquet(case.path("expected_final_blend_v10.parquet"), None)?;
+    let folder = tempfile::tempdir()?;
+    let mut all = Comparison::new();
+    for (table, keep_equal) in [("weights.csv", false), ("weights.pt", false), ("weights.csv", true)] {
+        let out = folder.path().join(format!("{table}_{keep_equal}"));
+        let mut command = support::cmd("hill-climb").arg("blend").arg("--weights").arg(case.path(table));
+        command = command.arg(case.path("subs")).args(["--base", base, "--name", "final_blend_v10", "--out"]).arg(&out);
+        if keep_equal {
+            command = command.arg("--keep-equal");
+        }
+        let outcome = command.run();
+        ensure!(outcome.code == Some(0), "`hill-climb blend` failed:\n{}", outcome.stderr);
+        for name in ["final_blend_v10.parquet", "final_blend_v10.csv"] {
+            let schema = expected.schema();
+            let schema: Vec<(&str, ColumnKind)> = schema.iter().map(|(n, kind)| (n.as_str(), *kind)).collect();
+            let path = out.join(name);
+            let got = if name.ends_with("csv") { read_csv(&path, &schema)? } else { read_parquet(&path, None)? };
+            all.add(equal_lists(&format!("{table}, {name}: columns"), got.names(), expected.names()));
+            for (column, (values, want)) in expected.names().iter().zip(got.columns().iter().zip(expected.columns())) {
+                let label = format!("{table}, {name}, `{column}`");
+                match (values, want) {
+                    (Column::F64(values), Column::F64(want)) => all.values(&label, values, want, SUMS),
+                    (Column::Text(ids), Column::Text(want)) => all.add(equal_lists(&label, ids, want)),
+                    (values, want) => all.add(Err(anyhow!("{label} is {}, expected {}", values.kind(), want.kind()))),
+                }
+            }
+        }
+    }
+
+    let subs = folder.path().join("subs");
+    std::fs::create_dir(&subs)?;
+    for entry in
+        std::fs::read_dir(case.path("subs"))?.flatten().filter(|e| !e.file_name().to_string_lossy().starts_with(base))
+    {
+        std::fs::copy(entry.path(), subs.join(entry.file_name()))?;
+    }
+    let weights = case.path("weights.csv");
+    let out = folder.path().join("missing");
+    let outcome =
+        support::cmd("hill-climb").arg("blend").arg("--weights").arg(weights).arg(subs).arg("--out").arg(&out).run();
+    ensure!(outcome.code == Some(3), "a missing submission ended with {:?}:\n{}", outcome.code, outcome.stderr);
+    ensure!(outcome.stderr.contains(&format!("no submission for 1 of 16 models: `{base}`")), "{}", outcome.stderr);
     all.finish()
 }
 
