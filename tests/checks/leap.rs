@@ -4,6 +4,8 @@ mod blend;
 mod data;
 mod networks;
 mod numbers;
+mod predict;
+mod train;
 mod schedules;
 
 use super::Kind;
@@ -27,5 +29,8 @@ pub const KINDS: &[Kind] = &[
     ("fdzm-small-", networks::small),
     ("fdzm-full-", networks::full),
     ("model_adam", networks::adam),
+    ("train_run_adam", train::adam),
+    ("fdzm-train-max", train::max),
+    ("fdzm-gf-max", train::groups),
     ("full_size_parameters", networks::parameter_lists),
 ];

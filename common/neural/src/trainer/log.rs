@@ -1,81 +1,39 @@
-//! The metric files of a run, and the speed that the progress line shows.
-//!
-//! The files hold nothing that depends on the clock, so a resumed run ends with the same bytes: they are cut back to
-//! where the checkpoint was taken and written on from there.
+//! The rows of the metric files, and the speed that the progress line shows. The rows hold nothing that depends on the
+//! clock: a resumed run ends with the same bytes.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use common::Result;
 use common::memory::anonymous_bytes;
-use common::{Error, Result};
-use serde_json::{Map, Value, json};
+use common::scalars::ScalarLog;
 use tch::Device;
 
 use super::state::{Evaluated, State};
 
-/// Metric log of a run.
-pub(super) struct Log {
-    path: PathBuf,
-    file: File,
+/// The line of an optimizer step.
+pub(super) fn step(log: &mut ScalarLog, state: &State, loss: f64, rates: &[f64]) -> Result<()> {
+    let rates = named(rates);
+    let mut row = vec![
+        ("train/batch_loss", loss),
+        ("train/loss", state.loss.value()),
+        ("train/gradient_norm", state.gradient_norm),
+    ];
+    row.extend(rates.iter().map(|(name, rate)| (name.as_str(), *rate)));
+    log.write(state.epoch + 1, state.global_step, &row)
 }
 
-impl Log {
-    /// Opens the files of the run in `folder` and cuts them back to `position`, as [`Log::sync`] gave it; `null` is
-    /// the beginning.
-    pub fn open(folder: &Path, position: &Value) -> Result<Self> {
-        let path = folder.join("metrics.jsonl");
-        let opening = |e| Error::io("opening", &path, e);
-        let file = OpenOptions::new().create(true).append(true).open(&path).map_err(opening)?;
-        file.set_len(position.as_u64().unwrap_or(0)).map_err(opening)?;
-        Ok(Self { path, file })
-    }
-
-    /// The line of an optimizer step.
-    pub fn step(&mut self, state: &State, loss: f64, rates: &[f64]) -> Result<()> {
-        let mut row = Map::new();
-        row.insert("epoch".into(), (state.epoch + 1).into());
-        row.insert("step".into(), state.global_step.into());
-        row.insert("train/batch_loss".into(), loss.into());
-        row.insert("train/loss".into(), state.loss.value().into());
-        row.insert("train/gradient_norm".into(), state.gradient_norm.into());
-        add_rates(&mut row, rates);
-        self.line(row)
-    }
-
-    /// The line of an evaluation.
-    pub fn evaluation(&mut self, evaluated: &Evaluated) -> Result<()> {
-        let mut row = Map::new();
-        row.insert("epoch".into(), (evaluated.epoch + 1).into());
-        row.insert("step".into(), evaluated.global_step.into());
-        row.insert("train/loss".into(), evaluated.training_loss.into());
-        row.insert("valid/score".into(), evaluated.score.into());
-        for metric in &evaluated.metrics {
-            row.insert(format!("valid/{}", metric.name), metric.value.into());
-        }
-        add_rates(&mut row, &evaluated.rates);
-        self.line(row)
-    }
-
-    fn line(&mut self, row: Map<String, Value>) -> Result<()> {
-        let mut line = Value::Object(row).to_string();
-        line.push('\n');
-        self.file.write_all(line.as_bytes()).map_err(|e| Error::io("writing", &self.path, e))
-    }
-
-    /// Puts everything on the disk and says where the files end.
-    pub fn sync(&mut self) -> Result<Value> {
-        let syncing = |e| Error::io("syncing", &self.path, e);
-        self.file.sync_data().map_err(syncing)?;
-        Ok(json!(self.file.metadata().map_err(syncing)?.len()))
-    }
+/// The line of an evaluation.
+pub(super) fn evaluation(log: &mut ScalarLog, evaluated: &Evaluated) -> Result<()> {
+    let metrics: Vec<(String, f64)> = evaluated.metrics.iter().map(|m| (format!("valid/{}", m.name), m.value)).collect();
+    let rates = named(&evaluated.rates);
+    let mut row = vec![("train/loss", evaluated.training_loss), ("valid/score", evaluated.score)];
+    row.extend(metrics.iter().chain(&rates).map(|(name, value)| (name.as_str(), *value)));
+    log.write(evaluated.epoch + 1, evaluated.global_step, &row)
 }
 
-fn add_rates(row: &mut Map<String, Value>, rates: &[f64]) {
-    for (i, &rate) in rates.iter().enumerate() {
-        row.insert(if i == 0 { "lr".into() } else { format!("lr/{i}") }, rate.into());
-    }
+fn named(rates: &[f64]) -> Vec<(String, f64)> {
+    let name = |i| if i == 0 { "lr".to_string() } else { format!("lr/{i}") };
+    rates.iter().enumerate().map(|(i, &rate)| (name(i), rate)).collect()
 }
 
 /// How fast a run is, and what it waits for.

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use common::cli::progress::Bar;
 use common::cli::signals;
 use common::durable::Written;
+use common::scalars::ScalarLog;
 use common::{Error, Result};
 use serde_json::{Value, json};
 use tch::Tensor;
 
-use super::log::{Log, Speed};
+use super::log::{self, Speed};
 use super::state::{self, Evaluated, Named, State};
 use super::step::{Changing, Context, step};
 use super::{Event, Outcome, Plan, Resume, Task};
@@ -68,7 +69,7 @@ struct Run {
     ema: Option<Ema>,
     state: State,
     checkpoints: Checkpoints,
-    log: Log,
+    log: ScalarLog,
     speed: Speed,
     saved_at: Instant,
 }
@@ -102,7 +103,7 @@ impl Run {
             }
             None => State::new(plan.seed, schedule, training.precision),
         };
-        let log = Log::open(&plan.folder, &state.log)?;
+        let log = ScalarLog::resume(&plan.folder, &state.log)?;
         Ok(Self { steps, optimizer, ema, state, checkpoints, log, speed: Speed::default(), saved_at: Instant::now() })
     }
 
@@ -189,7 +190,7 @@ impl Run {
         self.optimizer.set_learning_rates(self.state.schedule.rates())?;
         let state = &self.state;
         if state.global_step.is_multiple_of(training.print_freq) || state.step == self.steps {
-            self.log.step(state, done.loss, &rates)?;
+            log::step(&mut self.log, state, done.loss, &rates)?;
             tracing::debug!("{}", self.line(plan));
         }
         tell(plan, || Event::Step {
@@ -234,7 +235,7 @@ impl Run {
             state.kept = Some(evaluated.clone());
         }
         self.optimizer.set_learning_rates(self.state.schedule.rates())?;
-        self.log.evaluation(&evaluated)?;
+        log::evaluation(&mut self.log, &evaluated)?;
         tracing::info!(
             "{}: epoch {} step {}: score {:.6}{}  loss {:.4}  lr {}  {:.0} s",
             plan.label,

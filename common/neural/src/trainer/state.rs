@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use common::durable::{self, Written};
+use common::scalars::Positions;
 use common::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -51,7 +52,7 @@ pub struct State {
     /// All evaluations so far.
     pub history: Vec<Evaluated>,
     /// Length of each metric file when this state was saved.
-    pub log: Value,
+    pub log: Positions,
     /// Why the run ended; `None` while it runs.
     pub finished: Option<String>,
 }
@@ -141,7 +142,7 @@ impl State {
             skipped: 0,
             skipped_in_a_row: 0,
             history: vec![],
-            log: Value::Null,
+            log: Positions::default(),
             finished: None,
         }
     }

@@ -9,6 +9,7 @@ pub mod losses;
 pub mod metric;
 pub mod models;
 pub mod norm;
+pub mod predict;
 pub mod prepare;
 pub mod simulate;
 pub mod submission;

@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use common::durable::{self, Written};
 use common::seed::seed_for;
 use common::{Error, Result};
-use neural::trainer::{Event, Outcome, Resume};
+use neural::trainer::{self, Outcome};
 use neural::weights;
 use serde_json::{Value, json};
 
-use crate::columns::{GROUPS, TARGETS};
+use crate::columns::GROUPS;
 use crate::metric::Score;
 use crate::models::ModelConfig;
 use crate::norm::Chain;
@@ -83,9 +83,6 @@ pub struct Merged {
     /// R2 of those.
     pub score: Score,
 }
-
-/// One observer for all groups: (group, event).
-pub type Observer<'a> = &'a mut dyn FnMut(usize, Event);
 
 /// Scores the base on the validation rows.
 pub fn score_base(base: &Base, config: &FinetuneConfig, arrays: &Arrays, options: &Options) -> Result<Score> {
@@ -192,16 +189,6 @@ fn write_group(
     weights::save(target, &weights::read(source)?, Some(&about))
 }
 
-/// Score of each group and of all, for manifest and table.
-pub fn summary(merged: &Merged) -> Value {
-    let groups: Vec<Value> = merged
-        .groups
-        .iter()
-        .map(|tuned| json!({ "group": tuned.group, "base": tuned.base, "best": tuned.best, "from_base": tuned.from_base }))
-        .collect();
-    json!({ "r2": merged.score.mean(), "base_r2": merged.base.mean(), "groups": groups, "targets": TARGETS })
-}
-
 /// The groups that a command line asks for: `all`, `3`, `0,4`.
 pub fn parse_groups(text: &str) -> Result<Vec<usize>> {
     if text == "all" {
@@ -215,11 +202,8 @@ pub fn parse_groups(text: &str) -> Result<Vec<usize>> {
     Ok(groups)
 }
 
-/// A run that ended leaves nothing to resume; a group's run is complete if its last checkpoint says so.
-pub fn resume_of(resume: &Resume) -> Resume {
-    match resume {
-        // A path names the checkpoint of one group's run; the others take up where they are.
-        Resume::From(_) | Resume::Auto => Resume::Auto,
-        Resume::Never => Resume::Never,
-    }
+/// Whether the run of a group in `folder` has ended.
+pub fn is_done(folder: &Path, group: usize) -> bool {
+    let last = run_folder(folder, group).join(trainer::CHECKPOINTS).join(trainer::LAST);
+    trainer::State::read(&last).is_ok_and(|state| state.finished.is_some())
 }

@@ -3,6 +3,7 @@
 
 pub mod config;
 pub mod evaluate;
+mod npy;
 mod rows;
 mod run;
 
@@ -18,7 +19,8 @@ use crate::losses;
 use crate::metric::Score;
 pub use config::{LossConfig, RowsConfig, TrainConfig};
 use evaluate::{Evaluator, predict, training_loss, validation_loss};
-pub use run::{Arrays, Built, OOF, Options, Trained, best_weights, build, constants_of, evaluator, fit, train};
+pub use npy::write_npy;
+pub use run::{about, Arrays, Built, OOF, Options, Trained, best_weights, build, constants_of, evaluator, fit, train};
 
 /// What is minimised, and what decides which weights are kept.
 #[derive(Debug, Clone, PartialEq)]
