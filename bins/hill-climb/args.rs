@@ -43,10 +43,14 @@ pub struct SearchArgs {
     /// manifest stands for its output `valid`, `b/valid` or `a/valid`, the first that exists.
     #[arg(short, long, value_name = "VALID", help_heading = "Input")]
     pub truth: String,
-    /// Config of the search (YAML); the flags below win over it
+    /// Config of the search (YAML)
+    ///
+    /// The flags below win over it.
     #[arg(short, long, value_name = "FILE", help_heading = "Search")]
     pub config: Option<PathBuf>,
-    /// Override of a config key, `KEY=VALUE`; may be repeated
+    /// Override of a config key
+    ///
+    /// May be repeated, `--set ridge=1e-6 --set polish=true`.
     #[arg(short, long = "set", value_name = "KEY=VALUE", help_heading = "Search")]
     pub set: Vec<String>,
     /// r2, mse, rmse, mae or pearson [config: r2]
