@@ -48,6 +48,86 @@ fn e02_a_mistyped_flag_is_answered_with_the_nearest_one() {
     cmd("run-pipeline").arg("docter").fails(2).says("doctor");
 }
 
+const CONFIG: &str = "configs/leap/demo/prepare.yaml";
+
+/// `prepare-data` with the demo's config, in the root of the repository.
+fn prepare(more: &[&str]) -> support::Cmd {
+    cmd("prepare-data").args(["leap", CONFIG]).args(more).within(root())
+}
+
+#[test]
+fn e03_overrides_follow_the_config_dotted_and_typed() {
+    let text = prepare(&["train.netcdf.stride=3", "seed=7", "chains=[a]", "--print-config"]).succeeds().stdout;
+    for part in ["stride: 3", "seed: 7", "chains: [a]"] {
+        assert!(text.contains(part), "no `{part}` in:\n{text}");
+    }
+    prepare(&["train.netcdf.strde=3"]).fails(2).says("`strde`").says("did you mean `stride`");
+    prepare(&["seed=abc"]).fails(2).says("seed=abc");
+    // The original's form, KEY VALUE, behind a JSON config.
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("config.json");
+    common::durable::write(&json, br#"{"system": "leap", "seed": 1, "chains": ["a"]}"#).unwrap();
+    let spaced = cmd("prepare-data").arg("leap").arg(&json).args(["SEED", "9", "train.netcdf.stride", "2"]);
+    let spaced = spaced.arg("--print-config").run();
+    assert!(spaced.code == Some(0) && spaced.stdout.contains("seed: 9"), "{}\n{}", spaced.stdout, spaced.stderr);
+}
+
+#[test]
+fn e04_the_resolved_config_shows_its_layers_and_feeds_back() {
+    let text = prepare(&["seed=7", "--print-config"]).succeeds().stdout;
+    let origin = |key: &str| {
+        let line = text.lines().find(|l| l.trim_start().starts_with(key)).unwrap_or_else(|| panic!("no {key}: {text}"));
+        line.split("  # ").nth(1).unwrap().to_owned()
+    };
+    assert_eq!(origin("seed:"), "override");
+    assert!(origin("stride:").starts_with(&format!("{CONFIG}:")), "{}", origin("stride:"));
+    assert_eq!(origin("non_finite:"), "default");
+    let folder = tempfile::tempdir().unwrap();
+    let again = folder.path().join("again.yaml");
+    common::durable::write(&again, text.as_bytes()).unwrap();
+    let second = cmd("prepare-data").arg("leap").arg(&again).arg("--print-config").within(root()).succeeds().stdout;
+    let values = |text: &str| text.lines().map(|l| l.split("  # ").next().unwrap().to_owned()).collect::<Vec<_>>();
+    assert_eq!(values(&text), values(&second));
+}
+
+#[test]
+fn e05_a_yaml_mistake_shows_its_place_and_what_is_allowed() {
+    let text = fs::read_to_string(root().join(CONFIG)).unwrap().replace("stride: 1", "strde: 1");
+    let line = text.lines().position(|l| l.contains("strde")).unwrap() + 1;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bad.yaml");
+    common::durable::write(&path, text.as_bytes()).unwrap();
+    let said = cmd("prepare-data").arg("leap").arg(&path).fails(2).stderr;
+    let expected = format!("error: {}:{line}:5: unknown key `strde` in `train.netcdf`\n", path.display());
+    assert!(said.starts_with(&expected), "{said}");
+    assert!(said.contains(&format!("{line} |     strde: 1\n")), "{said}");
+    assert!(said.contains("|     ^^^^^ expected one of: months, stride\n"), "{said}");
+    assert!(said.contains("\nhint: did you mean `stride`?"), "{said}");
+}
+
+#[test]
+fn e19_missing_data_names_the_tree_and_where_to_get_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let raw = folder.path().to_str().unwrap().to_owned();
+    let out = folder.path().join("out").to_str().unwrap().to_owned();
+    let outcome = prepare(&["--raw", &raw, "--out", &out]).fails(3);
+    for part in [&raw[..], "train/YYYY-MM/E3SM-MMF", "huggingface.co/datasets/LEAP/ClimSim_low-res"] {
+        assert!(outcome.stderr.contains(part), "no `{part}` in:\n{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn e23_an_error_is_one_sentence_and_a_hint() {
+    let said = prepare(&["--raw", "/nonexistent"]).fails(3).stderr;
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[0].starts_with("error: ") && !lines[0].ends_with('.'), "{said}");
+    assert_eq!(lines[1], "");
+    assert!(lines[2].starts_with("hint: "), "{said}");
+    assert_eq!(lines.len(), 3, "no backtrace unless asked for:\n{said}");
+    let traced = prepare(&["--raw", "/nonexistent"]).env("RUST_BACKTRACE", "1").fails(3).stderr;
+    assert!(traced.lines().count() > 3, "{traced}");
+}
+
 #[test]
 fn e22_stdout_is_data_and_stderr_is_messages() {
     for name in binaries() {

@@ -12,6 +12,7 @@ pub mod ema;
 pub mod exact;
 pub mod init;
 pub mod layers;
+pub mod memory;
 pub mod loader;
 pub mod optim;
 pub mod params;

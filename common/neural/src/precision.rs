@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn nested_autocast_gives_back_the_outer_one() {
         with_autocast(Precision::Bf16, Device::Cpu, || {
-            with_autocast(Precision::F16, Device::Cpu, || Ok(assert_eq!(product().kind(), Kind::Half)))?;
+            assert_eq!(with_autocast(Precision::F16, Device::Cpu, || Ok(product().kind()))?, Kind::Half);
             assert_eq!(product().kind(), Kind::BFloat16);
             Ok(())
         })

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use common::stage::Stage;
+use common::store::tables::read_parquet;
 use leap::columns::{INPUTS, TARGETS};
 use leap::dataset::Dataset;
 use leap::norm::Chain;
@@ -11,7 +12,7 @@ use leap::prepare::config::{IndexSource, Normalisation, RawConfig, TestSource, T
 use leap::prepare::month::Months;
 use leap::prepare::{self, Options, PrepareConfig, Sources};
 
-use crate::checks::{Case, Tensors, compare_values};
+use crate::checks::{Case, Tensors, compare_values, equal_lists};
 
 /// Every tensor that the case expects is made by `prepare-data`'s own code and compared within one unit in the last
 /// place.
@@ -23,9 +24,9 @@ pub fn arrays(case: &Case) -> Result<()> {
         valid: has_validation(case).then(|| ValidSource::Netcdf {
             months: Months::of(&["0008-07..0009-01"]),
             stride: 7,
-            table: false,
+            table: case.has_file("expected_validation_table.safetensors"),
         }),
-        index: case.has_file("v3_index.safetensors").then(|| IndexSource::File(case.path("v3_index.safetensors"))),
+        index: case.has_file("v3_index.pt").then(|| IndexSource::File(case.path("v3_index.pt"))),
         test: None,
         ..PrepareConfig::default()
     };
@@ -51,6 +52,9 @@ pub fn arrays(case: &Case) -> Result<()> {
     }
     if case.has_file("expected.safetensors") {
         compared += one_step(&made, &case.tensors("expected.safetensors")?, chain_named(case)?)?;
+    }
+    if case.has_file("expected_validation_table.safetensors") {
+        table(case, &made)?;
     }
     ensure!(compared > 0, "the case expects no arrays that this check knows");
     Ok(())
@@ -157,6 +161,23 @@ fn one_step(made: &Made, expected: &Tensors, chain: Chain) -> Result<usize> {
         }
     }
     Ok(4)
+}
+
+/// The table before normalisation: ids, column names in their order, values to the last bit.
+fn table(case: &Case, made: &Made) -> Result<()> {
+    let names: Vec<String> = case.text("validation_table_columns.txt")?.lines().map(str::to_owned).collect();
+    let want = case.tensors("expected_validation_table.safetensors")?.f64s("raw_f64")?;
+    let table = read_parquet(made.folder.path().join("valid_table.parquet"), None)?;
+    equal_lists("columns of the table", table.names(), &names)?;
+    let ids: Vec<String> = (0..table.rows()).map(|i| format!("train_{i}")).collect();
+    equal_lists("ids of the table", table.texts("sample_id")?, &ids)?;
+    let width = names.len() - 1;
+    ensure!(table.rows() * width == want.len(), "{} rows, expected {}", table.rows(), want.len() / width);
+    for (c, name) in names.iter().skip(1).enumerate() {
+        let column: Vec<f64> = want.iter().skip(c).step_by(width).copied().collect();
+        compare_values(name, table.f64(name)?, &column, 0.0)?;
+    }
+    Ok(())
 }
 
 /// The folder of the constants: `normalisation` is a path, a list of files, or a map of such.

@@ -31,25 +31,38 @@ pub enum Rule {
     Max021,
 }
 
-/// What follows the normalisation of one layer: `h = g2(a g1(v) + b r)`, then `r = h` if `keep`.
+/// What follows the normalisation of one layer: `h = GELU(skip(g(v), r))`, or `h = g(v)` without a skip connection;
+/// then `r = h` if `keep`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Step {
-    /// g1 is GELU instead of nothing. The published names of such a layer's norm have one more `.0`.
+    /// g is GELU instead of nothing. The published names of such a layer's norm have one more `.0`.
     wrapped: bool,
-    /// (a, b), or no skip connection and no g2 at all.
-    skip: Option<(f64, f64)>,
+    /// How r comes in.
+    skip: Option<Skip>,
     /// The result is the next layers' r.
     keep: bool,
 }
 
+/// A skip connection.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Skip {
+    /// `v + r`.
+    Sum,
+    /// `w v + (1 - w) r`.
+    Weighted(f64),
+}
+
+/// The weight of the layer's own result that all of Max2020's networks use.
+const OWN_WEIGHT: f64 = 0.7;
+
 impl Rule {
     fn step(self, layer: usize) -> Step {
         let plain = Step { wrapped: true, skip: None, keep: true };
-        let weighted = |wrapped| Step { wrapped, skip: Some((0.7, 0.3)), keep: true };
+        let weighted = |wrapped| Step { wrapped, skip: Some(Skip::Weighted(OWN_WEIGHT)), keep: true };
         match (self, layer) {
             (_, 0) => plain,
             (Self::Reslstm, i) if i % 2 == 0 => Step { keep: false, ..plain },
-            (Self::Reslstm, _) => Step { wrapped: false, skip: Some((1.0, 1.0)), keep: true },
+            (Self::Reslstm, _) => Step { wrapped: false, skip: Some(Skip::Sum), keep: true },
             (Self::Max014, 1) => Step { wrapped: false, skip: None, keep: false },
             (Self::Max014, i) => weighted(i % 2 == 0),
             (Self::Max015, 1 | 2) => plain,
@@ -178,7 +191,9 @@ impl Layer {
         let v = self.norm.forward(&y);
         let v = if self.step.wrapped { v.gelu("none") } else { v };
         match (self.step.skip, r) {
-            (Some((a, b)), Some(r)) => (v * a + r * b).gelu("none"),
+            (Some(Skip::Sum), Some(r)) => (v + r).gelu("none"),
+            // One pass over memory instead of three; equal to `0.7 v + 0.3 r` up to the last bit.
+            (Some(Skip::Weighted(own)), Some(r)) => r.lerp(&v, own).gelu("none"),
             _ => v,
         }
     }

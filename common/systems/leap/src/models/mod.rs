@@ -125,3 +125,69 @@ pub(crate) fn lstm_init(name: &str) -> Option<Init> {
 pub(crate) fn head_init(name: &str) -> Init {
     if name.ends_with("weight") { Init::XavierUniform } else { Init::Zeros }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Device;
+
+    fn parse(text: &str) -> Result<ModelConfig, String> {
+        serde_json::from_str(text).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn left_out_sizes_are_the_published_ones() {
+        let expected = lstm_stack::Max022 { hidden_state: 256, num_lstm: 10 };
+        assert_eq!(parse(r#"{"max022": {}}"#).unwrap(), ModelConfig::Max022(expected));
+        let ModelConfig::Adam197(c) = parse(r#"{"adam197": {"lstm_layers": 2}}"#).unwrap() else { panic!("not 197") };
+        assert_eq!((c.lstm_hidden, c.lstm_layers, c.heads, c.head_hidden), (512, 2, 16, vec![1024, 256]));
+        assert!(parse(r#"{"max022": {"hidden": 4}}"#).unwrap_err().contains("unknown field `hidden`"));
+        assert!(parse(r#"{"max023": {}}"#).unwrap_err().contains("unknown variant `max023`"));
+    }
+
+    #[test]
+    fn sizes_that_cannot_work_are_reported_with_their_keys() {
+        let found = |text: &str| {
+            let mut problems = Problems::default();
+            parse(text).unwrap().validate("model", &mut problems);
+            format!("{problems:?}")
+        };
+        assert!(found(r#"{"max022": {"num_lstm": 0}}"#).contains("model.max022.num_lstm"));
+        assert!(found(r#"{"adam195": {"lstm_hidden": 5, "heads": 4}}"#).contains("a divisor of 10"));
+        assert!(found(r#"{"adam200": {"conv_kernels": [2, 4]}}"#).contains("has 2 entries, expected 3"));
+        assert!(found(r#"{"adam195": {"dropout": 1.0, "head_hidden": [0]}}"#).contains("model.adam195.head_hidden.0"));
+        assert_eq!(found(r#"{"max021": {}}"#), format!("{:?}", Problems::default()));
+    }
+
+    #[test]
+    fn every_network_maps_a_batch_to_368_targets() {
+        let adam = r#"{"lstm_hidden": 4, "lstm_layers": 1, "heads": 2, "feed_forward": 8, "head_hidden": [6]}"#;
+        let stack = r#"{"hidden_state": 3, "num_lstm": 5}"#;
+        for (sizes, names) in [
+            (adam, ["adam195", "adam197", "adam200"].as_slice()),
+            (stack, ["reslstm", "max014", "max015", "max021", "max022"].as_slice()),
+        ] {
+            for name in names {
+                let config = parse(&format!(r#"{{"{name}": {sizes}}}"#)).unwrap();
+                assert_eq!(config.name(), *name);
+                let network = config.build(&Params::new(Device::Cpu, 1)).unwrap();
+                let x = Tensor::ones([3, 60, 25], (Kind::Float, Device::Cpu));
+                let output = tch::no_grad(|| network.forward(&x, false));
+                assert_eq!(output.size(), [3, 368], "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_seed_builds_the_same_network() {
+        let config = parse(r#"{"max022": {"hidden_state": 3, "num_lstm": 2}}"#).unwrap();
+        let weights = |seed| {
+            let params = Params::new(Device::Cpu, seed);
+            config.build(&params).unwrap();
+            let flat: Vec<Tensor> = params.named().iter().map(|(_, t)| t.detach().flatten(0, -1)).collect();
+            Vec::<f32>::try_from(Tensor::cat(&flat, 0)).unwrap()
+        };
+        assert_eq!(weights(7), weights(7));
+        assert_ne!(weights(7), weights(8));
+    }
+}

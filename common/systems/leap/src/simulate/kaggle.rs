@@ -11,7 +11,7 @@ use common::{Error, Result};
 use rand::Rng;
 
 use super::world::{Step, World};
-use crate::columns::{self, INPUTS, TARGETS};
+use crate::columns::{self, TARGETS};
 use crate::norm::{Chain, Constants};
 use crate::prepare::block::WIDTH;
 use crate::prepare::ordered::ordered;
@@ -118,9 +118,4 @@ fn append_numbers(text: &mut Vec<u8>, values: &[f64]) {
         let _ = write!(text, ",{value:?}");
     }
     text.push(b'\n');
-}
-
-/// Targets of a row.
-pub fn targets(row: &[f64]) -> &[f64] {
-    &row[INPUTS..]
 }
