@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
-use super::{Cmd, binary, cmd};
+use crate::support::{Cmd, binary, cmd};
 
 const SIMULATE: &str = "\
 system: leap
