@@ -96,7 +96,11 @@ fn r4_a_full_disk_keeps_the_checkpoint_and_the_run_goes_on_with_space() {
     }
     assert!(Command::new("umount").arg(mount.path()).status().unwrap().success());
     assert_eq!(failed.code, Some(4), "{}", failed.stderr);
-    assert!(failed.stderr.contains("No space left") && failed.stderr.contains("hint: free some space"), "{}", failed.stderr);
+    assert!(
+        failed.stderr.contains("No space left") && failed.stderr.contains("hint: free some space"),
+        "{}",
+        failed.stderr
+    );
     assert!(left.is_empty(), "{left:?}");
     assert!(kept > 0, "no checkpoint was left");
     assert_eq!(resumed.code, Some(0), "{}", resumed.stderr);

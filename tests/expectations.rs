@@ -67,7 +67,7 @@ fn e03_overrides_follow_the_config_dotted_and_typed() {
     let folder = tempfile::tempdir().unwrap();
     let json = folder.path().join("config.json");
     common::durable::write(&json, br#"{"system": "leap", "seed": 1, "chains": ["a"]}"#).unwrap();
-    let spaced = cmd("prepare-data").arg("leap").arg(&json).args(["SEED", "9", "train.netcdf.stride", "2"]);
+    let spaced = cmd("prepare-data").arg("leap").arg(&json).args(["seed", "9", "train.netcdf.stride", "2"]);
     let spaced = spaced.arg("--print-config").run();
     assert!(spaced.code == Some(0) && spaced.stdout.contains("seed: 9"), "{}\n{}", spaced.stdout, spaced.stderr);
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use common::climb::SearchConfig;
 use common::cli::{Arguments, HELP_STYLES, RunFlags, Verbosity};
 
 use crate::{blend, search};
@@ -212,6 +213,10 @@ impl Arguments for HillClimb {
             Mode::Search(args) => &args.verbosity,
             Mode::Blend(args) => &args.verbosity,
         }
+    }
+
+    fn schemas() -> Vec<(&'static str, String)> {
+        vec![("search", common::config::schema::<SearchConfig>())]
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use common::stage::{Manifest, Stage};
 use common::{Error, Result};
+use leap::columns::GROUPS;
 use leap::norm::Constants;
 use leap::predict::{Predictor, Settings, TestRows};
 use leap::submission::{self, Recipe, Writer};
@@ -115,6 +116,9 @@ fn resolve(args: &Args) -> Result<Plan> {
                 "`--from` is missing: the folder of a finished `train-model` or `finetune-group` stage",
             )
             .hint("for example `--from runs/exp195`, or `--weights FILE --data FOLDER` for converted weights"));
+        }
+        (files, _) if files.len() != GROUPS => {
+            return Err(Error::usage(format!("`--weights` gives {} files, expected 1 or {GROUPS}", files.len())));
         }
         (files, _) => (Predictor::groups(files, &settings)?, files.to_vec()),
     };
