@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use common::climb::SearchConfig;
 use common::cli::{Arguments, HELP_STYLES, RunFlags, Verbosity};
+use common::climb::SearchConfig;
 
 use crate::{blend, search};
 
