@@ -1,5 +1,7 @@
 //! `convert-weights`: published checkpoints in, safetensors out, and back.
 
+#![allow(clippy::print_stderr)] // a skipped test says why
+
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -68,7 +70,11 @@ fn weights_of_another_network_are_refused_with_all_differences() {
     let folder = folder();
     let args = ["bare.safetensors", "x.pt", "model.max022.num_lstm=2", "--config", "narrow.yaml"];
     let outcome = convert(folder.path(), &args).fails(3);
-    assert!(outcome.stderr.contains("lstm_stack.lstm3") && outcome.stderr.contains("bare.safetensors"), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("lstm_stack.lstm3") && outcome.stderr.contains("bare.safetensors"),
+        "{}",
+        outcome.stderr
+    );
     let args = ["bare.safetensors", "x.pt", "model.max022.hidden_state=5", "--config", "narrow.yaml"];
     convert(folder.path(), &args).fails(3).says("[14, 8]").says("[14, 10]");
     assert!(!folder.path().join("x.pt").exists());

@@ -90,7 +90,8 @@ fn seven_equal_networks_predict_as_one() {
     let with = |count: usize| {
         let out = tempfile::tempdir().unwrap();
         let args = ["-q", "--threads", "1", "--device=cpu", "--csv", "--data"];
-        let mut run = cmd("predict").args(args).arg(workshop().join("data")).arg("--out").arg(out.path()).arg("--weights");
+        let mut run =
+            cmd("predict").args(args).arg(workshop().join("data")).arg("--out").arg(out.path()).arg("--weights");
         for _ in 0..count {
             run = run.arg(&weights);
         }
@@ -135,7 +136,8 @@ fn a_diverged_network_gives_no_submission() {
     let broken = folder.path().join("broken.safetensors");
     common::store::tensors::write(&broken, &views, file.metadata()).unwrap();
     let args = ["-q", "--device=cpu", "--out", "out", "--data"];
-    let run = cmd("predict").args(args).arg(workshop().join("data")).arg("--weights").arg(&broken).within(folder.path());
+    let run =
+        cmd("predict").args(args).arg(workshop().join("data")).arg("--weights").arg(&broken).within(folder.path());
     run.fails(1).says("not finite");
     assert!(!folder.path().join("out/tiny.parquet").exists());
 }

@@ -9,6 +9,14 @@ use oof::{COLUMNS, metadata, model, predictions, truth};
 use support::cmd;
 
 #[test]
+fn the_short_help_is_that_of_the_snapshot() {
+    let help = cmd("score").arg("-h").succeeds().stdout;
+    let snapshot = include_str!("snapshots/score.txt");
+    assert_eq!(help, snapshot, "`score -h` changed; update tests/cli/snapshots if it was meant to");
+    assert!(help.lines().all(|line| line.chars().count() < 80), "{help}");
+}
+
+#[test]
 fn figures_go_to_stdout_as_json_and_the_table_to_stderr() {
     let folder = tempfile::tempdir().unwrap();
     let y = truth(folder.path());

@@ -17,7 +17,8 @@ fn a_run_leaves_checkpoints_metrics_predictions_and_a_manifest() {
     assert_eq!((manifest["stage"].as_str(), manifest["system"].as_str()), (Some("train-model"), Some("leap")));
     assert!(manifest["upstream"][0].as_str().unwrap().ends_with("/data"), "{manifest}");
     for name in ["config", "model", "oof", "metrics.jsonl", "metrics.csv"] {
-        let path = manifest["outputs"][name]["path"].as_str().unwrap_or_else(|| panic!("no output `{name}`: {manifest}"));
+        let path =
+            manifest["outputs"][name]["path"].as_str().unwrap_or_else(|| panic!("no output `{name}`: {manifest}"));
         assert!(out.path().join(path).is_file(), "{path}");
     }
     assert_eq!(manifest["outputs"]["model"]["path"], "checkpoints/best/ema.safetensors");
@@ -71,7 +72,8 @@ fn e14_a_smoke_run_of_the_published_sizes_ends_soon() {
     let out = tempfile::tempdir().unwrap();
     let begun = std::time::Instant::now();
     let config = root().join("configs/leap/adam/exp195.yaml");
-    let rows = ["rows.months=null", "rows.index=false", "--from", "data", "-q", "--fast-dev-run", "--device=cpu", "--out"];
+    let rows =
+        ["rows.months=null", "rows.index=false", "--from", "data", "-q", "--fast-dev-run", "--device=cpu", "--out"];
     let manifest = cmd("train-model").arg(config).args(rows).arg(out.path()).within(workshop()).succeeds().manifest();
     assert_eq!(manifest["metrics"]["steps"], 2);
     assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
@@ -104,7 +106,9 @@ fn mistakes_are_named_with_their_remedy() {
     bad(&["training.epoch=3"], 2).says("epochs");
     bad(&["training.learning_rate=inf"], 2).says("training.learning_rate");
     bad(&["model.adam195.heads=3"], 2).says("model.adam195.heads");
-    bad(&["training.batch_size=200"], 2).says("96 training rows are less than one batch").says("training.batch_size=96");
+    bad(&["training.batch_size=200"], 2)
+        .says("96 training rows are less than one batch")
+        .says("training.batch_size=96");
     bad(&["rows.months=[0005-01]"], 2).says("months");
     bad(&["--resume", "/no/such/checkpoint"], 3).says("/no/such/checkpoint");
     bad(&["training.group_learning_rates.lstmx=1e-3"], 2).says("no parameter's name begins so");

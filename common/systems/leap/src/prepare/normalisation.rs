@@ -188,3 +188,26 @@ fn below(folder: &Path, mut written: Written) -> Written {
     }
     written
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::columns::{INPUTS, TARGETS};
+
+    #[test]
+    fn written_constants_read_back_to_the_last_bit() {
+        let folder = tempfile::tempdir().unwrap();
+        let awkward = |n: usize, salt: f64| -> Vec<f64> {
+            (1..=n).map(|i| (i as f64 * salt).sin().abs() * 10f64.powi(i as i32 % 40 - 20)).collect()
+        };
+        let (inputs, targets) = (awkward(INPUTS, 1.7), awkward(TARGETS, 0.3));
+        for name in file_names(Chain::A) {
+            write_json(folder.path(), &name, &inputs, &targets).unwrap();
+        }
+        let norm = folder.path().join(FOLDER);
+        let weights = [train_targets().join(","), vec!["0.1"; TARGETS].join(",")].join("\n");
+        durable::write(norm.join(WEIGHTS), weights.as_bytes()).unwrap();
+        let read = read(&norm, Chain::A).unwrap();
+        assert_eq!((read.input_mean, read.target_std), (inputs, targets));
+    }
+}
