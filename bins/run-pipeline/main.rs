@@ -2,6 +2,7 @@
 //! libtorch.
 
 mod args;
+mod declare;
 mod doctor;
 
 fn main() -> std::process::ExitCode {
