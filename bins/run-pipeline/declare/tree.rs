@@ -212,6 +212,8 @@ struct Open {
     anchor: usize,
     kind: Kind,
     key: Option<Key>,
+    /// `<<` entries: taken over at the end, so that keys written out win wherever they stand.
+    merges: Vec<(Key, Node)>,
 }
 
 struct Walk {
@@ -247,15 +249,22 @@ impl Walk {
                 self.put(Node { at, kind }, *anchor)
             }
             Event::SequenceStart(_, anchor, _) => {
-                self.stack.push(Open { at, anchor: *anchor, kind: Kind::List(Vec::new()), key: None });
+                self.stack.push(Open { at, anchor: *anchor, kind: Kind::List(Vec::new()), key: None, merges: Vec::new() });
                 Ok(None)
             }
             Event::MappingStart(_, anchor, _) => {
-                self.stack.push(Open { at, anchor: *anchor, kind: Kind::Map(Vec::new()), key: None });
+                self.stack.push(Open { at, anchor: *anchor, kind: Kind::Map(Vec::new()), key: None, merges: Vec::new() });
                 Ok(None)
             }
             Event::SequenceEnd | Event::MappingEnd => match self.stack.pop() {
-                Some(open) => self.put(Node { at: open.at, kind: open.kind }, open.anchor),
+                Some(mut open) => {
+                    if let Kind::Map(entries) = &mut open.kind {
+                        for (key, node) in open.merges {
+                            merge(entries, &key, node)?;
+                        }
+                    }
+                    self.put(Node { at: open.at, kind: open.kind }, open.anchor)
+                }
                 None => Ok(None),
             },
             Event::Alias(id) => {
@@ -288,7 +297,7 @@ impl Walk {
                     }
                     open.key = Some(Key { name: super::text::python(&node), at: node.at });
                 }
-                Some(key) if key.name == "<<" => merge(entries, &key, node)?,
+                Some(key) if key.name == "<<" => open.merges.push((key, node)),
                 Some(key) => match entries.iter().find(|(known, _)| known.name == key.name) {
                     Some((known, _)) => {
                         let line = known.at.line;
