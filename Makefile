@@ -9,7 +9,8 @@ PREFIX ?= /usr/local
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 TEST := $(if $(NEXTEST),$(CARGO) nextest run --release --workspace --no-fail-fast,$(CARGO) test --release --workspace --no-fail-fast)
-TEST_LONG := $(if $(NEXTEST),$(TEST) --run-ignored all,$(TEST) -- --include-ignored)
+# The long sweeps are tests marked `ignored`. Golden cases that are not built yet carry the same mark: left out here.
+LONG := $(if $(NEXTEST),$(TEST) --run-ignored only -E 'not binary(golden)',$(TEST) -- --ignored --skip leap::)
 
 .PHONY: help setup build demo test test-long lint docs bench install clean
 
@@ -29,7 +30,8 @@ test: setup ## Run all tests (35 minutes at most on 2 cores, after the build)
 	$(TEST)
 
 test-long: setup ## Run also the long sweeps (crashes, damaged files, full-size parity)
-	$(TEST_LONG)
+	$(TEST)
+	PODIUM_LONG=1 $(LONG)
 
 lint: setup ## Check formatting, clippy and the generated reference
 	$(CARGO) fmt --all --check

@@ -5,6 +5,7 @@
 //! come from the case. A case that no kind fits fails, unless `tests/golden/pending.txt` lists it.
 
 mod checks;
+mod support;
 
 use std::path::{Path, PathBuf};
 

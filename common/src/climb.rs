@@ -8,14 +8,16 @@
 //! [`climb`] is the hill climb of the Python package `hillclimbers` 0.1.4 with its options widened; [`optimum`] holds
 //! the closed-form answers.
 
+mod config;
 mod direct;
 mod gram;
 mod objective;
 mod optimum;
 mod search;
 
+pub use config::{Method, Metric, SearchConfig};
 pub use direct::Direct;
 pub use gram::{Gram, Square};
 pub use objective::{GramObjective, GramScore, Objective};
-pub use optimum::{simplex, sum_one};
-pub use search::{Climbed, Move, MoveKind, Plan, Trials, climb, grid, published_grid};
+pub use optimum::{Dependent, simplex, sum_one};
+pub use search::{Climbed, Move, MoveKind, Plan, Trials, climb, equal, grid, published_grid};

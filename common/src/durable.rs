@@ -102,19 +102,46 @@ pub fn hash_file(path: impl AsRef<Path>) -> Result<Written> {
     Ok(Written { path: path.as_ref().to_path_buf(), bytes, blake3 })
 }
 
+/// Opens a log for appending and cuts it back to `length`, creating it where `length` is zero. Logs are the one kind of
+/// file that grows in place: a checkpoint remembers how long they were.
+///
+/// # Errors
+/// [`Error::Input`] where the file is shorter than `length`: then it is not the log of that checkpoint.
+pub fn appendable(path: impl AsRef<Path>, length: u64) -> Result<File> {
+    let file = File::options().create(length == 0).append(true).open(&path).map_err(|e| Error::opening(&path, e))?;
+    let found = file.metadata().map_err(|e| Error::io("reading", &path, e))?.len();
+    if found < length {
+        let problem = format!("has {found} bytes, but the checkpoint was taken when it had {length}");
+        return Err(Error::input(&path, problem).hint("restore the file, or begin the run anew with `--force`"));
+    }
+    file.set_len(length).map_err(|e| Error::io("shortening", &path, e))?;
+    Ok(file)
+}
+
 /// Creates a folder and all folders above it.
 pub fn create_folder(path: impl AsRef<Path>) -> Result<()> {
     fs::create_dir_all(&path).map_err(|e| Error::io("creating the folder", &path, e))
 }
 
-/// Removes temporaries that killed runs left in `folder` (not below it). Call it with the folder's lock held.
+/// Folders below a stage's folder that [`sweep`] looks into.
+const SWEEP_DEPTH: usize = 3;
+
+/// Removes temporaries that killed runs left in `folder` and below it. Call it with the folder's lock held.
 pub fn sweep(folder: impl AsRef<Path>) -> Result<()> {
-    let Ok(entries) = fs::read_dir(&folder) else { return Ok(()) };
+    sweep_to_depth(folder.as_ref(), SWEEP_DEPTH)
+}
+
+fn sweep_to_depth(folder: &Path, depth: usize) -> Result<()> {
+    let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
     for entry in entries.flatten() {
+        let path = entry.path();
+        // The entry's own type: a link to a folder is not followed.
+        let is_folder = entry.file_type().is_ok_and(|t| t.is_dir());
         if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
-            let path = entry.path();
-            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            let removed = if is_folder { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
             removed.map_err(|e| Error::io("removing", &path, e))?;
+        } else if is_folder && depth > 0 {
+            sweep_to_depth(&path, depth - 1)?;
         }
     }
     Ok(())

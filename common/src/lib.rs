@@ -8,11 +8,14 @@ pub mod durable;
 pub mod error;
 pub mod memory;
 pub mod metrics;
+pub mod oof;
 pub mod report;
+pub mod scalars;
 pub mod seed;
 pub mod stage;
-pub mod versions;
 pub mod store;
+pub mod submission;
+pub mod versions;
 
 pub use error::{Error, ExitCode, Result};
 

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use common::store::netcdf::{NcFile, NcKind, NcType};
+use common::store::pickle::{self, Checkpoint, Column};
 use common::store::tensors::{self, TensorFile};
 
 /// `$PODIUM_GOLDEN`, or `../shared/golden` beside the workspace.
@@ -89,4 +90,73 @@ fn tensor_files_of_the_python_writer_survive_a_round_trip() {
             );
         }
     }
+}
+
+#[test]
+fn published_checkpoints_equal_their_safetensors_twins() {
+    let Some(golden) = golden() else { return };
+    let files = files(&golden, &["pt", "pth", "ckpt"]);
+    assert!(files.len() > 30, "only {} files found", files.len());
+    let folder = tempfile::tempdir().unwrap();
+    let mut compared = 0;
+    for path in files {
+        let checkpoint = Checkpoint::open(&path).unwrap();
+        let Ok(tensors) = checkpoint.tensors() else { continue };
+        // What we write from it holds the same.
+        let copy = pickle::write_state_dict(folder.path().join("copy.pt"), &tensors).unwrap();
+        assert_eq!(Checkpoint::open(copy.path).unwrap().tensors().unwrap(), tensors, "{}", path.display());
+        let twin = path.with_extension("safetensors");
+        let twin = if twin.is_file() { twin } else { path.with_file_name("weights.safetensors") };
+        let Ok(twin) = TensorFile::open(twin) else { continue };
+        for tensor in &tensors {
+            let name = tensor.name.strip_prefix("module.").unwrap_or(&tensor.name);
+            let name = if twin.contains(name) { name } else { &tensor.name };
+            if !twin.contains(name) {
+                continue;
+            }
+            let expected = twin.view(name).unwrap();
+            assert_eq!((tensor.dtype, &tensor.shape[..]), (expected.dtype, expected.shape), "{name}");
+            assert_eq!(&*tensor.bytes, expected.bytes, "`{name}` of {}", path.display());
+            compared += 1;
+        }
+    }
+    eprintln!("{compared} tensors compared");
+    assert!(compared >= 600, "only {compared} tensors compared");
+}
+
+#[test]
+fn the_published_index_and_the_blend_table_are_read_from_pickles() {
+    let Some(golden) = golden() else { return };
+    let index = Checkpoint::open(golden.join("leap/prep_small/v3_index.pt")).unwrap();
+    let twin = TensorFile::open(golden.join("leap/prep_small/v3_index.safetensors")).unwrap();
+    let mut months = 0;
+    for (month, rows) in index.value().entries() {
+        let Column::Ints(rows) = rows.array().unwrap().column else { panic!("rows are no integers") };
+        assert_eq!(rows, twin.i64(month.text().unwrap()).unwrap());
+        months += 1;
+    }
+    assert_eq!(months, twin.names().count());
+
+    let table = Checkpoint::open(golden.join("leap/blend/published_weights/weights.pt")).unwrap();
+    let frame = table.value().data_frame().unwrap();
+    let [(model, Column::Texts(models)), (weight, Column::Floats(weights))] = &frame[..] else {
+        panic!("other columns: {frame:?}")
+    };
+    assert_eq!((model.as_str(), weight.as_str()), ("model", "weight"));
+    let csv = std::fs::read_to_string(golden.join("leap/blend/published_weights/weights.csv")).unwrap();
+    let expected: Vec<_> = csv.lines().skip(1).map(|line| line.split_once(',').unwrap()).collect();
+    assert_eq!(models.len(), expected.len());
+    for ((model, weight), (name, value)) in models.iter().zip(weights).zip(expected) {
+        assert_eq!((model.as_str(), *weight), (name, value.parse().unwrap()));
+    }
+}
+
+#[test]
+fn lightning_checkpoints_give_their_optimizer_state_too() {
+    let Some(golden) = golden() else { return };
+    let checkpoint = Checkpoint::open(golden.join("tracknet/checkpoint_e2e/epoch=5-val_loss=0.04.ckpt")).unwrap();
+    let all = checkpoint.value().tensors().unwrap();
+    assert_eq!(all.len(), 70);
+    assert!(all.iter().any(|t| t.name.starts_with("optimizer_states.0.state.0.")), "no optimizer state");
+    assert!(checkpoint.unknown().iter().any(|name| name.ends_with("MinMaxNormalizeXYZ")));
 }

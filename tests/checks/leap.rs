@@ -1,14 +1,36 @@
 //! The kinds of golden cases of LEAP, each with its check.
 
+mod blend;
+mod data;
+mod networks;
 mod numbers;
+mod predict;
+mod train;
+mod schedules;
 
 use super::Kind;
 
 /// Beginnings of case paths, and their checks.
 pub const KINDS: &[Kind] = &[
+    ("blend/", blend::published_weights),
+    ("hill_climb", blend::hill_climb),
     ("norm", numbers::constants),
+    ("prep_", data::arrays),
+    ("infer_", data::test_tensors),
+    ("schedules", schedules::schedules),
+    ("fdzm-lr-curves", schedules::lr_curves),
+    ("fdzm-eval-steps", schedules::eval_steps),
+    ("fdzm-sampler", schedules::sampler),
+    ("metric", numbers::metric_of_both_chains),
     ("fdzm-layout", numbers::layout),
     ("fdzm-losses", numbers::losses),
     ("fdzm-metric", numbers::metric_of_chain_b),
-    ("metric", numbers::metric_of_both_chains),
+    ("fdzm-init", networks::init),
+    ("fdzm-small-", networks::small),
+    ("fdzm-full-", networks::full),
+    ("model_adam", networks::adam),
+    ("train_run_adam", train::adam),
+    ("fdzm-train-max", train::max),
+    ("fdzm-gf-max", train::groups),
+    ("full_size_parameters", networks::parameter_lists),
 ];

@@ -71,7 +71,7 @@ impl Init {
             Self::Orthogonal => {
                 fans(shape)?;
                 let rows = shape[0] as usize;
-                orthogonal(rows, if rows == 0 { 0 } else { n / rows }, rng)
+                orthogonal(rows, n.checked_div(rows).unwrap_or(0), rng)
             }
             Self::ForgetGate => (0..n).map(|i| if (n / 4..n / 2).contains(&i) { 1.0 } else { 0.0 }).collect(),
             Self::Values(values) if values.len() == n => values.clone(),

@@ -45,6 +45,7 @@ unsafe extern "C" {
     ) -> c_int;
     fn podium_total_norm(n: usize, tensors: Tensors, norm: *mut f64) -> c_int;
     fn podium_scale(n: usize, tensors: Tensors, factor: f64) -> c_int;
+    fn podium_clear_grads(n: usize, tensors: Tensors) -> c_int;
     fn podium_unscale(n: usize, tensors: Tensors, found_inf: *const CTensor, inverse_scale: *const CTensor) -> c_int;
     fn podium_manual_seed(device: c_int, seed: u64) -> c_int;
     fn podium_rng_state(device: c_int, state: *mut *mut CTensor) -> c_int;
@@ -185,6 +186,12 @@ pub fn total_norm(tensors: &[&Tensor]) -> Result<f64> {
 pub fn scale(tensors: &[&Tensor], factor: f64) -> Result<()> {
     // SAFETY: an array of live tensors.
     check(unsafe { podium_scale(tensors.len(), pointers(tensors).as_ptr(), factor) }, "scaling the gradients")
+}
+
+/// Takes the gradients of all tensors away.
+pub(crate) fn clear_grads(tensors: &[&Tensor]) -> Result<()> {
+    // SAFETY: an array of live tensors.
+    check(unsafe { podium_clear_grads(tensors.len(), pointers(tensors).as_ptr()) }, "clearing the gradients")
 }
 
 /// Multiplies all tensors by `inverse_scale` (one f32) and sets `found_inf` (one f32) to 1 where one is not finite.

@@ -131,6 +131,16 @@ int podium_scale(size_t n, at::Tensor* const* tensors_, double factor) {
   });
 }
 
+// Takes the gradients away, so that the next backward pass starts from none instead of adding to zeros, and a
+// parameter that takes no part in it is skipped by the optimizer.
+int podium_clear_grads(size_t n, at::Tensor* const* tensors_) {
+  return guarded([&] {
+    for (size_t i = 0; i < n; ++i) {
+      if (tensors_[i]->grad().defined()) tensors_[i]->mutable_grad() = at::Tensor();
+    }
+  });
+}
+
 // Multiplies by inverse_scale and sets found_inf (one f32) to 1 when any value is not finite.
 int podium_unscale(size_t n, at::Tensor* const* tensors_, at::Tensor* found_inf, const at::Tensor* inverse_scale) {
   return guarded([&] {

@@ -37,7 +37,9 @@ pub fn main<A: Arguments>(run: fn(A) -> anyhow::Result<()>) -> std::process::Exi
     if let Some(code) = generate::requested::<A>() {
         return code.into();
     }
-    let arguments = match A::try_parse() {
+    // Help is laid out for 79 columns everywhere, so that it reads the same in a log, a page and any terminal.
+    let parsed = A::command().term_width(79).try_get_matches().and_then(|m| A::from_arg_matches(&m));
+    let arguments = match parsed {
         Ok(arguments) => arguments,
         Err(error) => {
             // clap writes help and version to stdout (code 0), mistakes to stderr (code 2).

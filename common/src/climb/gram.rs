@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::metrics::{Matrix, Moments, fold};
+use crate::metrics::{ColumnSums, Matrix, Moments, Rules, Scores, fold};
 
 /// Columns that one vector operation covers.
 const LANES: usize = 4;
@@ -148,6 +148,12 @@ impl Gram {
             }
         }
         total.max(0.0)
+    }
+
+    /// Column scores of a blend, the weights of column `c` being `weights(c)`.
+    pub fn scores<'w>(&self, weights: impl Fn(usize) -> &'w [f64], rules: &Rules) -> Scores {
+        let sse: Vec<f64> = (0..self.columns()).map(|c| self.sse(c, weights(c))).collect();
+        Scores::new(&ColumnSums { truth: self.truth.clone(), sae: vec![f64::NAN; sse.len()], sse }, rules)
     }
 }
 

@@ -66,6 +66,11 @@ fn arange(start: f64, stop: f64, step: f64) -> Vec<f64> {
     (0..count).map(|i| start + i as f64 * increment).collect()
 }
 
+/// The same weight for every model.
+pub fn equal(models: usize) -> Vec<f64> {
+    vec![1.0 / models as f64; models]
+}
+
 /// What an accepted step was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MoveKind {

@@ -4,7 +4,11 @@
 mod dtype;
 mod map;
 pub mod netcdf;
+pub mod npy;
+pub mod pickle;
+pub mod tables;
 pub mod tensors;
+mod zip;
 
 use serde_json::Value;
 

@@ -3,7 +3,6 @@
 use common::Result;
 use tch::{Device, Tensor};
 
-use crate::errors::Doing;
 use crate::init::Init;
 use crate::params::Path;
 
@@ -37,7 +36,7 @@ impl BiLstm {
         }
         let lstm = Self { hidden, layers, weights };
         if matches!(p.device(), Device::Cuda(_)) {
-            lstm.flatten(inputs)?;
+            lstm.flatten(inputs);
         }
         Ok(lstm)
     }
@@ -50,22 +49,28 @@ impl BiLstm {
         x.lstm(&state, &self.weights, true, self.layers, 0.0, train, true, true).0
     }
 
-    /// Moves all weights into one buffer, which cuDNN would otherwise do in every forward pass.
-    fn flatten(&self, inputs: i64) -> Result<()> {
+    /// Moves all weights into one buffer, which cuDNN would otherwise do in every forward pass. Without cuDNN there is
+    /// nothing to gain, so a refusal changes nothing.
+    fn flatten(&self, inputs: i64) {
         const CUDNN_LSTM: i64 = 2;
+        const TENSORS_PER_DIRECTION: i64 = 4;
+        let (hidden, layers) = (self.hidden, self.layers);
         let flat = tch::no_grad(|| {
+            let (no_projection, batch_first, bidirectional) = (0, true, true);
             Tensor::f_internal_cudnn_rnn_flatten_weight(
                 &self.weights,
-                4,
+                TENSORS_PER_DIRECTION,
                 inputs,
                 CUDNN_LSTM,
-                self.hidden,
-                0,
-                self.layers,
-                true,
-                true,
+                hidden,
+                no_projection,
+                layers,
+                batch_first,
+                bidirectional,
             )
         });
-        flat.map(drop).doing("laying out the weights of an LSTM")
+        if let Err(error) = flat {
+            tracing::debug!("the weights of an LSTM stay in separate buffers: {error}");
+        }
     }
 }

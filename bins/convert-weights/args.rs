@@ -1,0 +1,61 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use common::cli::{Arguments, HELP_STYLES, Verbosity};
+
+/// Convert published checkpoints to safetensors, and back
+///
+/// Reads `.pth`, `.pt`, `.ckpt` and `.safetensors` without running anything in them, compares every name and shape with
+/// the network of a config, and writes what OUT's ending says. Tensors keep their bits; a `module.` before every name
+/// is stripped.
+#[derive(Debug, Parser)]
+#[command(name = "convert-weights", version, styles = HELP_STYLES, max_term_width = 79, after_help = SHORT, after_long_help = EXAMPLES)]
+pub struct Args {
+    /// Weights to read: .pth, .pt, .ckpt or .safetensors
+    #[arg(value_name = "IN", help_heading = "Input")]
+    pub input: PathBuf,
+    /// File to write: .safetensors or .pt
+    #[arg(value_name = "OUT", help_heading = "Output")]
+    pub output: PathBuf,
+    /// Config of `train-model` that says which network it is
+    ///
+    /// A `.safetensors` file written by Podium says it itself.
+    #[arg(short, long, value_name = "CONFIG", help_heading = "Input")]
+    pub config: Option<PathBuf>,
+    /// Overrides of the config: `model.max022.hidden_state=64`
+    #[arg(value_name = "KEY=VALUE", requires = "config", help_heading = "Input")]
+    pub overrides: Vec<String>,
+    /// Tensor to leave out; NAME* means all that begin so
+    #[arg(long, value_name = "NAME", help_heading = "Input")]
+    pub drop: Vec<String>,
+    /// Replace OUT where it exists
+    #[arg(short, long, help_heading = "Output")]
+    pub force: bool,
+    /// Compare and say what would be written, write nothing
+    #[arg(long, help_heading = "Run")]
+    pub dry_run: bool,
+    #[command(flatten)]
+    pub verbosity: Verbosity,
+}
+
+impl Arguments for Args {
+    fn verbosity(&self) -> &Verbosity {
+        &self.verbosity
+    }
+}
+
+const SHORT: &str = "`--help` says more and shows examples.";
+
+const EXAMPLES: &str = "\
+Examples:
+  A published checkpoint, for `predict` and `finetune-group`:
+    convert-weights adam_195.pt adam_195.safetensors --config configs/leap/adam/exp195.yaml
+
+  A network of another width:
+    convert-weights small.pt small.safetensors model.max022.hidden_state=64 \\
+      --config configs/leap/max2020/022.yaml
+
+  Back to what `torch.load` reads:
+    convert-weights runs/022/checkpoints/best/model.safetensors max022.pt";

@@ -1,0 +1,118 @@
+//! From one weights file to another.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use common::cli::print_line;
+use common::config;
+use common::durable::Written;
+use common::store::pickle::{NamedTensor, write_state_dict};
+use common::store::tensors::{TensorFile, TensorView, write};
+use common::{Error, Result};
+use leap::finetune::Base;
+use leap::models::ModelConfig;
+use leap::train::{self, TrainConfig};
+use neural::weights::{self, Allow};
+use serde_json::{Value, json};
+use tch::Device;
+
+use crate::args::Args;
+
+/// What OUT becomes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Safetensors,
+    StateDict,
+}
+
+/// Converts a weights file.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let form = form_of(&args.output)?;
+    if args.output.exists() && !args.force {
+        return Err(Error::usage(format!("`{}` exists", args.output.display())).hint("add `--force` to replace it").into());
+    }
+    let (model, about) = network(&args)?;
+    let names = check(&args, &model)?;
+    if args.dry_run {
+        tracing::info!("would write {} tensors to `{}`", names.len(), args.output.display());
+        return Ok(());
+    }
+    let written = convert(&args, form, &names, &about)?;
+    let line = json!({ "path": written.path, "bytes": written.bytes, "blake3": written.blake3, "tensors": names.len() });
+    print_line(&line.to_string())?;
+    Ok(())
+}
+
+fn form_of(output: &Path) -> Result<Form> {
+    match output.extension().and_then(|e| e.to_str()) {
+        Some("safetensors") => Ok(Form::Safetensors),
+        Some("pt" | "pth" | "ckpt") => Ok(Form::StateDict),
+        _ => Err(Error::usage(format!("`{}`: expected a name that ends with `.safetensors` or `.pt`", output.display()))),
+    }
+}
+
+/// Which network the weights belong to, and what the new file says about itself.
+fn network(args: &Args) -> Result<(ModelConfig, Value)> {
+    if let Some(file) = &args.config {
+        let config = config::load::<TrainConfig>(Some(file), &args.overrides)?.value;
+        let about = train::about(&config.member, &config.model, config.chain(), config.apply_zero_list)?;
+        return Ok((config.model, about));
+    }
+    if args.input.extension().is_some_and(|e| e == "safetensors") {
+        let base = Base::open(&args.input)?;
+        return Ok((base.model, base.about));
+    }
+    Err(Error::usage("`--config` is missing: the file does not say which network it holds")
+        .hint("for example `--config configs/leap/adam/exp195.yaml`"))
+}
+
+/// Compares names and shapes with the network's, by loading into one; gives the names in the network's order.
+fn check(args: &Args, model: &ModelConfig) -> Result<Vec<String>> {
+    let state = train::build(model, Device::Cpu, 0)?.params.state();
+    let allow = Allow { dropped: args.drop.clone(), ..Allow::default() };
+    let report = weights::load(&state, &args.input, &allow)?;
+    tracing::info!("`{}`: {}: {report}", args.input.display(), model.name());
+    Ok(state.into_iter().map(|(name, _)| name).collect())
+}
+
+/// Writes the tensors of the input as they are: no value passes through arithmetic.
+fn convert(args: &Args, form: Form, names: &[String], about: &Value) -> Result<Written> {
+    if args.input.extension().is_some_and(|e| e == "safetensors") {
+        let file = TensorFile::open(&args.input)?;
+        let views = names.iter().map(|name| file.view(stored(name, |n| file.contains(n)).as_ref())).collect::<Result<Vec<_>>>()?;
+        return write_views(&args.output, form, names, views, about);
+    }
+    let checkpoint = common::store::pickle::Checkpoint::open(&args.input)?;
+    let tensors = checkpoint.tensors()?;
+    let find = |name: &String| {
+        let name = stored(name, |n| tensors.iter().any(|t| t.name == n));
+        let tensor = tensors.iter().find(|t| t.name == name.as_ref());
+        let tensor = tensor.ok_or_else(|| Error::input(&args.input, format!("holds no tensor `{name}`")))?;
+        Ok(TensorView { name: &tensor.name, dtype: tensor.dtype, shape: &tensor.shape, bytes: &tensor.bytes })
+    };
+    let views = names.iter().map(find).collect::<Result<Vec<_>>>()?;
+    write_views(&args.output, form, names, views, about)
+}
+
+/// The name under which a file has a tensor: data-parallel training puts `module.` before it.
+fn stored<'a>(name: &'a str, has: impl Fn(&str) -> bool) -> Cow<'a, str> {
+    if has(name) { Cow::Borrowed(name) } else { Cow::Owned(format!("module.{name}")) }
+}
+
+fn write_views(output: &Path, form: Form, names: &[String], views: Vec<TensorView>, about: &Value) -> Result<Written> {
+    if form == Form::Safetensors {
+        let views: Vec<TensorView> = names.iter().zip(views).map(|(name, view)| TensorView { name, ..view }).collect();
+        return write(output, &views, Some(about));
+    }
+    let tensors: Vec<NamedTensor> = names
+        .iter()
+        .zip(&views)
+        .map(|(name, view)| NamedTensor {
+            name: name.clone().into(),
+            dtype: view.dtype,
+            shape: view.shape.to_vec(),
+            bytes: Cow::Borrowed(view.bytes),
+        })
+        .collect();
+    write_state_dict(output, &tensors)
+}

@@ -1,0 +1,217 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use common::cli::{Arguments, HELP_STYLES, RunFlags, Verbosity};
+
+use crate::{blend, search};
+
+/// Search the weights of a blend, or apply weights to submissions
+#[derive(Debug, Parser)]
+#[command(name = "hill-climb", version, max_term_width = 79, styles = HELP_STYLES, arg_required_else_help = true, after_help = EXAMPLES)]
+pub struct HillClimb {
+    #[command(subcommand)]
+    mode: Mode,
+}
+
+const EXAMPLES: &str = "Examples:
+  hill-climb search --truth prepared runs/195 runs/197 --out blend
+  hill-climb blend --weights blend/weights.csv subs --out final";
+
+#[derive(Debug, Subcommand)]
+enum Mode {
+    /// Search the weights that blend out-of-fold predictions best
+    Search(SearchArgs),
+    /// Apply weights to submission files
+    Blend(BlendArgs),
+}
+
+/// Arguments of `search`.
+#[derive(Debug, Args)]
+#[command(after_help = SEARCH_EXAMPLES)]
+pub struct SearchArgs {
+    /// Out-of-fold predictions: files or folders of finished runs
+    ///
+    /// A safetensors file with `predictions` [rows, columns], `mean` and `std`, or the folder of a finished stage with
+    /// the output `oof`. The model is called NAME, else what the file's metadata say, else after its file.
+    #[arg(value_name = "[NAME=]OOF", required = true, help_heading = "Input")]
+    pub oof: Vec<String>,
+    /// Truth: a file, the folder of `prepare-data`, or `-`
+    ///
+    /// A safetensors file with `targets` [rows, columns], `target_mean` and `target_std`; a folder or a piped
+    /// manifest stands for its output `valid`, `b/valid` or `a/valid`, the first that exists.
+    #[arg(short, long, value_name = "VALID", help_heading = "Input")]
+    pub truth: String,
+    /// Config of the search (YAML); the flags below win over it
+    #[arg(short, long, value_name = "FILE", help_heading = "Search")]
+    pub config: Option<PathBuf>,
+    /// Override of a config key, `KEY=VALUE`; may be repeated
+    #[arg(short, long = "set", value_name = "KEY=VALUE", help_heading = "Search")]
+    pub set: Vec<String>,
+    /// r2, mse, rmse, mae or pearson [config: r2]
+    #[arg(long, help_heading = "Search")]
+    pub metric: Option<String>,
+    /// climb, optimum or non_negative [config: climb]
+    #[arg(long, help_heading = "Search")]
+    pub method: Option<String>,
+    /// No negative trial weights
+    #[arg(long, help_heading = "Search")]
+    pub positive: bool,
+    /// Distance of the trial weights [config: 0.01]
+    #[arg(long, value_name = "H", help_heading = "Search")]
+    pub step: Option<f64>,
+    /// Trial weights from MIN to MAX
+    #[arg(long, value_name = "MIN,MAX", allow_hyphen_values = true, help_heading = "Search")]
+    pub step_range: Option<String>,
+    /// Final weights from MIN to MAX only
+    #[arg(long, value_name = "MIN,MAX", allow_hyphen_values = true, help_heading = "Search")]
+    pub weight_range: Option<String>,
+    /// A step must gain more than this [config: 1e-12]
+    #[arg(long, value_name = "GAIN", help_heading = "Search")]
+    pub tolerance: Option<f64>,
+    /// Steps at most
+    #[arg(long, value_name = "N", help_heading = "Search")]
+    pub max_steps: Option<usize>,
+    /// Models may be taken more than once
+    #[arg(long, help_heading = "Search")]
+    pub with_replacement: bool,
+    /// Polish the weights at the end
+    #[arg(long, help_heading = "Search")]
+    pub polish: bool,
+    /// Weights for every group of columns as well
+    #[arg(long, help_heading = "Search")]
+    pub per_group: bool,
+    /// Also write the blended predictions, `oof.safetensors`
+    #[arg(long, help_heading = "Output")]
+    pub write_oof: bool,
+    #[command(flatten)]
+    pub run: RunFlags,
+    #[command(flatten)]
+    pub verbosity: Verbosity,
+}
+
+const SEARCH_EXAMPLES: &str = "Examples:
+  hill-climb search --truth prepared runs/195 runs/197 runs/200 --out blend
+  hill-climb search -t valid.safetensors a=a.safetensors b=b.safetensors \\
+    --with-replacement --step 0.05 --tolerance 1e-6";
+
+impl SearchArgs {
+    /// The flags as overrides of the config, after those given with `--set`.
+    pub fn overrides(&self) -> Vec<String> {
+        let mut all = self.set.clone();
+        let mut text = |key: &str, value: Option<String>| all.extend(value.map(|v| format!("{key}={v}")));
+        text("metric", self.metric.clone());
+        text("method", self.method.clone());
+        text("negative", self.positive.then(|| "false".into()));
+        text("step", self.step.map(|v| v.to_string()));
+        text("step_range", self.step_range.as_ref().map(|v| format!("[{v}]")));
+        text("weight_range", self.weight_range.as_ref().map(|v| format!("[{v}]")));
+        text("tolerance", self.tolerance.map(|v| v.to_string()));
+        text("max_steps", self.max_steps.map(|v| v.to_string()));
+        text("with_replacement", self.with_replacement.then(|| "true".into()));
+        text("polish", self.polish.then(|| "true".into()));
+        text("per_group", self.per_group.then(|| "true".into()));
+        all
+    }
+}
+
+/// Arguments of `blend`.
+#[derive(Debug, Args)]
+#[command(after_help = BLEND_EXAMPLES)]
+pub struct BlendArgs {
+    /// Submissions: parquet or csv files, or folders of them
+    ///
+    /// Files that the table of weights does not name are left out; a model without a file is an error.
+    #[arg(value_name = "[NAME=]SUBMISSION", required = true, help_heading = "Input")]
+    pub submissions: Vec<String>,
+    /// Weights: csv (model,weight), `weights.json`, or a pickled pandas table
+    ///
+    /// A model is the name of its file without its ending; the published table has `.npy` instead.
+    #[arg(short, long, value_name = "FILE", help_heading = "Input")]
+    pub weights: PathBuf,
+    /// Model whose ids and columns the blend takes [default: the first]
+    #[arg(long, value_name = "MODEL", help_heading = "Input")]
+    pub base: Option<String>,
+    /// Keep columns in which all submissions agree bit for bit
+    ///
+    /// Always-zero and linear columns are the same in all submissions; the weighted sum moves their last bit.
+    #[arg(long, help_heading = "Output")]
+    pub keep_equal: bool,
+    /// Name of the files without their ending
+    #[arg(long, value_name = "NAME", default_value = "submission", help_heading = "Output")]
+    pub name: String,
+    /// Competition, for the line that submits the blend
+    #[arg(long, value_name = "SLUG", help_heading = "Output")]
+    pub competition: Option<String>,
+    /// Write no csv beside the parquet
+    #[arg(long, help_heading = "Output")]
+    pub no_csv: bool,
+    /// Output folder [default: outputs/DATE/TIME/STAGE]
+    #[arg(short, long, value_name = "FOLDER", help_heading = "Run")]
+    pub out: Option<PathBuf>,
+    /// CPU threads [default: all cores]
+    #[arg(long, value_name = "N", help_heading = "Run")]
+    pub threads: Option<usize>,
+    /// Replace a finished stage in the output folder
+    #[arg(short, long, help_heading = "Run")]
+    pub force: bool,
+    /// Check everything, say what would be done, do nothing
+    #[arg(long, help_heading = "Run")]
+    pub dry_run: bool,
+    #[command(flatten)]
+    pub verbosity: Verbosity,
+}
+
+const BLEND_EXAMPLES: &str = "Examples:
+  hill-climb blend --weights submissions/leap/weights_v10.csv submission/subs \\
+    --base adam_195_78569.oof --name final_blend_v10 --out final
+  hill-climb blend -w blend/weights.csv a=a/submission.parquet b.csv -o final";
+
+impl BlendArgs {
+    /// The output folder, as all stages choose it.
+    pub fn folder(&self) -> PathBuf {
+        self.run_flags().folder("hill-climb")
+    }
+
+    /// Sizes the shared thread pool.
+    pub fn cpu_threads(&self) {
+        self.run_flags().cpu_threads();
+    }
+
+    /// What a blend depends on beside its inputs, as config of the stage.
+    pub fn config_text(&self) -> String {
+        let base = self.base.as_deref().map_or("null".into(), |b| serde_json::Value::from(b).to_string());
+        format!("base: {base}\nkeep_equal: {}\n", self.keep_equal)
+    }
+
+    /// A blend has neither seed, limit nor config.
+    fn run_flags(&self) -> RunFlags {
+        RunFlags {
+            out: self.out.clone(),
+            seed: None,
+            threads: self.threads,
+            limit: None,
+            force: self.force,
+            dry_run: self.dry_run,
+            print_config: false,
+        }
+    }
+}
+
+impl Arguments for HillClimb {
+    fn verbosity(&self) -> &Verbosity {
+        match &self.mode {
+            Mode::Search(args) => &args.verbosity,
+            Mode::Blend(args) => &args.verbosity,
+        }
+    }
+}
+
+/// Hands over to the mode.
+pub fn run(args: HillClimb) -> anyhow::Result<()> {
+    match args.mode {
+        Mode::Search(args) => Ok(search::run(&args)?),
+        Mode::Blend(args) => Ok(blend::run(&args)?),
+    }
+}

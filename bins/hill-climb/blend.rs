@@ -1,0 +1,271 @@
+//! `hill-climb blend`: apply weights to submission files.
+//!
+//! `blend = sum of weight_k * values_k` in double precision, summed in the order of the table, column by column; what
+//! was summed waits in columns on disk until it is written by row, so memory holds a few columns and the ids.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use common::cli::progress::Bar;
+use common::cli::signals;
+use common::stage::{MANIFEST, Manifest, Stage};
+use common::submission::{Rows, Spool, SpoolWriter, Submission, SubmissionFile, SubmissionWriter, match_ids};
+use common::{Error, Result};
+use rayon::prelude::*;
+use tracing::{info, warn};
+
+use crate::args::BlendArgs;
+use crate::weights::{Weights, stem};
+
+/// Doubles held for columns of one model at a time, 64 MiB.
+const COLUMN_VALUES: usize = 8 << 20;
+/// Doubles of a block of rows on their way to the files, 64 MiB.
+const BLOCK_VALUES: usize = 8 << 20;
+
+/// Runs the blend.
+pub fn run(args: &BlendArgs) -> Result<()> {
+    args.cpu_threads();
+    let weights = Weights::read(&args.weights)?;
+    let files = Files::find(&args.submissions)?;
+    let paths = files.of(&weights, &args.weights)?;
+    if weights.excess() > 1e-6 {
+        warn!("the weights sum to 1 only within {:.3}: constant and linear columns change", weights.excess());
+    }
+    let out = args.folder();
+    if args.dry_run {
+        info!("would blend {} submissions into `{}`", paths.len(), out.join(&args.name).display());
+        return Ok(());
+    }
+    let mut stage = Stage::begin("hill-climb", "", &out, &args.config_text(), 0, args.force)?;
+    stage.input("weights", &args.weights)?;
+    let mut blend = Blend::open(&weights, &paths, stage.folder(), args.base.as_deref())?;
+    for (model, path) in weights.models.iter().zip(&paths) {
+        stage.input(&format!("submissions/{model}"), path)?;
+    }
+    let summed = blend.sum(args.keep_equal)?;
+    let written = blend.write(stage.folder(), &args.name, !args.no_csv, &summed)?;
+    drop(summed);
+    info!("{}", written.summary(args.competition.as_deref(), &args.name));
+    stage.output("submission", &written.parquet);
+    if let Some(csv) = &written.csv {
+        stage.output("submission_csv", csv);
+    }
+    stage.metric("rows", written.rows);
+    stage.metric("columns", blend.columns.len());
+    stage.metric("models", weights.models.len());
+    stage.metric("blake3", written.parquet.blake3.clone());
+    stage.finish()?;
+    Ok(())
+}
+
+/// Submission files by model.
+struct Files(BTreeMap<String, PathBuf>);
+
+impl Files {
+    /// Takes files, `NAME=FILE`, folders of finished stages (their output `submission`) and folders of files.
+    fn find(arguments: &[String]) -> Result<Self> {
+        let mut files = Self(BTreeMap::new());
+        for argument in arguments {
+            let (name, path) = match argument.split_once('=') {
+                Some((name, path)) if !name.contains('/') && !Path::new(argument).exists() => (Some(name), path),
+                _ => (None, argument.as_str()),
+            };
+            let path = Path::new(path);
+            if !path.exists() {
+                return Err(Error::input(path, "no such file or folder"));
+            }
+            if path.join(MANIFEST).exists() {
+                let folder = std::fs::canonicalize(path).map_err(|e| Error::opening(path, e))?;
+                let own = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let submission = Manifest::read(&path.to_string_lossy())?.output("submission")?;
+                files.add(name.unwrap_or(&own), submission)?;
+            } else if path.is_dir() {
+                files.add_folder(path)?;
+            } else {
+                let own = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                files.add(name.unwrap_or(&own), path.into())?;
+            }
+        }
+        Ok(files)
+    }
+
+    fn add(&mut self, name: &str, path: PathBuf) -> Result<()> {
+        let name = stem(name).to_string();
+        if let Some(other) = self.0.insert(name.clone(), path.clone()) {
+            return Err(Error::usage(format!(
+                "the model `{name}` has two files, `{}` and `{}`",
+                other.display(),
+                path.display()
+            ))
+            .hint("name them: `NAME=FILE`"));
+        }
+        Ok(())
+    }
+
+    /// All submissions of a folder; a csv beside the parquet of the same name is the same submission.
+    fn add_folder(&mut self, folder: &Path) -> Result<()> {
+        let entries = std::fs::read_dir(folder).map_err(|e| Error::opening(folder, e))?;
+        let mut paths: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
+        paths.sort();
+        for path in &paths {
+            let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+            let twin = ending == "csv" && paths.contains(&path.with_extension("parquet"));
+            if matches!(ending, "parquet" | "csv") && !twin {
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                self.add(&name, path.clone())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The files of the table, in its order. Files that it does not name are left out, a missing one is an error.
+    fn of(&self, weights: &Weights, table: &Path) -> Result<Vec<PathBuf>> {
+        let missing: Vec<String> =
+            weights.models.iter().filter(|m| !self.0.contains_key(*m)).map(|m| format!("`{m}`")).collect();
+        if !missing.is_empty() {
+            let found: Vec<&str> = self.0.keys().map(String::as_str).collect();
+            return Err(Error::input(
+                table,
+                format!(
+                    "no submission for {} of {} models: {}",
+                    missing.len(),
+                    weights.models.len(),
+                    missing.join(", ")
+                ),
+            )
+            .hint(format!("found {}; pass the missing ones as `NAME=FILE`", found.join(", "))));
+        }
+        for name in self.0.keys().filter(|name| !weights.models.contains(name)) {
+            info!("`{name}` is not in the table of weights and is left out");
+        }
+        Ok(weights.models.iter().map(|m| self.0[m].clone()).collect())
+    }
+}
+
+/// Submissions that go together.
+struct Blend<'a> {
+    weights: &'a Weights,
+    files: Vec<(SubmissionFile, Rows)>,
+    id: String,
+    ids: Vec<String>,
+    columns: Vec<String>,
+    scratch: PathBuf,
+}
+
+impl<'a> Blend<'a> {
+    /// Opens all files and compares ids and columns with those of the base.
+    fn open(weights: &'a Weights, paths: &[PathBuf], scratch: &Path, base: Option<&str>) -> Result<Self> {
+        let place = match base {
+            None => 0,
+            Some(base) => weights.models.iter().position(|m| m == stem(base)).ok_or_else(|| {
+                Error::usage(format!("the base `{base}` is none of the models"))
+                    .hint(format!("they are {}", weights.models.join(", ")))
+            })?,
+        };
+        let base = SubmissionFile::open(&paths[place], scratch)?;
+        let mut files = Vec::with_capacity(paths.len());
+        for path in paths {
+            let mut file = SubmissionFile::open(path, scratch)?;
+            same_columns(&base, &file)?;
+            let rows = match_ids(base.ids(), base.path(), file.ids(), path)?;
+            if rows != Rows::Same {
+                info!("`{}` has its rows in another order: aligned by id", path.display());
+            }
+            file.forget_ids();
+            files.push((file, rows));
+        }
+        Ok(Self {
+            weights,
+            files,
+            id: base.id().into(),
+            ids: base.ids().to_vec(),
+            columns: base.columns().to_vec(),
+            scratch: scratch.into(),
+        })
+    }
+
+    /// Sums all columns.
+    fn sum(&self, keep_equal: bool) -> Result<Spool> {
+        let rows = self.ids.len();
+        let mut spool = SpoolWriter::create(&self.scratch, rows, self.columns.len())?;
+        let bar = Bar::new("blending columns", self.columns.len() as u64);
+        let batch = (COLUMN_VALUES / rows).clamp(1, self.columns.len());
+        let mut kept = 0;
+        for (start, names) in self.columns.chunks(batch).enumerate().map(|(i, names)| (i * batch, names)) {
+            signals::check("nothing, start the blend again")?;
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let mut sums: Vec<Sum> = names.iter().map(|_| Sum::new(rows)).collect();
+            for (k, (file, order)) in self.files.iter().enumerate() {
+                let columns = file.read(&names)?;
+                sums.par_iter_mut().zip(columns).zip(&names).for_each(|((sum, values), name)| {
+                    sum.add(self.weights.of(name)[k], order.align(values), keep_equal);
+                });
+            }
+            for (c, sum) in sums.iter().enumerate() {
+                kept += usize::from(keep_equal && sum.equal);
+                spool.put(start + c, 0, if keep_equal && sum.equal { &sum.first } else { &sum.total })?;
+            }
+            bar.tick(names.len() as u64);
+        }
+        if keep_equal {
+            info!("{kept} of {} columns are the same in all submissions and were kept", self.columns.len());
+        }
+        spool.seal()
+    }
+
+    /// Writes the blend by row.
+    fn write(&mut self, folder: &Path, name: &str, csv: bool, summed: &Spool) -> Result<Submission> {
+        let ids = std::mem::take(&mut self.ids);
+        let rows = ids.len();
+        let mut writer = SubmissionWriter::create(folder, name, &self.id, ids, &self.columns, csv)?;
+        let block = (BLOCK_VALUES / self.columns.len()).clamp(1, rows);
+        for start in (0..rows).step_by(block) {
+            signals::check("nothing, start the blend again")?;
+            let range = start..(start + block).min(rows);
+            writer.append((0..self.columns.len()).map(|c| summed.read(c, range.clone())).collect())?;
+        }
+        writer.finish()
+    }
+}
+
+/// A column being summed.
+struct Sum {
+    total: Vec<f64>,
+    /// Values of the first model, if the column may have to be kept.
+    first: Vec<f64>,
+    /// Whether all models agreed bit for bit so far.
+    equal: bool,
+}
+
+impl Sum {
+    fn new(rows: usize) -> Self {
+        Self { total: vec![0.0; rows], first: Vec::new(), equal: true }
+    }
+
+    fn add(&mut self, weight: f64, values: Vec<f64>, compare: bool) {
+        for (total, value) in self.total.iter_mut().zip(&values) {
+            *total += weight * value;
+        }
+        if compare && self.first.is_empty() {
+            self.first = values;
+        } else if compare && self.equal {
+            self.equal = self.first.iter().zip(&values).all(|(a, b)| a.to_bits() == b.to_bits());
+        }
+    }
+}
+
+/// Demands the same columns; their order may differ.
+fn same_columns(base: &SubmissionFile, file: &SubmissionFile) -> Result<()> {
+    let against = base.path().display();
+    if base.id() != file.id() {
+        let problem = format!("the first column is `{}`, in `{against}` it is `{}`", file.id(), base.id());
+        return Err(Error::input(file.path(), problem));
+    }
+    if let Some(name) = base.columns().iter().find(|c| !file.columns().contains(c)) {
+        return Err(Error::input(file.path(), format!("lacks the column `{name}` of `{against}`")));
+    }
+    if let Some(name) = file.columns().iter().find(|c| !base.columns().contains(c)) {
+        return Err(Error::input(file.path(), format!("has the column `{name}`, which `{against}` has not")));
+    }
+    Ok(())
+}

@@ -1,0 +1,16 @@
+//! `hill-climb`: search the weights of a blend, and apply weights to submissions. Uses no tensor library.
+
+mod args;
+mod blend;
+mod measure;
+mod members;
+mod problem;
+mod report;
+mod search;
+mod weights;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    common::cli::main(args::run)
+}

@@ -1,0 +1,103 @@
+//! `hill-climb search`: from out-of-fold predictions to weights.
+
+use std::path::Path;
+
+use common::climb::SearchConfig;
+use common::durable::Written;
+use common::oof::{Table, resolve};
+use common::stage::Stage;
+use common::store::tensors::{Declaration, Dtype, TensorWriter};
+use common::{Error, Result, config, durable};
+use serde_json::{Value, json};
+use tracing::info;
+
+use crate::args::SearchArgs;
+use crate::problem::{Blend, Problem};
+use crate::{members, report, weights};
+
+/// Rows of the blended predictions that are held at once.
+const BLOCK_ROWS: usize = 4096;
+
+/// Runs the search.
+pub fn run(args: &SearchArgs) -> Result<()> {
+    let config = config::load::<SearchConfig>(args.config.as_deref(), &args.overrides())?;
+    if args.run.print_config {
+        return common::cli::print_line(config.annotated().trim_end());
+    }
+    let truth = Table::truth(resolve(&args.truth, &["valid", "b/valid", "a/valid"])?)?;
+    let members = members::open(&args.oof)?;
+    let rows = args.run.limit.map_or(truth.rows(), |n| truth.rows().min(usize::try_from(n).unwrap_or(usize::MAX)));
+    let problem = Problem::new(&truth, &members, rows, &config.value)?;
+    let folder = args.run.folder("hill-climb");
+    info!("{} models, {rows} rows x {} columns of `{}`", members.len(), truth.columns(), truth.path().display());
+    if args.run.dry_run {
+        info!("would search the weights and write them to `{}`", folder.display());
+        return Ok(());
+    }
+    args.run.cpu_threads();
+    let system = &truth.layout().system;
+    let seed = args.run.seed.unwrap_or(0);
+    let mut stage = Stage::begin("hill-climb", system, &folder, &config.text, seed, args.run.force)?;
+    stage.input("truth", truth.path())?;
+    for member in &members {
+        stage.input(&format!("oof/{}", member.name), member.table.path())?;
+    }
+
+    let blend = problem.solve()?;
+    info!("{}", report::table(&problem, &blend));
+
+    let out = stage.folder().to_path_buf();
+    stage.output("weights", &weights::write_csv(&out.join("weights.csv"), &report::weighted(&problem, &blend))?);
+    stage.output("weights_json", &write_json(&out.join("weights.json"), &report::json(&problem, &blend))?);
+    stage.output("history", &durable::write(out.join("history.csv"), report::history(&problem, &blend).as_bytes())?);
+    if args.write_oof {
+        stage.output("oof", &write_oof(&out.join("oof.safetensors"), &problem, &blend)?);
+    }
+    for (name, value) in report::metrics(&problem, &blend) {
+        stage.metric(&name, value);
+    }
+    stage.finish()?;
+    Ok(())
+}
+
+fn write_json(path: &Path, value: &Value) -> Result<Written> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| Error::failed(format!("weights: {e}")))?;
+    durable::write(path, format!("{text}\n").as_bytes())
+}
+
+/// Writes the blended predictions in the space of the truth.
+fn write_oof(path: &Path, problem: &Problem, blend: &Blend) -> Result<Written> {
+    let columns = problem.table.columns();
+    let weights = blend.by_column(columns);
+    let mut declared = vec![Declaration::new("predictions", Dtype::F32, &[problem.rows(), columns])];
+    let normalisation = problem.table.normalisation();
+    if normalisation.is_some() {
+        declared.push(Declaration::new("mean", Dtype::F64, &[columns]));
+        declared.push(Declaration::new("std", Dtype::F64, &[columns]));
+    }
+    let mut metadata = problem.table.metadata().cloned().unwrap_or_else(|| json!({}));
+    metadata["member"] = "blend".into();
+    let mut writer = TensorWriter::create(path, &declared, Some(&metadata))?;
+    if let Some((mean, std)) = normalisation {
+        writer.append_elements("mean", mean)?;
+        writer.append_elements("std", std)?;
+    }
+    let mut block = Vec::with_capacity(BLOCK_ROWS * columns);
+    let (mut values, mut total) = (vec![0.0; columns], vec![0.0; columns]);
+    for start in (0..problem.rows()).step_by(BLOCK_ROWS) {
+        common::cli::signals::check("nothing, the search is repeated in seconds")?;
+        block.clear();
+        for row in start..(start + BLOCK_ROWS).min(problem.rows()) {
+            total.fill(0.0);
+            for (k, model) in problem.models.iter().enumerate() {
+                model.read(row, 0..columns, &mut values);
+                for ((sum, value), weights) in total.iter_mut().zip(&values).zip(&weights) {
+                    *sum += weights[k] * value;
+                }
+            }
+            block.extend(total.iter().map(|&v| v as f32));
+        }
+        writer.append_elements("predictions", &block)?;
+    }
+    writer.finish()
+}

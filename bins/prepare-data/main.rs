@@ -1,0 +1,8 @@
+//! `prepare-data`: raw competition files to the arrays that networks read.
+
+mod args;
+mod run;
+
+fn main() -> std::process::ExitCode {
+    common::cli::main(run::run)
+}

@@ -1,0 +1,76 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use common::cli::{Arguments, HELP_STYLES, Verbosity};
+
+/// Score predictions against a truth: mean R2, per target, group and level
+///
+/// The table goes to standard error, the figures as one line of JSON to standard output. Higher is better.
+#[derive(Debug, Parser)]
+#[command(name = "score", version, max_term_width = 79, styles = HELP_STYLES, after_help = EXAMPLES)]
+pub struct ScoreArgs {
+    /// Predictions: out-of-fold files, run folders, or submissions
+    ///
+    /// For a truth of arrays: safetensors files with `predictions`, `mean` and `std`, or folders of finished runs. For
+    /// a table as truth: submissions in parquet or csv.
+    #[arg(value_name = "PREDICTIONS", required = true, help_heading = "Input")]
+    pub predictions: Vec<String>,
+    /// Truth: arrays (`valid.safetensors`), a table, a folder, or `-`
+    ///
+    /// A safetensors file with `targets`, `target_mean` and `target_std`; a parquet or csv table in the form of a
+    /// submission; or the folder (`-`: piped manifest) of a stage with the output `valid` or `solution`.
+    #[arg(short, long, value_name = "TRUTH", help_heading = "Input")]
+    pub truth: String,
+    /// Let columns with R2 below that of predicting zero keep it
+    ///
+    /// By default such a column counts as if zero were predicted, and is listed: the rule of the published score.
+    #[arg(long, help_heading = "Scoring")]
+    pub no_zero_rule: bool,
+    /// List every target in the table, not only the worst
+    #[arg(long, help_heading = "Scoring")]
+    pub targets: bool,
+    /// Print the JSON over several lines
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+    /// Write `score.json` and `stage.json` to this folder
+    #[arg(short, long, value_name = "FOLDER", help_heading = "Output")]
+    pub out: Option<PathBuf>,
+    /// Replace a finished stage in the output folder
+    #[arg(short, long, help_heading = "Output")]
+    pub force: bool,
+    /// CPU threads [default: all cores]
+    #[arg(long, value_name = "N", help_heading = "Run")]
+    pub threads: Option<usize>,
+    /// Take only the first N rows
+    #[arg(long, value_name = "N", help_heading = "Run")]
+    pub limit: Option<u64>,
+    #[command(flatten)]
+    pub verbosity: Verbosity,
+}
+
+const EXAMPLES: &str = "Examples:
+  score --truth valid.safetensors runs/195/oof.safetensors runs/197
+  score --truth solution.parquet submission.csv --json";
+
+impl Arguments for ScoreArgs {
+    fn verbosity(&self) -> &Verbosity {
+        &self.verbosity
+    }
+}
+
+impl ScoreArgs {
+    /// Sizes the shared thread pool.
+    pub fn cpu_threads(&self) {
+        let available = std::thread::available_parallelism().map_or(1, usize::from);
+        // Fails only when the pool exists already, which then keeps its size.
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(self.threads.unwrap_or(available).max(1)).build_global();
+    }
+
+    /// What a score depends on beside its inputs, as config of the stage.
+    pub fn config_text(&self) -> String {
+        let limit = self.limit.map_or("null".to_string(), |n| n.to_string());
+        format!("zero_rule: {}\nlimit: {limit}\n", !self.no_zero_rule)
+    }
+}

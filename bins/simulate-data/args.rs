@@ -1,0 +1,64 @@
+//! What can be typed.
+
+use clap::{Parser, ValueEnum};
+use common::cli::{Arguments, ConfigArgs, HELP_STYLES, RunFlags, Verbosity};
+use leap::simulate::SimulateConfig;
+
+/// Make raw competition files with learnable content, for demos and tests
+///
+/// The files have the exact layout of the real ones, so `prepare-data` reads both alike. They are physically plausible
+/// and the targets can be learned from the inputs, but they are no climate simulation. The same seed gives the same
+/// bytes.
+#[derive(Debug, Parser)]
+#[command(name = "simulate-data", version, styles = HELP_STYLES, max_term_width = 79, after_help = SHORT, after_long_help = EXAMPLES)]
+pub struct Args {
+    /// System whose raw data to make
+    #[arg(value_enum, value_name = "SYSTEM", help_heading = "Input")]
+    pub system: System,
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    #[command(flatten)]
+    pub run: RunFlags,
+    /// Smoke run: the first 2 steps of each month (as `--limit 2`)
+    #[arg(long, help_heading = "Run", conflicts_with = "limit")]
+    pub fast_dev_run: bool,
+    #[command(flatten)]
+    pub verbosity: Verbosity,
+}
+
+/// Systems that can be simulated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum System {
+    /// LEAP / ClimSim: mli/mlo netCDF files, Kaggle csv files
+    Leap,
+}
+
+impl Arguments for Args {
+    fn verbosity(&self) -> &Verbosity {
+        &self.verbosity
+    }
+
+    fn schemas() -> Vec<(&'static str, String)> {
+        vec![("leap", common::config::schema::<SimulateConfig>())]
+    }
+}
+
+const SHORT: &str = "`--help` says more and shows examples.";
+
+const EXAMPLES: &str = "\
+Examples:
+  What the demo uses:
+    simulate-data leap configs/leap/demo/simulate.yaml --out sim
+
+  The whole grid, netCDF-4 files:
+    simulate-data leap configs/leap/demo/simulate.yaml --out sim \\
+      columns=384 format=netcdf4
+
+  In a pipe:
+    simulate-data leap configs/leap/demo/simulate.yaml --out sim |
+      prepare-data leap configs/leap/demo/prepare.yaml --from - --out data
+
+Files: raw/train/YYYY-MM/E3SM-MMF.{mli,mlo}.*.nc, raw/kaggle-data/*.csv, and
+truth/solution.parquet with the targets of the test rows.
+With --limit N the first N time steps of each month are made, and at most
+N x 384 rows of csv files.";

@@ -1,0 +1,8 @@
+//! `simulate-data`: raw competition files with learnable content, for demos and tests.
+
+mod args;
+mod run;
+
+fn main() -> std::process::ExitCode {
+    common::cli::main(run::run)
+}

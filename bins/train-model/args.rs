@@ -1,0 +1,64 @@
+//! What can be typed.
+
+use clap::Parser;
+use common::cli::{Arguments, ConfigArgs, DeviceFlag, FromFlag, HELP_STYLES, RunFlags, Verbosity};
+use leap::train::TrainConfig;
+use neural::trainer::Resume;
+
+/// Train one network from a config
+///
+/// Reads the arrays of a `prepare-data` stage, trains, keeps the best and the last checkpoint, and writes the
+/// out-of-fold predictions of the best evaluation. A run that was killed continues when the same command is given
+/// again, and ends with the same bytes as one that was not.
+#[derive(Debug, Parser)]
+#[command(name = "train-model", version, styles = HELP_STYLES, max_term_width = 79, after_help = SHORT, after_long_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    #[command(flatten)]
+    pub from: FromFlag,
+    #[command(flatten)]
+    pub run: RunFlags,
+    #[command(flatten)]
+    pub device: DeviceFlag,
+    /// Where to take up: auto, never, or a checkpoint folder
+    ///
+    /// `auto` takes the newest checkpoint in the output folder that verifies, or starts anew. `never` removes the
+    /// checkpoints there first.
+    #[arg(long, value_name = "auto|never|PATH", default_value = "auto", help_heading = "Run")]
+    pub resume: Resume,
+    /// Smoke run: one epoch of 2 steps of 8 rows
+    #[arg(long, help_heading = "Run", conflicts_with = "limit")]
+    pub fast_dev_run: bool,
+    #[command(flatten)]
+    pub verbosity: Verbosity,
+}
+
+impl Arguments for Args {
+    fn verbosity(&self) -> &Verbosity {
+        &self.verbosity
+    }
+
+    fn schemas() -> Vec<(&'static str, String)> {
+        vec![("leap", common::config::schema::<TrainConfig>())]
+    }
+}
+
+const SHORT: &str = "`--help` says more and shows examples.";
+
+const EXAMPLES: &str = "\
+Examples:
+  The published recipe, on the arrays in `data`:
+    train-model configs/leap/adam/exp195.yaml --from data --out runs/exp195
+
+  The same with another batch size and a schedule of fewer epochs:
+    train-model configs/leap/adam/exp195.yaml --from data --out runs/small \\
+      training.batch_size=256 training.epochs=3
+
+  In a pipe, and a look at what would be done:
+    prepare-data leap configs/leap/demo/prepare.yaml --raw raw --out data |
+      train-model configs/leap/demo/exp195.yaml --from - --out runs/demo
+    train-model configs/leap/demo/exp195.yaml --from data --dry-run
+
+With --limit N every epoch ends after N steps, and N validation batches are
+evaluated.";

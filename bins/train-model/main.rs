@@ -1,0 +1,8 @@
+//! `train-model`: trains one network from a config.
+
+mod args;
+mod run;
+
+fn main() -> std::process::ExitCode {
+    common::cli::main(run::run)
+}

@@ -1,0 +1,285 @@
+//! Learning-rate schedules and the steps at which a run is evaluated.
+//!
+//! The rules are those of `torch.optim.lr_scheduler` (`ReduceLROnPlateau`, `CosineAnnealingWarmRestarts`) as the
+//! published LEAP runs used them, quirks included; each is named where it stands.
+
+use common::{Error, Result};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How learning rates change.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ScheduleConfig {
+    /// The base rates all the time.
+    Constant,
+    /// Lower the rates when the score has stopped falling. Fed after every evaluation.
+    Plateau(PlateauConfig),
+    /// Cosine from the base rate to `eta_min`, again and again. Set after every step.
+    CosineRestarts(CosineConfig),
+}
+
+/// The plateau rule.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlateauConfig {
+    /// Factor on the rates, in (0, 1).
+    pub factor: f64,
+    /// Evaluations without improvement that are tolerated.
+    pub patience: u32,
+    /// Rates do not fall below this, >= 0.
+    pub min_lr: f64,
+    /// Relative improvement that counts, in [0, 1).
+    pub threshold: f64,
+}
+
+impl Default for PlateauConfig {
+    fn default() -> Self {
+        Self { factor: 0.1, patience: 2, min_lr: 1e-5, threshold: 1e-4 }
+    }
+}
+
+/// Cosine annealing with warm restarts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CosineConfig {
+    /// Length of the first cycle in epochs, >= 1.
+    pub t_0: u32,
+    /// Factor on the length from one cycle to the next, >= 1.
+    #[serde(default = "one")]
+    pub t_mult: u32,
+    /// Rate at the end of a cycle, >= 0, the same for all groups.
+    #[serde(default)]
+    pub eta_min: f64,
+}
+
+fn one() -> u32 {
+    1
+}
+
+impl ScheduleConfig {
+    /// What is wrong with the numbers: pairs of key (below the schedule's own) and problem.
+    pub fn problems(&self) -> Vec<(&'static str, String)> {
+        let mut found = Vec::new();
+        let mut ask = |key, value: f64, good: bool, expected| {
+            if !good {
+                found.push((key, format!("is {value}, expected {expected}")));
+            }
+        };
+        match self {
+            Self::Constant => {}
+            Self::Plateau(p) => {
+                ask("factor", p.factor, p.factor > 0.0 && p.factor < 1.0, "0 < factor < 1");
+                ask("min_lr", p.min_lr, p.min_lr >= 0.0 && p.min_lr.is_finite(), ">= 0");
+                ask("threshold", p.threshold, (0.0..1.0).contains(&p.threshold), "0 <= threshold < 1");
+            }
+            Self::CosineRestarts(c) => {
+                ask("t_0", f64::from(c.t_0), c.t_0 >= 1, ">= 1");
+                ask("t_mult", f64::from(c.t_mult), c.t_mult >= 1, ">= 1");
+                ask("eta_min", c.eta_min, c.eta_min >= 0.0 && c.eta_min.is_finite(), ">= 0");
+            }
+        }
+        found
+    }
+}
+
+/// A schedule at work; serialise it to continue later, bit for bit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schedule {
+    config: ScheduleConfig,
+    #[serde(with = "crate::exact::list")]
+    base: Vec<f64>,
+    #[serde(with = "crate::exact::list")]
+    rates: Vec<f64>,
+    /// Best score so far; none before the first evaluation.
+    #[serde(with = "crate::exact::option")]
+    best: Option<f64>,
+    /// Evaluations since the last improvement.
+    bad: u32,
+}
+
+impl Schedule {
+    /// A schedule at its start. `base` holds the rate of every parameter group.
+    pub fn new(config: &ScheduleConfig, base: &[f64]) -> Result<Self> {
+        if let Some((key, problem)) = config.problems().first() {
+            return Err(Error::usage(format!("schedule: `{key}` {problem}")));
+        }
+        Ok(Self { config: config.clone(), base: base.to_vec(), rates: base.to_vec(), best: None, bad: 0 })
+    }
+
+    /// The rates of the next optimizer step, one a group.
+    pub fn rates(&self) -> &[f64] {
+        &self.rates
+    }
+
+    /// The best score that the plateau rule has stored.
+    pub fn best(&self) -> Option<f64> {
+        self.best
+    }
+
+    /// Evaluations without improvement that the plateau rule has counted.
+    pub fn bad_evaluations(&self) -> u32 {
+        self.bad
+    }
+
+    /// Call it after the optimizer step `step` (from 0) of epoch `epoch` (from 0).
+    ///
+    /// As published: the rate is set for the step just done, so steps 0 and 1 of a run both use the base rate, and the
+    /// first step of a cycle still uses the end of the cycle before.
+    pub fn after_step(&mut self, epoch: u64, step: u64, steps_per_epoch: u64) {
+        if let ScheduleConfig::CosineRestarts(cosine) = &self.config {
+            let t = epoch as f64 + step as f64 / steps_per_epoch.max(1) as f64;
+            let phase = cosine.phase(t);
+            for (rate, base) in self.rates.iter_mut().zip(&self.base) {
+                *rate = cosine.eta_min + (base - cosine.eta_min) * (1.0 + (std::f64::consts::PI * phase).cos()) / 2.0;
+            }
+        }
+    }
+
+    /// Call it after an evaluation; lower scores are better.
+    ///
+    /// As published: an improvement is `score < best * (1 - threshold)`. The scores of LEAP are negative, so that bound
+    /// lies *above* the best: a score up to 0.01 % worse counts as an improvement, and then replaces the best.
+    pub fn after_evaluation(&mut self, score: f64) {
+        let ScheduleConfig::Plateau(plateau) = &self.config else { return };
+        if score < self.best.unwrap_or(f64::INFINITY) * (1.0 - plateau.threshold) {
+            self.best = Some(score);
+            self.bad = 0;
+        } else {
+            self.bad += 1;
+        }
+        if self.bad > plateau.patience {
+            self.bad = 0;
+            for rate in &mut self.rates {
+                let lower = (*rate * plateau.factor).max(plateau.min_lr);
+                if *rate - lower > SMALLEST_CHANGE {
+                    *rate = lower;
+                }
+            }
+        }
+    }
+}
+
+/// The plateau rule ignores smaller changes of a rate.
+const SMALLEST_CHANGE: f64 = 1e-8;
+
+impl CosineConfig {
+    /// Where `t` (in epochs) stands in its cycle, in [0, 1). Cycles are walked in whole epochs, so no logarithm can
+    /// round to the wrong side of a restart.
+    fn phase(&self, t: f64) -> f64 {
+        let (first, factor) = (f64::from(self.t_0), f64::from(self.t_mult));
+        if self.t_mult == 1 {
+            return t % first / first;
+        }
+        let (mut start, mut length) = (0.0, first);
+        while start + length <= t {
+            start += length;
+            length *= factor;
+        }
+        (t - start) / length
+    }
+}
+
+/// The steps (from 1) of an epoch after which a run is evaluated: multiples of `floor(steps_per_epoch / evaluations)`,
+/// the last one replaced by the end of the epoch. With more evaluations than steps only the end is left.
+pub fn evaluation_steps(steps_per_epoch: usize, evaluations: usize) -> Vec<usize> {
+    let every = steps_per_epoch / evaluations.max(1);
+    let mut steps: Vec<usize> = (1..evaluations).map(|k| k * every).filter(|&step| step > 0).collect();
+    steps.push(steps_per_epoch);
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plateau(patience: u32) -> Schedule {
+        let config = ScheduleConfig::Plateau(PlateauConfig { patience, ..PlateauConfig::default() });
+        Schedule::new(&config, &[1e-3]).unwrap()
+    }
+
+    #[test]
+    fn with_negative_scores_a_slightly_worse_score_counts_as_better() {
+        let mut schedule = plateau(0);
+        schedule.after_evaluation(-0.78);
+        schedule.after_evaluation(-0.779_93);
+        assert_eq!((schedule.best(), schedule.bad_evaluations()), (Some(-0.779_93), 0));
+        schedule.after_evaluation(-0.779_8);
+        assert_eq!(schedule.rates(), [1e-4]);
+        schedule.after_evaluation(f64::NAN);
+        assert_eq!(schedule.best(), Some(-0.779_93));
+        for _ in 0..5 {
+            schedule.after_evaluation(0.0);
+        }
+        assert_eq!(schedule.rates(), [1e-5]);
+    }
+
+    #[test]
+    fn a_first_score_that_is_not_a_number_is_no_best() {
+        let mut schedule = plateau(1);
+        schedule.after_evaluation(f64::NAN);
+        assert_eq!((schedule.best(), schedule.bad_evaluations()), (None, 1));
+        schedule.after_evaluation(-0.1);
+        assert_eq!((schedule.best(), schedule.bad_evaluations()), (Some(-0.1), 0));
+    }
+
+    #[test]
+    fn cosine_lags_one_step_and_restarts() {
+        let config = ScheduleConfig::CosineRestarts(CosineConfig { t_0: 1, t_mult: 2, eta_min: 0.0 });
+        let mut schedule = Schedule::new(&config, &[1.0, 2.0]).unwrap();
+        let mut used = Vec::new();
+        for epoch in 0..4 {
+            for step in 0..2 {
+                used.push(schedule.rates()[0]);
+                assert_eq!(schedule.rates()[1], 2.0 * schedule.rates()[0]);
+                schedule.after_step(epoch, step, 2);
+            }
+        }
+        // t = 0, 0, 1/2 | 1 (restart, cycle of two epochs), 3/2, 2, 5/2 | 3 (restart)
+        let expected =
+            [0.0, 0.0, 0.5, 0.0, 0.25, 0.5, 0.75, 0.0].map(|p: f64| (1.0 + (std::f64::consts::PI * p).cos()) / 2.0);
+        assert_eq!(used, expected);
+    }
+
+    #[test]
+    fn a_saved_schedule_continues_bit_for_bit() {
+        let cosine = ScheduleConfig::CosineRestarts(CosineConfig { t_0: 3, t_mult: 2, eta_min: 1e-6 });
+        for config in [cosine, ScheduleConfig::Plateau(PlateauConfig::default()), ScheduleConfig::Constant] {
+            let mut straight = Schedule::new(&config, &[1.0 / 3.0, 7e-4]).unwrap();
+            let mut resumed = straight.clone();
+            for step in 0..40 {
+                straight.after_step(step / 7, step % 7, 7);
+                straight.after_evaluation(-1.0 / (step % 5 + 1) as f64);
+                resumed = serde_json::from_str(&serde_json::to_string(&resumed).unwrap()).unwrap();
+                resumed.after_step(step / 7, step % 7, 7);
+                resumed.after_evaluation(-1.0 / (step % 5 + 1) as f64);
+                assert_eq!(straight, resumed);
+            }
+        }
+    }
+
+    #[test]
+    fn evaluations_end_with_the_epoch() {
+        assert_eq!(evaluation_steps(7, 4), [1, 2, 3, 7]);
+        assert_eq!(evaluation_steps(3, 4), [3]);
+        assert_eq!(evaluation_steps(10, 5), [2, 4, 6, 8, 10]);
+        assert_eq!(evaluation_steps(5, 1), [5]);
+        assert_eq!(evaluation_steps(5, 0), [5]);
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_named() {
+        let cosine = |t_0, t_mult, eta_min| ScheduleConfig::CosineRestarts(CosineConfig { t_0, t_mult, eta_min });
+        let plateau = |factor| ScheduleConfig::Plateau(PlateauConfig { factor, ..PlateauConfig::default() });
+        for (config, key) in [
+            (cosine(0, 1, 0.0), "t_0"),
+            (cosine(1, 0, 0.0), "t_mult"),
+            (cosine(1, 1, f64::INFINITY), "eta_min"),
+            (plateau(1.0), "factor"),
+        ] {
+            let error = Schedule::new(&config, &[1e-3]).unwrap_err();
+            assert!(matches!(&error, Error::Usage { message, .. } if message.contains(key)), "{error}");
+        }
+    }
+}

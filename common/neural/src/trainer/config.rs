@@ -1,0 +1,223 @@
+//! The `training:` section of every config.
+
+use std::collections::BTreeMap;
+
+use common::config::Problems;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::ema::EmaConfig;
+use crate::loader::Shuffle;
+use crate::optim::OptimizerConfig;
+use crate::precision::Precision;
+use crate::schedule::ScheduleConfig;
+
+/// How a network is trained.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Training {
+    /// Passes over the training rows, >= 1.
+    pub epochs: u64,
+    /// Rows of an optimizer step, over all devices, >= 1. The last incomplete batch of an epoch is left out.
+    pub batch_size: u64,
+    /// Order of the rows. Default: blocks of 4096 rows, mixed in windows of 16 blocks.
+    #[serde(default)]
+    pub shuffle: Shuffle,
+    /// Pieces that a batch is cut into to save memory; gradients are summed, so the step stays the same up to rounding.
+    #[serde(default = "one")]
+    pub accumulation: u64,
+    /// Largest L2 norm of all gradients together; longer ones are scaled down. `null` switches it off.
+    #[serde(default)]
+    pub max_grad_norm: Option<f64>,
+    /// Evaluations in an epoch, at equal distances, the last one at its end, >= 1.
+    #[serde(default = "one")]
+    pub evaluate_n_times_per_epoch: u64,
+    /// Other numbers of evaluations for single epochs, counted from 1: `{7: 5, 8: 5}`.
+    #[serde(default)]
+    pub evaluate_overrides: BTreeMap<u64, u64>,
+    /// Other number of evaluations for the last epochs.
+    #[serde(default)]
+    pub evaluate_last: Option<EvaluateLast>,
+    /// Epochs without a better score that are tolerated before the run stops: 0 stops at the first. `null`: never.
+    #[serde(default)]
+    pub early_stop_step: Option<u64>,
+    /// How much lower a score has to be for its model to be kept, >= 0.
+    #[serde(default)]
+    pub min_gain: f64,
+    /// The optimizer.
+    pub optimizer: OptimizerConfig,
+    /// Base learning rate, > 0.
+    pub learning_rate: f64,
+    /// Base learning rates of parameters whose names begin so, instead of `learning_rate`: `{lstm: 8e-4, fc: 1e-3}`.
+    #[serde(default)]
+    pub group_learning_rates: BTreeMap<String, f64>,
+    /// How the learning rate moves.
+    #[serde(default = "constant")]
+    pub schedule: ScheduleConfig,
+    /// Number format of forward and backward; weights and their updates are f32 always.
+    #[serde(default)]
+    pub precision: Precision,
+    /// Moving average of the weights, used for evaluation and prediction. `null` switches it off.
+    #[serde(default)]
+    pub ema: Option<EmaConfig>,
+    /// What to do about a loss or gradient that is no finite number, before it reaches the weights.
+    #[serde(default)]
+    pub non_finite: NonFinite,
+    /// When checkpoints are written besides those at evaluations.
+    #[serde(default)]
+    pub checkpoint: CheckpointRule,
+    /// Steps between two lines of the metric log, >= 1.
+    #[serde(default = "hundred")]
+    pub print_freq: u64,
+    /// Reading ahead.
+    #[serde(default)]
+    pub loader: LoaderRule,
+}
+
+/// More evaluations towards the end.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EvaluateLast {
+    /// Number of last epochs, >= 1.
+    pub epochs: u64,
+    /// Evaluations in each of them, >= 1.
+    pub times: u64,
+}
+
+/// What to do about a loss or gradient norm that is NaN or infinite.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NonFinite {
+    /// End the run with an error; the weights are those before the step.
+    #[default]
+    Stop,
+    /// Leave the batch out. A hundred in a row end the run all the same.
+    Skip,
+}
+
+/// When checkpoints are written besides those at evaluations, and how many are kept.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CheckpointRule {
+    /// Steps between two writings of `last`. `null`: by time only.
+    #[serde(default)]
+    pub every_steps: Option<u64>,
+    /// Seconds between two writings of `last`. `null`: by steps only.
+    #[serde(default = "ten_minutes")]
+    pub every_seconds: Option<u64>,
+    /// How many of the best evaluations keep a checkpoint of their own, named after epoch and score, besides `best`.
+    #[serde(default)]
+    pub top_k: usize,
+}
+
+impl Default for CheckpointRule {
+    fn default() -> Self {
+        Self { every_steps: None, every_seconds: ten_minutes(), top_k: 0 }
+    }
+}
+
+/// Reading ahead.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LoaderRule {
+    /// Threads that gather rows; 0 reads in the training thread. The order of the rows does not depend on it.
+    pub workers: usize,
+    /// Batches read ahead at most.
+    pub ahead: usize,
+}
+
+impl Default for LoaderRule {
+    fn default() -> Self {
+        Self { workers: 1, ahead: 4 }
+    }
+}
+
+fn constant() -> ScheduleConfig {
+    ScheduleConfig::Constant
+}
+
+fn one() -> u64 {
+    1
+}
+
+fn hundred() -> u64 {
+    100
+}
+
+#[allow(clippy::unnecessary_wraps)]
+fn ten_minutes() -> Option<u64> {
+    Some(600)
+}
+
+impl Training {
+    /// Evaluations of `epoch` (from 0).
+    pub fn evaluations(&self, epoch: u64) -> u64 {
+        if let Some(&times) = self.evaluate_overrides.get(&(epoch + 1)) {
+            return times;
+        }
+        match &self.evaluate_last {
+            Some(last) if epoch + last.epochs >= self.epochs => last.times,
+            _ => self.evaluate_n_times_per_epoch,
+        }
+    }
+
+    /// Checks ranges; `at` is the path of the section in the config.
+    pub fn validate(&self, at: &str, problems: &mut Problems) {
+        let mut at_least_one = |key: &str, value: u64| {
+            if value == 0 {
+                problems.push(format!("{at}.{key}"), "is 0, expected at least 1");
+            }
+        };
+        at_least_one("epochs", self.epochs);
+        at_least_one("batch_size", self.batch_size);
+        at_least_one("accumulation", self.accumulation);
+        at_least_one("evaluate_n_times_per_epoch", self.evaluate_n_times_per_epoch);
+        at_least_one("print_freq", self.print_freq);
+        if let Some(last) = &self.evaluate_last {
+            at_least_one("evaluate_last.epochs", last.epochs);
+            at_least_one("evaluate_last.times", last.times);
+        }
+        if let Some(steps) = self.checkpoint.every_steps {
+            at_least_one("checkpoint.every_steps", steps);
+        }
+        at_least_one("loader.ahead", self.loader.ahead as u64);
+        if let Shuffle::Block { rows, window } = &self.shuffle {
+            at_least_one("shuffle.block.rows", *rows);
+            at_least_one("shuffle.block.window", *window);
+        }
+        for (epoch, times) in &self.evaluate_overrides {
+            if *times == 0 || *epoch == 0 {
+                problems.push(
+                    format!("{at}.evaluate_overrides"),
+                    format!("is {times} for epoch {epoch}, expected at least 1; epochs count from 1"),
+                );
+            }
+        }
+        if self.accumulation > self.batch_size {
+            problems
+                .push(format!("{at}.accumulation"), format!("is {}, more than the batch has rows", self.accumulation));
+        }
+        if !(self.min_gain >= 0.0 && self.min_gain.is_finite()) {
+            problems.push(format!("{at}.min_gain"), format!("is {}, expected a finite number >= 0", self.min_gain));
+        }
+        if self.max_grad_norm.is_some_and(|norm| norm.is_nan() || norm <= 0.0) {
+            problems.push(format!("{at}.max_grad_norm"), "is not above 0; `null` switches clipping off");
+        }
+        let groups =
+            self.group_learning_rates.iter().map(|(prefix, rate)| (format!("group_learning_rates.{prefix}"), *rate));
+        for (key, rate) in groups.chain([("learning_rate".to_string(), self.learning_rate)]) {
+            if !(rate > 0.0 && rate.is_finite()) {
+                problems.push(format!("{at}.{key}"), format!("is {rate}, expected a finite number above 0"));
+            }
+        }
+        for (key, problem) in self.optimizer.problems() {
+            problems.push(format!("{at}.optimizer.{key}"), problem);
+        }
+        for (key, problem) in self.ema.iter().flat_map(EmaConfig::problems) {
+            problems.push(format!("{at}.ema.{key}"), problem);
+        }
+        for (key, problem) in self.schedule.problems() {
+            problems.push(format!("{at}.schedule.{key}"), problem);
+        }
+    }
+}

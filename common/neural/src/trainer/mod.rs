@@ -1,0 +1,156 @@
+//! The training loop that all systems share.
+//!
+//! A system gives a [`Task`] (loss, evaluation) and a [`Plan`] (rows, parameters, where to write); [`train`] does the
+//! rest: steps, clipping, schedule, evaluations, best model, early stop, checkpoints, metric log, interruption.
+//!
+//! A run that is killed at any moment and started again with [`Resume::Auto`] ends with the same bytes as one that was
+//! not: the order of rows and every random draw are functions of (seed, step), and everything else stands in the
+//! checkpoint. The metric files are cut back to where the checkpoint was taken.
+//!
+//! Laid out for data parallelism: a rank reads its share of each batch ([`crate::loader::Shard`]); the one place where
+//! gradients would be averaged over ranks is between backward and clipping in [`step`].
+
+pub mod best;
+pub mod config;
+pub mod exact;
+mod log;
+mod run;
+pub mod state;
+mod step;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use common::{Error, Result};
+use serde_json::Value;
+use tch::{Device, Tensor};
+
+use crate::loader::{Order, Source};
+pub use config::Training;
+pub use run::{AVERAGED, BEST, CHECKPOINTS, LAST, MODEL, OPTIMIZER, train};
+pub use state::{Evaluated, Metric, State};
+
+/// What a system does in training: everything that depends on the model.
+pub trait Task {
+    /// Mean loss of a batch, a scalar with a gradient. `step` counts optimizer steps from 0.
+    fn loss(&mut self, batch: &[Tensor], step: u64) -> Result<Tensor>;
+
+    /// Evaluates the present weights. Long evaluations ask [`common::cli::signals::interrupted`] between batches and
+    /// return [`interrupted`].
+    fn evaluate(&mut self) -> Result<Evaluation>;
+
+    /// What `model.safetensors` of a checkpoint says about itself: enough to use the weights without the config.
+    /// `best` is the evaluation whose weights are kept as best so far.
+    fn metadata(&self, best: Option<&Evaluated>) -> Value;
+}
+
+/// Result of [`Task::evaluate`].
+#[derive(Debug, Clone, Default)]
+pub struct Evaluation {
+    /// What decides which model is kept; lower is better.
+    pub score: f64,
+    /// Named numbers for the log, in order.
+    pub metrics: Vec<Metric>,
+    /// What else is to be kept with the best model, such as a zero list.
+    pub detail: Value,
+}
+
+/// Where a run takes up.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Resume {
+    /// From the newest checkpoint that verifies; from the start if there is none.
+    Auto,
+    /// From the start.
+    #[default]
+    Never,
+    /// From this checkpoint folder.
+    From(PathBuf),
+}
+
+impl std::str::FromStr for Resume {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
+        Ok(match text {
+            "auto" => Self::Auto,
+            "never" => Self::Never,
+            path => Self::From(path.into()),
+        })
+    }
+}
+
+/// What is trained on what, and where it goes.
+pub struct Plan<'a> {
+    /// The `training:` section.
+    pub training: &'a Training,
+    /// Hash of the whole config; a checkpoint of another config is refused.
+    pub config_hash: String,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Where batches go.
+    pub device: Device,
+    /// Run folder: `checkpoints/` and the metric files appear in it. Its lock must be held.
+    pub folder: PathBuf,
+    /// Training rows.
+    pub source: Arc<dyn Source>,
+    /// Their order.
+    pub order: Arc<Order>,
+    /// Everything that a checkpoint of the model holds: parameters and buffers.
+    pub state: Vec<(String, Tensor)>,
+    /// The parameters that are trained.
+    pub trainable: Vec<(String, Tensor)>,
+    /// Where to take up.
+    pub resume: Resume,
+    /// Ends every epoch after so many steps (smoke runs).
+    pub max_steps: Option<u64>,
+    /// Is told of every step and evaluation.
+    pub observer: Option<&'a mut dyn FnMut(Event)>,
+    /// Name in front of the progress line: `train`, `group 3`.
+    pub label: String,
+}
+
+/// What an observer is told.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// An optimizer step was done (or skipped).
+    Step {
+        /// Epoch, from 0.
+        epoch: u64,
+        /// Step of the epoch, from 1.
+        step: u64,
+        /// Loss of the batch.
+        loss: f64,
+        /// Gradient norm before clipping.
+        gradient_norm: f64,
+        /// Learning rates that the step used.
+        rates: Vec<f64>,
+    },
+    /// An evaluation was done; `kept` says whether its weights are the best so far.
+    Evaluation {
+        /// The evaluation.
+        evaluated: Evaluated,
+        /// Whether its weights were kept as best.
+        kept: bool,
+    },
+}
+
+/// How a run ended.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The final state.
+    pub state: State,
+    /// Folder of the best checkpoint; the last one where no score was ever finite.
+    pub best: PathBuf,
+    /// Rows trained on per second, without evaluations, in this process; 0 when nothing was left to do.
+    pub rows_per_s: f64,
+    /// Share of that time spent waiting for data.
+    pub data_wait: f64,
+}
+
+/// The error of a run that was asked to stop.
+pub fn interrupted() -> Error {
+    Error::Interrupted { saved: "nothing to save".into() }
+}
+
+#[cfg(test)]
+mod tests;

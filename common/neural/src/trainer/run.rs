@@ -1,0 +1,463 @@
+//! The loop over epochs and steps.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use common::cli::progress::Bar;
+use common::cli::signals;
+use common::durable::Written;
+use common::scalars::ScalarLog;
+use common::{Error, Result};
+use serde_json::{Value, json};
+use tch::Tensor;
+
+use super::log::{self, Speed};
+use super::state::{self, Evaluated, Named, State};
+use super::step::{Changing, Context, step};
+use super::{Event, Outcome, Plan, Resume, Task};
+use crate::checkpoint::{self, Checkpoints, Found, Label};
+use crate::ema::Ema;
+use crate::loader::{Batches, Delivery, Loader};
+use crate::optim::{Group, Optimizer};
+use crate::schedule::{Schedule, evaluation_steps};
+use crate::weights;
+
+/// Checkpoint that a run resumes from.
+pub const LAST: &str = "last";
+/// Checkpoint with the best score.
+pub const BEST: &str = "best";
+/// Folder of the checkpoints inside the run folder.
+pub const CHECKPOINTS: &str = "checkpoints";
+/// Weights of a checkpoint.
+pub const MODEL: &str = "model.safetensors";
+/// Averaged weights of a checkpoint; they are the ones to predict with, where present.
+pub const AVERAGED: &str = "ema.safetensors";
+/// State of the optimizer.
+pub const OPTIMIZER: &str = "optimizer.safetensors";
+
+/// Skipped steps in a row that end a run.
+const MOST_SKIPPED: u64 = 100;
+
+/// Trains until the last epoch, an early stop or an interruption.
+///
+/// # Errors
+/// [`Error::Interrupted`] after SIGINT or SIGTERM, with everything saved; [`Error::Failed`] for a non-finite loss under
+/// that policy; [`Error::Device`] out of memory; whatever the source, the task or the file system report.
+pub fn train(mut plan: Plan, task: &mut dyn Task) -> Result<Outcome> {
+    let batches = Batches::training(plan.training.batch_size);
+    let whole = batches.steps(plan.order.len());
+    let steps = plan.max_steps.map_or(whole, |most| whole.min(most));
+    if steps == 0 {
+        return Err(Error::usage(format!(
+            "{} training rows are less than one batch of {}, and incomplete batches are left out",
+            plan.order.len(),
+            plan.training.batch_size
+        ))
+        .hint(format!("use a smaller batch: `training.batch_size={}`", plan.order.len().max(1))));
+    }
+    let mut run = Run::start(&mut plan, steps)?;
+    if run.state.finished.is_none() {
+        run.epochs(&mut plan, task, batches)?;
+    }
+    Ok(run.outcome())
+}
+
+/// A run in progress.
+struct Run {
+    steps: u64,
+    optimizer: Optimizer,
+    ema: Option<Ema>,
+    state: State,
+    checkpoints: Checkpoints,
+    log: ScalarLog,
+    speed: Speed,
+    saved_at: Instant,
+}
+
+impl Run {
+    /// Sets everything up, or takes everything from the checkpoint to resume from.
+    fn start(plan: &mut Plan, steps: u64) -> Result<Self> {
+        let training = plan.training;
+        let checkpoints = Checkpoints::open(plan.folder.join(CHECKPOINTS))?;
+        let mut optimizer = Optimizer::new(&training.optimizer, groups(plan)?)?;
+        let schedule = Schedule::new(&training.schedule, &optimizer.learning_rates())?;
+        let mut ema = training.ema.as_ref().map(|ema| Ema::new(ema, &plan.trainable)).transpose()?;
+        let state = match find(&checkpoints, plan)? {
+            Some(found) => {
+                let state = State::read(&found.folder)?;
+                weights::load(&plan.state, found.folder.join(MODEL), &weights::Allow::default())?;
+                optimizer.load_state(&weights::read(found.folder.join(OPTIMIZER))?)?;
+                if let Some(ema) = &mut ema {
+                    ema.load_state(&weights::read(found.folder.join(AVERAGED))?)?;
+                }
+                optimizer.set_learning_rates(state.schedule.rates())?;
+                tracing::info!(
+                    "{}: resuming from `{}`: epoch {}, step {} of {steps}, best score {}",
+                    plan.label,
+                    found.folder.display(),
+                    state.epoch + 1,
+                    state.step,
+                    state.kept.as_ref().map_or("none yet".into(), |kept| format!("{:.6}", kept.score)),
+                );
+                state
+            }
+            None => State::new(plan.seed, schedule, training.precision),
+        };
+        let log = ScalarLog::resume(&plan.folder, &state.log)?;
+        Ok(Self { steps, optimizer, ema, state, checkpoints, log, speed: Speed::default(), saved_at: Instant::now() })
+    }
+
+    fn epochs(&mut self, plan: &mut Plan, task: &mut dyn Task, batches: Batches) -> Result<()> {
+        let training = plan.training;
+        let bar = Bar::new(plan.label.clone(), training.epochs * self.steps);
+        bar.start_at(self.state.global_step);
+        if self.state.evaluation_pending {
+            self.evaluate(plan, task)?;
+        }
+        while self.state.finished.is_none() {
+            if self.state.step < self.steps {
+                // One loader an epoch: batches that `max_steps` leaves out are never read.
+                let epoch = self.state.epoch;
+                let delivery =
+                    Delivery { device: plan.device, workers: training.loader.workers, ahead: training.loader.ahead };
+                let mut loader = Loader::start(
+                    plan.source.clone(),
+                    plan.order.clone(),
+                    batches,
+                    (epoch, self.state.step),
+                    (epoch, self.steps),
+                    delivery,
+                )?;
+                let evaluations = evaluation_steps(self.steps as usize, training.evaluations(epoch) as usize);
+                let mut begun = Instant::now();
+                while let Some(batch) = loader.next_batch()? {
+                    self.step(plan, task, &batch.tensors)?;
+                    let rows = batch.tensors.first().and_then(|t| t.size().first().copied()).unwrap_or(0);
+                    self.speed.add(rows as u64, begun.elapsed(), loader.waited());
+                    bar.tick(1);
+                    bar.message(self.line(plan));
+                    if evaluations.contains(&(self.state.step as usize)) {
+                        self.evaluate(plan, task)?;
+                    }
+                    self.checkpoint_if_due(plan, task)?;
+                    begun = Instant::now();
+                }
+                self.speed.end_loader();
+            }
+            self.end_epoch(plan, task)?;
+        }
+        bar.finish();
+        Ok(())
+    }
+
+    fn step(&mut self, plan: &mut Plan, task: &mut dyn Task, batch: &[Tensor]) -> Result<()> {
+        let training = plan.training;
+        let rates = self.optimizer.learning_rates();
+        let context = Context { training, device: plan.device, seed: plan.seed, global_step: self.state.global_step };
+        let changing = Changing { task, optimizer: &mut self.optimizer, scaler: self.state.scaler.as_mut() };
+        let done = match step(changing, &context, batch) {
+            Err(Error::Interrupted { .. }) => return Err(self.stop(plan, task)?),
+            outcome => outcome?,
+        };
+        let state = &mut self.state;
+        if done.applied {
+            state.skipped_in_a_row = 0;
+            let rows = batch.first().and_then(|t| t.size().first().copied()).unwrap_or(0);
+            state.loss.add(done.loss, rows as u64);
+            state.gradient_norm = done.gradient_norm;
+            if let Some(ema) = &mut self.ema {
+                ema.update(&plan.trainable)?;
+            }
+        } else {
+            state.skipped += 1;
+            state.skipped_in_a_row += 1;
+            tracing::warn!(
+                "step {}: loss {}, gradient norm {}: left out",
+                state.global_step + 1,
+                done.loss,
+                done.gradient_norm
+            );
+            if state.skipped_in_a_row >= MOST_SKIPPED {
+                return Err(Error::failed(format!(
+                    "the last {MOST_SKIPPED} batches gave a loss or gradient that is no finite number"
+                ))
+                .hint("lower the learning rate, or look for wrong values in the training data"));
+            }
+        }
+        state.schedule.after_step(state.epoch, state.step, self.steps);
+        state.step += 1;
+        state.global_step += 1;
+        self.optimizer.set_learning_rates(self.state.schedule.rates())?;
+        let state = &self.state;
+        if state.global_step.is_multiple_of(training.print_freq) || state.step == self.steps {
+            log::step(&mut self.log, state, done.loss, &rates)?;
+            tracing::debug!("{}", self.line(plan));
+        }
+        tell(plan, || Event::Step {
+            epoch: state.epoch,
+            step: state.step,
+            loss: done.loss,
+            gradient_norm: done.gradient_norm,
+            rates,
+        });
+        Ok(())
+    }
+
+    fn evaluate(&mut self, plan: &mut Plan, task: &mut dyn Task) -> Result<()> {
+        self.state.evaluation_pending = true;
+        let rates = self.state.schedule.rates().to_vec();
+        let begun = Instant::now();
+        // The averaged weights stand in for the trained ones while the task looks at them.
+        self.swap_averages(plan)?;
+        let evaluation = task.evaluate();
+        self.swap_averages(plan)?;
+        let evaluation = match evaluation {
+            Err(Error::Interrupted { .. }) => return Err(self.stop(plan, task)?),
+            outcome => outcome?,
+        };
+        let state = &mut self.state;
+        state.evaluation_pending = false;
+        let evaluated = Evaluated {
+            epoch: state.epoch,
+            step: state.step,
+            global_step: state.global_step,
+            score: evaluation.score,
+            training_loss: state.loss.value(),
+            gradient_norm: state.gradient_norm,
+            rates,
+            metrics: evaluation.metrics,
+            detail: evaluation.detail,
+        };
+        state.history.push(Evaluated { detail: Value::Null, ..evaluated.clone() });
+        state.schedule.after_evaluation(evaluation.score);
+        let kept = state.best.offer(evaluation.score, plan.training.min_gain);
+        if kept {
+            state.kept = Some(evaluated.clone());
+        }
+        self.optimizer.set_learning_rates(self.state.schedule.rates())?;
+        log::evaluation(&mut self.log, &evaluated)?;
+        tracing::info!(
+            "{}: epoch {} step {}: score {:.6}{}  loss {:.4}  lr {}  {:.0} s",
+            plan.label,
+            evaluated.epoch + 1,
+            evaluated.step,
+            evaluated.score,
+            if kept { " (best)" } else { "" },
+            evaluated.training_loss,
+            rates_text(&evaluated.rates),
+            begun.elapsed().as_secs_f64(),
+        );
+        if kept {
+            self.save(plan, task, BEST)?;
+        }
+        self.save_top(plan, task, &evaluated)?;
+        tell(plan, || Event::Evaluation { evaluated, kept });
+        Ok(())
+    }
+
+    fn swap_averages(&mut self, plan: &Plan) -> Result<()> {
+        self.ema.as_mut().map_or(Ok(()), |ema| ema.swap(&plan.trainable))
+    }
+
+    fn end_epoch(&mut self, plan: &mut Plan, task: &mut dyn Task) -> Result<()> {
+        let training = plan.training;
+        let stop = self.state.best.end_epoch(training.early_stop_step);
+        self.state.epoch += 1;
+        self.state.step = 0;
+        self.state.loss = state::Mean::default();
+        if self.state.epoch >= training.epochs {
+            self.state.finished = Some(format!("all {} epochs done", training.epochs));
+        } else if stop {
+            self.state.finished = Some(format!("no better score in epoch {}", self.state.epoch));
+        }
+        if let Some(reason) = &self.state.finished {
+            tracing::info!("{}: {reason}", plan.label);
+            self.save(plan, task, LAST)?;
+        } else if plan.training.checkpoint.every_steps.is_none() {
+            self.checkpoint_if_due(plan, task)?;
+        }
+        if signals::interrupted() && self.state.finished.is_none() {
+            return Err(self.stop(plan, task)?);
+        }
+        Ok(())
+    }
+
+    fn checkpoint_if_due(&mut self, plan: &Plan, task: &dyn Task) -> Result<()> {
+        if signals::interrupted() {
+            return Err(self.stop(plan, task)?);
+        }
+        let rule = &plan.training.checkpoint;
+        let by_steps = rule.every_steps.is_some_and(|every| self.state.global_step.is_multiple_of(every));
+        let by_time = rule.every_seconds.is_some_and(|every| self.saved_at.elapsed() >= Duration::from_secs(every));
+        if by_steps || by_time {
+            self.save(plan, task, LAST)?;
+        }
+        Ok(())
+    }
+
+    /// Saves the state of an interrupted run and gives the error that ends it.
+    fn stop(&mut self, plan: &Plan, task: &dyn Task) -> Result<Error> {
+        let folder = self.save(plan, task, LAST)?;
+        Ok(Error::Interrupted {
+            saved: format!(
+                "step {} of epoch {} is saved in `{}`; the same command with `--resume auto` continues there",
+                self.state.step,
+                self.state.epoch + 1,
+                folder.display()
+            ),
+        })
+    }
+
+    fn save(&mut self, plan: &Plan, task: &dyn Task, name: &str) -> Result<std::path::PathBuf> {
+        // The log is on disk before the checkpoint that says how long it is.
+        self.state.log = self.log.sync()?;
+        let state = &self.state;
+        let label = Label {
+            global_step: state.global_step,
+            config_hash: plan.config_hash.clone(),
+            summary: json!({
+                "epoch": state.epoch,
+                "step": state.step,
+                "best_score": state.kept.as_ref().map(|kept| kept.score),
+            }),
+        };
+        let metadata = task.metadata(state.kept.as_ref());
+        let path = self.checkpoints.save(name, label, |folder| {
+            let mut files = vec![
+                weights::save(folder.join(MODEL), &plan.state, Some(&metadata))?,
+                weights::save(folder.join(OPTIMIZER), &self.optimizer.state(), None)?,
+                state.write(folder)?,
+            ];
+            if let Some(ema) = &self.ema {
+                files.push(averaged(folder, ema, plan, &metadata)?);
+            }
+            Ok(files)
+        })?;
+        if name == LAST {
+            self.saved_at = Instant::now();
+        }
+        Ok(path)
+    }
+
+    /// Keeps a checkpoint of its own for each of the best evaluations.
+    fn save_top(&mut self, plan: &Plan, task: &dyn Task, evaluated: &Evaluated) -> Result<()> {
+        let keep = plan.training.checkpoint.top_k;
+        if keep == 0 || evaluated.score.is_nan() {
+            return Ok(());
+        }
+        let name = format!("epoch{:03}-step{:07}-score{:.6}", evaluated.epoch + 1, evaluated.step, evaluated.score);
+        let mut top = self.state.top.clone();
+        let place = top.partition_point(|named| named.score <= evaluated.score);
+        top.insert(place, Named { name: name.clone(), score: evaluated.score });
+        let dropped = top.split_off(top.len().min(keep));
+        self.state.top = top;
+        if place < keep {
+            self.save(plan, task, &name)?;
+        }
+        for named in dropped.iter().filter(|named| named.name != name) {
+            self.checkpoints.discard(&named.name)?;
+        }
+        Ok(())
+    }
+
+    /// The progress line.
+    fn line(&self, plan: &Plan) -> String {
+        let state = &self.state;
+        let score = state.history.last().map_or(String::new(), |e| format!("  val {:.4}", e.score));
+        format!(
+            "epoch {}/{} step {}/{}  loss {:.4}{score}  lr {}  {}",
+            state.epoch + 1,
+            plan.training.epochs,
+            state.step,
+            self.steps,
+            state.loss.value(),
+            rates_text(state.schedule.rates()),
+            self.speed.text(plan.device),
+        )
+    }
+
+    fn outcome(self) -> Outcome {
+        let best = if self.state.kept.is_some() { BEST } else { LAST };
+        Outcome {
+            best: self.checkpoints.path(best),
+            rows_per_s: self.speed.rows_per_s(),
+            data_wait: self.speed.data_wait(),
+            state: self.state,
+        }
+    }
+}
+
+/// The parameter groups: one for each prefix with a rate of its own, and the rest.
+fn groups(plan: &Plan) -> Result<Vec<Group>> {
+    let rates = &plan.training.group_learning_rates;
+    let default = plan.training.learning_rate;
+    let mut groups: Vec<Group> = vec![];
+    for (name, tensor) in &plan.trainable {
+        // The longest prefix wins, so that `lstm` and `lstm2` can both be given.
+        let prefix =
+            rates.iter().filter(|(prefix, _)| name.starts_with(prefix.as_str())).max_by_key(|(prefix, _)| prefix.len());
+        let (group, lr) = prefix.map_or(("default", default), |(prefix, &rate)| (prefix.as_str(), rate));
+        let parameter = (name.clone(), tensor.shallow_clone());
+        match groups.iter_mut().find(|g| g.name == group) {
+            Some(found) => found.params.push(parameter),
+            None => groups.push(Group { name: group.to_string(), lr, params: vec![parameter] }),
+        }
+    }
+    for prefix in rates.keys() {
+        if !groups.iter().any(|group| group.name == *prefix) {
+            return Err(Error::usage(format!(
+                "`training.group_learning_rates.{prefix}`: no parameter's name begins so"
+            )));
+        }
+    }
+    Ok(groups)
+}
+
+/// The checkpoint to resume from, if any.
+fn find(checkpoints: &Checkpoints, plan: &Plan) -> Result<Option<Found>> {
+    let found = match &plan.resume {
+        Resume::Never => {
+            checkpoints.clear()?;
+            None
+        }
+        Resume::From(folder) => Some(Found { manifest: checkpoint::verify(folder)?, folder: folder.clone() }),
+        Resume::Auto => {
+            let (found, rejected) = checkpoints.newest()?;
+            for error in rejected {
+                tracing::warn!("not resuming from this checkpoint: {error}");
+            }
+            found
+        }
+    };
+    if let Some(found) = &found
+        && found.manifest.config_hash != plan.config_hash
+    {
+        return Err(Error::usage(format!("`{}` was written under another config than this one", found.folder.display()))
+            .hint("give the config of that run to continue it; or start anew with `--resume never`, which replaces its checkpoints"));
+    }
+    Ok(found)
+}
+
+fn averaged(folder: &Path, ema: &Ema, plan: &Plan, metadata: &Value) -> Result<Written> {
+    // Buffers are not averaged; the file holds the whole model all the same, so that it loads strictly.
+    let average = ema.state();
+    let whole: Vec<(String, Tensor)> = plan
+        .state
+        .iter()
+        .map(|(name, tensor)| {
+            let mean = average.iter().find(|(n, _)| n == name).map_or(tensor, |(_, mean)| mean);
+            (name.clone(), mean.shallow_clone())
+        })
+        .collect();
+    weights::save(folder.join(AVERAGED), &whole, Some(metadata))
+}
+
+fn rates_text(rates: &[f64]) -> String {
+    rates.iter().map(|rate| format!("{rate:.1e}")).collect::<Vec<_>>().join(" ")
+}
+
+fn tell(plan: &mut Plan, event: impl FnOnce() -> Event) {
+    if let Some(observer) = plan.observer.as_mut() {
+        observer(event());
+    }
+}

@@ -1,0 +1,139 @@
+//! One optimizer step.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use common::seed::seed_for;
+use common::{Error, Result};
+use tch::{Device, Tensor};
+
+use super::config::{NonFinite, Training};
+use super::{Task, interrupted};
+use crate::clip::clip_grad_norm;
+use crate::errors::{Doing, from_text};
+use crate::optim::Optimizer;
+use crate::precision::{GradScaler, with_autocast};
+use crate::shim::manual_seed;
+
+/// What a step did.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Done {
+    pub loss: f64,
+    pub gradient_norm: f64,
+    /// Whether the weights were updated.
+    pub applied: bool,
+}
+
+/// What a step needs besides weights and rows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub training: &'a Training,
+    pub device: Device,
+    pub seed: u64,
+    pub global_step: u64,
+}
+
+/// What changes in a step beside the weights.
+pub(super) struct Changing<'a> {
+    pub task: &'a mut dyn Task,
+    pub optimizer: &'a mut Optimizer,
+    /// Keeps gradients of f16 in range; nothing else needs one.
+    pub scaler: Option<&'a mut GradScaler>,
+}
+
+/// Forward, backward, clip, check, update. On an error or interruption the weights are those before the step.
+pub(super) fn step(mut changing: Changing, context: &Context, batch: &[Tensor]) -> Result<Done> {
+    let rows = batch.first().and_then(|t| t.size().first().copied()).unwrap_or(0);
+    // Model code uses the panicking calls where only memory can fail; here such a panic becomes an error.
+    let attempt = AssertUnwindSafe(|| attempt(&mut changing, context, batch, rows));
+    let outcome = catch_unwind(attempt).unwrap_or_else(|panic| match panic_text(panic.as_ref()) {
+        Some(text) => match from_text("training", &text) {
+            Error::Failed { .. } => resume_unwind(panic),
+            device => Err(device),
+        },
+        None => resume_unwind(panic),
+    });
+    outcome.map_err(|error| match error {
+        Error::Device { message, .. } if message.contains("out of memory") => out_of_memory(&message, context, rows),
+        other => other,
+    })
+}
+
+fn attempt(changing: &mut Changing, context: &Context, batch: &[Tensor], rows: i64) -> Result<Done> {
+    let Changing { task, optimizer, scaler } = changing;
+    let Context { training, device, seed, global_step } = *context;
+    // Dropout draws from the library's generator: seeded anew for each step, so a resumed run draws the same.
+    manual_seed(device, seed_for(seed, "dropout", global_step))?;
+    optimizer.zero_grad()?;
+    let pieces = (training.accumulation as i64).min(rows.max(1));
+    let mut loss = 0.0;
+    for piece in 0..pieces {
+        if piece > 0 && common::cli::signals::interrupted() {
+            return Err(interrupted());
+        }
+        let (from, to) = (rows * piece / pieces, rows * (piece + 1) / pieces);
+        let part = with_autocast(training.precision, device, || {
+            if pieces == 1 {
+                return task.loss(batch, global_step);
+            }
+            let cut = batch.iter().map(|t| t.narrow(0, from, to - from)).collect::<Vec<_>>();
+            Ok(task.loss(&cut, global_step)? * ((to - from) as f64 / rows as f64))
+        })?;
+        loss += part.f_double_value(&[]).doing("reading the loss")?;
+        // A loss that is not finite is not worth a backward pass.
+        if !loss.is_finite() {
+            break;
+        }
+        let part = match scaler {
+            Some(scaler) => scaler.scale(&part)?,
+            None => part,
+        };
+        part.f_backward().doing("computing gradients")?;
+    }
+    // With several processes the gradients would be averaged over them here.
+    let params = optimizer.params();
+    let in_range = match scaler {
+        Some(scaler) if loss.is_finite() => scaler.unscale(&params)?,
+        _ => true,
+    };
+    let gradient_norm = if loss.is_finite() && in_range {
+        clip_grad_norm(&params, training.max_grad_norm.unwrap_or(f64::INFINITY))?
+    } else {
+        f64::NAN
+    };
+    if let Some(scaler) = scaler {
+        scaler.update();
+    }
+    let applied = loss.is_finite() && gradient_norm.is_finite();
+    if applied {
+        optimizer.step()?;
+    } else if training.non_finite == NonFinite::Stop && in_range {
+        // An overflow of f16 is no fault of the data: the scaler has lowered its factor, and the batch is left out.
+        let what =
+            if loss.is_finite() { format!("gradient norm is {gradient_norm}") } else { format!("loss is {loss}") };
+        return Err(Error::failed(format!("step {}: the {what}; the weights were not updated", global_step + 1)).hint(
+            "lower the learning rate, clip gradients (`training.max_grad_norm=1`), or leave such batches out: `training.non_finite=skip`",
+        ));
+    }
+    Ok(Done { loss, gradient_norm, applied })
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> Option<String> {
+    panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
+}
+
+/// What was being done, with how much, and three overrides that help.
+fn out_of_memory(cause: &str, context: &Context, rows: i64) -> Error {
+    let Context { training, global_step, .. } = *context;
+    let half = (training.batch_size / 2).max(1);
+    let pieces = training.accumulation * 2;
+    Error::device(format!(
+        "out of memory in training step {}: a batch of {rows} rows in {} piece(s), {:?}; {cause}",
+        global_step + 1,
+        training.accumulation,
+        training.precision
+    ))
+    .hint(format!(
+        "same result in less memory: `training.accumulation={pieces}`; or a smaller batch: `training.batch_size={half}`; \
+         or a smaller number format: `training.precision=bf16`"
+    ))
+}

@@ -1,0 +1,288 @@
+//! The loop on a small regression: y = x w with noise, a linear model with dropout.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use common::seed::rng_for;
+use rand::RngExt;
+use tch::Kind;
+
+use super::config::{CheckpointRule, LoaderRule, NonFinite};
+use super::*;
+use crate::Params;
+use crate::ema::EmaConfig;
+use crate::init::Init;
+use crate::loader::{Field, InMemory, Shuffle};
+use crate::optim::{AdamWConfig, OptimizerConfig};
+use crate::precision::Precision;
+use crate::schedule::{CosineConfig, ScheduleConfig};
+
+const ROWS: usize = 50;
+
+struct Line {
+    weight: Tensor,
+    x: Tensor,
+    y: Tensor,
+    dropout: f64,
+    /// Global steps whose loss is NaN.
+    broken: Vec<u64>,
+    /// Evaluations that fail as interrupted.
+    interrupt_evaluation: bool,
+}
+
+impl Task for Line {
+    fn loss(&mut self, batch: &[Tensor], step: u64) -> Result<Tensor> {
+        let loss = (batch[0].dropout(self.dropout, true).matmul(&self.weight) - &batch[1]).square().mean(Kind::Float);
+        Ok(if self.broken.contains(&step) { loss * f64::NAN } else { loss })
+    }
+
+    fn evaluate(&mut self) -> Result<Evaluation> {
+        if self.interrupt_evaluation {
+            return Err(interrupted());
+        }
+        let error = (self.x.matmul(&self.weight) - &self.y).square().mean(Kind::Float);
+        let score = tch::no_grad(|| error.double_value(&[]));
+        let metrics = vec![Metric { name: "mse".into(), value: score }];
+        Ok(Evaluation { score, metrics, detail: serde_json::json!({ "third": 1.0 / 3.0 }) })
+    }
+
+    fn metadata(&self, best: Option<&Evaluated>) -> Value {
+        serde_json::json!({ "best": best.map(|best| best.global_step) })
+    }
+}
+
+fn training() -> Training {
+    Training {
+        epochs: 4,
+        batch_size: 8,
+        shuffle: Shuffle::Global,
+        accumulation: 1,
+        max_grad_norm: Some(5.0),
+        evaluate_n_times_per_epoch: 2,
+        evaluate_overrides: BTreeMap::new(),
+        evaluate_last: None,
+        early_stop_step: None,
+        min_gain: 0.0,
+        optimizer: OptimizerConfig::AdamW(AdamWConfig::default()),
+        learning_rate: 0.05,
+        group_learning_rates: BTreeMap::new(),
+        schedule: ScheduleConfig::CosineRestarts(CosineConfig { t_0: 1, t_mult: 2, eta_min: 1e-6 }),
+        precision: Precision::F32,
+        ema: Some(EmaConfig { decay: 0.9 }),
+        non_finite: NonFinite::Stop,
+        checkpoint: CheckpointRule { every_steps: Some(3), every_seconds: None, top_k: 2 },
+        print_freq: 2,
+        loader: LoaderRule { workers: 2, ahead: 3 },
+    }
+}
+
+/// Trains in `folder`; `change` may break the task or stop the run from an observer.
+fn go(
+    folder: &Path,
+    training: &Training,
+    resume: Resume,
+    mut task_change: impl FnMut(&mut Line),
+    die_at: Option<u64>,
+) -> Result<Outcome> {
+    let mut rng = rng_for(1, "data", 0);
+    let x: Vec<f32> = (0..ROWS * 3).map(|_| rng.random::<f32>() - 0.5).collect();
+    let y: Vec<f32> = x.chunks(3).map(|r| 2.0 * r[0] - r[1] + 0.5 * r[2]).collect();
+    let tensors = [Tensor::from_slice(&x).view([-1, 3]), Tensor::from_slice(&y).view([-1, 1])];
+    let source = InMemory::new(vec![(Field::vector("x", 3), x), (Field::vector("y", 1), y)])?;
+    let params = Params::new(Device::Cpu, 7);
+    let weight = params.root().parameter("w", &[3, 1], Init::Uniform(1.0))?;
+    let [x, y] = tensors;
+    let mut task = Line { weight, x, y, dropout: 0.3, broken: vec![], interrupt_evaluation: false };
+    task_change(&mut task);
+    let mut steps = 0;
+    let mut observer = |event: Event| {
+        if let Event::Step { .. } = event {
+            steps += 1;
+            // Stands for SIGKILL: nothing is saved after it.
+            assert!(Some(steps) != die_at, "killed");
+        }
+    };
+    let plan = Plan {
+        training,
+        config_hash: "hash".into(),
+        seed: 3,
+        device: Device::Cpu,
+        folder: folder.to_path_buf(),
+        order: Arc::new(Order::new(source.rows(), &training.shuffle, 3)?),
+        source: Arc::new(source),
+        state: params.state(),
+        trainable: params.trainable(),
+        resume,
+        max_steps: None,
+        observer: Some(&mut observer),
+        label: "line".into(),
+    };
+    train(plan, &mut task)
+}
+
+/// Every file of a run by relative name, without those that hold times.
+fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![folder.to_path_buf()];
+    while let Some(next) = open.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(folder).unwrap().to_string_lossy().into_owned();
+            if path.is_dir() {
+                open.push(path);
+            } else if !name.contains("tfevents") {
+                found.insert(name, std::fs::read(path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+fn quietly<T>(work: impl FnOnce() -> T) -> std::thread::Result<T> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work))
+}
+
+#[test]
+fn a_run_killed_at_any_step_and_resumed_ends_with_the_same_bytes() {
+    let straight = tempfile::tempdir().unwrap();
+    let training = training();
+    go(straight.path(), &training, Resume::Auto, |_| {}, None).unwrap();
+    let expected = files(straight.path());
+    assert!(expected.contains_key("checkpoints/best/ema.safetensors"));
+    assert!(expected.contains_key("metrics.jsonl"));
+    assert_eq!(expected.keys().filter(|name| name.contains("score") && name.ends_with("trainer.json")).count(), 2);
+    for die_at in [1, 2, 5, 6, 7, 13, 23] {
+        let killed = tempfile::tempdir().unwrap();
+        assert!(quietly(|| go(killed.path(), &training, Resume::Auto, |_| {}, Some(die_at))).is_err());
+        // Killed a second time on the way.
+        let _ = quietly(|| go(killed.path(), &training, Resume::Auto, |_| {}, Some(4)));
+        go(killed.path(), &training, Resume::Auto, |_| {}, None).unwrap();
+        let found = files(killed.path());
+        assert_eq!(expected.keys().collect::<Vec<_>>(), found.keys().collect::<Vec<_>>(), "killed at {die_at}");
+        for (name, content) in &expected {
+            assert!(content == &found[name], "`{name}` differs after a kill at step {die_at}");
+        }
+    }
+}
+
+#[test]
+fn the_number_of_loader_workers_changes_nothing() {
+    let bytes = |workers| {
+        let folder = tempfile::tempdir().unwrap();
+        let training = Training { loader: LoaderRule { workers, ahead: 2 }, ..training() };
+        go(folder.path(), &training, Resume::Never, |_| {}, None).unwrap();
+        files(folder.path())
+    };
+    assert!(bytes(0) == bytes(3));
+}
+
+#[test]
+fn a_finished_run_resumes_to_its_end_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = go(folder.path(), &training(), Resume::Auto, |_| {}, None).unwrap();
+    let before = files(folder.path());
+    let again = go(folder.path(), &training(), Resume::Auto, |_| {}, None).unwrap();
+    assert_eq!(first.state.history, again.state.history);
+    assert!(before == files(folder.path()));
+    assert_eq!(again.state.finished.as_deref(), Some("all 4 epochs done"));
+}
+
+#[test]
+fn training_lowers_the_score_and_the_best_checkpoint_holds_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let outcome =
+        go(folder.path(), &Training { epochs: 12, ema: None, ..training() }, Resume::Never, |_| {}, None).unwrap();
+    let history = &outcome.state.history;
+    let kept = outcome.state.kept.unwrap();
+    assert!(kept.score < 0.3 * history[0].score, "{} -> {}", history[0].score, kept.score);
+    assert_eq!(kept.score, history.iter().map(|e| e.score).fold(f64::INFINITY, f64::min));
+    assert_eq!(crate::checkpoint::verify(&outcome.best).unwrap().global_step, kept.global_step);
+}
+
+#[test]
+fn an_interrupted_evaluation_is_done_first_after_resuming() {
+    let straight = tempfile::tempdir().unwrap();
+    go(straight.path(), &training(), Resume::Auto, |_| {}, None).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let error =
+        go(folder.path(), &training(), Resume::Auto, |task| task.interrupt_evaluation = true, None).unwrap_err();
+    assert!(matches!(&error, Error::Interrupted { saved } if saved.contains("step 3 of epoch 1")), "{error}");
+    go(folder.path(), &training(), Resume::Auto, |_| {}, None).unwrap();
+    assert!(files(straight.path()) == files(folder.path()));
+}
+
+#[test]
+fn a_non_finite_loss_stops_before_the_update_or_is_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let broken = |task: &mut Line| task.broken = vec![4];
+    let error = go(folder.path(), &training(), Resume::Auto, broken, None).unwrap_err();
+    assert!(error.to_string().contains("step 5: the loss is NaN"), "{error}");
+    assert!(error.hint_text().unwrap().contains("training.non_finite=skip"));
+    let skipping = Training { non_finite: NonFinite::Skip, ..training() };
+    let outcome = go(folder.path(), &skipping, Resume::Never, broken, None).unwrap();
+    assert_eq!((outcome.state.skipped, outcome.state.global_step), (1, 24));
+    assert!(outcome.state.history.iter().all(|e| e.score.is_finite()));
+    let always = |task: &mut Line| task.broken = (0..1000).collect();
+    let long = Training { epochs: 50, ..skipping };
+    let error = go(folder.path(), &long, Resume::Never, always, None).unwrap_err();
+    assert!(error.to_string().contains("the last 100 batches"), "{error}");
+}
+
+#[test]
+fn accumulation_gives_the_step_of_the_whole_batch() {
+    let scores = |accumulation| {
+        let folder = tempfile::tempdir().unwrap();
+        let training = Training { accumulation, ..training() };
+        // Dropout would draw anew for each piece.
+        let outcome = go(folder.path(), &training, Resume::Never, |task| task.dropout = 0.0, None).unwrap();
+        outcome.state.history.iter().map(|e| e.score).collect::<Vec<_>>()
+    };
+    for (whole, pieces) in scores(1).iter().zip(scores(3)) {
+        assert!((whole - pieces).abs() < 1e-5 * whole, "{whole} {pieces}");
+    }
+}
+
+#[test]
+fn a_checkpoint_of_another_config_is_refused_and_never_starts_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    go(folder.path(), &training(), Resume::Auto, |_| {}, None).unwrap();
+    let manifest = folder.path().join("checkpoints/last/manifest.json");
+    let text = std::fs::read_to_string(&manifest).unwrap().replace("\"hash\"", "\"other\"");
+    common::durable::write(&manifest, text.as_bytes()).unwrap();
+    let error =
+        go(folder.path(), &training(), Resume::From(folder.path().join("checkpoints/last")), |_| {}, None).unwrap_err();
+    assert!(error.to_string().contains("another config"), "{error}");
+    let outcome = go(folder.path(), &training(), Resume::Never, |_| {}, None).unwrap();
+    assert!(outcome.rows_per_s > 0.0);
+}
+
+#[test]
+fn a_damaged_last_checkpoint_falls_back_to_an_older_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let training = Training { checkpoint: CheckpointRule { top_k: 0, ..training().checkpoint }, ..training() };
+    go(folder.path(), &training, Resume::Auto, |_| {}, None).unwrap();
+    let expected = files(folder.path());
+    common::durable::write(folder.path().join("checkpoints/last/model.safetensors"), b"damaged").unwrap();
+    go(folder.path(), &training, Resume::Auto, |_| {}, None).unwrap();
+    assert!(expected == files(folder.path()));
+}
+
+#[test]
+fn fewer_rows_than_a_batch_is_a_usage_error_with_a_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = go(folder.path(), &Training { batch_size: 64, ..training() }, Resume::Never, |_| {}, None).unwrap_err();
+    assert!(error.hint_text().unwrap().contains("training.batch_size=50"));
+}
+
+#[test]
+fn groups_of_parameters_have_rates_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let rates = |prefix: &str| BTreeMap::from([(prefix.to_string(), 0.01)]);
+    let outcome =
+        go(folder.path(), &Training { group_learning_rates: rates("w"), ..training() }, Resume::Never, |_| {}, None)
+            .unwrap();
+    assert!(outcome.state.history[0].rates[0] <= 0.01);
+    let wrong = Training { group_learning_rates: rates("lstm"), ..training() };
+    let error = go(folder.path(), &wrong, Resume::Never, |_| {}, None).unwrap_err();
+    assert!(error.to_string().contains("training.group_learning_rates.lstm"), "{error}");
+}

@@ -1,0 +1,91 @@
+//! What the shim does on a GPU. These tests need one, and the full libtorch (`make setup CUDA=1`):
+//! `cargo nextest run --release --run-ignored only --test gpu`.
+
+use common::seed::rng_for;
+use neural::init::Init;
+use neural::optim::{AdamConfig, AdamWConfig, Group, Optimizer, OptimizerConfig, SgdConfig};
+use neural::precision::{Precision, with_autocast};
+use neural::{Doing, clip, device, shim};
+use tch::{Device, Kind, Tensor};
+
+fn gpu() -> Device {
+    device::choose("cuda").unwrap()
+}
+
+fn params(device: Device) -> Vec<(String, Tensor)> {
+    let mut rng = rng_for(1, "gpu", 0);
+    let shapes: [&[i64]; 4] = [&[64, 33], &[7], &[2, 3, 5], &[1]];
+    let tensor = |(i, shape): (usize, &&[i64])| {
+        let values = Tensor::from_slice(&Init::Uniform(1.0).draw(shape, &mut rng).unwrap()).view(*shape);
+        (format!("p{i}"), values.to_device(device).set_requires_grad(true))
+    };
+    shapes.iter().enumerate().map(tensor).collect()
+}
+
+fn train(config: &OptimizerConfig, device: Device) -> Vec<(String, Tensor)> {
+    let params = params(device);
+    let group = params.iter().map(|(n, t)| (n.clone(), t.shallow_clone())).collect();
+    let mut optimizer = Optimizer::new(config, vec![Group { name: "all".into(), lr: 0.01, params: group }]).unwrap();
+    for step in 0..5 {
+        optimizer.zero_grad().unwrap();
+        for (_, param) in &params {
+            (param * param * f64::from(step - 2)).sum(Kind::Float).backward();
+        }
+        clip::clip_grad_norm(&params, 3.0).unwrap();
+        optimizer.step().unwrap();
+    }
+    params
+}
+
+#[test]
+#[ignore = "needs a GPU"]
+fn steps_on_the_gpu_agree_with_those_on_the_cpu() {
+    let gpu = gpu();
+    for config in [
+        OptimizerConfig::Adam(AdamConfig { weight_decay: 0.1, ..AdamConfig::default() }),
+        OptimizerConfig::AdamW(AdamWConfig::default()),
+        OptimizerConfig::Sgd(SgdConfig { momentum: 0.9, ..SgdConfig::default() }),
+    ] {
+        for ((name, a), (_, b)) in train(&config, Device::Cpu).iter().zip(train(&config, gpu)) {
+            let difference = (a - b.to_device(Device::Cpu)).abs().max().double_value(&[]);
+            assert!(difference < 1e-5, "{config:?} {name}: {difference}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs a GPU"]
+fn the_generator_of_the_gpu_continues_from_a_saved_state() {
+    let gpu = gpu();
+    shim::manual_seed(gpu, 7).unwrap();
+    let state = shim::rng_state(gpu).unwrap();
+    let first = Tensor::rand([100], (Kind::Float, gpu));
+    shim::set_rng_state(gpu, &state).unwrap();
+    assert!(first.equal(&Tensor::rand([100], (Kind::Float, gpu))));
+}
+
+#[test]
+#[ignore = "needs a GPU"]
+fn autocast_on_the_gpu_has_the_format_that_was_asked_for() {
+    let ones = Tensor::ones([8, 8], (Kind::Float, gpu()));
+    for (precision, kind) in [(Precision::Bf16, Kind::BFloat16), (Precision::F16, Kind::Half)] {
+        let found = with_autocast(precision, ones.device(), || Ok(ones.matmul(&ones).kind())).unwrap();
+        assert_eq!(found, kind);
+        assert_eq!(ones.matmul(&ones).kind(), Kind::Float);
+    }
+}
+
+#[test]
+#[ignore = "needs a GPU"]
+fn memory_is_counted_and_running_out_of_it_is_a_device_error() {
+    let gpu = gpu();
+    let kept = Tensor::zeros([1 << 20], (Kind::Float, gpu));
+    let before = shim::cuda_memory(gpu).unwrap();
+    assert!(before.allocated >= 4 << 20 && before.allocated_peak >= before.allocated);
+    let error = Tensor::f_zeros([1 << 44], (Kind::Float, gpu)).doing("allocating").unwrap_err();
+    assert!(matches!(error, common::Error::Device { .. }), "{error}");
+    assert!(shim::cuda_memory(gpu).unwrap().out_of_memory >= 1);
+    drop(kept);
+    shim::reset_cuda_peak(gpu).unwrap();
+    shim::empty_cuda_cache().unwrap();
+}

@@ -1,0 +1,228 @@
+//! Prepared arrays as a trainer sees them: memory-mapped month files, addressed as one long table of rows.
+//!
+//! Nothing is loaded: a row is copied out of the mapped file when it is asked for, so training needs memory for its
+//! batches only, whatever the size of the data set. A sampling index (ADAM's `v3`) is a mapped file as well.
+
+use std::path::{Path, PathBuf};
+
+use common::stage::Manifest;
+use common::store::tensors::TensorFile;
+use common::{Error, Result};
+use serde_json::{Value, json};
+
+use crate::columns::{self, GROUP_NAMES, GROUPS, INPUTS, TARGETS};
+use crate::norm::Chain;
+use crate::prepare::month::{Month, Months};
+
+/// Which training rows of a prepared folder.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// Months to take, as far as they are present; none: all.
+    pub months: Option<Months>,
+    /// Rows and order per month as the sampling index says; months that the index does not name are left out.
+    pub indexed: bool,
+}
+
+/// Rows of inputs and targets, f32, normalised, training order.
+pub struct Dataset {
+    shards: Vec<Shard>,
+    index: Option<TensorFile>,
+    rows: u64,
+}
+
+struct Shard {
+    /// Name without chain and `train_`: a month (`01_02`), `csv_0000`, or `valid`.
+    name: String,
+    file: TensorFile,
+    /// Rows before this shard.
+    first: u64,
+    /// Rows used of it.
+    rows: u64,
+}
+
+impl Dataset {
+    /// The training rows of a `prepare-data` stage. Every file's hash is checked once.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for missing or changed files, [`Error::Usage`] where the selection leaves nothing.
+    pub fn train(manifest: &Manifest, chain: Chain, selection: &Selection) -> Result<Self> {
+        let prefix = format!("{chain}/train_");
+        let wanted = selection.months.as_ref().map(|m| m.resolve("months")).transpose()?;
+        let names: Vec<String> = manifest
+            .outputs
+            .keys()
+            .filter_map(|name| name.strip_prefix(&prefix))
+            .filter(|name| match (&wanted, Month::parse(name)) {
+                (Some(wanted), Some(month)) => wanted.contains(&month),
+                (Some(_), None) => false,
+                (None, _) => true,
+            })
+            .map(str::to_string)
+            .collect();
+        if names.is_empty() {
+            return Err(Error::usage(format!(
+                "`{}` holds no training rows of chain {chain} in the months asked for",
+                manifest.folder.display()
+            ))
+            .hint("choose other months, or prepare them: the `train` part of the config of `prepare-data`"));
+        }
+        let files = names.into_iter().map(|name| Ok((manifest.output(&format!("{prefix}{name}"))?, name)));
+        let files = files.map(|f| f.map(|(path, name)| (name, path))).collect::<Result<Vec<_>>>()?;
+        let index = if selection.indexed { Some(manifest.output("a/v3_index")?) } else { None };
+        Self::open(&files, index.as_deref())
+    }
+
+    /// The validation rows of a `prepare-data` stage.
+    pub fn valid(manifest: &Manifest, chain: Chain) -> Result<Self> {
+        Self::open(&[("valid".to_string(), manifest.output(&format!("{chain}/valid"))?)], None)
+    }
+
+    /// From files directly: name (a month `01_02`, or any other) and path, in the order of their rows.
+    pub fn open(files: &[(String, PathBuf)], index: Option<&Path>) -> Result<Self> {
+        let index = index.map(TensorFile::open).transpose()?;
+        let mut shards = Vec::with_capacity(files.len());
+        let mut first = 0;
+        for (name, path) in files {
+            let file = TensorFile::open(path)?;
+            let stored = rows_of(&file)?;
+            let rows = match &index {
+                None => stored as u64,
+                Some(index) if index.contains(name) => {
+                    let rows = index.i64(name)?;
+                    if let Some(bad) = rows.iter().find(|r| **r < 0 || **r >= stored as i64) {
+                        return Err(Error::input(
+                            index.path(),
+                            format!("`{name}` asks for row {bad}, `{}` has {stored}", path.display()),
+                        ));
+                    }
+                    rows.len() as u64
+                }
+                Some(_) => continue,
+            };
+            shards.push(Shard { name: name.clone(), file, first, rows });
+            first += rows;
+        }
+        if first == 0 {
+            return Err(Error::usage("the training set has no rows")
+                .hint("choose months that are prepared and, with an index, named by it"));
+        }
+        Ok(Self { shards, index, rows: first })
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Names of the files in row order: months (`01_02`), `csv_0000`, or `valid`; with the rows used of each.
+    pub fn parts(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.shards.iter().map(|s| (s.name.as_str(), s.rows))
+    }
+
+    /// Copies the rows `ids` into `inputs` `[n, 556]` and `targets` `[n, 368]`.
+    pub fn gather(&self, ids: &[u64], inputs: &mut [f32], targets: &mut [f32]) -> Result<()> {
+        if inputs.len() != ids.len() * INPUTS || targets.len() != ids.len() * TARGETS {
+            return Err(Error::failed(format!("gathering {} rows into buffers of another size", ids.len())));
+        }
+        let out = inputs.chunks_exact_mut(INPUTS).zip(targets.chunks_exact_mut(TARGETS));
+        for (&id, (inputs, targets)) in ids.iter().zip(out) {
+            let (shard, row) = self.locate(id)?;
+            inputs.copy_from_slice(&shard.file.f32("inputs")?[row * INPUTS..(row + 1) * INPUTS]);
+            targets.copy_from_slice(&shard.file.f32("targets")?[row * TARGETS..(row + 1) * TARGETS]);
+        }
+        Ok(())
+    }
+
+    /// The file of row `id` and its row there.
+    fn locate(&self, id: u64) -> Result<(&Shard, usize)> {
+        if id >= self.rows {
+            return Err(Error::failed(format!("row {id} of a data set of {} rows", self.rows)));
+        }
+        let shard = &self.shards[self.shards.partition_point(|s| s.first + s.rows <= id)];
+        let place = (id - shard.first) as usize;
+        let row = match &self.index {
+            Some(index) => index.i64(&shard.name)?[place] as usize,
+            None => place,
+        };
+        Ok((shard, row))
+    }
+}
+
+fn rows_of(file: &TensorFile) -> Result<usize> {
+    match (file.shape("inputs")?, file.shape("targets")?) {
+        (&[n, INPUTS], &[m, TARGETS]) if n == m => Ok(n),
+        (inputs, targets) => {
+            let problem =
+                format!("`inputs` {inputs:?} and `targets` {targets:?}, expected [n, {INPUTS}] and [n, {TARGETS}]");
+            Err(Error::input(file.path(), problem))
+        }
+    }
+}
+
+/// What goes with an array of targets or predictions: column names, groups, the columns whose score is fixed at 1, and
+/// the chain whose constants normalised it.
+pub fn target_metadata(chain: Chain) -> Value {
+    let groups: serde_json::Map<String, Value> = (0..GROUPS)
+        .map(|g| {
+            let range = columns::group(g);
+            (GROUP_NAMES[g].to_string(), json!([range.start, range.end]))
+        })
+        .collect();
+    let mut fixed: Vec<usize> = columns::always_zero().iter().copied().chain(columns::linear()).collect();
+    fixed.sort_unstable();
+    json!({
+        "system": "leap",
+        "chain": chain.name(),
+        "columns": columns::train_targets(),
+        "groups": groups,
+        "fixed": fixed,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::store::tensors::{self, TensorView};
+
+    fn shard(folder: &Path, name: &str, rows: usize, base: f32) -> (String, PathBuf) {
+        let fill = |width: usize| -> Vec<f32> { (0..rows * width).map(|i| base + (i / width) as f32).collect() };
+        let (inputs, targets) = (fill(INPUTS), fill(TARGETS));
+        let path = folder.join(format!("train_{name}.safetensors"));
+        let shapes = ([rows, INPUTS], [rows, TARGETS]);
+        let views = [TensorView::of("inputs", &shapes.0, &inputs), TensorView::of("targets", &shapes.1, &targets)];
+        tensors::write(&path, &views, None).unwrap();
+        (name.to_string(), path)
+    }
+
+    fn firsts(data: &Dataset, ids: &[u64]) -> Vec<f32> {
+        let (mut inputs, mut targets) = (vec![0.0; ids.len() * INPUTS], vec![0.0; ids.len() * TARGETS]);
+        data.gather(ids, &mut inputs, &mut targets).unwrap();
+        let first: Vec<f32> = inputs.chunks(INPUTS).map(|row| row[INPUTS - 1]).collect();
+        assert_eq!(first, targets.chunks(TARGETS).map(|row| row[0]).collect::<Vec<_>>());
+        first
+    }
+
+    #[test]
+    fn rows_are_addressed_across_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = [shard(folder.path(), "01_02", 3, 100.0), shard(folder.path(), "01_03", 2, 200.0)];
+        let data = Dataset::open(&files, None).unwrap();
+        assert_eq!(data.rows(), 5);
+        assert_eq!(firsts(&data, &[4, 0, 2, 3]), [201.0, 100.0, 102.0, 200.0]);
+        let mut none = [];
+        assert!(data.gather(&[5], &mut none, &mut []).is_err());
+    }
+
+    #[test]
+    fn an_index_chooses_rows_and_their_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = [shard(folder.path(), "01_02", 3, 100.0), shard(folder.path(), "01_03", 2, 200.0)];
+        let path = folder.path().join("index.safetensors");
+        tensors::write(&path, &[TensorView::of("01_02", &[2], &[2i64, 0])], None).unwrap();
+        let data = Dataset::open(&files, Some(&path)).unwrap();
+        assert_eq!(data.parts().collect::<Vec<_>>(), [("01_02", 2)]);
+        assert_eq!(firsts(&data, &[0, 1]), [102.0, 100.0]);
+        tensors::write(&path, &[TensorView::of("01_02", &[1], &[3i64])], None).unwrap();
+        assert!(Dataset::open(&files, Some(&path)).is_err());
+    }
+}

@@ -1,0 +1,349 @@
+//! `prepare-data leap`: raw files to the normalised arrays that networks read (spec sections 2 and 3).
+//!
+//! Both published preprocessing chains are written in one pass over the raw files. Everything streams: peak anonymous
+//! memory does not grow with the data. A run that was killed goes on with the set that it stopped in.
+
+pub mod block;
+pub mod config;
+pub mod csv;
+pub mod index;
+mod journal;
+pub mod moments;
+pub mod month;
+mod netcdf;
+mod normalisation;
+pub mod ordered;
+mod output;
+mod pickled;
+pub mod raw;
+pub mod scale;
+mod table;
+mod tabular;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use common::cli::progress::Bar;
+use common::stage::Stage;
+use common::{Error, Result};
+
+pub use config::PrepareConfig;
+use config::{IndexSource, TestSource, TrainSource, Unpaired, ValidSource};
+use csv::CsvFile;
+use journal::{Finished, Journal};
+use month::{Month, Months};
+use output::Kind;
+use raw::{Pair, RawTree};
+use scale::Scaler;
+
+/// What an interrupted run says.
+const SAVED: &str = "finished array files are kept; the same command goes on from there";
+
+/// Grid columns of a full time step; `--limit N` takes so many csv rows for N.
+const FULL_GRID: u64 = 384;
+
+/// What is asked for on the command line beside the config.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// CPU threads.
+    pub threads: usize,
+    /// Only the first so many steps of each month and of the validation set, and 384 times as many csv rows.
+    pub limit: Option<u64>,
+    /// Forget what an unfinished run left in the folder.
+    pub fresh: bool,
+}
+
+/// Everything found and checked, nothing written: what a run will do.
+pub struct Sources {
+    sets: Vec<Set>,
+    unpaired: Vec<PathBuf>,
+    limit: Option<u64>,
+}
+
+/// One set of arrays, the same rows in all chains.
+struct Set {
+    name: String,
+    kind: Kind,
+    rows: RowSource,
+    table: bool,
+}
+
+enum RowSource {
+    Steps { month: Option<Month>, pairs: Vec<Pair> },
+    Csv { file: std::sync::Arc<CsvFile>, path: PathBuf, range: (u64, u64) },
+}
+
+/// A run under way, as the writers of sets see it.
+struct Plan {
+    config: PrepareConfig,
+    folder: PathBuf,
+    scalers: Vec<Scaler>,
+    threads: usize,
+    bar: Bar,
+}
+
+/// Figures of a finished run.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// Rows of training, validation and test sets.
+    pub rows: BTreeMap<&'static str, u64>,
+    /// Sets kept from an earlier run.
+    pub kept: usize,
+    /// Raw files left out.
+    pub skipped: usize,
+}
+
+impl Sources {
+    /// Looks for all raw files that the config asks for.
+    pub fn find(config: &PrepareConfig, options: &Options) -> Result<Self> {
+        let mut found = Self { sets: Vec::new(), unpaired: Vec::new(), limit: options.limit };
+        found.steps(config)?;
+        found.csv(config, options.threads)?;
+        Ok(found)
+    }
+
+    fn steps(&mut self, config: &PrepareConfig) -> Result<()> {
+        let skip = config.unpaired == Unpaired::Skip;
+        let mut tree = |key: &str, months: &Months| -> Result<RawTree> {
+            let root = config.raw.climsim.as_deref().ok_or_else(|| {
+                Error::usage("`raw.climsim` is not set, so there are no netCDF files to read")
+                    .hint("add `--raw FOLDER`, where FOLDER holds `train/YYYY-MM/`, or `--from` a simulate-data stage")
+            })?;
+            let tree = RawTree::scan(root, &months.resolve(key)?, skip)?;
+            for file in &tree.unpaired {
+                tracing::warn!("left out, its partner is missing: {}", file.display());
+            }
+            self.unpaired.extend(tree.unpaired.iter().cloned());
+            Ok(tree)
+        };
+        let limit = self.limit.map_or(usize::MAX, |n| n as usize);
+        let mut sets = Vec::new();
+        if let Some(TrainSource::Netcdf { months, stride }) = &config.train {
+            for (month, pairs) in tree("train.netcdf.months", months)?.months {
+                let pairs: Vec<Pair> = pairs.into_iter().step_by(*stride).take(limit).collect();
+                let rows = RowSource::Steps { month: Some(month), pairs };
+                sets.push(Set { name: format!("train_{}", month.short()), kind: Kind::Train, rows, table: false });
+            }
+        }
+        if let Some(ValidSource::Netcdf { months, stride, table }) = &config.valid {
+            let tree = tree("valid.netcdf.months", months)?;
+            let pairs: Vec<Pair> = tree.pairs().map(|(_, p)| p.clone()).step_by(*stride).take(limit).collect();
+            sets.push(Set {
+                name: "valid".into(),
+                kind: Kind::Valid,
+                rows: RowSource::Steps { month: None, pairs },
+                table: *table,
+            });
+        }
+        self.sets.extend(sets);
+        Ok(())
+    }
+
+    fn csv(&mut self, config: &PrepareConfig, threads: usize) -> Result<()> {
+        let limit = self.limit.map_or(u64::MAX, |n| n.saturating_mul(FULL_GRID));
+        let path = |name: &Path| -> Result<PathBuf> {
+            match &config.raw.kaggle {
+                Some(folder) => Ok(folder.join(name)),
+                None if name.is_absolute() => Ok(name.to_path_buf()),
+                None => Err(Error::usage(format!("`raw.kaggle` is not set, so `{}` cannot be found", name.display()))
+                    .hint("add `--raw FOLDER`, where FOLDER holds `kaggle-data/`, or leave the test set out with `test=null`")),
+            }
+        };
+        let train = match (&config.train, &config.valid) {
+            (Some(TrainSource::Csv { .. }), _) | (_, Some(ValidSource::Csv { .. })) => {
+                let path = path(Path::new("train.csv"))?;
+                Some((std::sync::Arc::new(tabular::open_train(&path, threads)?), path))
+            }
+            _ => None,
+        };
+        if let Some((file, path)) = &train {
+            let source = |range| RowSource::Csv { file: std::sync::Arc::clone(file), path: path.clone(), range };
+            let range = |key: &str, skip: u64, rows: Option<u64>| -> Result<(u64, u64)> {
+                let end = skip.saturating_add(rows.unwrap_or(u64::MAX).min(limit)).min(file.rows());
+                if skip >= end {
+                    return Err(Error::input(
+                        path,
+                        format!("has {} rows, but `{key}` leaves out the first {skip}", file.rows()),
+                    ));
+                }
+                Ok((skip, end))
+            };
+            if let Some(TrainSource::Csv { skip, rows, rows_per_file }) = config.train {
+                let (from, to) = range("train.csv.skip", skip, rows)?;
+                for (i, begin) in (from..to).step_by(rows_per_file as usize).enumerate() {
+                    let rows = source((begin, to.min(begin + rows_per_file)));
+                    self.sets.push(Set { name: format!("train_csv_{i:04}"), kind: Kind::Train, rows, table: false });
+                }
+            }
+            if let Some(ValidSource::Csv { skip, rows, table }) = config.valid {
+                let rows = source(range("valid.csv.skip", skip, rows)?);
+                self.sets.push(Set { name: "valid".into(), kind: Kind::Valid, rows, table });
+            }
+        }
+        if let Some(TestSource::Csv(name)) = &config.test {
+            let path = path(name)?;
+            let file = std::sync::Arc::new(tabular::open_test(&path, threads)?);
+            let to = file.rows().min(limit);
+            self.sets.push(Set {
+                name: "test".into(),
+                kind: Kind::Test,
+                rows: RowSource::Csv { file, path, range: (0, to) },
+                table: false,
+            });
+        }
+        Ok(())
+    }
+
+    /// One line a set: name, raw steps or rows.
+    pub fn describe(&self) -> Vec<String> {
+        let line = |set: &Set| match &set.rows {
+            RowSource::Steps { pairs, .. } => format!("{}: {} time steps", set.name, pairs.len()),
+            RowSource::Csv { path, range, .. } => {
+                format!("{}: rows {}..{} of {}", set.name, range.0, range.1, path.display())
+            }
+        };
+        self.sets.iter().map(line).collect()
+    }
+
+    /// Training sets, in order.
+    fn train(&self) -> impl Iterator<Item = &Set> {
+        self.sets.iter().filter(|s| s.kind == Kind::Train)
+    }
+}
+
+impl RowSource {
+    /// Steps or rows to read.
+    fn len(&self) -> u64 {
+        match self {
+            Self::Steps { pairs, .. } => pairs.len() as u64,
+            Self::Csv { range, .. } => range.1 - range.0,
+        }
+    }
+}
+
+/// Prepares everything the config asks for into the stage's folder.
+pub fn run(config: &PrepareConfig, options: &Options, sources: &Sources, stage: &mut Stage) -> Result<Report> {
+    let folder = stage.folder().to_path_buf();
+    for chain in &config.chains {
+        common::durable::sweep(folder.join(chain.name()))?;
+    }
+    let mut journal = Journal::open(&folder, options.fresh)?;
+    let scalers = normalisation::scalers(config, options.threads, sources, &folder, &mut journal, stage)?;
+    let total = sources.sets.iter().map(|s| s.rows.len()).sum();
+    let mut plan =
+        Plan { config: config.clone(), folder, scalers, threads: options.threads, bar: Bar::new("prepare", total) };
+    let mut report = Report { skipped: sources.unpaired.len(), ..Report::default() };
+    let mut months = BTreeMap::new();
+    let mut done = 0;
+    for set in &sources.sets {
+        plan.bar.message(&set.name);
+        let key = set.key(&plan)?;
+        let finished = match journal.kept(&set.name, &key) {
+            Some(finished) => {
+                tracing::info!("{}: {} rows, kept from an earlier run", set.name, finished.rows);
+                report.kept += 1;
+                finished.clone()
+            }
+            None => journal.record(&set.name, set.write(&plan, key)?)?.clone(),
+        };
+        done += set.rows.len();
+        plan.bar.start_at(done);
+        for (name, written) in &finished.outputs {
+            stage.output(name, written);
+        }
+        report.skipped += finished.skipped.len();
+        *report.rows.entry(set.kind.name()).or_default() += finished.rows;
+        if let RowSource::Steps { month: Some(month), .. } = set.rows {
+            months.insert(month, finished.rows);
+        }
+    }
+    plan.bar.finish();
+    write_index(&mut plan, &months, stage)?;
+    publish(stage, sources, journal, &report)?;
+    Ok(report)
+}
+
+fn write_index(plan: &mut Plan, months: &BTreeMap<Month, u64>, stage: &mut Stage) -> Result<()> {
+    let written = match &plan.config.index {
+        None => return Ok(()),
+        Some(IndexSource::Draw { months: chosen, fraction }) => {
+            let chosen: BTreeSet<Month> = chosen.resolve("index.draw.months")?.into_iter().collect();
+            let drawn = months.iter().filter(|(m, _)| chosen.contains(m)).map(|(m, rows)| (*m, *rows)).collect();
+            index::draw(&plan.folder, &drawn, *fraction, plan.config.seed)?
+        }
+        Some(IndexSource::File(path)) => {
+            stage.input("v3_index", path)?;
+            index::take(&plan.folder, path, months)?
+        }
+    };
+    stage.output("a/v3_index", &written);
+    Ok(())
+}
+
+fn publish(stage: &mut Stage, sources: &Sources, journal: Journal, report: &Report) -> Result<()> {
+    for set in &sources.sets {
+        if let (Kind::Test, RowSource::Csv { path, .. }) = (set.kind, &set.rows) {
+            stage.input("test.csv", path)?;
+        }
+    }
+    for (kind, rows) in &report.rows {
+        stage.metric(&format!("{kind}_rows"), *rows);
+    }
+    stage.metric("skipped_files", report.skipped as u64);
+    let names: BTreeSet<&str> = sources.sets.iter().map(|s| s.name.as_str()).collect();
+    let written = journal.close(|name| name == normalisation::SET || names.contains(name))?;
+    stage.output("progress", &written);
+    Ok(())
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Valid => "valid",
+            Self::Test => "test",
+        }
+    }
+}
+
+impl Set {
+    /// Hash over everything that the arrays are made from, short of the content of raw files.
+    fn key(&self, plan: &Plan) -> Result<String> {
+        let mut hasher = blake3::Hasher::new();
+        hasher
+            .update(format!("{} {:?} {} {:?}\n", self.name, self.kind, self.table, plan.config.non_finite).as_bytes());
+        for scaler in &plan.scalers {
+            scaler.hash_into(&mut hasher);
+        }
+        let mut file = |path: &Path| -> Result<()> {
+            let bytes = std::fs::metadata(path).map_err(|e| Error::opening(path, e))?.len();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            hasher.update(format!("{name} {bytes}\n").as_bytes());
+            Ok(())
+        };
+        match &self.rows {
+            RowSource::Steps { pairs, .. } => {
+                pairs.iter().try_for_each(|p| file(&p.mli).and_then(|()| file(&p.mlo)))?
+            }
+            RowSource::Csv { path, range, .. } => {
+                file(path)?;
+                hasher.update(format!("{range:?}").as_bytes());
+            }
+        }
+        Ok(hasher.finalize().to_hex().to_string())
+    }
+
+    fn write(&self, plan: &Plan, key: String) -> Result<Finished> {
+        match &self.rows {
+            RowSource::Steps { pairs, .. } => netcdf::write_set(plan, &self.name, self.kind, pairs, self.table, key),
+            RowSource::Csv { file, path, range } => {
+                let outputs = match self.kind {
+                    Kind::Test => tabular::write_test(plan, file, path, range.1)?,
+                    _ => tabular::write_set(plan, file, &self.name, self.kind, *range, self.table)?,
+                };
+                let rows = range.1 - range.0;
+                Ok(Finished { key, rows, sources: rows, skipped: Vec::new(), outputs })
+            }
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! One set of arrays being written: the same rows in a file of each chain, published together.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use common::durable::Written;
+use common::store::tensors::{Declaration, Dtype, TensorWriter};
+use common::{Error, Result};
+
+use super::scale::{Rows, Scaler};
+use crate::columns::{INPUTS, TARGETS};
+use crate::dataset::target_metadata;
+
+/// What a set holds beside the inputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Targets.
+    Train,
+    /// Targets, and the constants that lead back from normalised targets.
+    Valid,
+    /// Ids and linear columns.
+    Test,
+}
+
+/// Writes `FOLDER/{a,b}/NAME.safetensors` row by row.
+pub struct SetWriter {
+    folder: PathBuf,
+    name: String,
+    kind: Kind,
+    chains: Vec<(Scaler, TensorWriter)>,
+}
+
+impl SetWriter {
+    /// Declares `rows` rows in a file of each chain.
+    pub fn create(folder: &Path, name: &str, kind: Kind, rows: usize, scalers: &[Scaler]) -> Result<Self> {
+        let mut chains = Vec::with_capacity(scalers.len());
+        for scaler in scalers {
+            let mut tensors = vec![Declaration::new("inputs", Dtype::F32, &[rows, INPUTS])];
+            match kind {
+                Kind::Train => tensors.push(Declaration::new("targets", Dtype::F32, &[rows, TARGETS])),
+                Kind::Valid => {
+                    tensors.push(Declaration::new("targets", Dtype::F32, &[rows, TARGETS]));
+                    tensors.push(Declaration::new("target_mean", Dtype::F64, &[TARGETS]));
+                    tensors.push(Declaration::new("target_std", Dtype::F64, &[TARGETS]));
+                }
+                Kind::Test => {
+                    let linear = super::scale::exact_columns(scaler.chain()).count();
+                    tensors.push(Declaration::new("ids", Dtype::I32, &[rows]));
+                    tensors.push(Declaration::new("linear", Dtype::F64, &[rows, linear]));
+                }
+            }
+            let path = folder.join(file_of(scaler, name));
+            let mut writer = TensorWriter::create(path, &tensors, Some(&target_metadata(scaler.chain())))?;
+            if kind == Kind::Valid {
+                let (mean, std) = scaler.target_constants();
+                writer.append_elements("target_mean", &mean)?;
+                writer.append_elements("target_std", &std)?;
+            }
+            chains.push((scaler.clone(), writer));
+        }
+        Ok(Self { folder: folder.to_path_buf(), name: name.to_string(), kind, chains })
+    }
+
+    /// Appends the rows of one block, one entry a chain in the order of the scalers.
+    pub fn append(&mut self, rows: &[Rows]) -> Result<()> {
+        for ((_, writer), rows) in self.chains.iter_mut().zip(rows) {
+            writer.append_elements("inputs", &rows.inputs)?;
+            if self.kind != Kind::Test {
+                writer.append_elements("targets", &rows.targets)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends ids, and the linear columns of each chain.
+    pub fn append_test(&mut self, ids: &[i32], linear: &[Vec<f64>]) -> Result<()> {
+        for ((_, writer), linear) in self.chains.iter_mut().zip(linear) {
+            writer.append_elements("ids", ids)?;
+            writer.append_elements("linear", linear)?;
+        }
+        Ok(())
+    }
+
+    /// Publishes the files: manifest name -> what was written, paths below the folder.
+    pub fn finish(self) -> Result<BTreeMap<String, Written>> {
+        let mut outputs = BTreeMap::new();
+        for (scaler, writer) in self.chains {
+            let mut written = writer.finish()?;
+            let below = written.path.strip_prefix(&self.folder).map(Path::to_path_buf);
+            written.path = below
+                .map_err(|_| Error::failed(format!("`{}` was written outside its folder", written.path.display())))?;
+            outputs.insert(format!("{}/{}", scaler.chain().name(), self.name), written);
+        }
+        Ok(outputs)
+    }
+}
+
+fn file_of(scaler: &Scaler, name: &str) -> String {
+    format!("{}/{name}.safetensors", scaler.chain().name())
+}

@@ -1,0 +1,118 @@
+//! What `train-model leap` does, as a config.
+
+use common::config::{Config, Problems};
+use neural::trainer::Training;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::dataset::Selection;
+use crate::models::ModelConfig;
+use crate::norm::Chain;
+use crate::prepare::month::Months;
+
+/// Everything that a trained network depends on, beside the arrays.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Always `leap`.
+    pub system: String,
+    /// Name of the network in the blend: `exp195`.
+    pub member: String,
+    /// Seed of initial weights, order of rows and dropout.
+    pub seed: u64,
+    /// The network and its sizes.
+    pub model: ModelConfig,
+    /// Arrays of which preprocessing: `a` for ADAM's networks, `b` for all others. `null`: what the published network used.
+    #[serde(default)]
+    pub chain: Option<Chain>,
+    /// Which rows are trained on.
+    #[serde(default)]
+    pub rows: RowsConfig,
+    /// What is minimised.
+    pub loss: LossConfig,
+    /// Rows of a batch of the evaluation, >= 1. It changes speed and memory, and no result.
+    #[serde(default = "val_batch_size")]
+    pub val_batch_size: u64,
+    /// Whether columns that are better predicted as zero become zero in the submission. ADAM's submissions do not apply
+    /// their list, although it was meant to be: `false` reproduces them.
+    #[serde(default = "yes")]
+    pub apply_zero_list: bool,
+    /// Also write the out-of-fold predictions as `oof.npy`, as published.
+    #[serde(default)]
+    pub oof_npy: bool,
+    /// How it is trained.
+    pub training: Training,
+}
+
+/// Which rows are trained on: all months by default.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RowsConfig {
+    /// Months and ranges of months, as far as they are prepared: `[0004-01..0008-06]` for ADAM's fourth data version.
+    /// `null`: all.
+    pub months: Option<Months>,
+    /// Only the rows of the sampling index, in its order: ADAM's third data version.
+    pub index: bool,
+}
+
+impl RowsConfig {
+    /// The same for [`crate::dataset::Dataset::train`].
+    pub fn selection(&self) -> Selection {
+        Selection { months: self.months.clone(), indexed: self.index }
+    }
+}
+
+/// Smooth L1 over the targets, and over the differences between neighbouring levels of the six profiles.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LossConfig {
+    /// Where the square turns into a line, > 0. Published: 1 (ADAM, `ForcewithMe`), 0.5 (Max2020).
+    pub beta: f64,
+    /// Weight of the mean of the six difference terms, >= 0. Published: 1.
+    pub differences: f64,
+    /// Whether the reported validation loss has the difference terms too: ADAM's has not. It decides nothing.
+    pub differences_in_validation: bool,
+}
+
+impl Default for LossConfig {
+    fn default() -> Self {
+        Self { beta: 1.0, differences: 1.0, differences_in_validation: false }
+    }
+}
+
+fn val_batch_size() -> u64 {
+    4096
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl TrainConfig {
+    /// The preprocessing whose arrays are read.
+    pub fn chain(&self) -> Chain {
+        self.chain.unwrap_or_else(|| self.model.chain())
+    }
+}
+
+impl Config for TrainConfig {
+    fn validate(&self, problems: &mut Problems) {
+        problems.demand(self.system == "leap", "system", || format!("is `{}`, expected `leap`", self.system));
+        problems.demand(!self.member.is_empty(), "member", || "is empty, expected a name such as `exp195`".into());
+        self.model.validate("model", problems);
+        if let Some(Err(problem)) = self.rows.months.as_ref().map(|months| months.resolve("rows.months")) {
+            problems.push("rows.months", problem.to_string());
+        }
+        let loss = &self.loss;
+        problems.demand(loss.beta > 0.0 && loss.beta.is_finite(), "loss.beta", || {
+            format!("is {}, expected > 0", loss.beta)
+        });
+        problems.demand(loss.differences >= 0.0 && loss.differences.is_finite(), "loss.differences", || {
+            format!("is {}, expected >= 0", loss.differences)
+        });
+        problems.demand(self.val_batch_size > 0, "val_batch_size", || "is 0, expected at least 1".into());
+        let index_of_b = self.rows.index && self.chain() == Chain::B;
+        problems.demand(!index_of_b, "rows.index", || "is set, but only chain `a` has a sampling index".into());
+        self.training.validate("training", problems);
+    }
+}

@@ -1,0 +1,100 @@
+//! Training one network on all 368 targets: the task that the trainer runs, the out-of-fold predictions of the best
+//! evaluation, and what its checkpoints say about themselves.
+
+pub mod config;
+pub mod evaluate;
+mod npy;
+mod rows;
+mod run;
+
+use common::Result;
+use neural::layers::Network;
+use neural::trainer::{Evaluated, Evaluation, Metric, Task};
+use serde_json::{Value, json};
+use tch::Tensor;
+
+use crate::columns::GROUP_NAMES;
+use crate::layout::expand;
+use crate::losses;
+use crate::metric::Score;
+pub use config::{LossConfig, RowsConfig, TrainConfig};
+use evaluate::{Evaluator, predict, training_loss, validation_loss};
+pub use npy::write_npy;
+pub use run::{about, Arrays, Built, OOF, Options, Trained, best_weights, build, constants_of, evaluator, fit, train};
+
+/// What is minimised, and what decides which weights are kept.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Objective {
+    /// All targets; minus the mean R2.
+    All(LossConfig),
+    /// One group of targets, for fine-tuning; minus its mean R2.
+    Group(usize),
+}
+
+/// One network in training.
+pub struct LeapTask {
+    /// The network; its parameters are the trainer's.
+    pub network: Box<dyn Network>,
+    /// What is minimised.
+    pub objective: Objective,
+    /// The validation rows.
+    pub evaluator: Evaluator,
+    /// What checkpoints say: see [`about`].
+    pub about: Value,
+}
+
+impl Task for LeapTask {
+    fn loss(&mut self, batch: &[Tensor], _step: u64) -> Result<Tensor> {
+        let predicted = self.network.forward(&expand(&batch[0]), true);
+        Ok(match &self.objective {
+            Objective::All(config) => training_loss(config, &predicted, &batch[1]),
+            Objective::Group(g) => losses::of_group(&predicted, &batch[1], *g),
+        })
+    }
+
+    fn evaluate(&mut self) -> Result<Evaluation> {
+        let network = self.network.as_ref();
+        let found = self.evaluator.score(
+            |rows| Ok(predict(network, rows)),
+            |predicted, target| match &self.objective {
+                Objective::All(config) => validation_loss(config, predicted, target),
+                Objective::Group(g) => losses::of_group(predicted, target, *g),
+            },
+        )?;
+        let score = match self.objective {
+            Objective::All(_) => found.score.score(),
+            Objective::Group(g) => -found.score.group(g),
+        };
+        // In the fine-tuning of a group no zero list is kept, as published.
+        let zero_list =
+            if matches!(self.objective, Objective::All(_)) { found.score.zero_list.clone() } else { vec![] };
+        let mut metrics = vec![metric("loss", found.loss)];
+        metrics.extend(group_metrics(&found.score));
+        Ok(Evaluation { score, metrics, detail: json!({ "zero_list": zero_list }) })
+    }
+
+    fn metadata(&self, best: Option<&Evaluated>) -> Value {
+        let mut about = self.about.clone();
+        about["zero_list"] = best.map_or(json!([]), |best| best.detail["zero_list"].clone());
+        if let Some(best) = best {
+            about["score"] = json!(best.score);
+        }
+        about
+    }
+}
+
+/// R2 of all targets and of each group.
+fn group_metrics(score: &Score) -> Vec<Metric> {
+    let groups = GROUP_NAMES.iter().zip(score.groups()).map(|(name, r2)| metric(&format!("r2/{name}"), r2));
+    std::iter::once(metric("r2", score.mean())).chain(groups).collect()
+}
+
+fn metric(name: &str, value: f64) -> Metric {
+    Metric { name: name.into(), value }
+}
+
+/// Positions of the zero list that a checkpoint's or evaluation's JSON holds.
+pub fn zero_list(of: &Value) -> Vec<usize> {
+    let list = of["zero_list"].as_array().map(Vec::as_slice).unwrap_or_default();
+    list.iter().filter_map(Value::as_u64).map(|c| c as usize).collect()
+}

@@ -1,0 +1,186 @@
+//! A whole training run: build, train, predict the validation rows with the best weights.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use common::durable::Written;
+use common::store::tensors::TensorFile;
+use common::{Error, Result};
+use neural::Params;
+use neural::layers::Network;
+use neural::loader::{Head, Order, Source};
+use neural::precision::Precision;
+use neural::trainer::{self, Event, Outcome, Plan, Resume, Training};
+use neural::weights;
+use serde_json::{Value, json};
+use tch::Device;
+
+use super::config::TrainConfig;
+use super::evaluate::{Evaluator, predict};
+use super::{LeapTask, Objective, zero_list};
+use crate::dataset::target_metadata;
+use crate::metric::{Rules, Score};
+use crate::models::ModelConfig;
+use crate::norm::{Chain, Constants};
+
+/// Name of the out-of-fold file.
+pub const OOF: &str = "oof.safetensors";
+
+/// The rows of a run.
+#[derive(Clone)]
+pub struct Arrays {
+    /// Training rows: `inputs`, `targets`.
+    pub train: Arc<dyn Source>,
+    /// Their order; drawn from the seed where not given.
+    pub order: Option<Arc<Order>>,
+    /// Validation rows.
+    pub valid: Arc<dyn Source>,
+    /// The constants that normalised the targets.
+    pub constants: Constants,
+}
+
+/// What does not change the result of a run, and what makes a smoke run of it.
+pub struct Options<'a> {
+    /// Run folder; its lock is held.
+    pub folder: PathBuf,
+    /// Where networks run.
+    pub device: Device,
+    /// Where to take up.
+    pub resume: Resume,
+    /// Ends every epoch after so many steps.
+    pub max_steps: Option<u64>,
+    /// At most so many rows of each set.
+    pub limit: Option<u64>,
+    /// Weights to begin with instead of drawn ones.
+    pub initial: Option<&'a Path>,
+    /// Is told of every step and evaluation.
+    pub observer: Option<&'a mut dyn FnMut(Event)>,
+}
+
+/// What a run left behind.
+pub struct Trained {
+    /// How training went.
+    pub outcome: Outcome,
+    /// The best weights.
+    pub model: PathBuf,
+    /// Out-of-fold predictions of the best evaluation.
+    pub oof: Written,
+    /// R2 of those.
+    pub score: Score,
+}
+
+/// A network with its parameters.
+pub struct Built {
+    /// The parameters; the network shares their memory.
+    pub params: Params,
+    /// The network.
+    pub network: Box<dyn Network>,
+}
+
+/// Builds a network with initial weights drawn from `seed`.
+pub fn build(model: &ModelConfig, device: Device, seed: u64) -> Result<Built> {
+    let params = Params::new(device, seed);
+    let network = model.build(&params)?;
+    Ok(Built { params, network })
+}
+
+/// What a checkpoint says about itself: enough to predict with it. The zero list comes with the best evaluation.
+pub fn about(member: &str, model: &ModelConfig, chain: Chain, apply_zero_list: bool) -> Result<Value> {
+    let mut about = target_metadata(chain);
+    about["member"] = json!(member);
+    about["model"] = serde_json::to_value(model).map_err(|e| Error::failed(format!("describing the model: {e}")))?;
+    about["apply_zero_list"] = json!(apply_zero_list);
+    Ok(about)
+}
+
+/// The published constants of a chain with the mean and std of the targets that the arrays were made with.
+pub fn constants_of(valid: &Path, chain: Chain) -> Result<Constants> {
+    let file = TensorFile::open(valid)?;
+    let mut constants = Constants::published(chain)?.clone();
+    for (name, values) in [("target_mean", &mut constants.target_mean), ("target_std", &mut constants.target_std)] {
+        *values = file.elements_of_shape::<f64>(name, &[Some(crate::columns::TARGETS)])?.to_vec();
+    }
+    Ok(constants)
+}
+
+/// Trains by `config`, and writes the out-of-fold predictions of the best evaluation.
+pub fn train<'a>(config: &'a TrainConfig, hash: &str, arrays: &Arrays, options: Options<'a>) -> Result<Trained> {
+    let chain = config.chain();
+    let Built { params, network } = build(&config.model, options.device, config.seed)?;
+    if let Some(path) = options.initial {
+        weights::load(&params.state(), path, &weights::Allow::default())?;
+    }
+    tracing::info!("{}", neural::summary::summary(config.model.name(), &params.state()));
+    let evaluator = evaluator(arrays, &options, config.val_batch_size, config.training.precision);
+    let about = about(&config.member, &config.model, chain, config.apply_zero_list)?;
+    let mut task =
+        LeapTask { network, objective: Objective::All(config.loss.clone()), evaluator, about: about.clone() };
+    let folder = options.folder.clone();
+    let outcome = fit(&mut task, &params, &config.training, hash, config.seed, arrays, options, &config.member)?;
+
+    // The weights are those of the last step now: back to the best ones.
+    let model = best_weights(&outcome.best);
+    weights::load(&params.state(), &model, &weights::Allow::default())?;
+    let zero_list = outcome.state.kept.as_ref().map(|kept| zero_list(&kept.detail)).unwrap_or_default();
+    let mut metadata = about;
+    metadata["zero_list"] = json!(zero_list);
+    let network = task.network.as_ref();
+    let (oof, found) =
+        task.evaluator.write_oof(&folder.join(OOF), &arrays.constants, &metadata, &zero_list, |rows| {
+            Ok(predict(network, rows))
+        })?;
+    Ok(Trained { outcome, model, oof, score: found.score })
+}
+
+/// The validation rows of `arrays` under `options`.
+pub fn evaluator(arrays: &Arrays, options: &Options, batch: u64, precision: Precision) -> Evaluator {
+    let rows: Arc<dyn Source> = match options.limit {
+        Some(limit) => Arc::new(Head::new(Arc::clone(&arrays.valid), limit)),
+        None => Arc::clone(&arrays.valid),
+    };
+    Evaluator { rows, rules: Rules::of(&arrays.constants), batch, device: options.device, precision }
+}
+
+/// The weights of a checkpoint to predict with: the averaged ones where there are such.
+pub fn best_weights(checkpoint: &Path) -> PathBuf {
+    let averaged = checkpoint.join(trainer::AVERAGED);
+    if averaged.is_file() { averaged } else { checkpoint.join(trainer::MODEL) }
+}
+
+/// Runs the trainer on a task.
+#[allow(clippy::too_many_arguments)]
+pub fn fit<'a>(
+    task: &mut LeapTask,
+    params: &Params,
+    training: &'a Training,
+    hash: &str,
+    seed: u64,
+    arrays: &Arrays,
+    options: Options<'a>,
+    label: &str,
+) -> Result<Outcome> {
+    let source: Arc<dyn Source> = match options.limit {
+        Some(limit) => Arc::new(Head::new(Arc::clone(&arrays.train), limit)),
+        None => Arc::clone(&arrays.train),
+    };
+    let order = match &arrays.order {
+        Some(order) => Arc::clone(order),
+        None => Arc::new(Order::new(source.rows(), &training.shuffle, seed)?),
+    };
+    let plan = Plan {
+        training,
+        config_hash: hash.to_string(),
+        seed,
+        device: options.device,
+        folder: options.folder,
+        source,
+        order,
+        state: params.state(),
+        trainable: params.trainable(),
+        resume: options.resume,
+        max_steps: options.max_steps,
+        observer: options.observer,
+        label: label.to_string(),
+    };
+    trainer::train(plan, task)
+}

@@ -1,0 +1,28 @@
+//! Binaries find libtorch by themselves, and those that use no tensor do not ask for it.
+
+use std::path::Path;
+use std::process::Command;
+
+/// Whether the program names `libtorch_cpu.so` among the libraries that it needs. Names of needed libraries stand
+/// NUL-terminated in the string table; our own texts have no NUL behind them.
+fn needs_libtorch(program: &Path) -> bool {
+    let bytes = std::fs::read(program).unwrap();
+    bytes.windows(17).any(|window| window == b"\0libtorch_cpu.so\0")
+}
+
+#[test]
+fn programs_without_tensors_do_not_need_libtorch() {
+    for program in [env!("CARGO_BIN_EXE_hill-climb"), env!("CARGO_BIN_EXE_score"), env!("CARGO_BIN_EXE_run-pipeline")] {
+        assert!(!needs_libtorch(Path::new(program)), "{program}");
+    }
+}
+
+#[test]
+fn programs_with_tensors_start_without_a_library_path() {
+    let one = tch::Tensor::from_slice(&[1.0_f32]);
+    assert_eq!(one.double_value(&[0]), 1.0);
+    let program = std::env::current_exe().unwrap();
+    assert!(needs_libtorch(&program));
+    let output = Command::new(&program).arg("--list").env_remove("LD_LIBRARY_PATH").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
