@@ -15,8 +15,8 @@ use leap::norm::{Chain, Constants};
 use leap::prepare::config::{RawConfig, TrainSource};
 use leap::prepare::month::Months;
 use leap::prepare::{self, Options, PrepareConfig, Sources};
-use leap::simulate::config::{Format, MonthPlan, SimulateConfig};
 use leap::simulate;
+use leap::simulate::config::{Format, MonthPlan, SimulateConfig};
 
 fn main() -> anyhow::Result<()> {
     let steps: u64 = std::env::args().skip(1).find_map(|a| a.parse().ok()).unwrap_or(216);
@@ -37,7 +37,12 @@ fn main() -> anyhow::Result<()> {
         if let Some(python) = std::env::var_os("PYTHON") {
             constants(folder.path())?;
             let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/python/leap_prepare.py");
-            let run = Command::new(python).arg(script).arg(raw.join("raw/train")).arg(folder.path()).arg(folder.path().join("out")).output()?;
+            let run = Command::new(python)
+                .arg(script)
+                .arg(raw.join("raw/train"))
+                .arg(folder.path())
+                .arg(folder.path().join("out"))
+                .output()?;
             anyhow::ensure!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
             print!("{format:?} {}", String::from_utf8_lossy(&run.stdout));
         }

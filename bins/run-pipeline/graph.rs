@@ -64,9 +64,8 @@ impl Project {
 
     /// The units that a name stands for: a stage, or all stages of a group.
     pub fn find(&self, name: &str) -> Result<Vec<usize>> {
-        let matches = |unit: &Unit| {
-            unit.title == name || unit.title.rsplit_once('@').is_some_and(|(group, _)| group == name)
-        };
+        let matches =
+            |unit: &Unit| unit.title == name || unit.title.rsplit_once('@').is_some_and(|(group, _)| group == name);
         let found: Vec<usize> = (0..self.units.len()).filter(|&u| matches(&self.units[u])).collect();
         if !found.is_empty() {
             return Ok(found);

@@ -93,7 +93,9 @@ impl State {
         journal.open.remove(name);
         let path = self.folder.join(JOURNAL);
         match &mut journal.file {
-            Some(file) => file.write_all(format!("end {name}\n").as_bytes()).map_err(|e| Error::io("writing", &path, e)),
+            Some(file) => {
+                file.write_all(format!("end {name}\n").as_bytes()).map_err(|e| Error::io("writing", &path, e))
+            }
             None => Ok(()),
         }
     }

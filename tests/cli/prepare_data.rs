@@ -54,12 +54,16 @@ fn a_pipe_from_simulated_data_gives_all_arrays() {
     let folder = tempfile::tempdir().unwrap();
     let months = "  - {months: [0001-02], days: 2, step_stride: 24}\n  - {months: [0008-07], days: 1, step_stride: 24}";
     let simulate = simulate_config(folder.path(), 3, months, 5, 0);
-    let line = cmd("simulate-data").arg("leap").arg(simulate).arg("-o").arg(folder.path().join("sim")).succeeds().stdout;
+    let line =
+        cmd("simulate-data").arg("leap").arg(simulate).arg("-o").arg(folder.path().join("sim")).succeeds().stdout;
     let config = prepare_config(folder.path(), "index: {draw: {months: [0001-02]}}\n");
     let out = folder.path().join("data");
-    let outcome = cmd("prepare-data").arg("leap").arg(config).args(["--from", "-"]).arg("-o").arg(&out).stdin(line).succeeds();
+    let outcome =
+        cmd("prepare-data").arg("leap").arg(config).args(["--from", "-"]).arg("-o").arg(&out).stdin(line).succeeds();
     let manifest = outcome.manifest();
-    for name in ["a/train_01_02", "b/train_08_07", "a/valid", "b/valid", "a/test", "b/test", "valid_table", "a/v3_index"] {
+    for name in
+        ["a/train_01_02", "b/train_08_07", "a/valid", "b/valid", "a/test", "b/test", "valid_table", "a/v3_index"]
+    {
         assert!(manifest["outputs"][name].is_object(), "no output `{name}`: {}", manifest["outputs"]);
     }
     assert_eq!(manifest["metrics"]["train_rows"], 27);
@@ -95,7 +99,11 @@ fn threads_do_not_change_a_byte() {
 fn damaged_files_are_named_and_nothing_is_half_written() {
     type Damage = (&'static str, fn(&Path), &'static str);
     let table: [Damage; 9] = [
-        ("mlo", |p| rewrite(p, NcKind::Cdf5, |_, v| v.retain(|v| v.name != "cam_out_SOLL")), "has no variable `cam_out_SOLL`"),
+        (
+            "mlo",
+            |p| rewrite(p, NcKind::Cdf5, |_, v| v.retain(|v| v.name != "cam_out_SOLL")),
+            "has no variable `cam_out_SOLL`",
+        ),
         ("mli", |p| rewrite(p, NcKind::Hdf5, |_, v| v.retain(|v| v.name != "pbuf_CH4")), "has no variable `pbuf_CH4`"),
         (
             "mli",
@@ -109,20 +117,30 @@ fn damaged_files_are_named_and_nothing_is_half_written() {
         ),
         (
             "mlo",
-            |p| rewrite(p, NcKind::Cdf5, |d, v| {
-                d.iter_mut().for_each(|d| d.0 = d.0.replace("ncol", "col"));
-                v.iter_mut().for_each(|v| v.dims.iter_mut().for_each(|d| *d = d.replace("ncol", "col")));
-            }),
+            |p| {
+                rewrite(p, NcKind::Cdf5, |d, v| {
+                    d.iter_mut().for_each(|d| d.0 = d.0.replace("ncol", "col"));
+                    v.iter_mut().for_each(|v| v.dims.iter_mut().for_each(|d| *d = d.replace("ncol", "col")));
+                })
+            },
             "has no dimension `ncol`",
         ),
         (
             "mlo",
-            |p| rewrite(p, NcKind::Cdf5, |_, v| v.iter_mut().find(|v| v.name == "state_u").unwrap().values[7] = f64::NAN),
+            |p| {
+                rewrite(p, NcKind::Cdf5, |_, v| {
+                    v.iter_mut().find(|v| v.name == "state_u").unwrap().values[7] = f64::NAN
+                })
+            },
             "variable `state_u` holds `NaN` at level 2, column 1",
         ),
         (
             "mli",
-            |p| rewrite(p, NcKind::Hdf5, |_, v| v.iter_mut().find(|v| v.name == "pbuf_LHFLX").unwrap().values[2] = f64::INFINITY),
+            |p| {
+                rewrite(p, NcKind::Hdf5, |_, v| {
+                    v.iter_mut().find(|v| v.name == "pbuf_LHFLX").unwrap().values[2] = f64::INFINITY
+                })
+            },
             "variable `pbuf_LHFLX` holds `inf` at column 2",
         ),
         ("mli", |p| durable::write(p, &fs::read(p).unwrap()[..9_000]).map(drop).unwrap(), "download or make it again"),
@@ -138,7 +156,11 @@ fn damaged_files_are_named_and_nothing_is_half_written() {
         let outcome = prepare(folder.path(), &raw, "data", &[]);
         assert_eq!(outcome.code, Some(3), "{message}: {}", outcome.stderr);
         let stderr = outcome.stderr.replace("mli", "ml").replace("mlo", "ml");
-        assert!(stderr.contains(&name) && outcome.stderr.contains(message), "expected `{message}`:\n{}", outcome.stderr);
+        assert!(
+            stderr.contains(&name) && outcome.stderr.contains(message),
+            "expected `{message}`:\n{}",
+            outcome.stderr
+        );
         assert!(outcome.stdout.is_empty());
         assert_nothing_half_written(&folder.path().join("data"), "08_07");
     }
@@ -148,7 +170,8 @@ fn damaged_files_are_named_and_nothing_is_half_written() {
 fn damaged_steps_can_be_left_out() {
     let folder = tempfile::tempdir().unwrap();
     let raw = small(folder.path());
-    let nan = |v: &mut Vec<leap_raw::Variable>| v.iter_mut().find(|v| v.name == "state_t").unwrap().values[0] = f64::NAN;
+    let nan =
+        |v: &mut Vec<leap_raw::Variable>| v.iter_mut().find(|v| v.name == "state_t").unwrap().values[0] = f64::NAN;
     rewrite(&step_file(&raw, "0001-02", "mli", 2), NcKind::Cdf5, |_, v| nan(v));
     rewrite(&step_file(&raw, "0001-02", "mlo", 4), NcKind::Cdf5, |_, v| nan(v));
     fs::remove_file(step_file(&raw, "0001-02", "mlo", 0)).unwrap();
@@ -173,7 +196,8 @@ fn dimensions_in_the_other_order_give_the_same_arrays() {
         });
     }
     assert_eq!(prepare(folder.path(), &raw, "after", &[]).code, Some(0));
-    let arrays = |out: &str| durable::hash_file(folder.path().join(out).join("b/train_08_07.safetensors")).unwrap().blake3;
+    let arrays =
+        |out: &str| durable::hash_file(folder.path().join(out).join("b/train_08_07.safetensors")).unwrap().blake3;
     assert_eq!(arrays("before"), arrays("after"));
 }
 
@@ -184,12 +208,16 @@ fn wrong_csv_files_are_refused_with_line_and_column() {
     let path = raw.join("kaggle-data/test.csv");
     let good = fs::read_to_string(&path).unwrap();
     let replace_in_line = |line: usize, from: &str, to: &str| {
-        let lines = good.lines().enumerate().map(|(i, l)| if i == line { l.replacen(from, to, 1) } else { l.to_owned() });
+        let lines =
+            good.lines().enumerate().map(|(i, l)| if i == line { l.replacen(from, to, 1) } else { l.to_owned() });
         lines.collect::<Vec<_>>().join("\n")
     };
     let ps = good.lines().nth(3).unwrap().split(',').nth(361).unwrap();
     let table = [
-        (replace_in_line(0, "state_u_3,", "state_w_3,"), "line 1: column `state_u_3` is missing; column `state_w_3` is unknown"),
+        (
+            replace_in_line(0, "state_u_3,", "state_w_3,"),
+            "line 1: column `state_u_3` is missing; column `state_w_3` is unknown",
+        ),
         (replace_in_line(0, "sample_id", "id"), "column `sample_id` is missing"),
         (replace_in_line(2, "test_1", "row_1"), "line 3: `sample_id` is `row_1`"),
         (replace_in_line(4, "test_3", "test_1"), "`test_1` is there more than once"),
@@ -202,7 +230,11 @@ fn wrong_csv_files_are_refused_with_line_and_column() {
         durable::write(&path, text.as_bytes()).unwrap();
         let outcome = prepare(folder.path(), &raw, "data", &["train=null", "valid=null"]);
         assert_eq!(outcome.code, Some(3), "{message}: {}", outcome.stderr);
-        assert!(outcome.stderr.contains("test.csv") && outcome.stderr.contains(message), "expected `{message}`:\n{}", outcome.stderr);
+        assert!(
+            outcome.stderr.contains("test.csv") && outcome.stderr.contains(message),
+            "expected `{message}`:\n{}",
+            outcome.stderr
+        );
         assert_nothing_half_written(&folder.path().join("data"), "test.");
     }
 }
@@ -257,10 +289,17 @@ fn resume_after_kill_keeps_finished_months_and_ends_with_the_same_bytes() {
     durable::write(&config, b"system: leap\nvalid: null\n").unwrap();
     let arguments = |out: &str| -> Vec<std::ffi::OsString> {
         let out = folder.path().join(out);
-        ["leap".as_ref(), config.as_os_str(), "--raw".as_ref(), raw.as_os_str(), "-o".as_ref(), out.as_os_str()].map(Into::into).to_vec()
+        ["leap".as_ref(), config.as_os_str(), "--raw".as_ref(), raw.as_os_str(), "-o".as_ref(), out.as_os_str()]
+            .map(Into::into)
+            .to_vec()
     };
     cmd("prepare-data").args(arguments("whole")).succeeds();
-    let mut child = Command::new(binary("prepare-data")).args(arguments("killed")).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = Command::new(binary("prepare-data"))
+        .args(arguments("killed"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     let progress = folder.path().join("killed/progress.json");
     let start = Instant::now();
     while fs::read_to_string(&progress).unwrap_or_default().matches("\"key\"").count() < 3 {
@@ -286,7 +325,16 @@ fn kaggle_train_rows_give_training_validation_and_fitted_constants() {
     durable::write(&config, text.as_bytes()).unwrap();
     let run = |out: &str, more: &[&str]| {
         let raw = folder.path().join("sim/raw");
-        cmd("prepare-data").arg("leap").arg(&config).args(more).arg("--raw").arg(raw).arg("-o").arg(folder.path().join(out)).succeeds().manifest()
+        cmd("prepare-data")
+            .arg("leap")
+            .arg(&config)
+            .args(more)
+            .arg("--raw")
+            .arg(raw)
+            .arg("-o")
+            .arg(folder.path().join(out))
+            .succeeds()
+            .manifest()
     };
     let manifest = run("data", &[]);
     assert_eq!((&manifest["metrics"]["train_rows"], &manifest["metrics"]["valid_rows"]), (&40.into(), &10.into()));
@@ -320,7 +368,11 @@ fn peak_memory_does_not_grow_with_the_data() {
     let peak = |out: &str, months: &str| {
         let raw = folder.path().join("sim/raw");
         let months = format!("train.netcdf.months=[{months}]");
-        let run = cmd("prepare-data").arg("leap").arg(&config).arg(months).arg("--raw").arg(raw).args(["--threads", "2", "-o"]);
+        let run = cmd("prepare-data").arg("leap").arg(&config).arg(months).arg("--raw").arg(raw).args([
+            "--threads",
+            "2",
+            "-o",
+        ]);
         run.arg(folder.path().join(out)).succeeds().manifest()["peak_anonymous_bytes"].as_u64().unwrap()
     };
     let (one, four) = (peak("one", "0001-02"), peak("four", "0001-02..0001-05"));

@@ -124,7 +124,10 @@ fn the_truth_of_the_test_rows_goes_with_test_csv() {
         }
     }
     for (i, id) in truth.texts("sample_id").unwrap().iter().enumerate() {
-        assert_eq!((id.as_str(), sample.lines().nth(i + 1).unwrap().split(',').next().unwrap()), (rows[i + 1][0], id.as_str()));
+        assert_eq!(
+            (id.as_str(), sample.lines().nth(i + 1).unwrap().split(',').next().unwrap()),
+            (rows[i + 1][0], id.as_str())
+        );
     }
 }
 

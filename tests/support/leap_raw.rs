@@ -40,13 +40,22 @@ pub fn prepare_config(folder: &Path, more: &str) -> PathBuf {
 /// Prepares `raw` with [`prepare_config`] into `FOLDER/OUT`.
 pub fn prepare(folder: &Path, raw: &Path, out: &str, more: &[&str]) -> Outcome {
     let config = prepare_config(folder, "");
-    cmd("prepare-data").arg("leap").arg(config).args(more).arg("--raw").arg(raw).arg("--out").arg(folder.join(out)).run()
+    cmd("prepare-data")
+        .arg("leap")
+        .arg(config)
+        .args(more)
+        .arg("--raw")
+        .arg(raw)
+        .arg("--out")
+        .arg(folder.join(out))
+        .run()
 }
 
 /// The mli or mlo file of the `n`-th step of a month.
 pub fn step_file(raw: &Path, month: &str, kind: &str, n: usize) -> PathBuf {
     let entries = std::fs::read_dir(raw.join("train").join(month)).unwrap();
-    let mut files: Vec<PathBuf> = entries.map(|e| e.unwrap().path()).filter(|p| p.to_string_lossy().contains(kind)).collect();
+    let mut files: Vec<PathBuf> =
+        entries.map(|e| e.unwrap().path()).filter(|p| p.to_string_lossy().contains(kind)).collect();
     files.sort();
     files.swap_remove(n)
 }

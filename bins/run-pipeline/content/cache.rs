@@ -87,7 +87,8 @@ fn cache_dir(config: &Path) -> Option<PathBuf> {
     for line in text.lines().map(str::trim) {
         if line.starts_with('[') {
             inside = line == "[cache]";
-        } else if let Some(("dir", value)) = line.split_once('=').map(|(k, v)| (k.trim(), v.trim())).filter(|_| inside) {
+        } else if let Some(("dir", value)) = line.split_once('=').map(|(k, v)| (k.trim(), v.trim())).filter(|_| inside)
+        {
             return Some(PathBuf::from(value));
         }
     }

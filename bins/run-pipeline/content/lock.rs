@@ -23,13 +23,7 @@ impl Lock {
     pub fn read(folder: &Path, shown: &Path) -> Result<Self> {
         let file = folder.join(FILE);
         if !file.exists() {
-            let source = std::sync::Arc::new(tree::Source { path: shown.to_path_buf(), text: String::new() });
-            let at = Mark { source, line: 1, column: 1 };
-            let text = |t: &str| Node { at: at.clone(), kind: Kind::Text(t.into()) };
-            let key = |name: &str| Key { name: name.into(), at: at.clone() };
-            let empty = Node { at: at.clone(), kind: Kind::Map(Vec::new()) };
-            let root = Kind::Map(vec![(key("schema"), text("2.0")), (key("stages"), empty)]);
-            return Ok(Self { file, root: Node { at, kind: root } });
+            return Ok(Self::empty(folder, shown));
         }
         let mut root = tree::read(&file, shown)?;
         let at = root.at.clone();
@@ -48,6 +42,17 @@ impl Lock {
             Some(_) => return Err(at.error("`stages` is no map").hint("remove the file; all stages run again")),
         }
         Ok(Self { file, root })
+    }
+
+    /// The lock of a pipeline that never ran.
+    pub fn empty(folder: &Path, shown: &Path) -> Self {
+        let source = std::sync::Arc::new(tree::Source { path: shown.to_path_buf(), text: String::new() });
+        let at = Mark { source, line: 1, column: 1 };
+        let text = |t: &str| Node { at: at.clone(), kind: Kind::Text(t.into()) };
+        let key = |name: &str| Key { name: name.into(), at: at.clone() };
+        let stages = Node { at: at.clone(), kind: Kind::Map(Vec::new()) };
+        let root = Kind::Map(vec![(key("schema"), text("2.0")), (key("stages"), stages)]);
+        Self { file: folder.join(FILE), root: Node { at, kind: root } }
     }
 
     /// What is known of a stage.
@@ -186,7 +191,8 @@ mod tests {
         let cmd = tree::parse(Path::new("y"), "cat in > out".into()).unwrap();
         let value = tree::parse(Path::new("y"), "5e-4".into()).unwrap();
         let file = Content { md5: "764efa883dda1e11db47671c4a3bbd9e".into(), size: 3, files: None, executable: true };
-        let dir = Content { md5: "2c4bb6e195ebf978fa63234e50c7c6eb.dir".into(), size: 2, files: Some(1), executable: false };
+        let dir =
+            Content { md5: "2c4bb6e195ebf978fa63234e50c7c6eb.dir".into(), size: 2, files: Some(1), executable: false };
         let entry = Entry {
             cmd: &cmd,
             deps: vec![("z", &file), ("d", &dir)],

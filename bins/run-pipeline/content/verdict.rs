@@ -8,8 +8,8 @@ use super::cache::Cache;
 use super::hash::{self, Content};
 use super::lock::Locked;
 use super::seen::Seen;
-use crate::declare::entries::{Params, Stage};
 use crate::declare::emit;
+use crate::declare::entries::{Params, Stage};
 use crate::declare::tree::{self, Kind, Node};
 
 /// Why a stage has to run.
@@ -58,7 +58,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Never => write!(f, "never ran"),
-            Self::CutOff => write!(f, "cut off in an earlier run"),
+            Self::CutOff => write!(f, "its last run did not finish"),
             Self::Command => write!(f, "command changed"),
             Self::Dep(path, change) => write!(f, "dep `{path}` {change}"),
             Self::Param(file, key, change) => write!(f, "param `{key}` of `{file}` {change}"),

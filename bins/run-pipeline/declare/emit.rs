@@ -135,7 +135,24 @@ mod tests {
 
     #[test]
     fn texts_that_look_like_something_else_are_quoted() {
-        for text in ["", "12", "1e5", "yes", "No", "2001-01-01", "- a", "a: b", "a #b", "a:", " a", "*a", "12:30", "null", "1_000", "a\tb"] {
+        for text in [
+            "",
+            "12",
+            "1e5",
+            "yes",
+            "No",
+            "2001-01-01",
+            "- a",
+            "a: b",
+            "a #b",
+            "a:",
+            " a",
+            "*a",
+            "12:30",
+            "null",
+            "1_000",
+            "a\tb",
+        ] {
             let written = scalar(text);
             assert!(written.starts_with(['\'', '"']), "{text} was written as {written}");
             let again = parse(Path::new("x"), format!("k: {written}\n")).unwrap();

@@ -10,7 +10,18 @@ use super::tree::{Kind, Mark, Node};
 
 /// Keys of a stage.
 pub const STAGE_KEYS: [&str; 13] = [
-    "cmd", "wdir", "deps", "params", "outs", "metrics", "plots", "vars", "frozen", "always_changed", "desc", "meta",
+    "cmd",
+    "wdir",
+    "deps",
+    "params",
+    "outs",
+    "metrics",
+    "plots",
+    "vars",
+    "frozen",
+    "always_changed",
+    "desc",
+    "meta",
     "matrix",
 ];
 const OUT_KEYS: [&str; 8] = ["cache", "persist", "remote", "push", "desc", "type", "labels", "meta"];
@@ -60,21 +71,12 @@ pub struct Params {
     pub keys: Vec<(String, Mark)>,
 }
 
-/// What kind of output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OutKind {
-    Out,
-    Metric,
-    Plot,
-}
-
 /// A file or folder that a stage writes.
 #[derive(Debug, Clone)]
 pub struct Out {
     pub path: String,
     pub file: PathBuf,
     pub at: Mark,
-    pub kind: OutKind,
     /// DVC keeps a copy.
     pub cache: bool,
     /// Not removed before a run.
@@ -114,9 +116,9 @@ pub fn stage(name: &str, at: &Mark, definition: &Node, wdir: &Path) -> Result<St
     };
     let commands = commands(cmd)?;
     let mut outs = Vec::new();
-    for (key, kind) in [("outs", OutKind::Out), ("metrics", OutKind::Metric), ("plots", OutKind::Plot)] {
+    for key in ["outs", "metrics", "plots"] {
         for item in list(definition, key)? {
-            outs.push(out(item, key, kind, wdir)?);
+            outs.push(out(item, key, wdir)?);
         }
     }
     let deps = list(definition, "deps")?.iter().map(|item| {
@@ -192,12 +194,11 @@ fn check_path(text: &str, at: &Mark) -> Result<()> {
     Ok(())
 }
 
-fn out(item: &Node, key: &str, kind: OutKind, wdir: &Path) -> Result<Out> {
+fn out(item: &Node, key: &str, wdir: &Path) -> Result<Out> {
     let new = |path: String, at: &Mark| Out {
         file: normal(&wdir.join(&path)),
         path,
         at: at.clone(),
-        kind,
         cache: true,
         persist: false,
     };
@@ -208,13 +209,19 @@ fn out(item: &Node, key: &str, kind: OutKind, wdir: &Path) -> Result<Out> {
     check_path(&path.name, &path.at)?;
     let mut out = new(path.name.clone(), &path.at);
     let mut known: Vec<String> = OUT_KEYS.iter().map(ToString::to_string).collect();
-    if kind == OutKind::Plot {
+    if key == "plots" {
         known.extend(PLOT_KEYS.iter().map(ToString::to_string));
     }
     let flags = match &flags.kind {
         Kind::Map(flags) => flags.as_slice(),
         Kind::Null => &[],
-        _ => return Err(flags.at.error(format!("the flags of `{}` are {}, expected a map", path.name, flags.describe()))),
+        _ => {
+            return Err(flags.at.error(format!(
+                "the flags of `{}` are {}, expected a map",
+                path.name,
+                flags.describe()
+            )));
+        }
     };
     for (flag, value) in flags {
         if !known.contains(&flag.name) {
@@ -249,7 +256,9 @@ fn params(definition: &Node, wdir: &Path) -> Result<Vec<Params>> {
                         Kind::List(items) => items.iter().map(|k| (text::python(k), k.at.clone())).collect(),
                         _ => {
                             let found = keys.describe();
-                            return Err(keys.at.error(format!("the keys of `{}` are {found}, expected a list", path.name)));
+                            return Err(keys
+                                .at
+                                .error(format!("the keys of `{}` are {found}, expected a list", path.name)));
                         }
                     };
                     add_params(&mut files, &path.name, &path.at, keys, wdir)?;
@@ -257,7 +266,9 @@ fn params(definition: &Node, wdir: &Path) -> Result<Vec<Params>> {
             }
             Kind::List(_) | Kind::Null => {
                 let found = item.describe();
-                return Err(item.at.error(format!("an item of `params` is {found}, expected a key, or a file with keys")));
+                return Err(item
+                    .at
+                    .error(format!("an item of `params` is {found}, expected a key, or a file with keys")));
             }
             _ => add_params(&mut files, PARAMS, &item.at, vec![(text::python(item), item.at.clone())], wdir)?,
         }

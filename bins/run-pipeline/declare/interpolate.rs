@@ -47,9 +47,7 @@ fn expressions(text: &str) -> Vec<(usize, usize)> {
 pub fn resolve(node: &Node, context: &Context, slot: Slot) -> Result<Node> {
     let kind = match &node.kind {
         Kind::Text(_) => return resolve_text(node, context, slot),
-        Kind::List(items) => {
-            Kind::List(items.iter().map(|item| resolve(item, context, slot)).collect::<Result<_>>()?)
-        }
+        Kind::List(items) => Kind::List(items.iter().map(|item| resolve(item, context, slot)).collect::<Result<_>>()?),
         Kind::Map(entries) => {
             let mut resolved = Vec::with_capacity(entries.len());
             for (key, value) in entries {

@@ -249,11 +249,23 @@ impl Walk {
                 self.put(Node { at, kind }, *anchor)
             }
             Event::SequenceStart(_, anchor, _) => {
-                self.stack.push(Open { at, anchor: *anchor, kind: Kind::List(Vec::new()), key: None, merges: Vec::new() });
+                self.stack.push(Open {
+                    at,
+                    anchor: *anchor,
+                    kind: Kind::List(Vec::new()),
+                    key: None,
+                    merges: Vec::new(),
+                });
                 Ok(None)
             }
             Event::MappingStart(_, anchor, _) => {
-                self.stack.push(Open { at, anchor: *anchor, kind: Kind::Map(Vec::new()), key: None, merges: Vec::new() });
+                self.stack.push(Open {
+                    at,
+                    anchor: *anchor,
+                    kind: Kind::Map(Vec::new()),
+                    key: None,
+                    merges: Vec::new(),
+                });
                 Ok(None)
             }
             Event::SequenceEnd | Event::MappingEnd => match self.stack.pop() {
@@ -301,7 +313,9 @@ impl Walk {
                 Some(key) => match entries.iter().find(|(known, _)| known.name == key.name) {
                     Some((known, _)) => {
                         let line = known.at.line;
-                        return Err(key.at.error(format!("key `{}` stands here twice, first in line {line}", key.name)));
+                        return Err(key
+                            .at
+                            .error(format!("key `{}` stands here twice, first in line {line}", key.name)));
                     }
                     None => entries.push((key, node)),
                 },

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use common::cli::signals;
 use common::{Error, Result, durable};
 
 use super::memory::Watch;
@@ -45,6 +46,10 @@ pub fn run(commands: &[String], around: &Surroundings) -> Result<Ended> {
     let started = Instant::now();
     let mut ended = Ended::default();
     for command in commands {
+        if signals::interrupted() {
+            ended.failed = Some((command.clone(), "an interruption".into()));
+            break;
+        }
         writeln!(log, "$ {command}").map_err(io)?;
         let outcome = one(command, &log, around)?;
         ended.peak_bytes = ended.peak_bytes.max(outcome.peak_bytes);

@@ -36,7 +36,14 @@ impl Resources {
         // Without a GPU such stages compute on all cores: still only one at a time.
         let gpus = if gpus.is_empty() { vec![None] } else { gpus };
         let gpu_taken = vec![false; gpus.len()];
-        Self { gpus, gpu_taken, mem_mb: mem_mb.unwrap_or_else(memory_mb), mem_taken_mb: 0, slots: slots.max(1), running: 0 }
+        Self {
+            gpus,
+            gpu_taken,
+            mem_mb: mem_mb.unwrap_or_else(memory_mb),
+            mem_taken_mb: 0,
+            slots: slots.max(1),
+            running: 0,
+        }
     }
 
     /// True when a stage with these needs can never run beside others, because it asks for more than there is.

@@ -26,9 +26,22 @@ use crate::state::{RUN_VARIABLE, State};
 pub struct Home {
     pub folder: PathBuf,
     pub shown: PathBuf,
-    pub state: State,
+    /// None for a pipeline of which no stage is needed.
+    pub state: Option<State>,
     pub lock: Mutex<Lock>,
     pub cache: Option<Cache>,
+}
+
+impl Home {
+    /// A pipeline that this run does not touch.
+    pub fn unused(folder: PathBuf, shown: PathBuf) -> Self {
+        Self { lock: Mutex::new(Lock::empty(&folder, &shown)), folder, shown, state: None, cache: None }
+    }
+
+    /// What is kept beside the pipeline.
+    pub fn state(&self) -> Result<&State> {
+        self.state.as_ref().ok_or_else(|| Error::failed(format!("`{}` was not taken", self.shown.display())))
+    }
 }
 
 /// What all stages of a run share.
@@ -81,7 +94,7 @@ pub fn stage(
     let entry = home.lock.lock().ok().and_then(|lock| lock.stage(&stage.name).map(Locked::node));
     let locked = entry.as_ref().map(Locked::of);
     let mut found = verdict::check(stage, locked, &shared.seen, home.cache.as_ref(), true)?;
-    if home.state.was_cut_off(&stage.name) {
+    if home.state()?.was_cut_off(&stage.name) {
         found.reasons.insert(0, Reason::CutOff);
     }
     if forced {
@@ -98,11 +111,11 @@ pub fn stage(
 fn run(unit: &Unit, shared: &Shared, found: Verdict, held: &Held, group: &Arc<AtomicU32>) -> Result<Outcome> {
     let home = &shared.homes[unit.home];
     let stage = &unit.stage;
-    home.state.starting(&stage.name)?;
+    home.state()?.starting(&stage.name)?;
     for out in stage.outs.iter().filter(|out| !out.persist) {
         remove(&out.file)?;
     }
-    let log = home.state.log(&stage.name);
+    let log = home.state()?.log(&stage.name);
     let mut variables = vec![
         (RUN_VARIABLE.to_string(), shared.run.clone()),
         ("DVC_STAGE".to_string(), stage.name.clone()),
@@ -152,7 +165,7 @@ fn run(unit: &Unit, shared: &Shared, found: Verdict, held: &Held, group: &Arc<At
         lock.set(&stage.name, entry);
         lock.write()?;
     }
-    home.state.finished(&stage.name)?;
+    home.state()?.finished(&stage.name)?;
     Ok(Outcome::Ran(cost))
 }
 
@@ -160,7 +173,10 @@ fn run(unit: &Unit, shared: &Shared, found: Verdict, held: &Held, group: &Arc<At
 fn refuse_missing(stage: &Stage, found: &Verdict) -> Result<()> {
     for (dep, content) in stage.deps.iter().zip(&found.deps) {
         if content.is_none() {
-            return Err(missing(&dep.at, &format!("stage `{}` reads `{}`, which does not exist", stage.name, dep.path)));
+            return Err(missing(
+                &dep.at,
+                &format!("stage `{}` reads `{}`, which does not exist", stage.name, dep.path),
+            ));
         }
     }
     for (params, values) in stage.params.iter().zip(&found.params) {

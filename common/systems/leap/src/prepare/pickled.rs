@@ -16,7 +16,8 @@ pub fn read_index(path: &Path) -> Result<BTreeMap<String, Vec<i64>>> {
         match array.column {
             Column::Ints(rows) if array.shape.len() == 1 => index.insert(name, rows),
             _ => {
-                let problem = format!("`{name}` is an array of shape {:?}, expected integers in one dimension", array.shape);
+                let problem =
+                    format!("`{name}` is an array of shape {:?}, expected integers in one dimension", array.shape);
                 return Err(Error::input(path, problem));
             }
         };
