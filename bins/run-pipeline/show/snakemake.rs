@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use common::{Error, Result};
 
+use crate::content::lock::{self, Lock};
 use crate::declare::entries::Stage;
 use crate::declare::text::quote;
 use crate::graph::{Project, Unit};
@@ -26,10 +27,10 @@ pub fn export(project: &Project) -> Result<(String, PathBuf)> {
     let mut targets = Vec::new();
     for unit in &project.units {
         if unit.stage.outs.is_empty() {
-            targets.push(literal(&done_file(unit, &root)?));
+            targets.push(literal(&doubled(&done_file(unit, &root)?)));
         }
         for out in &unit.stage.outs {
-            targets.push(literal(&relative(&out.file, &root)?));
+            targets.push(literal(&doubled(&relative(&out.file, &root)?)));
         }
     }
     let shown = project.homes[0].shown.display();
@@ -77,6 +78,8 @@ fn common_folder(project: &Project) -> PathBuf {
 
 fn rule(unit: &Unit, project: &Project, root: &Path, names: &mut HashSet<String>) -> Result<String> {
     let stage = &unit.stage;
+    let home = &project.homes[unit.home];
+    let lock = Lock::read(&home.folder, &home.shown.with_file_name(lock::FILE))?;
     let name = rule_name(&unit.title, names);
     let mut inputs = Vec::new();
     for file in stage.deps.iter().map(|d| &d.file).chain(stage.params.iter().map(|p| &p.file)) {
@@ -86,11 +89,16 @@ fn rule(unit: &Unit, project: &Project, root: &Path, names: &mut HashSet<String>
     inputs.dedup();
     let mut outputs = Vec::new();
     for out in &stage.outs {
-        let path = literal(&relative(&out.file, root)?);
-        outputs.push(if is_folder(&out.file, &out.path, project) { format!("directory({path})") } else { path });
+        let path = literal(&doubled(&relative(&out.file, root)?));
+        let locked = lock.stage(&stage.name).and_then(|stage| stage.out(&out.path));
+        outputs.push(if is_folder(&out.file, &out.path, locked, project) {
+            format!("directory({path})")
+        } else {
+            path
+        });
     }
     if stage.outs.is_empty() {
-        outputs.push(format!("touch({})", literal(&done_file(unit, root)?)));
+        outputs.push(format!("touch({})", literal(&doubled(&done_file(unit, root)?))));
     }
     let needs = &stage.needs;
     let mem_mb = if needs.mem_mb > 0 { needs.mem_mb } else { MEM_MB };
@@ -117,18 +125,21 @@ fn input(file: &Path, unit: &Unit, project: &Project, root: &Path) -> Result<Vec
     for &up in &unit.upstream {
         for out in &project.units[up].stage.outs {
             if file.starts_with(&out.file) || out.file.starts_with(file) {
-                found.push(literal(&relative(&out.file, root)?));
+                found.push(literal(&doubled(&relative(&out.file, root)?)));
             }
         }
     }
     if found.is_empty() {
-        found.push(literal(&relative(file, root)?));
+        found.push(literal(&doubled(&relative(file, root)?)));
     }
     Ok(found)
 }
 
-/// True for outs that are folders: what lies there now, or what the path or a reader of it says.
-fn is_folder(file: &Path, written: &str, project: &Project) -> bool {
+/// True for outs that are folders: what the lock says, what lies there now, or what the path or a reader of it says.
+fn is_folder(file: &Path, written: &str, locked: Option<&str>, project: &Project) -> bool {
+    if let Some(md5) = locked {
+        return md5.ends_with(".dir");
+    }
     if let Ok(metadata) = std::fs::metadata(file) {
         return metadata.is_dir();
     }
@@ -140,10 +151,11 @@ fn is_folder(file: &Path, written: &str, project: &Project) -> bool {
 /// The commands of a stage in one shell text: the output goes to the log, the first failure ends the rule.
 fn shell(stage: &Stage, root: &Path) -> Result<String> {
     let folder = relative(&stage.wdir, root)?;
-    let commands: Vec<String> = stage.commands.iter().map(|command| format!("sh -c {}", quote(command))).collect();
+    let commands: Vec<String> =
+        stage.commands.iter().map(|command| String::from("\"${SHELL:-/bin/sh}\" -c ") + &quote(command)).collect();
     let commands = commands.join(" && ");
     let inside = if folder == "." { commands } else { format!("cd {} && {commands}", quote(&folder)) };
-    Ok(format!("( {} ) > {{log}} 2>&1", inside.replace('{', "{{").replace('}', "}}")))
+    Ok(format!("( {} ) > {{log}} 2>&1", doubled(&inside)))
 }
 
 fn done_file(unit: &Unit, root: &Path) -> Result<String> {
@@ -179,7 +191,12 @@ fn relative(path: &Path, root: &Path) -> Result<String> {
     Ok(if text.is_empty() { ".".into() } else { text.into_owned() })
 }
 
-/// A Python string. Braces in paths would be wildcards, so the caller doubles them where they are meant.
+/// Braces as they have to be written where Snakemake looks for its own.
+fn doubled(text: &str) -> String {
+    text.replace('{', "{{").replace('}', "}}")
+}
+
+/// A Python string.
 fn literal(text: &str) -> String {
     crate::declare::text::json_string(text)
 }
