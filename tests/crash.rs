@@ -1,5 +1,7 @@
 //! Training under faults: killed or failing at each durable system call, a full disk, signals.
 
+#![allow(clippy::print_stderr)] // a skipped test says why
+
 #[path = "support/mod.rs"]
 mod support;
 #[path = "support/training.rs"]
@@ -96,7 +98,11 @@ fn r4_a_full_disk_keeps_the_checkpoint_and_the_run_goes_on_with_space() {
     }
     assert!(Command::new("umount").arg(mount.path()).status().unwrap().success());
     assert_eq!(failed.code, Some(4), "{}", failed.stderr);
-    assert!(failed.stderr.contains("No space left") && failed.stderr.contains("hint: free some space"), "{}", failed.stderr);
+    assert!(
+        failed.stderr.contains("No space left") && failed.stderr.contains("hint: free some space"),
+        "{}",
+        failed.stderr
+    );
     assert!(left.is_empty(), "{left:?}");
     assert!(kept > 0, "no checkpoint was left");
     assert_eq!(resumed.code, Some(0), "{}", resumed.stderr);

@@ -29,7 +29,9 @@ enum Form {
 pub fn run(args: Args) -> anyhow::Result<()> {
     let form = form_of(&args.output)?;
     if args.output.exists() && !args.force {
-        return Err(Error::usage(format!("`{}` exists", args.output.display())).hint("add `--force` to replace it").into());
+        return Err(Error::usage(format!("`{}` exists", args.output.display()))
+            .hint("add `--force` to replace it")
+            .into());
     }
     let (model, about) = network(&args)?;
     let names = check(&args, &model)?;
@@ -38,7 +40,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         return Ok(());
     }
     let written = convert(&args, form, &names, &about)?;
-    let line = json!({ "path": written.path, "bytes": written.bytes, "blake3": written.blake3, "tensors": names.len() });
+    let line =
+        json!({ "path": written.path, "bytes": written.bytes, "blake3": written.blake3, "tensors": names.len() });
     print_line(&line.to_string())?;
     Ok(())
 }
@@ -47,7 +50,9 @@ fn form_of(output: &Path) -> Result<Form> {
     match output.extension().and_then(|e| e.to_str()) {
         Some("safetensors") => Ok(Form::Safetensors),
         Some("pt" | "pth" | "ckpt") => Ok(Form::StateDict),
-        _ => Err(Error::usage(format!("`{}`: expected a name that ends with `.safetensors` or `.pt`", output.display()))),
+        _ => {
+            Err(Error::usage(format!("`{}`: expected a name that ends with `.safetensors` or `.pt`", output.display())))
+        }
     }
 }
 
@@ -79,7 +84,10 @@ fn check(args: &Args, model: &ModelConfig) -> Result<Vec<String>> {
 fn convert(args: &Args, form: Form, names: &[String], about: &Value) -> Result<Written> {
     if args.input.extension().is_some_and(|e| e == "safetensors") {
         let file = TensorFile::open(&args.input)?;
-        let views = names.iter().map(|name| file.view(stored(name, |n| file.contains(n)).as_ref())).collect::<Result<Vec<_>>>()?;
+        let views = names
+            .iter()
+            .map(|name| file.view(stored(name, |n| file.contains(n)).as_ref()))
+            .collect::<Result<Vec<_>>>()?;
         return write_views(&args.output, form, names, views, about);
     }
     let checkpoint = common::store::pickle::Checkpoint::open(&args.input)?;

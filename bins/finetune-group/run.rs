@@ -63,7 +63,15 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         let wanted = plan.groups.contains(&group);
         if wanted || finetune::is_done(stage.folder(), group) {
             let resume = if wanted { &resume } else { &Resume::Auto };
-            tuned.push(finetune::tune(group, &plan.base, &base_score, config, &plan.hash, &plan.arrays, options(resume))?);
+            tuned.push(finetune::tune(
+                group,
+                &plan.base,
+                &base_score,
+                config,
+                &plan.hash,
+                &plan.arrays,
+                options(resume),
+            )?);
         }
     }
     if tuned.len() < GROUPS {
@@ -82,7 +90,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 fn resolve_config(args: &Args) -> anyhow::Result<Option<Resolved<FinetuneConfig>>> {
     let file = &args.config.config;
     if config::peek(file, "system")?.as_deref() != Some("leap") {
-        return Err(Error::usage(format!("`{}` has no `system: leap`, the only system with groups", file.display())).into());
+        return Err(
+            Error::usage(format!("`{}` has no `system: leap`, the only system with groups", file.display())).into()
+        );
     }
     let mut overrides = args.config.overrides.clone();
     if let Some(seed) = args.run.seed {

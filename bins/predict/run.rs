@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use common::stage::{Manifest, Stage};
 use common::{Error, Result};
+use leap::columns::GROUPS;
 use leap::norm::Constants;
 use leap::predict::{Predictor, Settings, TestRows};
 use leap::submission::{self, Recipe, Writer};
@@ -37,7 +38,12 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     let plan = resolve(&args)?;
     let name = if plan.predictor.member.is_empty() { "submission" } else { &plan.predictor.member };
-    tracing::info!("{name}: {} test rows of chain {} into `{}`", plan.test.len(), plan.predictor.chain, plan.folder.display());
+    tracing::info!(
+        "{name}: {} test rows of chain {} into `{}`",
+        plan.test.len(),
+        plan.predictor.chain,
+        plan.folder.display()
+    );
     let ids = submission::ids(plan.test.ids()?);
     if args.run.dry_run {
         return Ok(());
@@ -93,7 +99,10 @@ fn resolve(args: &Args) -> Result<Plan> {
         ([], Some(from)) => {
             let manifest = Manifest::read(from)?;
             if manifest.system != "leap" {
-                return Err(Error::input(&manifest.folder, format!("is of the system `{}`, expected `leap`", manifest.system)));
+                return Err(Error::input(
+                    &manifest.folder,
+                    format!("is of the system `{}`, expected `leap`", manifest.system),
+                ));
             }
             // The nearest stage that holds networks.
             let trained = manifest.find("finetune-group").or_else(|_| manifest.find("train-model"))?;
@@ -103,8 +112,13 @@ fn resolve(args: &Args) -> Result<Plan> {
             (predictor, weights)
         }
         ([], None) => {
-            return Err(Error::usage("`--from` is missing: the folder of a finished `train-model` or `finetune-group` stage")
-                .hint("for example `--from runs/exp195`, or `--weights FILE --data FOLDER` for converted weights"));
+            return Err(Error::usage(
+                "`--from` is missing: the folder of a finished `train-model` or `finetune-group` stage",
+            )
+            .hint("for example `--from runs/exp195`, or `--weights FILE --data FOLDER` for converted weights"));
+        }
+        (files, _) if files.len() != GROUPS => {
+            return Err(Error::usage(format!("`--weights` gives {} files, expected 1 or {GROUPS}", files.len())));
         }
         (files, _) => (Predictor::groups(files, &settings)?, files.to_vec()),
     };
@@ -124,7 +138,18 @@ fn resolve(args: &Args) -> Result<Plan> {
     };
     let seed = args.run.seed.or(upstream.first().map(|m| m.seed)).unwrap_or(0);
     upstream.push(prepared);
-    Ok(Plan { settings, predictor, weights, test, test_path, constants, upstream, folder: args.run.folder("predict"), seed, limited: limit.is_some() })
+    Ok(Plan {
+        settings,
+        predictor,
+        weights,
+        test,
+        test_path,
+        constants,
+        upstream,
+        folder: args.run.folder("predict"),
+        seed,
+        limited: limit.is_some(),
+    })
 }
 
 /// What a prediction depends on beside its inputs.

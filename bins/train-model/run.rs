@@ -167,7 +167,12 @@ fn publish(stage: &mut Stage, config: &TrainConfig, trained: &Trained) -> Result
     stage.metric("ended", state.finished.clone().unwrap_or_default());
     stage.metric("rows_per_s", trained.outcome.rows_per_s.round());
     stage.metric("data_wait", (trained.outcome.data_wait * 1e4).round() / 1e4);
-    tracing::info!("{}: R2 {:.6} on {} validation rows", config.member, trained.score.mean(), rows_of(&trained.oof.path)?);
+    tracing::info!(
+        "{}: R2 {:.6} on {} validation rows",
+        config.member,
+        trained.score.mean(),
+        rows_of(&trained.oof.path)?
+    );
     Ok(())
 }
 

@@ -219,13 +219,13 @@ mod tests {
 
     #[test]
     fn events_have_the_bytes_that_tensorboard_reads() {
-        // Written by TensorFlow's own code for step 300, tag `a`, value 0.5, wall time 2.
+        // As TensorBoard's protobuf classes serialise step 300, tag `a`, value 0.5, wall time 2.
         let expected = b"\x09\0\0\0\0\0\0\0\x40\x10\xac\x02\x2a\x0a\x0a\x08\x0a\x01a\x15\0\0\0\x3f";
         let found = event(2.0, 300, &[("a", 0.5)]);
         assert_eq!(found, expected);
         let framed = record(&found);
         assert_eq!(framed.len(), 16 + found.len());
-        // The mask of TensorFlow's crc32c: of eight zero bytes it is known.
+        // TensorBoard's own `masked_crc32c` of eight zero bytes.
         assert_eq!(&record(&[])[..12], b"\0\0\0\0\0\0\0\0\x29\x03\x98\x07");
     }
 }

@@ -1,10 +1,14 @@
 //! The readers of `common::store` on the real files of the golden folder. Without the folder every test says so and
 //! passes; the same readers are tested on files made by the tests themselves beside their code.
 
+#![allow(clippy::print_stderr)] // what was skipped and how long things took
+
 use std::path::{Path, PathBuf};
 
 use common::store::netcdf::{NcFile, NcKind, NcType};
+use common::store::npy::{NpyArray, NpyKind, NpzFile};
 use common::store::pickle::{self, Checkpoint, Column};
+use common::store::tables;
 use common::store::tensors::{self, TensorFile};
 
 /// `$PODIUM_GOLDEN`, or `../shared/golden` beside the workspace.
@@ -159,4 +163,36 @@ fn lightning_checkpoints_give_their_optimizer_state_too() {
     assert_eq!(all.len(), 70);
     assert!(all.iter().any(|t| t.name.starts_with("optimizer_states.0.state.0.")), "no optimizer state");
     assert!(checkpoint.unknown().iter().any(|name| name.ends_with("MinMaxNormalizeXYZ")));
+}
+
+#[test]
+fn parquet_files_of_pandas_survive_a_round_trip() {
+    let Some(golden) = golden() else { return };
+    let files = files(&golden, &["parquet"]);
+    assert!(files.len() > 30, "only {} files found", files.len());
+    let folder = tempfile::tempdir().unwrap();
+    let again = folder.path().join("x.parquet");
+    for path in files {
+        let first = tables::read_parquet(&path, None).unwrap();
+        tables::write_parquet(&again, &first).unwrap();
+        let second = tables::read_parquet(&again, None).unwrap();
+        assert_eq!(second.schema(), first.schema(), "{}", path.display());
+        // Missing numbers are NaN, which equals nothing: the shown text stands for the values.
+        assert_eq!(format!("{:?}", second.columns()), format!("{:?}", first.columns()), "{}", path.display());
+    }
+}
+
+#[test]
+fn numpy_arrays_and_archives_are_read() {
+    let Some(golden) = golden() else { return };
+    let inputs = NpyArray::open(golden.join("leap/fdzm-predict-e2e/expected/test_0_inputs.npy")).unwrap();
+    assert_eq!((inputs.shape(), inputs.kind()), (&[12, 556][..], NpyKind::F32));
+    assert!(inputs.elements::<f32>().unwrap().iter().all(|v| v.is_finite()));
+    let archive = NpzFile::open(golden.join("tracknet/hit_density_250/with_occupied_mask.npz")).unwrap();
+    let centers = archive.read("voxel_centers").unwrap();
+    assert_eq!(centers.shape(), [1944, 3]);
+    let density = archive.read("density_map").unwrap().to_f64();
+    let occupied = archive.read("occupied_mask").unwrap().to_i64().unwrap();
+    assert!(density.iter().zip(&occupied).all(|(d, o)| (*d > 0.0) == (*o == 1)));
+    assert!(archive.read("grid_info").unwrap_err().to_string().contains("has the dtype `|O`"));
 }

@@ -5,8 +5,8 @@ mod data;
 mod networks;
 mod numbers;
 mod predict;
-mod train;
 mod schedules;
+mod train;
 
 use super::Kind;
 

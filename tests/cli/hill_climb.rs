@@ -24,6 +24,18 @@ fn search(folder: &Path, more: &[&str]) -> Cmd {
 }
 
 #[test]
+fn the_short_helps_are_those_of_the_snapshots() {
+    for (mode, snapshot) in [
+        ("search", include_str!("snapshots/hill-climb-search.txt")),
+        ("blend", include_str!("snapshots/hill-climb-blend.txt")),
+    ] {
+        let help = cmd("hill-climb").args([mode, "-h"]).succeeds().stdout;
+        assert_eq!(help, snapshot, "`hill-climb {mode} -h` changed; update tests/cli/snapshots if it was meant to");
+        assert!(help.lines().all(|line| line.chars().count() < 80), "{help}");
+    }
+}
+
+#[test]
 fn a_search_beats_every_model_and_writes_weights_that_sum_to_one() {
     let folder = tempfile::tempdir().unwrap();
     three_models(folder.path());
@@ -123,4 +135,105 @@ fn bad_predictions_are_refused_before_anything_is_written() {
     let named = ["search", "-t", "valid.safetensors", "x=a.safetensors", "y=a.safetensors", "--method", "optimum"];
     let error = cmd("hill-climb").args(named).within(folder.path()).fails(1);
     error.says("the errors of model `y` are a combination of those of other models").says("ridge");
+}
+
+fn submission(folder: &Path, name: &str, rows: &[(&str, f64, f64)]) {
+    let lines: String = rows.iter().map(|(id, x, y)| format!("{id},{x},{y}\n")).collect();
+    let text = format!("sample_id,x,zero\n{lines}");
+    common::durable::write(folder.join(format!("subs/{name}.csv")), text.as_bytes()).unwrap();
+}
+
+fn weights(folder: &Path, lines: &str) {
+    common::durable::write(folder.join("w.csv"), format!("model,weight\n{lines}").as_bytes()).unwrap();
+}
+
+fn blend(folder: &Path, more: &[&str]) -> Cmd {
+    cmd("hill-climb").args(["blend", "-w", "w.csv", "subs"]).args(more).within(folder)
+}
+
+/// Two submissions of three rows, the second in another order, and their weights.
+fn two_submissions() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    submission(folder.path(), "a", &[("r0", 1.0, 0.0), ("r1", 2.0, 0.1), ("r2", 3.0, 0.3)]);
+    submission(folder.path(), "b", &[("r2", 30.0, 0.3), ("r0", 10.0, 0.0), ("r1", 20.0, 0.1)]);
+    weights(folder.path(), "a.npy,0.7\nb.npy,0.3\n");
+    folder
+}
+
+#[test]
+fn submissions_are_blended_by_id_and_columns_that_agree_are_kept() {
+    let folder = two_submissions();
+    let summed = blend(folder.path(), &["-o", "sum", "--competition", "some-competition"]).succeeds();
+    assert!(summed.stderr.contains("`subs/b.csv` has its rows in another order: aligned by id"), "{}", summed.stderr);
+    assert!(
+        summed.stderr.contains("3 rows, blake3 ") && summed.stderr.contains("\nkaggle competitions submit -c some-")
+    );
+    let text = fs::read_to_string(folder.path().join("sum/submission.csv")).unwrap();
+    let expected: Vec<f64> = [(1.0, 10.0), (2.0, 20.0), (3.0, 30.0)].iter().map(|(a, b)| 0.7 * a + 0.3 * b).collect();
+    let first: Vec<f64> = text.lines().skip(1).map(|l| l.split(',').nth(1).unwrap().parse().unwrap()).collect();
+    assert_eq!(first, expected);
+    assert!(text.lines().nth(3).unwrap().starts_with("r2,"));
+    // 0.7 * 0.1 + 0.3 * 0.1 is not 0.1.
+    assert!(text.lines().nth(2).unwrap().ends_with(",0.09999999999999999"), "{text}");
+    let kept = blend(folder.path(), &["-o", "kept", "--keep-equal"]).succeeds();
+    assert!(kept.stderr.contains("1 of 2 columns are the same in all submissions and were kept"), "{}", kept.stderr);
+    let text = fs::read_to_string(folder.path().join("kept/submission.csv")).unwrap();
+    assert!(text.lines().nth(2).unwrap().ends_with(",0.1"), "{text}");
+    assert_eq!(
+        fs::read_dir(folder.path().join("kept"))
+            .unwrap()
+            .filter(|e| { e.as_ref().unwrap().file_name().to_string_lossy().starts_with(".podium-tmp") })
+            .count(),
+        0
+    );
+}
+
+#[test]
+fn tables_and_submissions_that_do_not_fit_are_refused() {
+    let folder = two_submissions();
+    let fails = |code: i32| blend(folder.path(), &["-o", "out", "-f"]).fails(code);
+    weights(folder.path(), "a.npy,0.5\nb.npy,0.25\nc.npy,0.25\n");
+    fails(3).says("`w.csv`: no submission for 1 of 3 models: `c`").says("hint: found a, b");
+    weights(folder.path(), "a.npy,0.5\na,0.5\n");
+    fails(3).says("`w.csv`: row 1: the model `a` appears twice");
+    weights(folder.path(), "a.npy,nan\nb,0.5\n");
+    fails(3).says("the weight of `a` is NaN");
+    weights(folder.path(), "a,0.7\nb,0.3\n");
+    submission(folder.path(), "b", &[("r0", 1.0, 0.0), ("r1", 1.0, 0.0)]);
+    fails(3).says("`subs/b.csv`: lacks the id `r2`, row 2 of `subs/a.csv`");
+    submission(folder.path(), "b", &[("r0", 1.0, 0.0), ("r1", 1.0, 0.0), ("r1", 1.0, 0.0)]);
+    fails(3).says("`subs/b.csv`: row 2: the id `r1` appeared in row 1 already");
+    submission(folder.path(), "b", &[("r0", 1.0, 0.0), ("r1", f64::INFINITY, 0.0), ("r2", 1.0, 0.0)]);
+    fails(3).says("`subs/b.csv`: row 1, column `x`: inf is not finite");
+    common::durable::write(folder.path().join("subs/b.csv"), b"sample_id,x\nr0,1\nr1,1\nr2,1\n").unwrap();
+    fails(3).says("`subs/b.csv`: lacks the column `zero` of `subs/a.csv`");
+    assert!(!folder.path().join("out/submission.csv").exists() && !folder.path().join("out/stage.json").exists());
+    cmd("hill-climb").args(["blend", "-w", "none.csv", "subs"]).within(folder.path()).fails(3).says("none.csv");
+    blend(folder.path(), &["--base", "z"]).fails(2).says("the base `z` is none of the models");
+}
+
+#[test]
+fn weights_of_a_search_are_applied_as_they_are() {
+    let folder = two_submissions();
+    let y = truth(folder.path());
+    for (name, noise) in [("a", 0.3), ("b", 0.5)] {
+        model(folder.path(), name, &y, noise);
+    }
+    let args = ["search", "-t", "valid.safetensors", "a.safetensors", "b.safetensors", "-o", "search", "-q"];
+    cmd("hill-climb").args(args).within(folder.path()).succeeds();
+    for table in ["search/weights.csv", "search/weights.json"] {
+        let out = table.replace('/', "_");
+        cmd("hill-climb").args(["blend", "-w", table, "subs", "-o", &out, "-q"]).within(folder.path()).succeeds();
+    }
+    // The same through pipes: search, blend, score.
+    let args = ["search", "-t", "valid.safetensors", "a.safetensors", "b.safetensors", "-o", "piped", "-q"];
+    let found = cmd("hill-climb").args(args).within(folder.path()).succeeds().stdout;
+    let args = ["blend", "-w", "-", "subs", "-o", "piped_blend", "-q"];
+    let blended = cmd("hill-climb").args(args).within(folder.path()).stdin(found).succeeds().stdout;
+    let score = cmd("score").args(["-t", "subs/a.csv", "-"]).within(folder.path()).stdin(blended).succeeds();
+    assert!(score.stdout.contains("\"mean_r2\":"), "{}", score.stdout);
+
+    let read = |out: &str| fs::read_to_string(folder.path().join(out).join("submission.csv")).unwrap();
+    assert_eq!(read("piped_blend"), read("search_weights.json"));
+    assert_eq!(read("search_weights.csv"), read("search_weights.json"));
 }

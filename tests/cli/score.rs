@@ -9,6 +9,14 @@ use oof::{COLUMNS, metadata, model, predictions, truth};
 use support::cmd;
 
 #[test]
+fn the_short_help_is_that_of_the_snapshot() {
+    let help = cmd("score").arg("-h").succeeds().stdout;
+    let snapshot = include_str!("snapshots/score.txt");
+    assert_eq!(help, snapshot, "`score -h` changed; update tests/cli/snapshots if it was meant to");
+    assert!(help.lines().all(|line| line.chars().count() < 80), "{help}");
+}
+
+#[test]
 fn figures_go_to_stdout_as_json_and_the_table_to_stderr() {
     let folder = tempfile::tempdir().unwrap();
     let y = truth(folder.path());
@@ -95,4 +103,42 @@ fn the_number_of_threads_does_not_change_a_digit() {
         cmd("score").args(args).within(folder.path()).succeeds().stdout
     };
     assert_eq!(run("1"), run("3"));
+}
+
+fn table(folder: &std::path::Path, name: &str, rows: &[(&str, &str, &str)]) {
+    let lines: String = rows.iter().map(|(id, x, y)| format!("{id},{x},{y}\n")).collect();
+    common::durable::write(folder.join(name), format!("sample_id,t_0,t_1\n{lines}").as_bytes()).unwrap();
+}
+
+#[test]
+fn a_submission_is_scored_by_id_against_a_solution() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    table(folder, "solution.csv", &[("a", "1", "0"), ("b", "2", "0"), ("c", "3", "0"), ("d", "6", "0")]);
+    table(folder, "moved.csv", &[("d", "5", "0"), ("c", "3", "0"), ("a", "1", "0"), ("b", "2", "0")]);
+    let outcome = cmd("score").args(["-t", "solution.csv", "moved.csv"]).within(folder).succeeds();
+    let report: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    // SST = 14, SSE = 1; the constant column is met exactly.
+    let targets = &report["scores"][0]["targets"];
+    assert!((targets["t_0"].as_f64().unwrap() - 13.0 / 14.0).abs() < 1e-12 && targets["t_1"] == 1.0, "{report}");
+    assert!(outcome.stderr.contains("`moved.csv` has its rows in another order: aligned by id"));
+}
+
+#[test]
+fn submissions_that_do_not_fit_the_solution_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    table(folder, "solution.csv", &[("a", "1", "0"), ("b", "2", "0")]);
+    let run = |rows: &[(&str, &str, &str)]| {
+        table(folder, "bad.csv", rows);
+        cmd("score").args(["-t", "solution.csv", "bad.csv"]).within(folder).fails(3)
+    };
+    run(&[("a", "1", "0")]).says("`bad.csv`: lacks the id `b`, row 1 of `solution.csv`");
+    run(&[("a", "1", "0"), ("b", "1", "0"), ("c", "1", "0")]).says("row 2: the id `c` is not in `solution.csv`");
+    run(&[("a", "1", "0"), ("a", "1", "0")]).says("row 1: the id `a` appeared in row 0 already");
+    run(&[("a", "1", "0"), ("b", "NaN", "0")]).says("row 1 (`b`), column `t_0`: NaN is not finite");
+    run(&[("a", "1", "0"), ("b", "x", "0")]).says("line 3").says("`t_0`");
+    common::durable::write(folder.join("bad.csv"), b"sample_id,t_0,t_2\na,1,2\nb,1,2\n").unwrap();
+    let outcome = cmd("score").args(["-t", "solution.csv", "bad.csv"]).within(folder).fails(3);
+    outcome.says("`bad.csv`: lacks the column `t_1` of `solution.csv`");
 }

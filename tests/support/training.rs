@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
-use super::{Cmd, binary, cmd};
+use crate::support::{Cmd, binary, cmd};
 
 const SIMULATE: &str = "\
 system: leap
@@ -100,7 +100,9 @@ pub fn results(folder: &Path) -> BTreeMap<PathBuf, String> {
     };
     let files = walk(folder).into_iter().filter(|path| wanted(path));
     files
-        .map(|path| (path.strip_prefix(folder).unwrap().to_path_buf(), common::durable::hash_file(&path).unwrap().blake3))
+        .map(|path| {
+            (path.strip_prefix(folder).unwrap().to_path_buf(), common::durable::hash_file(&path).unwrap().blake3)
+        })
         .collect()
 }
 

@@ -105,9 +105,12 @@ impl<'a> Zip<'a> {
 
     /// Content of an entry that must not be compressed, its checksum verified.
     pub(super) fn stored(&self, name: &str) -> Result<&'a [u8], String> {
+        if self.entries.get(name).is_some_and(|entry| entry.deflated) {
+            return Err(format!("zip entry `{name}`: is compressed, expected stored"));
+        }
         match self.read(name, 0)? {
             Cow::Borrowed(content) => Ok(content),
-            Cow::Owned(_) => Err(format!("zip entry `{name}`: is compressed, expected stored")),
+            Cow::Owned(_) => Err(format!("zip entry `{name}`: is not stored as a whole")),
         }
     }
 
@@ -317,6 +320,27 @@ impl<W: std::io::Write> ZipWriter<W> {
     }
 }
 
+/// An archive of one deflated entry, for the tests of the formats built on archives.
+#[cfg(test)]
+pub(super) fn deflated_archive(name: &str, content: &[u8]) -> Vec<u8> {
+    let mut packed = Vec::with_capacity(content.len() + 100);
+    flate2::Compress::new(flate2::Compression::default(), false)
+        .compress_vec(content, &mut packed, flate2::FlushCompress::Finish)
+        .unwrap();
+    let mut common = vec![20, 0, 0, 0, 8, 0, 0, 0, 0, 0];
+    common.extend(crc32fast::hash(content).to_le_bytes());
+    common.extend((packed.len() as u32).to_le_bytes());
+    common.extend((content.len() as u32).to_le_bytes());
+    common.extend((name.len() as u16).to_le_bytes());
+    let local = [b"PK\x03\x04", &common[..], &[0, 0], name.as_bytes(), &packed].concat();
+    let directory = [b"PK\x01\x02\x14\0", &common[..], &[0; 16], name.as_bytes()].concat();
+    let mut end = b"PK\x05\x06\0\0\0\0\x01\0\x01\0".to_vec();
+    end.extend((directory.len() as u32).to_le_bytes());
+    end.extend((local.len() as u32).to_le_bytes());
+    end.extend([0, 0]);
+    [local, directory, end].concat()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -349,6 +373,16 @@ mod tests {
         let zip = Zip::parse(&bytes).unwrap();
         assert_eq!(zip.names().count(), 70_000);
         assert_eq!(&*zip.read("69999", 0).unwrap(), b"69999");
+    }
+
+    #[test]
+    fn deflated_entries_are_inflated_up_to_the_limit() {
+        let content = b"again and ".repeat(100);
+        let bytes = deflated_archive("x", &content);
+        let zip = Zip::parse(&bytes).unwrap();
+        assert_eq!(&*zip.read("x", 1000).unwrap(), content);
+        assert!(zip.read("x", 999).unwrap_err().contains("expected at most 999"));
+        assert!(zip.stored("x").is_err());
     }
 
     #[test]

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use common::stage::Stage;
+use leap::columns::TARGETS;
 use leap::norm::Constants;
 use leap::predict::{Predictor, Settings, TestRows};
 use leap::prepare::config::{Normalisation, RawConfig, TestSource};
-use leap::columns::TARGETS;
 use leap::prepare::{self, Options, PrepareConfig, Sources};
 use leap::submission::Recipe;
 use neural::precision::Precision;

@@ -59,7 +59,9 @@ pub fn adam(case: &Case) -> Result<()> {
     } else {
         Err(anyhow!("{} evaluations, expected {}", run.evaluations.len(), want.len()))
     });
-    let columns: [(&str, f64, fn(&Evaluated) -> f64); 8] = [
+    /// Name of a trace column, its tolerance, and where its value comes from.
+    type Traced = (&'static str, f64, fn(&Evaluated) -> f64);
+    let columns: [Traced; 8] = [
         ("epoch", 0.0, |e| e.epoch as f64),
         ("step", 0.0, |e| e.step as f64),
         ("train loss", 2e-3, |e| e.training_loss),
@@ -83,7 +85,8 @@ pub fn adam(case: &Case) -> Result<()> {
 
     let skip = &leap::metric::Rules::of(&constants).skip;
     let oof = Tensors::read(&run.trained.oof.path)?.get("predictions")?;
-    let columns: Vec<i64> = (0..TARGETS).filter(|c| !skip.contains(c) && !zero_list.contains(c)).map(|c| c as i64).collect();
+    let columns: Vec<i64> =
+        (0..TARGETS).filter(|c| !skip.contains(c) && !zero_list.contains(c)).map(|c| c as i64).collect();
     let columns = tch::Tensor::from_slice(&columns);
     let pick = |t: &tch::Tensor| t.index_select(1, &columns);
     checks.add(compare_absolute("oof", &pick(&oof), &pick(&expected.get("oof")?), 0.05));
@@ -100,8 +103,11 @@ fn submission(case: &Case, run: &Run, constants: &Constants, want: &[f64]) -> Re
     for (i, (got, want)) in got.iter().zip(want).enumerate() {
         let column = order[i % TARGETS];
         let exact = linear().contains(&column) || always_zero().contains(&column);
-        let (difference, allowed) =
-            if exact { ((got - want).abs(), 2e-12 * want.abs()) } else { ((got - want).abs() * constants.weight[column], 0.1) };
+        let (difference, allowed) = if exact {
+            ((got - want).abs(), 2e-12 * want.abs())
+        } else {
+            ((got - want).abs() * constants.weight[column], 0.1)
+        };
         ensure!(difference <= allowed, "submission, row {}, column {column}: {got:e}, expected {want:e}", i / TARGETS);
     }
     Ok(())
@@ -130,20 +136,34 @@ pub fn max(case: &Case) -> Result<()> {
     let mut checks = Comparison::new();
     let steps = |of: fn(&Step) -> f64| run.steps.iter().map(of).collect::<Vec<_>>();
     checks.values("step_loss", &steps(|s| s.loss), &expected.f64s("step_loss")?, tolerance("step_loss")?);
-    checks.values("step_grad_norm", &steps(|s| s.norm), &expected.f64s("step_grad_norm")?, tolerance("step_loss")?.max(1e-4));
+    checks.values(
+        "step_grad_norm",
+        &steps(|s| s.norm),
+        &expected.f64s("step_grad_norm")?,
+        tolerance("step_loss")?.max(1e-4),
+    );
     checks.values("step_lr", &steps(|s| s.rates[0]), &expected.f64s("step_lr")?, 1e-12);
     let score: Vec<f64> = run.evaluations.iter().map(|e| e.score).collect();
     checks.values("score", &score, &expected.f64s("score")?, tolerance("score")?);
     let loss: Vec<f64> = run.evaluations.iter().map(|e| e.metrics[0].value).collect();
     checks.values("val_loss", &loss, &expected.f64s("val_loss")?, tolerance("score")?);
-    for (i, (ours, evaluation)) in run.evaluations.iter().zip(case.value("evaluations")?.as_array().into_iter().flatten()).enumerate() {
-        let names: Vec<&str> = evaluation["zero_list"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    for (i, (ours, evaluation)) in
+        run.evaluations.iter().zip(case.value("evaluations")?.as_array().into_iter().flatten()).enumerate()
+    {
+        let names: Vec<&str> =
+            evaluation["zero_list"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         checks.add(same_columns(&format!("zero list {i}"), &train::zero_list(&ours.detail), &names));
     }
     let kept = run.trained.outcome.state.kept.clone().context("no evaluation was kept")?;
     checks.number("best_score", kept.score, case.f64("best_score")?, tolerance("score")?);
     check_zero_list(&mut checks, &kept, &case.strings("best_zero_list")?, 0);
-    check_weights(&mut checks, "", &Tensors::read(&run.trained.model)?, &case.tensors("best_checkpoint.safetensors")?, tolerance("best")?);
+    check_weights(
+        &mut checks,
+        "",
+        &Tensors::read(&run.trained.model)?,
+        &case.tensors("best_checkpoint.safetensors")?,
+        tolerance("best")?,
+    );
     let oof = Tensors::read(&run.trained.oof.path)?;
     checks.add(compare("oof", &oof.get("predictions")?, &expected.get("oof")?, tolerance("oof")?));
     checks.finish()
@@ -200,15 +220,30 @@ pub fn groups(case: &Case) -> Result<()> {
         checks.values(&name("step_grad_norm"), &norms, &of_group("step_grad_norm")?, 1e-4);
         checks.values(&name("step_lr"), &rates, &of_group("step_lr")?, 1e-12);
         checks.values(&name("score"), &scores, &of_group("score")?, tolerance("score")?);
-        checks.number(&name("best_score"), -done.best.unwrap_or(f64::NAN), of_group("best_score")?[0], tolerance("score")?);
-        check_weights(&mut checks, &format!("g{group}."), &Tensors::read(&done.file.path)?, &checkpoints, tolerance("checkpoints")?);
+        checks.number(
+            &name("best_score"),
+            -done.best.unwrap_or(f64::NAN),
+            of_group("best_score")?[0],
+            tolerance("score")?,
+        );
+        check_weights(
+            &mut checks,
+            &format!("g{group}."),
+            &Tensors::read(&done.file.path)?,
+            &checkpoints,
+            tolerance("checkpoints")?,
+        );
         tuned.push(done);
     }
     let merged = finetune::merge(&base, base_score, tuned, &config, &arrays(0)?, &options(folder.path()))?;
     let oof = Tensors::read(&merged.oof.path)?;
     checks.add(compare("oof", &oof.get("predictions")?, &expected.get("oof")?, tolerance("oof")?));
     checks.number("merged_score", merged.score.score(), case.f64("merged_score")?, tolerance("score")?);
-    checks.add(same_columns("merged_zero_list", &merged_zero_list(&merged.score), &borrowed(&case.strings("merged_zero_list")?)));
+    checks.add(same_columns(
+        "merged_zero_list",
+        &merged_zero_list(&merged.score),
+        &borrowed(&case.strings("merged_zero_list")?),
+    ));
     checks.finish()
 }
 
@@ -266,7 +301,11 @@ fn training(optimizer: OptimizerConfig) -> Result<Training> {
 
 fn cosine_training(case: &Case) -> Result<Training> {
     let betas = case.f64s("optimizer.betas")?;
-    let adam_w = AdamWConfig { betas: [betas[0], betas[1]], weight_decay: case.f64("optimizer.weight_decay")?, ..AdamWConfig::default() };
+    let adam_w = AdamWConfig {
+        betas: [betas[0], betas[1]],
+        weight_decay: case.f64("optimizer.weight_decay")?,
+        ..AdamWConfig::default()
+    };
     Ok(Training {
         epochs: case.usize("epochs")? as u64,
         batch_size: case.usize("batch")? as u64,

@@ -24,7 +24,8 @@ pub(super) fn step(log: &mut ScalarLog, state: &State, loss: f64, rates: &[f64])
 
 /// The line of an evaluation.
 pub(super) fn evaluation(log: &mut ScalarLog, evaluated: &Evaluated) -> Result<()> {
-    let metrics: Vec<(String, f64)> = evaluated.metrics.iter().map(|m| (format!("valid/{}", m.name), m.value)).collect();
+    let metrics: Vec<(String, f64)> =
+        evaluated.metrics.iter().map(|m| (format!("valid/{}", m.name), m.value)).collect();
     let rates = named(&evaluated.rates);
     let mut row = vec![("train/loss", evaluated.training_loss), ("valid/score", evaluated.score)];
     row.extend(metrics.iter().chain(&rates).map(|(name, value)| (name.as_str(), *value)));

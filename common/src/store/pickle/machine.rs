@@ -264,7 +264,7 @@ impl<'a> State<'a> {
 
     fn set(&mut self, items: &[Id]) -> Result<(), String> {
         let target = self.top()?;
-        if items.len() % 2 != 0 {
+        if !items.len().is_multiple_of(2) {
             return Err("a key has no value".into());
         }
         match &mut self.nodes[target as usize] {

@@ -146,9 +146,8 @@ impl CsvReader {
             if line.is_empty() && next == self.mapped.bytes().len() {
                 break;
             }
-            let mut fields = Fields { line, at: 0 };
             let mut count = 0;
-            while let Some(field) = fields.next() {
+            for field in (Fields { line, at: 0 }) {
                 let field = field.map_err(mistake)?;
                 let Some(wanted) = self.wanted.get(count) else {
                     let problem = format!("has more fields than the {} of the header", self.header.len());

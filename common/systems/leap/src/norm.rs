@@ -231,7 +231,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str, text: &str| {
             let path = folder.path().join(name);
-            std::fs::write(&path, text).unwrap();
+            common::durable::write(&path, text.as_bytes()).unwrap();
             path
         };
         let mean = file("mean.json", include_str!("../resources/mean_a.json"));

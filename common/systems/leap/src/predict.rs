@@ -39,7 +39,8 @@ impl TestRows {
         let linear_width = match file.shape("linear")? {
             &[n, width] if n == rows && width >= linear().len() => width,
             shape => {
-                let problem = format!("tensor `linear` has shape {shape:?}, expected [{rows}, {} or more]", linear().len());
+                let problem =
+                    format!("tensor `linear` has shape {shape:?}, expected [{rows}, {} or more]", linear().len());
                 return Err(Error::input(path, problem));
             }
         };
@@ -183,8 +184,9 @@ impl Predictor {
         let mut done = 0;
         while let Some(batch) = loader.next_batch()? {
             signals::check("nothing is written; the same command predicts anew")?;
-            let predicted =
-                tch::no_grad(|| with_autocast(settings.precision, settings.device, || self.predict(&batch.tensors[0])))?;
+            let predicted = tch::no_grad(|| {
+                with_autocast(settings.precision, settings.device, || self.predict(&batch.tensors[0]))
+            })?;
             let predicted = values(&predicted.f_to_kind(Kind::Float).doing("predicting")?)?;
             let rows = predicted.len() / TARGETS;
             take(&predicted, test.linear(done, rows)?)?;

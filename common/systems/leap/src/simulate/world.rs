@@ -130,8 +130,9 @@ mod tests {
         for i in 0..b.len() {
             for j in i + 1..b.len() {
                 let f = a[j][i] / a[i][i];
-                for k in i..b.len() {
-                    a[j][k] -= f * a[i][k];
+                let (upper, lower) = a.split_at_mut(j);
+                for (target, pivot) in lower[0][i..].iter_mut().zip(&upper[i][i..]) {
+                    *target -= f * pivot;
                 }
                 b[j] -= f * b[i];
             }

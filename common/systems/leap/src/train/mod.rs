@@ -20,7 +20,7 @@ use crate::metric::Score;
 pub use config::{LossConfig, RowsConfig, TrainConfig};
 use evaluate::{Evaluator, predict, training_loss, validation_loss};
 pub use npy::write_npy;
-pub use run::{about, Arrays, Built, OOF, Options, Trained, best_weights, build, constants_of, evaluator, fit, train};
+pub use run::{Arrays, Built, OOF, Options, Trained, about, best_weights, build, constants_of, evaluator, fit, train};
 
 /// What is minimised, and what decides which weights are kept.
 #[derive(Debug, Clone, PartialEq)]

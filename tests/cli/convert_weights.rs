@@ -1,0 +1,116 @@
+//! `convert-weights`: published checkpoints in, safetensors out, and back.
+
+#![allow(clippy::print_stderr)] // a skipped test says why
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::path::Path;
+
+use common::store::tensors::TensorFile;
+use support::{Cmd, cmd, root};
+
+const NARROW: &str = "\
+system: leap
+member: narrow
+seed: 1
+model: {max022: {hidden_state: 4, num_lstm: 3}}
+loss: {}
+training: {epochs: 1, batch_size: 1, learning_rate: 1.0e-3, optimizer: {adam: {}}}
+";
+
+/// A folder with the config of a narrow network and its weights, without a word about what they are.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    common::durable::write(folder.path().join("narrow.yaml"), NARROW.as_bytes()).unwrap();
+    let built = leap::train::build(
+        &serde_json::from_str(r#"{"max022": {"hidden_state": 4, "num_lstm": 3}}"#).unwrap(),
+        tch::Device::Cpu,
+        5,
+    );
+    let state = built.unwrap().params.state();
+    neural::weights::save(folder.path().join("bare.safetensors"), &state, None).unwrap();
+    folder
+}
+
+fn convert(folder: &Path, args: &[&str]) -> Cmd {
+    cmd("convert-weights").args(args).arg("-q").within(folder)
+}
+
+fn same_tensors(a: &Path, b: &Path) {
+    let (a, b) = (TensorFile::open(a).unwrap(), TensorFile::open(b).unwrap());
+    assert_eq!(a.names().collect::<Vec<_>>(), b.names().collect::<Vec<_>>());
+    for name in a.names() {
+        assert_eq!((a.shape(name).unwrap(), a.bytes(name).unwrap()), (b.shape(name).unwrap(), b.bytes(name).unwrap()));
+    }
+}
+
+#[test]
+fn r14_to_a_state_dict_and_back_keeps_every_bit_and_the_second_trip_gives_the_same_files() {
+    let folder = folder();
+    let f = folder.path();
+    let config = ["--config", "narrow.yaml"];
+    let go = |from: &str, to: &str, more: &[&str]| {
+        let outcome = convert(f, &[&[from, to], more].concat()).succeeds();
+        let line: serde_json::Value = serde_json::from_str(outcome.stdout.trim()).unwrap();
+        assert_eq!(line["tensors"], 32);
+    };
+    go("bare.safetensors", "a.pt", &config);
+    go("a.pt", "a.safetensors", &config);
+    same_tensors(&f.join("bare.safetensors"), &f.join("a.safetensors"));
+    // The new file says which network it is.
+    go("a.safetensors", "b.pt", &[]);
+    go("b.pt", "b.safetensors", &config);
+    let bytes = |name: &str| std::fs::read(f.join(name)).unwrap();
+    assert!(bytes("a.pt") == bytes("b.pt") && bytes("a.safetensors") == bytes("b.safetensors"));
+}
+
+#[test]
+fn weights_of_another_network_are_refused_with_all_differences() {
+    let folder = folder();
+    let args = ["bare.safetensors", "x.pt", "model.max022.num_lstm=2", "--config", "narrow.yaml"];
+    let outcome = convert(folder.path(), &args).fails(3);
+    assert!(
+        outcome.stderr.contains("lstm_stack.lstm3") && outcome.stderr.contains("bare.safetensors"),
+        "{}",
+        outcome.stderr
+    );
+    let args = ["bare.safetensors", "x.pt", "model.max022.hidden_state=5", "--config", "narrow.yaml"];
+    convert(folder.path(), &args).fails(3).says("[14, 8]").says("[14, 10]");
+    assert!(!folder.path().join("x.pt").exists());
+}
+
+#[test]
+fn a_checkpoint_saved_by_data_parallel_training_imports_without_its_prefix() {
+    let Some(golden) = support::golden() else {
+        eprintln!("skipped: no golden folder");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoints = golden.join("leap/infer_end_to_end/checkpoints");
+    let sizes = ["lstm_hidden=12", "lstm_layers=2", "heads=4", "feed_forward=32", "head_hidden=[16]"];
+    let import = || {
+        let run = cmd("convert-weights").arg(checkpoints.join("195.pt")).arg("x.safetensors").arg("--config");
+        run.arg(root().join("configs/leap/adam/exp195.yaml")).arg("-q").within(folder.path())
+    };
+    import().args(sizes.map(|size| format!("model.adam195.{size}"))).succeeds();
+    same_tensors(&checkpoints.join("195.safetensors"), &folder.path().join("x.safetensors"));
+    // The published sizes are others.
+    import().arg("--force").fails(3).says("lstm1.weight_hh_l0").says("[48, 12]");
+}
+
+#[test]
+fn an_unknown_ending_a_missing_config_and_an_existing_file_are_refused() {
+    let folder = folder();
+    let f = folder.path();
+    convert(f, &["bare.safetensors", "x.bin"]).fails(2).says("`.safetensors` or `.pt`");
+    convert(f, &["bare.safetensors", "x.pt"]).fails(3).says("does not say which network");
+    common::durable::write(f.join("x.pt"), b"old").unwrap();
+    let args = ["bare.safetensors", "x.pt", "--config", "narrow.yaml"];
+    convert(f, &args).fails(2).says("exists").says("--force");
+    convert(f, &args).args(["--dry-run", "--force"]).succeeds();
+    assert_eq!(std::fs::read(f.join("x.pt")).unwrap(), b"old");
+    convert(f, &args).arg("--force").succeeds();
+    common::durable::write(f.join("y.pt"), b"PK\x03\x04 no archive").unwrap();
+    convert(f, &["y.pt", "y.safetensors", "--config", "narrow.yaml"]).fails(3).says("y.pt");
+}
