@@ -184,6 +184,10 @@ fn the_record_holds_time_memory_and_outputs() {
 #[test]
 fn running_needs_nothing_but_a_shell() {
     let folder = chain();
-    let outcome = cmd("run-pipeline").env("LD_LIBRARY_PATH", "").env("PATH", "/usr/bin:/bin").env("SHELL", "/bin/sh").within(folder.path());
+    let outcome = cmd("run-pipeline")
+        .env("LD_LIBRARY_PATH", "")
+        .env("PATH", "/usr/bin:/bin")
+        .env("SHELL", "/bin/sh")
+        .within(folder.path());
     outcome.succeeds();
 }

@@ -215,7 +215,9 @@ fn the_pipelines_of_this_repository_are_read_alike_at_both_sizes() {
             let names: std::collections::HashMap<&str, String> = text
                 .lines()
                 .filter_map(|l| l.trim().strip_suffix("\"]")?.split_once("[\""))
-                .map(|(node, name)| (node, name.replace("pipelines/", "").replace("/dvc.yaml", "").replace("leap-blend:", "")))
+                .map(|(node, name)| {
+                    (node, name.replace("pipelines/", "").replace("/dvc.yaml", "").replace("leap-blend:", ""))
+                })
                 .collect();
             let pairs = text.lines().filter_map(|l| l.trim().split_once("-->"));
             let mut edges: Vec<String> = pairs.map(|(a, b)| format!("{} -> {}", names[a], names[b])).collect();
