@@ -1,5 +1,7 @@
 //! Training under faults: killed or failing at each durable system call, a full disk, signals.
 
+#![allow(clippy::print_stderr)] // a skipped test says why
+
 #[path = "support/mod.rs"]
 mod support;
 #[path = "support/training.rs"]

@@ -2,6 +2,8 @@
 //! number in a test's name is the line's; the sentence is the expectation.
 
 mod support;
+#[path = "support/training.rs"]
+mod training;
 
 use std::fs;
 
@@ -103,6 +105,167 @@ fn e05_a_yaml_mistake_shows_its_place_and_what_is_allowed() {
     assert!(said.contains(&format!("{line} |     strde: 1\n")), "{said}");
     assert!(said.contains("|     ^^^^^ expected one of: months, stride\n"), "{said}");
     assert!(said.contains("\nhint: did you mean `stride`?"), "{said}");
+}
+
+/// The log, the messages and the folder of one small training run, said loudly.
+fn trained() -> &'static (tempfile::TempDir, String) {
+    static RUN: std::sync::OnceLock<(tempfile::TempDir, String)> = std::sync::OnceLock::new();
+    RUN.get_or_init(|| {
+        let out = tempfile::tempdir().unwrap();
+        let arguments = ["train.yaml", "--from", "data", "--threads", "1", "--device=cpu", "--out"];
+        let outcome = cmd("train-model").args(arguments).arg(out.path()).within(training::workshop()).succeeds();
+        (out, outcome.stderr)
+    })
+}
+
+#[test]
+fn e06_a_summary_of_the_network_comes_before_training() {
+    let (_, said) = trained();
+    let place = |part: &str| said.find(part).unwrap_or_else(|| panic!("no `{part}` in:\n{said}"));
+    let first_score = place("score ");
+    for part in ["layer", "lstm1", "fc2", "parameters", "trainable", " not", " MB"] {
+        assert!(place(part) < first_score, "`{part}` comes late:\n{said}");
+    }
+}
+
+#[test]
+fn e07_progress_is_plain_lines_where_stderr_is_no_terminal() {
+    let (_, said) = trained();
+    assert!(!said.contains('\x1b') && !said.contains('\r'), "{said:?}");
+    for part in ["epoch 1 step", "score ", "loss ", "lr "] {
+        assert!(said.contains(part), "no `{part}` in:\n{said}");
+    }
+    let out = tempfile::tempdir().unwrap();
+    let quiet = training::train(out.path()).succeeds().stderr;
+    assert!(quiet.is_empty(), "--quiet says: {quiet}");
+}
+
+#[test]
+fn e08_throughput_and_memory_stand_in_the_log() {
+    let (out, _) = trained();
+    let log = fs::read_to_string(out.path().join("run.jsonl")).unwrap();
+    let lines: Vec<serde_json::Value> = log.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let line = lines.iter().filter_map(|l| l["message"].as_str()).find(|m| m.contains("rows/s")).expect(&log);
+    for part in ["step ", "loss ", "data wait ", "memory ", " MiB"] {
+        assert!(line.contains(part), "no `{part}` in `{line}`");
+    }
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&fs::read(out.path().join("stage.json")).unwrap()).unwrap();
+    assert!(manifest["peak_anonymous_bytes"].as_u64().unwrap() > 1 << 20, "{manifest}");
+}
+
+#[test]
+fn e09_tensorboard_events_need_no_setup() {
+    let (out, _) = trained();
+    let files = fs::read_dir(out.path()).unwrap().map(|e| e.unwrap().path());
+    let events = files.filter(|p| p.file_name().unwrap().to_string_lossy().starts_with("events.out.tfevents."));
+    let bytes = fs::read(events.last().expect("an event file")).unwrap();
+    let holds = |text: &str| bytes.windows(text.len()).any(|w| w == text.as_bytes());
+    assert!(holds("brain.Event:2") && holds("train/loss") && holds("valid/r2"));
+    // The records follow each other to the last byte: length, checksum, data, checksum.
+    let (mut at, mut records) = (0, 0);
+    while at < bytes.len() {
+        let length = u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+        at += 16 + usize::try_from(length).unwrap();
+        records += 1;
+    }
+    assert!(at == bytes.len() && records > 10, "{records} records, {at} of {} bytes", bytes.len());
+}
+
+#[test]
+fn e10_metrics_are_plain_csv_and_json_lines() {
+    let (out, _) = trained();
+    let csv = fs::read_to_string(out.path().join("metrics.csv")).unwrap();
+    let mut rows = csv.lines().map(|l| l.split(',').collect::<Vec<_>>());
+    assert_eq!(rows.next().unwrap(), ["epoch", "step", "name", "value"]);
+    for row in rows {
+        assert!(row.len() == 4 && row[0].parse::<u64>().is_ok() && row[3].parse::<f64>().is_ok(), "{row:?}");
+    }
+    let lines = fs::read_to_string(out.path().join("metrics.jsonl")).unwrap();
+    for line in lines.lines() {
+        assert!(serde_json::from_str::<serde_json::Value>(line).unwrap().is_object());
+    }
+}
+
+#[test]
+fn e11_a_run_folder_is_complete_and_overwritten_only_with_force() {
+    let (out, _) = trained();
+    for file in
+        ["config.yaml", "run.jsonl", "metrics.csv", "metrics.jsonl", "checkpoints/last/manifest.json", "stage.json"]
+    {
+        assert!(out.path().join(file).is_file(), "no {file}");
+    }
+    training::train(out.path()).fails(2).says("--force");
+    training::train(out.path()).arg("--force").succeeds();
+}
+
+#[test]
+fn e12_the_best_and_the_last_checkpoint_stay_and_resume_takes_up_by_itself() {
+    let (out, _) = trained();
+    let entries = fs::read_dir(out.path().join("checkpoints")).unwrap();
+    let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    assert!(names.contains(&"best".into()) && names.contains(&"last".into()), "{names:?}");
+    assert!(names.iter().any(|n| n.starts_with("epoch") && n.contains("score")), "{names:?}");
+    assert!(cmd("train-model").arg("--help").succeeds().stdout.contains("[default: auto]"));
+}
+
+#[test]
+fn e13_a_resumed_run_says_from_where_it_continues() {
+    let out = tempfile::tempdir().unwrap();
+    let mut child = training::train_command(out.path()).spawn().unwrap();
+    let begun = std::time::Instant::now();
+    while !out.path().join("checkpoints/best/manifest.json").exists() && begun.elapsed().as_secs() < 60 {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let loud = ["train.yaml", "--from", "data", "--threads", "1", "--device=cpu", "--out"];
+    let said = cmd("train-model").args(loud).arg(out.path()).within(training::workshop()).succeeds().stderr;
+    let line = said.lines().find(|l| l.contains("resuming from")).unwrap_or_else(|| panic!("{said}"));
+    assert!(line.contains("epoch ") && line.contains("step ") && line.contains("best score"), "{line}");
+}
+
+#[test]
+fn e14_a_smoke_run_of_every_heavy_binary_ends_within_a_minute() {
+    let out = tempfile::tempdir().unwrap();
+    let path = |name: &str| out.path().join(name).to_str().unwrap().to_owned();
+    let timed = |name: &str, arguments: &[&str]| {
+        let begun = std::time::Instant::now();
+        cmd(name).args(arguments).arg("--fast-dev-run").within(training::workshop()).succeeds();
+        assert!(begun.elapsed().as_secs() < 60, "{name} took {:?}", begun.elapsed());
+    };
+    let (raw, data, run) = (path("raw"), path("data"), path("run"));
+    timed("simulate-data", &["leap", "simulate.yaml", "--out", &raw]);
+    timed("prepare-data", &["leap", "prepare.yaml", "--from", &raw, "--out", &data]);
+    timed("train-model", &["train.yaml", "--from", "data", "--device=cpu", "--out", &run]);
+    timed("predict", &["--from", &run, "--device=cpu", "--out", &path("submission")]);
+    let groups = root().join("configs/leap/demo/max022_gf.yaml");
+    let groups =
+        [groups.to_str().unwrap(), "rows.months=null", "--from", &run, "--device=cpu", "--out", &path("groups")];
+    timed("finetune-group", &groups);
+}
+
+#[test]
+fn e20_a_submission_is_checked_and_comes_with_rows_hash_and_the_line_to_send_it() {
+    let (run, _) = trained();
+    let out = tempfile::tempdir().unwrap();
+    let sample = training::workshop().join("raw/raw/kaggle-data/sample_submission.csv");
+    let predict = |folder: &str, sample: &std::path::Path| {
+        let from = run.path().to_str().unwrap();
+        let arguments = ["--from", from, "--device=cpu", "--out"];
+        cmd("predict").args(arguments).arg(out.path().join(folder)).arg("--sample").arg(sample)
+    };
+    let said = predict("good", &sample).succeeds().stderr;
+    for part in ["20 rows", "blake3 ", "kaggle competitions submit -c leap-atmospheric-physics-ai-climsim -f ", " -m "]
+    {
+        assert!(said.contains(part), "no `{part}` in:\n{said}");
+    }
+    let other = out.path().join("other.csv");
+    let text = fs::read_to_string(&sample).unwrap().replacen("test_", "row_", 1);
+    common::durable::write(&other, text.as_bytes()).unwrap();
+    predict("bad", &other).fails(3).says("id");
+    assert!(!out.path().join("bad/stage.json").exists());
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //! locale, full disks and closed pipes, and a crash at any system call. The stage under test is `prepare-data` on a
 //! few simulated files; training has tests of its own.
 
+#![allow(clippy::print_stderr)] // a skipped test says why
+
 #[path = "support/mod.rs"]
 mod support;
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use common::cli::{Arguments, HELP_STYLES, RunFlags, Verbosity};
+use common::climb::SearchConfig;
 
 use crate::{blend, search};
 
@@ -126,20 +127,23 @@ impl SearchArgs {
 pub struct BlendArgs {
     /// Submissions: parquet or csv files, or folders of them
     ///
-    /// Files that the table of weights does not name are left out; a model without a file is an error.
+    /// Also folders of finished stages (`-`: piped manifest), which stand for their output `submission`. Files that the
+    /// table of weights does not name are left out; a model without a file is an error.
     #[arg(value_name = "[NAME=]SUBMISSION", required = true, help_heading = "Input")]
     pub submissions: Vec<String>,
-    /// Weights: csv (model,weight), `weights.json`, or a pickled pandas table
+    /// Weights: csv, json, pickled table, or folder of a search
     ///
-    /// A model is the name of its file without its ending; the published table has `.npy` instead.
-    #[arg(short, long, value_name = "FILE", help_heading = "Input")]
-    pub weights: PathBuf,
+    /// A csv file with the columns model and weight, the `weights.json` of a search, a pickled pandas table, or the
+    /// folder (`-`: piped manifest) of a search. A model is the name of its submission without the ending; the
+    /// published table has `.npy` instead.
+    #[arg(short, long, value_name = "WEIGHTS", help_heading = "Input")]
+    pub weights: String,
     /// Model whose ids and columns the blend takes [default: the first]
     #[arg(long, value_name = "MODEL", help_heading = "Input")]
     pub base: Option<String>,
-    /// Keep columns in which all submissions agree bit for bit
+    /// Keep columns in which all submissions agree
     ///
-    /// Always-zero and linear columns are the same in all submissions; the weighted sum moves their last bit.
+    /// Always-zero and linear columns are the same in all submissions, bit for bit; a weighted sum moves their last bit.
     #[arg(long, help_heading = "Output")]
     pub keep_equal: bool,
     /// Name of the files without their ending
@@ -209,6 +213,10 @@ impl Arguments for HillClimb {
             Mode::Search(args) => &args.verbosity,
             Mode::Blend(args) => &args.verbosity,
         }
+    }
+
+    fn schemas() -> Vec<(&'static str, String)> {
+        vec![("search", common::config::schema::<SearchConfig>())]
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use common::cli::progress::Bar;
 use common::cli::signals;
+use common::oof::resolve;
 use common::stage::{MANIFEST, Manifest, Stage};
 use common::submission::{Rows, Spool, SpoolWriter, Submission, SubmissionFile, SubmissionWriter, match_ids};
 use common::{Error, Result};
@@ -25,9 +26,10 @@ const BLOCK_VALUES: usize = 8 << 20;
 /// Runs the blend.
 pub fn run(args: &BlendArgs) -> Result<()> {
     args.cpu_threads();
-    let weights = Weights::read(&args.weights)?;
+    let table = resolve(&args.weights, &["weights_json", "weights"])?;
+    let weights = Weights::read(&table)?;
     let files = Files::find(&args.submissions)?;
-    let paths = files.of(&weights, &args.weights)?;
+    let paths = files.of(&weights, &table)?;
     if weights.excess() > 1e-6 {
         warn!("the weights sum to 1 only within {:.3}: constant and linear columns change", weights.excess());
     }
@@ -37,7 +39,7 @@ pub fn run(args: &BlendArgs) -> Result<()> {
         return Ok(());
     }
     let mut stage = Stage::begin("hill-climb", "", &out, &args.config_text(), 0, args.force)?;
-    stage.input("weights", &args.weights)?;
+    stage.input("weights", &table)?;
     let mut blend = Blend::open(&weights, &paths, stage.folder(), args.base.as_deref())?;
     for (model, path) in weights.models.iter().zip(&paths) {
         stage.input(&format!("submissions/{model}"), path)?;
@@ -48,7 +50,7 @@ pub fn run(args: &BlendArgs) -> Result<()> {
     info!("{}", written.summary(args.competition.as_deref(), &args.name));
     stage.output("submission", &written.parquet);
     if let Some(csv) = &written.csv {
-        stage.output("submission_csv", csv);
+        stage.output("submission.csv", csv);
     }
     stage.metric("rows", written.rows);
     stage.metric("columns", blend.columns.len());
@@ -62,7 +64,7 @@ pub fn run(args: &BlendArgs) -> Result<()> {
 struct Files(BTreeMap<String, PathBuf>);
 
 impl Files {
-    /// Takes files, `NAME=FILE`, folders of finished stages (their output `submission`) and folders of files.
+    /// Takes files, `NAME=FILE`, finished stages (folder or `-`, their output `submission`) and folders of files.
     fn find(arguments: &[String]) -> Result<Self> {
         let mut files = Self(BTreeMap::new());
         for argument in arguments {
@@ -71,14 +73,13 @@ impl Files {
                 _ => (None, argument.as_str()),
             };
             let path = Path::new(path);
-            if !path.exists() {
+            if path == Path::new("-") || path.join(MANIFEST).exists() {
+                let manifest = Manifest::read(&path.to_string_lossy())?;
+                let folder = manifest.folder.file_name().unwrap_or_default().to_string_lossy();
+                let own = manifest.metrics.get("member").and_then(|m| m.as_str()).unwrap_or(&folder);
+                files.add(name.unwrap_or(own), manifest.output("submission")?)?;
+            } else if !path.exists() {
                 return Err(Error::input(path, "no such file or folder"));
-            }
-            if path.join(MANIFEST).exists() {
-                let folder = std::fs::canonicalize(path).map_err(|e| Error::opening(path, e))?;
-                let own = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                let submission = Manifest::read(&path.to_string_lossy())?.output("submission")?;
-                files.add(name.unwrap_or(&own), submission)?;
             } else if path.is_dir() {
                 files.add_folder(path)?;
             } else {

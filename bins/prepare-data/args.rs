@@ -61,12 +61,13 @@ Examples:
     prepare-data leap configs/leap/adam/prepare.yaml --raw raw_data --out data
 
   Two months, every 6th step, without the test set:
-    prepare-data leap configs/leap/adam/prepare.yaml --raw raw_data --out small \\
-      'train.netcdf.months=[0001-02..0001-03]' train.netcdf.stride=6 test=null
+    prepare-data leap configs/leap/adam/prepare.yaml --raw raw_data \\
+      --out small 'train.netcdf.months=[0001-02..0001-03]' \\
+      train.netcdf.stride=6 test=null
 
   In a pipe, from simulated raw data:
     simulate-data leap configs/leap/demo/simulate.yaml --out sim |
       prepare-data leap configs/leap/demo/prepare.yaml --from - --out data
 
-With --limit N the first N time steps of each month and of the validation set are
-taken, and N x 384 rows of csv files.";
+With --limit N the first N time steps of each month and of the validation
+set are taken, and N x 384 rows of csv files.";

@@ -94,7 +94,7 @@ pub fn table(reports: &[Report], all_targets: bool) -> String {
         line(&format!("group {name}"), &mut reports.iter().map(|r| r.groups[i].1));
     }
     if all_targets {
-        for (level, _) in &first.levels {
+        for level in first.levels.keys() {
             line(&format!("level {level}"), &mut reports.iter().map(|r| r.levels[level]));
         }
     }

@@ -44,7 +44,7 @@ pub fn score(args: &ScoreArgs, truth: &Path) -> Result<(Vec<Report>, Vec<PathBuf
 
 fn compare(args: &ScoreArgs, truth: &SubmissionFile, predictions: &SubmissionFile) -> Result<Report> {
     let names = truth.columns();
-    for name in names.iter().filter(|name| !predictions.columns().contains(name)) {
+    if let Some(name) = names.iter().find(|name| !predictions.columns().contains(name)) {
         let problem = format!("lacks the column `{name}` of `{}`", truth.path().display());
         return Err(Error::input(predictions.path(), problem));
     }

@@ -1,5 +1,7 @@
 //! `convert-weights`: published checkpoints in, safetensors out, and back.
 
+#![allow(clippy::print_stderr)] // a skipped test says why
+
 #[path = "../support/mod.rs"]
 mod support;
 

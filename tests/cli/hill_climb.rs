@@ -225,6 +225,15 @@ fn weights_of_a_search_are_applied_as_they_are() {
         let out = table.replace('/', "_");
         cmd("hill-climb").args(["blend", "-w", table, "subs", "-o", &out, "-q"]).within(folder.path()).succeeds();
     }
+    // The same through pipes: search, blend, score.
+    let args = ["search", "-t", "valid.safetensors", "a.safetensors", "b.safetensors", "-o", "piped", "-q"];
+    let found = cmd("hill-climb").args(args).within(folder.path()).succeeds().stdout;
+    let args = ["blend", "-w", "-", "subs", "-o", "piped_blend", "-q"];
+    let blended = cmd("hill-climb").args(args).within(folder.path()).stdin(found).succeeds().stdout;
+    let score = cmd("score").args(["-t", "subs/a.csv", "-"]).within(folder.path()).stdin(blended).succeeds();
+    assert!(score.stdout.contains("\"mean_r2\":"), "{}", score.stdout);
+
     let read = |out: &str| fs::read_to_string(folder.path().join(out).join("submission.csv")).unwrap();
+    assert_eq!(read("piped_blend"), read("search_weights.json"));
     assert_eq!(read("search_weights.csv"), read("search_weights.json"));
 }

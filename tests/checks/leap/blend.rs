@@ -93,7 +93,7 @@ pub fn published_weights(case: &Case) -> Result<()> {
     for entry in
         std::fs::read_dir(case.path("subs"))?.flatten().filter(|e| !e.file_name().to_string_lossy().starts_with(base))
     {
-        std::fs::copy(entry.path(), subs.join(entry.file_name()))?;
+        common::durable::write(subs.join(entry.file_name()), &std::fs::read(entry.path())?)?;
     }
     let weights = case.path("weights.csv");
     let out = folder.path().join("missing");

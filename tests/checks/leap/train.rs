@@ -59,7 +59,9 @@ pub fn adam(case: &Case) -> Result<()> {
     } else {
         Err(anyhow!("{} evaluations, expected {}", run.evaluations.len(), want.len()))
     });
-    let columns: [(&str, f64, fn(&Evaluated) -> f64); 8] = [
+    /// Name of a trace column, its tolerance, and where its value comes from.
+    type Traced = (&'static str, f64, fn(&Evaluated) -> f64);
+    let columns: [Traced; 8] = [
         ("epoch", 0.0, |e| e.epoch as f64),
         ("step", 0.0, |e| e.step as f64),
         ("train loss", 2e-3, |e| e.training_loss),

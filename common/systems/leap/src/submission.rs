@@ -55,7 +55,7 @@ impl<'a> Recipe<'a> {
     /// [`Error::Failed`] where the two do not have the same number of whole rows.
     pub fn columns(&self, predictions: &[f32], linear_table: &[f64]) -> Result<Vec<Vec<f64>>> {
         let rows = predictions.len() / TARGETS;
-        let width = if rows == 0 { linear().len() } else { linear_table.len() / rows };
+        let width = linear_table.len().checked_div(rows).unwrap_or(linear().len());
         if predictions.len() != rows * TARGETS || linear_table.len() != rows * width || width < linear().len() {
             return Err(Error::failed(format!(
                 "{} predictions and {} linear values are no rows of {TARGETS} and at least {}",

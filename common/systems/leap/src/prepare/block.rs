@@ -139,8 +139,7 @@ impl Block {
             );
             return Err(Error::input(path, problem));
         }
-        // Also true for NaN.
-        if let Some(at) = data.iter().position(|v| !(v.abs() < FILL)) {
+        if let Some(at) = data.iter().position(|v| v.is_nan() || v.abs() >= FILL) {
             let (level, column) = match order {
                 Order::LevelFirst => (at / self.rows, at % self.rows),
                 Order::ColumnFirst => (at % variable.levels, at / variable.levels),

@@ -110,9 +110,10 @@ impl Weather {
         let mut count = 0.0;
         for (time, lat, lon) in sample_places(1500) {
             let column = self.column(time, lat, lon);
-            for l in 0..LEVELS {
-                sums[0][l] += column.states[2][l];
-                sums[1][l] += column.states[3][l];
+            for (sums, amounts) in sums.iter_mut().zip(&column.states[2..4]) {
+                for (sum, amount) in sums.iter_mut().zip(amounts) {
+                    *sum += amount;
+                }
             }
             count += 1.0;
         }
