@@ -92,6 +92,7 @@ fn resolve(args: &Args, config: Resolved<TrainConfig>) -> Result<Plan> {
     let prepared = Manifest::read(from)?.find("prepare-data")?;
     let device = device::choose(&args.device.device)?;
     device::set_threads(args.run.cpu_threads())?;
+    neural::memory::keep_freed_blocks();
     let limit = if args.fast_dev_run { Some(2) } else { args.run.limit };
     let arrays = arrays(&prepared, &config.value, limit)?;
     let hash = match limit {
