@@ -87,6 +87,12 @@ fn r17_memory_and_open_files_stay_constant_in_a_long_run() {
 fn memory_and_files(pid: u32) -> Option<(f64, usize)> {
     let process = Path::new("/proc").join(pid.to_string());
     let status = std::fs::read_to_string(process.join("status")).ok()?;
-    let kib = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?.trim().strip_suffix(" kB")?.parse::<f64>().ok()?;
+    let kib = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"))?
+        .trim()
+        .strip_suffix(" kB")?
+        .parse::<f64>()
+        .ok()?;
     Some((kib / 1024.0, std::fs::read_dir(process.join("fd")).ok()?.count()))
 }

@@ -113,7 +113,9 @@ impl Run {
         bar.start_at(self.state.global_step);
         if self.state.evaluation_pending {
             self.evaluate(plan, task)?;
-        } else if self.state.step > 0 && self.state.history.last().is_some_and(|e| e.global_step == self.state.global_step) {
+        } else if self.state.step > 0
+            && self.state.history.last().is_some_and(|e| e.global_step == self.state.global_step)
+        {
             // Resumed from one of the checkpoints of an evaluation: the others may be missing.
             self.publish(plan, task)?;
         }

@@ -101,7 +101,8 @@ fn go(
     let params = Params::new(Device::Cpu, 7);
     let weight = params.root().parameter("w", &[3, 1], Init::Uniform(1.0))?;
     let [x, y] = tensors;
-    let mut task = Line { weight, x, y, dropout: 0.3, broken: vec![], out_of_memory: None, interrupt_evaluation: false };
+    let mut task =
+        Line { weight, x, y, dropout: 0.3, broken: vec![], out_of_memory: None, interrupt_evaluation: false };
     task_change(&mut task);
     let mut steps = 0;
     let mut observer = |event: Event| {
@@ -207,7 +208,10 @@ fn out_of_memory_says_what_was_done_and_gives_three_overrides() {
         let error = run().unwrap_err();
         assert!(matches!(error, Error::Device { .. }));
         let text = error.to_string();
-        assert!(text.contains("training step 1: a batch of 8 rows in 1 piece(s), F32") && text.contains("out of memory"), "{text}");
+        assert!(
+            text.contains("training step 1: a batch of 8 rows in 1 piece(s), F32") && text.contains("out of memory"),
+            "{text}"
+        );
         let hint = error.hint_text().unwrap();
         for remedy in ["`training.accumulation=2`", "`training.batch_size=4`", "`training.precision=bf16`"] {
             assert!(hint.contains(remedy), "{hint}");
