@@ -35,17 +35,12 @@ _run__pipeline() {
 
     case "${cmd}" in
         run__pipeline)
-<<<<<<< HEAD
             opts="-j -f -k -n -o -v -q -h -V --jobs --until --force --keep-going --gpus --mem-mb --dry-run --explain --dag --dot --mermaid --export --out --json --verbose --quiet --color --no-progress --help --version doctor help"
-=======
-            opts="-h -V --help --version doctor help"
->>>>>>> h/house
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
-<<<<<<< HEAD
                 --jobs)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -90,8 +85,6 @@ _run__pipeline() {
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
-=======
->>>>>>> h/house
                 *)
                     COMPREPLY=()
                     ;;

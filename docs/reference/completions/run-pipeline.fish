@@ -1,10 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_run_pipeline_global_optspecs
-<<<<<<< HEAD
     string join \n j/jobs= until= f/force= k/keep-going gpus= mem-mb= n/dry-run explain dag dot mermaid export= o/out= json v/verbose q/quiet color= no-progress h/help V/version
-=======
-    string join \n h/help V/version
->>>>>>> h/house
 end
 
 function __fish_run_pipeline_needs_command
@@ -28,7 +24,6 @@ function __fish_run_pipeline_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-<<<<<<< HEAD
 complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -s j -l jobs -d 'Stages that may run at the same time' -r
 complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l until -d 'Run only this stage (or group) and what it needs' -r
 complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -s f -l force -d 'Run this stage (or group) even when up to date' -r
@@ -53,12 +48,6 @@ complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -s h -l help -d 
 complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -s V -l version -d 'Print version'
 complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -a "doctor" -d 'Check versions, libtorch, devices, memory, threads and disk'
 complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -a "help" -d 'Print this message or the help of the given subcommand(s)'
-=======
-complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -s h -l help -d 'Print help'
-complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -s V -l version -d 'Print version'
-complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -f -a "doctor" -d 'Check versions, libtorch, devices, memory, threads and disk'
-complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
->>>>>>> h/house
 complete -c run-pipeline -n "__fish_run_pipeline_using_subcommand doctor" -l out -d 'Folder that runs will write to; its disk is looked at' -r -F
 complete -c run-pipeline -n "__fish_run_pipeline_using_subcommand doctor" -l color -d 'Colours on standard error' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
