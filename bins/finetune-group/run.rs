@@ -52,7 +52,6 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         device: plan.device,
         resume: resume.clone(),
         max_steps: plan.limit,
-        limit: None,
         initial: None,
         observer: None,
     };
@@ -114,6 +113,7 @@ fn resolve(args: &Args, config: Resolved<FinetuneConfig>) -> Result<Plan> {
     let groups = finetune::parse_groups(&args.group)?;
     let device = device::choose(&args.device.device)?;
     device::set_threads(args.run.cpu_threads())?;
+    neural::memory::keep_freed_blocks();
     let mut upstream = vec![];
     let base = match (&args.base, args.from.from.as_deref()) {
         (Some(file), _) => Base::open(file)?,

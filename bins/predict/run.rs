@@ -79,6 +79,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 fn resolve(args: &Args) -> Result<Plan> {
     let device = device::choose(&args.device.device)?;
     device::set_threads(args.run.cpu_threads())?;
+    neural::memory::keep_freed_blocks();
     let settings = Settings {
         device,
         batch: if args.fast_dev_run { 8 } else { args.batch_size },

@@ -4,18 +4,27 @@ use clap::{Args, Parser, Subcommand};
 use common::cli::{Arguments, HELP_STYLES, Verbosity};
 
 use crate::doctor;
+use crate::pipeline::{self, PipelineArgs};
 
 const EXAMPLES: &str = "\
 Examples:
-  run-pipeline doctor             what this machine offers, and what is missing
-  run-pipeline doctor --json      the same for scripts; exit code 1 when something is missing";
+  run-pipeline pipelines/leap-blend          run what is not up to date
+  run-pipeline pipelines/leap-adam -n        what would run, and why
+  run-pipeline pipelines/leap-adam -j 2 --until train
+  run-pipeline doctor                        what this machine offers";
 
-/// Look after pipelines and the machine that they run on
+/// Run the stages of a pipeline that are not up to date
+///
+/// A pipeline is a folder with a `dvc.yaml` in DVC's own format; `dvc` works on the same files. A stage runs when its
+/// command, a dep, a parameter or an out changed since the run that `dvc.lock` holds.
 #[derive(Debug, Parser)]
 #[command(name = "run-pipeline", version, styles = HELP_STYLES, after_help = EXAMPLES)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct RunPipeline {
     #[command(subcommand)]
-    action: Action,
+    action: Option<Action>,
+    #[command(flatten)]
+    pipeline: PipelineArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -40,7 +49,8 @@ pub struct DoctorArgs {
 impl Arguments for RunPipeline {
     fn verbosity(&self) -> &Verbosity {
         match &self.action {
-            Action::Doctor(arguments) => &arguments.verbosity,
+            Some(Action::Doctor(arguments)) => &arguments.verbosity,
+            None => &self.pipeline.verbosity,
         }
     }
 }
@@ -48,6 +58,7 @@ impl Arguments for RunPipeline {
 /// Does what was asked for.
 pub fn run(arguments: RunPipeline) -> anyhow::Result<()> {
     match arguments.action {
-        Action::Doctor(arguments) => doctor::run(&arguments),
+        Some(Action::Doctor(arguments)) => doctor::run(&arguments),
+        None => pipeline::run(&arguments.pipeline),
     }
 }

@@ -1,8 +1,15 @@
-//! `run-pipeline`: looks after pipelines and the machine that they run on. Uses no tensor, so it starts without
+//! `run-pipeline`: runs pipelines, and looks after the machine that they run on. Uses no tensor, so it starts without
 //! libtorch.
 
 mod args;
+mod content;
+mod declare;
 mod doctor;
+mod graph;
+mod pipeline;
+mod run;
+mod show;
+mod state;
 
 fn main() -> std::process::ExitCode {
     common::cli::main(args::run)

@@ -9,7 +9,7 @@ use std::io::{self, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use tempfile::NamedTempFile;
+use tempfile::TempPath;
 
 use crate::error::{Error, Result};
 
@@ -30,7 +30,8 @@ pub struct Written {
 /// A file being written. It appears under its name only in [`AtomicFile::commit`]; dropped before, it vanishes.
 pub struct AtomicFile {
     target: PathBuf,
-    temporary: BufWriter<NamedTempFile>,
+    temporary: TempPath,
+    writer: BufWriter<File>,
 }
 
 impl AtomicFile {
@@ -44,24 +45,27 @@ impl AtomicFile {
             .permissions(permissions())
             .tempfile_in(&folder)
             .map_err(|e| Error::io("creating a temporary file in", &folder, e))?;
-        Ok(Self { target, temporary: BufWriter::with_capacity(1 << 20, temporary) })
+        // In parts: the writer of the whole would add the temporary's name to every error.
+        let (file, temporary) = temporary.into_parts();
+        Ok(Self { target, temporary, writer: BufWriter::with_capacity(1 << 20, file) })
     }
 
     /// Path of the temporary, for libraries that open files by name (netCDF). Do not keep it.
     pub fn temporary_path(&self) -> &Path {
-        self.temporary.get_ref().path()
+        &self.temporary
     }
 
     /// Publishes the file: flush, sync, hash, rename, sync the folder.
     pub fn commit(self) -> Result<Written> {
-        let Self { target, temporary } = self;
-        let named = temporary.into_inner().map_err(|e| Error::io("writing", &target, e.into_error()))?;
+        let Self { target, temporary, writer } = self;
+        let file = writer.into_inner().map_err(|e| Error::io("writing", &target, e.into_error()))?;
+        drop(file);
         // The content is hashed from the file, not from what was passed in: writers may seek back to patch headers,
         // and libraries write by path. Re-opening also sees what a library wrote under a replaced inode.
-        let content = File::open(named.path()).map_err(|e| Error::io("reading back", &target, e))?;
+        let content = File::open(&temporary).map_err(|e| Error::io("reading back", &target, e))?;
         content.sync_all().map_err(|e| Error::io("syncing", &target, e))?;
         let (bytes, blake3) = hash_reader(content).map_err(|e| Error::io("reading back", &target, e))?;
-        named.persist(&target).map_err(|e| Error::io("renaming to", &target, e.error))?;
+        temporary.persist(&target).map_err(|e| Error::io("renaming to", &target, e.error))?;
         sync_folder(&folder_of(&target))?;
         Ok(Written { path: target, bytes, blake3 })
     }
@@ -69,17 +73,17 @@ impl AtomicFile {
 
 impl Write for AtomicFile {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.temporary.write(data)
+        self.writer.write(data)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.temporary.flush()
+        self.writer.flush()
     }
 }
 
 impl Seek for AtomicFile {
     fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
-        self.temporary.seek(to)
+        self.writer.seek(to)
     }
 }
 

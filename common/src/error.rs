@@ -159,13 +159,16 @@ impl Error {
             | Self::Usage { hint, .. }
             | Self::Input { hint, .. }
             | Self::Device { hint, .. } => hint.clone(),
-            Self::Io { source, .. } => match source.raw_os_error() {
-                Some(libc::ENOSPC | libc::EDQUOT) => {
+            // By kind, not by number: libraries wrap the error of the system and lose its number.
+            Self::Io { source, .. } => match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                     Some("free some space and start again; nothing half-written was left behind".into())
                 }
-                Some(libc::EMFILE | libc::ENFILE) => Some("raise the limit of open files: `ulimit -n 4096`".into()),
-                Some(libc::EACCES | libc::EPERM | libc::EROFS) => {
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                     Some("choose another folder with `--out`, or change its permissions".into())
+                }
+                _ if matches!(source.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                    Some("raise the limit of open files: `ulimit -n 4096`".into())
                 }
                 _ => None,
             },

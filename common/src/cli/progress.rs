@@ -81,6 +81,28 @@ impl Bar {
         }
     }
 
+    /// A line without a count: its text is all that there is to see (`run-pipeline`: one for each running stage).
+    pub fn text(label: impl Into<String>) -> Self {
+        let bar = Self::new(label, 0);
+        if let Some(bar) = &bar.bar {
+            let style = ProgressStyle::with_template("{prefix}  {wide_msg}");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        }
+        bar
+    }
+
+    /// Shows the text of a [`Bar::text`]: at once on a terminal, every 30 s elsewhere.
+    pub fn show(&self, text: impl Into<String>) {
+        let text = text.into();
+        if let Some(Ok(mut lines)) = self.lines.as_ref().map(Mutex::lock) {
+            if lines.last.elapsed() >= LINE_EVERY {
+                lines.last = Instant::now();
+                print_above(&format!("{}: {text}", self.label));
+            }
+        }
+        self.message(text);
+    }
+
     /// `steps` more are done.
     pub fn tick(&self, steps: u64) {
         if let Some(bar) = &self.bar {

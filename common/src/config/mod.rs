@@ -20,6 +20,8 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use overrides::Override;
 
+pub use yaml::point_at;
+
 /// Longest config file that is read, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 

@@ -66,22 +66,33 @@ pub(super) fn parse_any(path: &Path, text: &str) -> Result<Value> {
 /// The mistake as a user sees it: place, what is wrong, the line with a caret, what is allowed.
 fn show(path: &Path, source: &str, mistake: &Mistake) -> Error {
     let (sentence, allowed) = explain(mistake);
-    let mut text = format!("{}:{}:{}: {sentence}", path.display(), mistake.line, mistake.column);
-    let lines: Vec<&str> = source.lines().collect();
+    point_at(path, source, (mistake.line, mistake.column), &sentence, unknown_name(&mistake.text), &allowed)
+}
+
+/// A mistake at `(line, column)` (1-based) of a text: `FILE:LINE:COLUMN: sentence`, the line with a caret, and, where
+/// names are `allowed`, the list of them and the one nearest to `name`.
+pub fn point_at(
+    path: &Path,
+    source: &str,
+    (at_line, column): (usize, usize),
+    sentence: &str,
+    name: &str,
+    allowed: &[String],
+) -> Error {
+    let mut text = format!("{}:{at_line}:{column}: {sentence}", path.display());
     let mut hint = None;
-    if mistake.line >= 1 && mistake.line <= lines.len() {
-        let line = lines[mistake.line - 1];
-        let gutter = mistake.line.to_string().len().max(3);
-        if mistake.line >= 2 {
-            text += &format!("\n{:>gutter$} | {}", mistake.line - 1, lines[mistake.line - 2]);
+    if let Some(line) = at_line.checked_sub(1).and_then(|n| source.lines().nth(n)) {
+        let gutter = at_line.to_string().len().max(3);
+        if let Some(before) = at_line.checked_sub(2).and_then(|n| source.lines().nth(n)) {
+            text += &format!("\n{:>gutter$} | {before}", at_line - 1);
         }
-        text += &format!("\n{:>gutter$} | {line}", mistake.line);
-        let before = mistake.column.saturating_sub(1).min(line.chars().count());
+        text += &format!("\n{at_line:>gutter$} | {line}");
+        let before = column.saturating_sub(1).min(line.chars().count());
         let wide = line.chars().skip(before).take_while(|c| !c.is_whitespace() && *c != ':').count().max(1);
         text += &format!("\n{:gutter$} | {}{}", "", " ".repeat(before), "^".repeat(wide));
         if !allowed.is_empty() {
             text += &format!(" expected one of: {}", allowed.join(", "));
-            hint = nearest(unknown_name(&mistake.text), &allowed).map(|name| format!("did you mean `{name}`?"));
+            hint = nearest(name, allowed).map(|name| format!("did you mean `{name}`?"));
         }
     }
     let error = Error::usage(text);

@@ -1,0 +1,7 @@
+//! What lies on the disk: hashes of files and folders, DVC's lock, DVC's cache, and whether a stage is up to date.
+
+pub mod cache;
+pub mod hash;
+pub mod lock;
+pub mod seen;
+pub mod verdict;

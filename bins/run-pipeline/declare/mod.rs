@@ -1,0 +1,11 @@
+//! What a `dvc.yaml` declares: its tree, its variables, its stages.
+
+pub mod context;
+pub mod emit;
+pub mod entries;
+pub mod expand;
+pub mod file;
+pub mod interpolate;
+pub mod needs;
+pub mod text;
+pub mod tree;

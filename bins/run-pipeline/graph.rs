@@ -1,0 +1,267 @@
+//! Stages and what they wait for.
+//!
+//! A pipeline may read what a pipeline beside it writes (`pipelines/leap-blend` reads the members' predictions). Those
+//! stages, and only those, are taken along, as `dvc repro` does it.
+
+use std::path::{Path, PathBuf};
+
+use common::{Error, Result};
+
+use crate::declare::entries::Stage;
+use crate::declare::file::{self, FILE, Pipeline};
+use crate::declare::tree::Mark;
+
+/// A pipeline's place.
+#[derive(Debug, Clone)]
+pub struct Home {
+    pub folder: PathBuf,
+    /// The `dvc.yaml` as shown in messages.
+    pub shown: PathBuf,
+}
+
+/// A stage and its place in the graph.
+#[derive(Debug, Clone)]
+pub struct Unit {
+    /// Index of its pipeline in [`Project::homes`].
+    pub home: usize,
+    /// `train`, or `leap-adam:train` where it belongs to another pipeline.
+    pub title: String,
+    pub stage: Stage,
+    /// Units whose outs it reads.
+    pub upstream: Vec<usize>,
+}
+
+/// Everything that one call works on.
+#[derive(Debug)]
+pub struct Project {
+    /// The pipeline that was asked for stands first.
+    pub homes: Vec<Home>,
+    /// Each stands behind all that it waits for.
+    pub units: Vec<Unit>,
+}
+
+impl Project {
+    /// Reads a pipeline, takes along what it needs from the pipelines beside it, and orders the stages.
+    pub fn read(given: &Path) -> Result<Self> {
+        let main = file::read(given)?;
+        let mut pipelines = vec![main];
+        pipelines.extend(neighbours(&pipelines[0]));
+        let homes = pipelines.iter().map(|p| Home { folder: p.folder.clone(), shown: p.shown.clone() }).collect();
+        let mut units = Vec::new();
+        for (home, pipeline) in pipelines.into_iter().enumerate() {
+            let name = pipeline.folder.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            for stage in pipeline.stages {
+                let title = if home == 0 { stage.name.clone() } else { format!("{name}:{}", stage.name) };
+                units.push(Unit { home, title, stage, upstream: Vec::new() });
+            }
+        }
+        connect(&mut units)?;
+        let wanted: Vec<usize> = (0..units.len()).filter(|&u| units[u].home == 0).collect();
+        let needed = ancestors(&units, &wanted);
+        let units = order(units, &needed)?;
+        Ok(Self { homes, units })
+    }
+
+    /// The units that a name stands for: a stage, or all stages of a group.
+    pub fn find(&self, name: &str) -> Result<Vec<usize>> {
+        let matches =
+            |unit: &Unit| unit.title == name || unit.title.rsplit_once('@').is_some_and(|(group, _)| group == name);
+        let found: Vec<usize> = (0..self.units.len()).filter(|&u| matches(&self.units[u])).collect();
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        let known: Vec<String> = self.units.iter().map(|u| u.title.clone()).collect();
+        let similar = |known: &&String| strsim::jaro_winkler(name, known);
+        let nearest = known.iter().max_by(|a, b| similar(a).total_cmp(&similar(b))).filter(|k| similar(k) > 0.7);
+        let error = Error::usage(format!("`{}` has no stage `{name}`", self.homes[0].shown.display()));
+        Err(match nearest {
+            Some(nearest) => error.hint(format!("did you mean `{nearest}`?")),
+            None => error.hint(format!("its stages are {}", known.join(", "))),
+        })
+    }
+
+    /// Leaves only some units and what they wait for.
+    pub fn until(mut self, wanted: &[usize]) -> Result<Self> {
+        let needed = ancestors(&self.units, wanted);
+        self.units = order(self.units, &needed)?;
+        Ok(self)
+    }
+}
+
+/// The pipelines in the folders beside this one, when both lie inside of one repository.
+fn neighbours(main: &Pipeline) -> Vec<Pipeline> {
+    let Some(parent) = main.folder.parent() else { return Vec::new() };
+    let is_root = |folder: &&Path| folder.join(".git").exists() || folder.join(".dvc").is_dir();
+    if !parent.ancestors().any(|folder| is_root(&folder)) {
+        return Vec::new();
+    }
+    let Ok(entries) = std::fs::read_dir(parent) else { return Vec::new() };
+    let mut folders: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
+    folders.retain(|f| *f != main.folder && f.join(FILE).is_file());
+    folders.sort();
+    let shown_parent = main.shown.parent().and_then(Path::parent).map(Path::to_path_buf);
+    let read = |folder: &PathBuf| {
+        let shown = match (&shown_parent, folder.file_name()) {
+            (Some(parent), Some(name)) if !parent.as_os_str().is_empty() => parent.join(name),
+            _ => folder.clone(),
+        };
+        match file::read(&shown) {
+            Ok(pipeline) => Some(pipeline),
+            Err(e) => {
+                tracing::warn!("a pipeline beside this one is passed over: {e}");
+                None
+            }
+        }
+    };
+    folders.iter().filter_map(read).collect()
+}
+
+/// Draws an edge from every out to the stages that read it, and refuses outs that two stages write.
+fn connect(units: &mut [Unit]) -> Result<()> {
+    let mut outs: Vec<(PathBuf, usize, Mark)> = Vec::new();
+    for (index, unit) in units.iter().enumerate() {
+        outs.extend(unit.stage.outs.iter().map(|out| (out.file.clone(), index, out.at.clone())));
+    }
+    // Sorted by path, everything below a folder follows it directly.
+    outs.sort_by(|a, b| a.0.cmp(&b.0));
+    for pair in outs.windows(2) {
+        let [(first, one, first_at), (second, other, second_at)] = pair else { continue };
+        if second.starts_with(first) {
+            let (one, other) = (&units[*one].title, &units[*other].title);
+            let (shown, first) = (second.display(), first.display());
+            let relation = if first.to_string() == shown.to_string() {
+                format!("`{shown}` is written by stage `{other}` and by stage `{one}` ({first_at})")
+            } else {
+                format!("`{shown}` of stage `{other}` lies inside of `{first}` of stage `{one}` ({first_at})")
+            };
+            return Err(second_at.error(relation));
+        }
+    }
+    for unit in units.iter_mut() {
+        // A frozen stage does not look at its deps, so it waits for nothing.
+        if unit.stage.frozen {
+            continue;
+        }
+        let deps = unit.stage.deps.iter().map(|d| &d.file).chain(unit.stage.params.iter().map(|p| &p.file));
+        let mut upstream: Vec<usize> = Vec::new();
+        for dep in deps {
+            // Outs at, below or above the dep.
+            let from = outs.partition_point(|(file, ..)| file < dep);
+            let below = outs[from..].iter().take_while(|(file, ..)| file.starts_with(dep)).map(|o| o.1);
+            let above = dep.ancestors().skip(1).filter_map(|folder| {
+                let at = outs.binary_search_by(|(file, ..)| file.as_path().cmp(folder)).ok()?;
+                Some(outs[at].1)
+            });
+            upstream.extend(below.chain(above));
+        }
+        upstream.sort_unstable();
+        upstream.dedup();
+        unit.upstream = upstream;
+    }
+    Ok(())
+}
+
+fn ancestors(units: &[Unit], wanted: &[usize]) -> Vec<bool> {
+    let mut needed = vec![false; units.len()];
+    let mut open = wanted.to_vec();
+    while let Some(unit) = open.pop() {
+        if !std::mem::replace(&mut needed[unit], true) {
+            open.extend(&units[unit].upstream);
+        }
+    }
+    needed
+}
+
+/// The needed units, each behind its upstream ones, else in the order of the files.
+fn order(units: Vec<Unit>, needed: &[bool]) -> Result<Vec<Unit>> {
+    let mut sorted: Vec<usize> = Vec::new();
+    let mut place = vec![None; units.len()];
+    let mut left: Vec<usize> = (0..units.len()).filter(|&u| needed[u]).collect();
+    while !left.is_empty() {
+        let before = sorted.len();
+        left.retain(|&unit| {
+            let ready = units[unit].upstream.iter().all(|&up| place[up].is_some());
+            if ready {
+                place[unit] = Some(sorted.len());
+                sorted.push(unit);
+            }
+            !ready
+        });
+        if sorted.len() == before {
+            return Err(cycle(&units, &left, &place));
+        }
+    }
+    let mut units: Vec<Option<Unit>> = units.into_iter().map(Some).collect();
+    let taken = sorted.iter().filter_map(|&unit| units[unit].take());
+    let renumber = |mut unit: Unit| {
+        unit.upstream = unit.upstream.iter().filter_map(|&up| place[up]).collect();
+        unit
+    };
+    Ok(taken.map(renumber).collect())
+}
+
+/// Walks upstream among the stages that could not be ordered until one comes again.
+fn cycle(units: &[Unit], left: &[usize], place: &[Option<usize>]) -> Error {
+    let mut path = vec![left[0]];
+    loop {
+        let last = path[path.len() - 1];
+        let Some(&next) = units[last].upstream.iter().find(|&&up| place[up].is_none()) else {
+            return Error::failed("the stages cannot be ordered");
+        };
+        if let Some(start) = path.iter().position(|&u| u == next) {
+            let mut ring = path[start..].to_vec();
+            ring.reverse();
+            let first = ring.iter().enumerate().min_by_key(|(_, u)| **u).map_or(0, |(at, _)| at);
+            ring.rotate_left(first);
+            ring.push(ring[0]);
+            let names: Vec<String> = ring.iter().map(|&u| format!("`{}`", units[u].title)).collect();
+            return units[ring[0]].stage.at.error(format!("the stages wait for each other: {}", names.join(" -> ")));
+        }
+        path.push(next);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn project(text: &str) -> Result<Project> {
+        let folder = tempfile::tempdir().unwrap();
+        common::durable::write(folder.path().join(FILE), text.as_bytes()).unwrap();
+        Project::read(folder.path())
+    }
+
+    #[test]
+    fn edges_run_from_outs_to_deps_also_through_folders() {
+        let text = "stages:\n  c: {cmd: x, deps: [a/in/file, all]}\n  a: {cmd: x, outs: [a]}\n  \
+                    b: {cmd: x, outs: [all/b], deps: [a]}\n  d: {cmd: x, outs: [all/d], frozen: true, deps: [a]}\n";
+        let project = project(text).unwrap();
+        let titles: Vec<_> = project.units.iter().map(|u| u.title.as_str()).collect();
+        assert_eq!(titles, ["a", "b", "d", "c"]);
+        let upstream: Vec<_> = project.units.iter().map(|u| u.upstream.clone()).collect();
+        assert_eq!(upstream, [vec![], vec![0], vec![], vec![0, 1, 2]]);
+        let until = project.find("b").unwrap();
+        assert_eq!(project.until(&until).unwrap().units.len(), 2);
+    }
+
+    #[test]
+    fn cycles_and_outs_of_two_stages_are_refused_with_their_place() {
+        let ring = "stages:\n  a: {cmd: x, deps: [c], outs: [a]}\n  b: {cmd: x, deps: [a], outs: [b]}\n  \
+                    c: {cmd: x, deps: [b], outs: [c]}\n";
+        let error = project(ring).unwrap_err().to_string();
+        assert!(error.contains("dvc.yaml:2:3: the stages wait for each other: `a` -> `b` -> `c` -> `a`"), "{error}");
+        let twice = "stages:\n  a: {cmd: x, outs: [x/y]}\n  b: {cmd: x, outs: [./x/y]}\n";
+        let error = project(twice).unwrap_err().to_string();
+        assert!(error.contains("dvc.yaml:3:22: ") && error.contains("stage `b` and by stage `a`"), "{error}");
+        let inside = "stages:\n  a: {cmd: x, outs: [x/y]}\n  b: {cmd: x, outs: [x]}\n";
+        assert!(project(inside).unwrap_err().to_string().contains("lies inside of"));
+    }
+
+    #[test]
+    fn a_wrong_stage_name_suggests_the_nearest() {
+        let project = project("stages:\n  train: {foreach: [a, b], do: {cmd: x}}\n  score: {cmd: y}\n").unwrap();
+        assert_eq!(project.find("train").unwrap(), [0, 1]);
+        let error = project.find("scor").unwrap_err();
+        assert_eq!(error.hint_text().unwrap(), "did you mean `score`?");
+    }
+}

@@ -1,0 +1,9 @@
+//! Runs the stages of a project: which next, the processes, what they cost, what is kept of it.
+
+pub mod memory;
+pub mod os;
+pub mod process;
+pub mod record;
+pub mod resources;
+pub mod schedule;
+pub mod work;

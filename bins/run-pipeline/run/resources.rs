@@ -1,0 +1,141 @@
+//! What the machine has, and what running stages hold of it.
+
+use std::fs;
+
+use crate::declare::needs::Needs;
+
+/// What can be given away. Stages that need more than there is at all run alone.
+#[derive(Debug, Clone)]
+pub struct Resources {
+    /// Names of the GPUs for `CUDA_VISIBLE_DEVICES`; one nameless place on a machine without.
+    gpus: Vec<Option<String>>,
+    gpu_taken: Vec<bool>,
+    mem_mb: u64,
+    mem_taken_mb: u64,
+    slots: usize,
+    running: usize,
+}
+
+/// What one running stage holds.
+#[derive(Debug, Clone, Default)]
+pub struct Held {
+    /// Value for `CUDA_VISIBLE_DEVICES`, where the stage is to see a part of the GPUs only.
+    pub visible_gpus: Option<String>,
+    gpus: Vec<usize>,
+    mem_mb: u64,
+}
+
+impl Resources {
+    /// `slots` stages at once; GPUs and memory as found unless given.
+    pub fn new(slots: usize, gpus: Option<u64>, mem_mb: Option<u64>) -> Self {
+        let gpus: Vec<Option<String>> = match (gpus, std::env::var("CUDA_VISIBLE_DEVICES")) {
+            (Some(count), _) => (0..count).map(|n| Some(n.to_string())).collect(),
+            (None, Ok(names)) => names.split(',').filter(|n| !n.is_empty()).map(|n| Some(n.trim().into())).collect(),
+            (None, Err(_)) => (0..gpus_found()).map(|n| Some(n.to_string())).collect(),
+        };
+        // Without a GPU such stages compute on all cores: still only one at a time.
+        let gpus = if gpus.is_empty() { vec![None] } else { gpus };
+        let gpu_taken = vec![false; gpus.len()];
+        Self {
+            gpus,
+            gpu_taken,
+            mem_mb: mem_mb.unwrap_or_else(memory_mb),
+            mem_taken_mb: 0,
+            slots: slots.max(1),
+            running: 0,
+        }
+    }
+
+    /// True when a stage with these needs can never run beside others, because it asks for more than there is.
+    pub fn is_beyond(&self, needs: &Needs) -> bool {
+        needs.gpu > self.gpus.len() as u64 || needs.mem_mb > self.mem_mb
+    }
+
+    /// Takes what a stage needs; none when it has to wait.
+    pub fn take(&mut self, needs: &Needs) -> Option<Held> {
+        if self.running >= self.slots {
+            return None;
+        }
+        let free: Vec<usize> = (0..self.gpus.len()).filter(|&g| !self.gpu_taken[g]).collect();
+        let held = if self.is_beyond(needs) {
+            if self.running > 0 {
+                return None;
+            }
+            Held { visible_gpus: None, gpus: free, mem_mb: self.mem_mb }
+        } else {
+            let wanted = needs.gpu as usize;
+            if free.len() < wanted || self.mem_taken_mb + needs.mem_mb > self.mem_mb {
+                return None;
+            }
+            let gpus = free[..wanted].to_vec();
+            let some = wanted > 0 && wanted < self.gpus.len();
+            let names: Vec<&str> = gpus.iter().filter_map(|&g| self.gpus[g].as_deref()).collect();
+            Held { visible_gpus: some.then(|| names.join(",")), gpus, mem_mb: needs.mem_mb }
+        };
+        for &gpu in &held.gpus {
+            self.gpu_taken[gpu] = true;
+        }
+        self.mem_taken_mb += held.mem_mb;
+        self.running += 1;
+        Some(held)
+    }
+
+    /// Gives back what an ended stage held.
+    pub fn give_back(&mut self, held: &Held) {
+        for &gpu in &held.gpus {
+            self.gpu_taken[gpu] = false;
+        }
+        self.mem_taken_mb -= held.mem_mb;
+        self.running -= 1;
+    }
+}
+
+/// Memory of the machine in MB, or of the control group where that is less.
+fn memory_mb() -> u64 {
+    let info = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = info.lines().find_map(|l| l.strip_prefix("MemTotal:")).and_then(|l| l.split_whitespace().next());
+    let total_kib: u64 = total.and_then(|kib| kib.parse().ok()).unwrap_or(u64::MAX / 2048);
+    let limits = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
+    let limit = limits.iter().filter_map(|f| fs::read_to_string(f).ok()?.trim().parse::<u64>().ok()).min();
+    (total_kib * 1024).min(limit.unwrap_or(u64::MAX)) / 1_000_000
+}
+
+fn gpus_found() -> usize {
+    let Ok(entries) = fs::read_dir("/dev") else { return 0 };
+    let is_gpu = |name: &str| name.strip_prefix("nvidia").is_some_and(|n| !n.is_empty() && n.parse::<u32>().is_ok());
+    entries.flatten().filter(|e| e.file_name().to_str().is_some_and(is_gpu)).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_is_never_oversubscribed() {
+        let mut machine = Resources::new(4, Some(2), Some(1000));
+        let gpu = Needs { gpu: 1, ..Needs::default() };
+        let first = machine.take(&gpu).unwrap();
+        let second = machine.take(&gpu).unwrap();
+        assert_eq!((first.visible_gpus.as_deref(), second.visible_gpus.as_deref()), (Some("0"), Some("1")));
+        assert!(machine.take(&gpu).is_none());
+        let big = Needs { mem_mb: 700, ..Needs::default() };
+        let held = machine.take(&big).unwrap();
+        assert!(machine.take(&big).is_none());
+        machine.give_back(&held);
+        assert!(machine.take(&big).is_some());
+        assert!(machine.take(&Needs::default()).is_some());
+        assert!(machine.take(&Needs::default()).is_none(), "four stages run already");
+    }
+
+    #[test]
+    fn a_stage_that_needs_more_than_there_is_runs_alone() {
+        let mut machine = Resources::new(2, Some(1), Some(1000));
+        let huge = Needs { mem_mb: 5000, ..Needs::default() };
+        let small = machine.take(&Needs::default()).unwrap();
+        assert!(machine.take(&huge).is_none());
+        machine.give_back(&small);
+        let alone = machine.take(&huge).unwrap();
+        assert!(machine.take(&Needs { mem_mb: 1, ..Needs::default() }).is_none());
+        machine.give_back(&alone);
+    }
+}

@@ -1,0 +1,358 @@
+//! Which stage runs next. Stages whose upstream is done run side by side as far as the machine allows.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use common::cli::progress::{Bar, clock};
+use common::cli::signals;
+use common::{Error, Result};
+
+use super::memory::Watch;
+use super::os;
+use super::process::tail;
+use super::record::{Record, StageRecord, now, seconds};
+use super::resources::{Held, Resources};
+use super::work::{self, Failure, Home, Outcome, Shared};
+use crate::content::cache::Cache;
+use crate::content::lock::{self, Lock};
+use crate::content::seen::Seen;
+use crate::content::verdict::Reason;
+use crate::graph::{Project, Unit};
+use crate::state::State;
+
+/// Time that interrupted stages get to save their work.
+const GRACE: Duration = Duration::from_secs(10);
+/// A run of this length is worth a sync of the disk, after which hashes stay valid beyond a crash of the machine.
+const WORTH_A_SYNC: Duration = Duration::from_secs(60);
+
+/// How to run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub jobs: usize,
+    /// By unit.
+    pub forced: Vec<bool>,
+    pub keep_going: bool,
+    pub gpus: Option<u64>,
+    pub mem_mb: Option<u64>,
+    /// How the user calls this pipeline: for the hint how to run a stage again.
+    pub call: String,
+}
+
+/// How it went.
+pub struct Done {
+    pub record: Record,
+    /// What the process ends with.
+    pub result: Result<()>,
+}
+
+/// Runs everything that is not up to date.
+pub fn run(project: Project, options: &Options) -> Result<Done> {
+    refuse_missing(&project.units)?;
+    let started = Instant::now();
+    let time = now();
+    let shared = Arc::new(prepare(&project)?);
+    let units: Arc<Vec<Unit>> = Arc::new(project.units);
+    let mut scheduler = Scheduler {
+        resources: Resources::new(options.jobs, options.gpus, options.mem_mb),
+        slots: units.iter().map(|_| Slot::Waiting).collect(),
+        units: Arc::clone(&units),
+        shared: Arc::clone(&shared),
+        options,
+        failures: Vec::new(),
+        error: None,
+        interrupted_at: None,
+        signalled: HashSet::new(),
+    };
+    scheduler.all();
+    shared.watch.stop();
+    for state in shared.homes.iter().filter_map(|home| home.state.as_ref()) {
+        state.close();
+    }
+    let synced = started.elapsed() > WORTH_A_SYNC && os::sync_file_system(&shared.homes[0].folder).is_ok();
+    let saved = shared.seen.save(synced);
+    let record = Record {
+        pipeline: shared.homes[0].shown.display().to_string(),
+        version: common::VERSION,
+        started: time,
+        wall_s: (started.elapsed().as_secs_f64() * 1e3).round() / 1e3,
+        stages: units.iter().zip(&scheduler.slots).map(|(u, s)| StageRecord::new(&u.title, s.outcome())).collect(),
+    };
+    let mut result = scheduler.result();
+    if record.stages.iter().any(|s| s.wall_s.is_some()) {
+        let written = shared.homes[0].state().and_then(|state| record.write(state.folder()));
+        result = result.and(written);
+    }
+    Ok(Done { record, result: result.and(saved) })
+}
+
+/// Takes the pipelines, always in the same order, so that two runs cannot wait for each other.
+fn prepare(project: &Project) -> Result<Shared> {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos());
+    let run = format!("{}-{since}", std::process::id());
+    let homes = project.homes.iter().enumerate().map(|(index, home)| {
+        let used = index == 0 || project.units.iter().any(|u| u.home == index);
+        used.then(|| -> Result<Home> {
+            let state = State::take(&home.folder, &home.shown, &run)?;
+            Ok(Home {
+                lock: Mutex::new(Lock::read(&home.folder, &home.shown.with_file_name(lock::FILE))?),
+                cache: Cache::find(&home.folder),
+                folder: home.folder.clone(),
+                shown: home.shown.clone(),
+                state: Some(state),
+            })
+        })
+        .unwrap_or_else(|| Ok(Home::unused(home.folder.clone(), home.shown.clone())))
+    });
+    let homes = homes.collect::<Result<Vec<_>>>()?;
+    let seen = Seen::open(homes[0].state()?.folder().join("seen"));
+    Ok(Shared { homes, seen, watch: Watch::start(), run, path: path_with_own_folder() })
+}
+
+fn path_with_own_folder() -> Option<String> {
+    let own = std::env::current_exe().ok()?.parent()?.to_str()?.to_string();
+    Some(match std::env::var("PATH") {
+        Ok(path) => format!("{own}:{path}"),
+        Err(_) => own,
+    })
+}
+
+/// Every dep that no stage makes has to be there before anything runs.
+fn refuse_missing(units: &[Unit]) -> Result<()> {
+    for unit in units.iter().filter(|u| !u.stage.frozen) {
+        let made = |file: &std::path::Path| {
+            let outs = unit.upstream.iter().flat_map(|&up| &units[up].stage.outs);
+            outs.into_iter().any(|out| file.starts_with(&out.file) || out.file.starts_with(file))
+        };
+        let deps = unit.stage.deps.iter().map(|d| (&d.file, &d.path, &d.at));
+        let params = unit.stage.params.iter().map(|p| (&p.file, &p.path, &p.at));
+        for (file, path, at) in deps.chain(params) {
+            if !file.exists() && !made(file) {
+                let sentence = format!("stage `{}` reads `{path}`, which does not exist", unit.title);
+                return Err(work::missing(at, &sentence).hint("no stage writes it; check the path, or get the file"));
+            }
+        }
+    }
+    Ok(())
+}
+
+enum Slot {
+    Waiting,
+    Running(Running),
+    Ended(Outcome),
+    /// The work could not even be tried; the error is kept beside.
+    Broken(Outcome),
+}
+
+struct Running {
+    held: Held,
+    group: Arc<AtomicU32>,
+    thread: JoinHandle<()>,
+    since: Instant,
+    bar: Option<Bar>,
+}
+
+impl Slot {
+    fn outcome(&self) -> Option<&Outcome> {
+        match self {
+            Self::Ended(outcome) | Self::Broken(outcome) => Some(outcome),
+            _ => None,
+        }
+    }
+
+    fn is_good(&self) -> bool {
+        matches!(self, Self::Ended(Outcome::Unchanged | Outcome::Ran(_)))
+    }
+}
+
+enum Event {
+    Starts(usize, Vec<Reason>),
+    Ends(usize, Result<Outcome>),
+}
+
+struct Scheduler<'a> {
+    units: Arc<Vec<Unit>>,
+    shared: Arc<Shared>,
+    options: &'a Options,
+    resources: Resources,
+    slots: Vec<Slot>,
+    failures: Vec<(usize, Failure)>,
+    error: Option<Error>,
+    interrupted_at: Option<Instant>,
+    signalled: HashSet<u32>,
+}
+
+impl Scheduler<'_> {
+    fn all(&mut self) {
+        let (sender, events) = mpsc::channel();
+        loop {
+            let stopping = self.interrupted_at.is_some()
+                || (!self.options.keep_going && (!self.failures.is_empty() || self.error.is_some()));
+            if !stopping {
+                self.dispatch(&sender);
+            }
+            if !self.slots.iter().any(|slot| matches!(slot, Slot::Running(_))) {
+                return;
+            }
+            match events.recv_timeout(Duration::from_millis(200)) {
+                Ok(Event::Starts(unit, reasons)) => self.starts(unit, &reasons),
+                Ok(Event::Ends(unit, outcome)) => self.ends(unit, outcome),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => self.look_around(),
+            }
+            self.pass_on_interruption();
+        }
+    }
+
+    fn dispatch(&mut self, sender: &Sender<Event>) {
+        for index in 0..self.units.len() {
+            let unit = &self.units[index];
+            let ready =
+                matches!(self.slots[index], Slot::Waiting) && unit.upstream.iter().all(|&up| self.slots[up].is_good());
+            if !ready {
+                continue;
+            }
+            let Some(held) = self.resources.take(&unit.stage.needs) else { continue };
+            let group = Arc::new(AtomicU32::new(0));
+            let thread = {
+                let (units, shared, sender) = (Arc::clone(&self.units), Arc::clone(&self.shared), sender.clone());
+                let (held, group, forced) = (held.clone(), Arc::clone(&group), self.options.forced[index]);
+                thread::spawn(move || {
+                    let told = |reasons: &[Reason]| {
+                        let _ = sender.send(Event::Starts(index, reasons.to_vec()));
+                    };
+                    let outcome = work::stage(&units[index], &shared, forced, &held, &group, told);
+                    let _ = sender.send(Event::Ends(index, outcome));
+                })
+            };
+            self.slots[index] = Slot::Running(Running { held, group, thread, since: Instant::now(), bar: None });
+        }
+    }
+
+    fn starts(&mut self, index: usize, reasons: &[Reason]) {
+        let unit = &self.units[index];
+        let why: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+        tracing::info!("{}: running ({})", unit.title, why.join("; "));
+        if self.resources.is_beyond(&unit.stage.needs) {
+            tracing::warn!("{} asks for more than this machine has; it runs alone", unit.title);
+        }
+        if let Slot::Running(running) = &mut self.slots[index] {
+            running.bar = Some(Bar::text(unit.title.clone()));
+        }
+    }
+
+    fn ends(&mut self, index: usize, outcome: Result<Outcome>) {
+        let title = &self.units[index].title;
+        let slot = std::mem::replace(&mut self.slots[index], Slot::Waiting);
+        if let Slot::Running(running) = slot {
+            drop(running.bar);
+            let _ = running.thread.join();
+            self.resources.give_back(&running.held);
+        }
+        self.slots[index] = match outcome {
+            Ok(outcome) => {
+                match &outcome {
+                    Outcome::Unchanged => tracing::info!("{title}: unchanged"),
+                    Outcome::Ran(cost) => tracing::info!("{title}: done in {}", seconds(cost.wall.as_secs_f64())),
+                    Outcome::Failed(_, failure) => {
+                        tracing::warn!("{}", failure.sentence);
+                        self.failures.push((index, failure.clone()));
+                    }
+                }
+                Slot::Ended(outcome)
+            }
+            Err(error) => {
+                let home = &self.shared.homes[self.units[index].home];
+                let log = home.state().map(|s| s.log(&self.units[index].stage.name)).unwrap_or_default();
+                let failure = Failure { sentence: error.to_string(), command: None, log };
+                if self.error.is_none() {
+                    self.error = Some(error);
+                }
+                Slot::Broken(Outcome::Failed(work::Cost::default(), failure))
+            }
+        };
+    }
+
+    /// Shows what the running stages say, and notices a thread that ended without a word.
+    fn look_around(&mut self) {
+        for index in 0..self.slots.len() {
+            let Slot::Running(running) = &self.slots[index] else { continue };
+            if running.thread.is_finished() {
+                let error = Error::failed(format!("the thread of stage `{}` ended early", self.units[index].title));
+                self.ends(index, Err(error));
+                continue;
+            }
+            if let Some(bar) = &running.bar {
+                let unit = &self.units[index];
+                let log = self.shared.homes[unit.home].state().map(|s| s.log(&unit.stage.name));
+                let line = log.ok().and_then(|log| tail(&log, 1).pop()).unwrap_or_default();
+                bar.show(format!("{}  {line}", clock(running.since.elapsed().as_secs_f64())));
+            }
+        }
+    }
+
+    /// The first Ctrl-C goes to every running stage once; those that do not end in time are killed.
+    fn pass_on_interruption(&mut self) {
+        if !signals::interrupted() {
+            return;
+        }
+        let since = *self.interrupted_at.get_or_insert_with(|| {
+            tracing::warn!("interrupted: waiting for the running stages to save their work");
+            Instant::now()
+        });
+        for slot in &self.slots {
+            let Slot::Running(running) = slot else { continue };
+            let group = running.group.load(Ordering::SeqCst);
+            if group == 0 {
+                continue;
+            }
+            if self.signalled.insert(group) {
+                os::signal_group(group, libc::SIGINT);
+            } else if since.elapsed() > GRACE {
+                os::signal_group(group, libc::SIGKILL);
+            }
+        }
+    }
+
+    fn result(&mut self) -> Result<()> {
+        if self.interrupted_at.is_some() {
+            let saved = "finished stages are in the lock; the same command goes on from there";
+            return Err(Error::Interrupted { saved: saved.into() });
+        }
+        if let Some(error) = self.error.take() {
+            return Err(error);
+        }
+        let Some((first, _)) = self.failures.first() else { return Ok(()) };
+        let mut text: Vec<String> = self.failures.iter().map(|(_, failure)| describe(failure)).collect();
+        if text.len() > 1 {
+            let names: Vec<String> = self.failures.iter().map(|(u, _)| format!("`{}`", self.units[*u].title)).collect();
+            text.insert(0, format!("{} stages failed: {}", names.len(), names.join(", ")));
+        }
+        let title = &self.units[*first].title;
+        Err(Error::failed(text.join("\n")).hint(format!(
+            "to run only this stage again: `{} --until {}`",
+            self.options.call,
+            quote(title)
+        )))
+    }
+}
+
+/// A failed stage with its command and the last lines of its log.
+fn describe(failure: &Failure) -> String {
+    let mut text = failure.sentence.clone();
+    if let Some(command) = &failure.command {
+        text += &format!("\n  command: {command}");
+    }
+    text += &format!("\n  log: {}", failure.log.display());
+    let lines = tail(&failure.log, 15);
+    if !lines.is_empty() {
+        text += &format!("\n  last lines:\n    {}", lines.join("\n    "));
+    }
+    text
+}
+
+fn quote(title: &str) -> String {
+    crate::declare::text::quote(title)
+}

@@ -1,0 +1,213 @@
+//! One stage from verdict to lock entry, on a thread of its own.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use common::{Error, Result};
+
+use super::memory::Watch;
+use super::process::{self, Surroundings};
+use super::resources::Held;
+use crate::content::cache::Cache;
+use crate::content::hash::{self, Content};
+use crate::content::lock::{Entry, Lock, Locked};
+use crate::content::seen::Seen;
+use crate::content::verdict::{self, Reason, Verdict};
+use crate::declare::entries::{Out, Stage};
+use crate::declare::tree::Node;
+use crate::graph::Unit;
+use crate::state::{RUN_VARIABLE, State};
+
+/// A pipeline that this run holds.
+pub struct Home {
+    pub folder: PathBuf,
+    pub shown: PathBuf,
+    /// None for a pipeline of which no stage is needed.
+    pub state: Option<State>,
+    pub lock: Mutex<Lock>,
+    pub cache: Option<Cache>,
+}
+
+impl Home {
+    /// A pipeline that this run does not touch.
+    pub fn unused(folder: PathBuf, shown: PathBuf) -> Self {
+        Self { lock: Mutex::new(Lock::empty(&folder, &shown)), folder, shown, state: None, cache: None }
+    }
+
+    /// What is kept beside the pipeline.
+    pub fn state(&self) -> Result<&State> {
+        self.state.as_ref().ok_or_else(|| Error::failed(format!("`{}` was not taken", self.shown.display())))
+    }
+}
+
+/// What all stages of a run share.
+pub struct Shared {
+    pub homes: Vec<Home>,
+    pub seen: Seen,
+    pub watch: Watch,
+    pub run: String,
+    /// `PATH` of the stages: the runner's own folder first, so that they find the other binaries.
+    pub path: Option<String>,
+}
+
+/// How a stage ended.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    Unchanged,
+    Ran(Cost),
+    Failed(Cost, Failure),
+}
+
+/// What a run of a stage cost.
+#[derive(Debug, Clone, Default)]
+pub struct Cost {
+    pub wall: Duration,
+    pub peak_bytes: u64,
+    pub reasons: Vec<String>,
+    /// Path as written and size of each out.
+    pub outs: Vec<(String, u64)>,
+}
+
+/// Why a stage failed.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    pub sentence: String,
+    pub command: Option<String>,
+    pub log: PathBuf,
+}
+
+/// Looks at a stage, and runs it if it is not up to date. `told` hears the reasons before it runs.
+pub fn stage(
+    unit: &Unit,
+    shared: &Shared,
+    forced: bool,
+    held: &Held,
+    group: &Arc<AtomicU32>,
+    told: impl FnOnce(&[Reason]),
+) -> Result<Outcome> {
+    let home = &shared.homes[unit.home];
+    let stage = &unit.stage;
+    let entry = home.lock.lock().ok().and_then(|lock| lock.stage(&stage.name).map(Locked::node));
+    let locked = entry.as_ref().map(Locked::of);
+    let mut found = verdict::check(stage, locked, &shared.seen, home.cache.as_ref(), true)?;
+    if home.state()?.was_cut_off(&stage.name) {
+        found.reasons.insert(0, Reason::CutOff);
+    }
+    if forced {
+        found.reasons.insert(0, Reason::Forced);
+    }
+    if found.is_fresh() {
+        return Ok(Outcome::Unchanged);
+    }
+    told(&found.reasons);
+    refuse_missing(stage, &found)?;
+    run(unit, shared, found, held, group)
+}
+
+fn run(unit: &Unit, shared: &Shared, found: Verdict, held: &Held, group: &Arc<AtomicU32>) -> Result<Outcome> {
+    let home = &shared.homes[unit.home];
+    let stage = &unit.stage;
+    home.state()?.starting(&stage.name)?;
+    for out in stage.outs.iter().filter(|out| !out.persist) {
+        remove(&out.file)?;
+    }
+    let log = home.state()?.log(&stage.name);
+    let mut variables = vec![
+        (RUN_VARIABLE.to_string(), shared.run.clone()),
+        ("DVC_STAGE".to_string(), stage.name.clone()),
+        ("DVC_ROOT".to_string(), repository(&home.folder).display().to_string()),
+    ];
+    variables.extend(shared.path.iter().map(|path| ("PATH".to_string(), path.clone())));
+    variables.extend(held.visible_gpus.iter().map(|gpus| ("CUDA_VISIBLE_DEVICES".to_string(), gpus.clone())));
+    let around = Surroundings { wdir: &stage.wdir, log: &log, variables, watch: &shared.watch, group };
+    let ended = process::run(&stage.commands, &around)?;
+    let mut cost = Cost {
+        wall: ended.wall,
+        peak_bytes: ended.peak_bytes,
+        reasons: found.reasons.iter().map(ToString::to_string).collect(),
+        outs: Vec::new(),
+    };
+    if let Some((command, how)) = ended.failed {
+        let sentence = format!("stage `{}` failed with {how}", unit.title);
+        return Ok(Outcome::Failed(cost, Failure { sentence, command: Some(command), log }));
+    }
+    let mut outs: Vec<(&Out, Content)> = Vec::new();
+    for out in &stage.outs {
+        match hash::content(&out.file, &shared.seen)? {
+            Some(content) => outs.push((out, content)),
+            None => {
+                let sentence = format!("stage `{}` ended well but did not write `{}`", unit.title, out.path);
+                return Ok(Outcome::Failed(cost, Failure { sentence, command: None, log }));
+            }
+        }
+    }
+    for (out, content) in &outs {
+        if let Some(cache) = home.cache.as_ref().filter(|_| out.cache) {
+            cache.keep(&out.file, content, &shared.seen)?;
+        }
+        cost.outs.push((out.path.clone(), content.size));
+    }
+    let deps = stage.deps.iter().zip(&found.deps);
+    let entry = Entry {
+        cmd: &stage.cmd,
+        // Taken before the run: a dep that changed meanwhile makes the stage stale, as it should.
+        deps: deps.filter_map(|(dep, content)| Some((dep.path.as_str(), content.as_ref()?))).collect(),
+        params: stage.params.iter().map(|p| p.path.as_str()).zip(found.params).collect(),
+        outs: outs.iter().map(|(out, content)| (out.path.as_str(), content)).collect(),
+    };
+    let entry: Node = entry.node();
+    {
+        let Ok(mut lock) = home.lock.lock() else { return Err(Error::failed("another thread failed")) };
+        lock.set(&stage.name, entry);
+        lock.write()?;
+    }
+    home.state()?.finished(&stage.name)?;
+    Ok(Outcome::Ran(cost))
+}
+
+/// Deps and parameters have to be there once everything upstream has run.
+fn refuse_missing(stage: &Stage, found: &Verdict) -> Result<()> {
+    for (dep, content) in stage.deps.iter().zip(&found.deps) {
+        if content.is_none() {
+            return Err(missing(
+                &dep.at,
+                &format!("stage `{}` reads `{}`, which does not exist", stage.name, dep.path),
+            ));
+        }
+    }
+    for (params, values) in stage.params.iter().zip(&found.params) {
+        if !params.file.is_file() {
+            let sentence = format!("stage `{}` reads `{}`, which does not exist", stage.name, params.path);
+            return Err(missing(&params.at, &sentence));
+        }
+        let known: HashMap<&str, ()> = values.iter().map(|(key, _)| (key.as_str(), ())).collect();
+        if let Some((key, at)) = params.keys.iter().find(|(key, _)| !known.contains_key(key.as_str())) {
+            return Err(missing(at, &format!("`{}` has no parameter `{key}`", params.path)));
+        }
+    }
+    Ok(())
+}
+
+/// An input that is not there, with the place where the pipeline names it.
+pub fn missing(at: &crate::declare::tree::Mark, sentence: &str) -> Error {
+    Error::input(at.to_string(), sentence)
+}
+
+/// Removes a file or folder, if there is one.
+fn remove(path: &Path) -> Result<()> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(_) => return Ok(()),
+    };
+    removed.map_err(|e| Error::io("removing", path, e))
+}
+
+/// The repository that a folder lies in; the folder itself outside of one.
+fn repository(folder: &Path) -> &Path {
+    folder.ancestors().find(|f| f.join(".dvc").is_dir() || f.join(".git").exists()).unwrap_or(folder)
+}

@@ -1,0 +1,5 @@
+//! What a pipeline would do and how it hangs together, without doing it.
+
+pub mod dag;
+pub mod plan;
+pub mod snakemake;

@@ -1,0 +1,94 @@
+//! `--dry-run` and `--explain`: what would run, and why.
+
+use std::collections::HashMap;
+
+use common::Result;
+use serde::Serialize;
+
+use crate::content::cache::Cache;
+use crate::content::lock::{self, Lock};
+use crate::content::seen::Seen;
+use crate::content::verdict::{self, Reason};
+use crate::graph::Project;
+use crate::state::{self, State};
+
+/// A stage and what would become of it.
+#[derive(Debug, Serialize)]
+pub struct Planned {
+    pub stage: String,
+    /// `run`, `maybe` (a stage before it runs and may change its deps), or `unchanged`.
+    pub state: &'static str,
+    pub reasons: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub desc: Option<String>,
+    pub commands: Vec<String>,
+}
+
+/// Looks at all stages in order. Nothing is written.
+pub fn plan(project: &Project, forced: &[bool]) -> Result<Vec<Planned>> {
+    let seen = Seen::open(project.homes[0].folder.join(state::FOLDER).join("seen"));
+    let mut homes = HashMap::new();
+    let mut planned: Vec<Planned> = Vec::new();
+    for (index, unit) in project.units.iter().enumerate() {
+        if !homes.contains_key(&unit.home) {
+            let home = &project.homes[unit.home];
+            let lock = Lock::read(&home.folder, &home.shown.with_file_name(lock::FILE))?;
+            homes.insert(unit.home, (lock, Cache::find(&home.folder), State::cut_off(&home.folder)));
+        }
+        let (lock, cache, cut_off) = &homes[&unit.home];
+        let name = &unit.stage.name;
+        let mut reasons = verdict::check(&unit.stage, lock.stage(name), &seen, cache.as_ref(), false)?.reasons;
+        if cut_off.contains(name) {
+            reasons.insert(0, Reason::CutOff);
+        }
+        if forced[index] {
+            reasons.insert(0, Reason::Forced);
+        }
+        let before: Vec<String> = unit
+            .upstream
+            .iter()
+            .filter(|&&up| planned[up].state != "unchanged")
+            .map(|&up| format!("`{}`", planned[up].stage))
+            .collect();
+        let mut why: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+        let state = match (why.is_empty(), before.is_empty()) {
+            (false, _) => "run",
+            (true, false) => {
+                why.push(format!("if {} changes what it reads", before.join(" or ")));
+                "maybe"
+            }
+            (true, true) => "unchanged",
+        };
+        planned.push(Planned {
+            stage: unit.title.clone(),
+            state,
+            reasons: why,
+            desc: unit.stage.desc.clone(),
+            commands: unit.stage.commands.clone(),
+        });
+    }
+    Ok(planned)
+}
+
+/// The plan as text; with `all` also the stages that are up to date, and the commands.
+pub fn text(planned: &[Planned], all: bool) -> String {
+    let mut lines = Vec::new();
+    for stage in planned {
+        match stage.state {
+            "unchanged" if !all => {}
+            "unchanged" => lines.push(format!("{}: unchanged", stage.stage)),
+            state => {
+                let verb = if state == "run" { "would run" } else { "may run" };
+                lines.push(format!("{}: {verb}: {}", stage.stage, stage.reasons.join("; ")));
+                if all {
+                    lines.extend(stage.desc.iter().map(|desc| format!("  # {desc}")));
+                    lines.extend(stage.commands.iter().map(|command| format!("  $ {command}")));
+                }
+            }
+        }
+    }
+    if lines.is_empty() {
+        lines.push(format!("nothing to run: all {} stages are up to date", planned.len()));
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,191 @@
+//! `run-pipeline`: what it prints, and how it refuses.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::path::Path;
+
+use support::cmd;
+
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        common::durable::write(path, text.as_bytes()).unwrap();
+    }
+    folder
+}
+
+const CHAIN: &str = "\
+stages:
+  prepare:
+    cmd: cp in.txt a.txt
+    deps: [in.txt]
+    outs: [a.txt: {cache: false}]
+  train:
+    foreach: [m1, m2]
+    do:
+      cmd: cp a.txt ${item}.txt
+      deps: [a.txt]
+      outs:
+      - ${item}.txt: {cache: false}
+  score:
+    cmd: cat m1.txt m2.txt > s.txt
+    deps: [m1.txt, m2.txt]
+    outs: [s.txt: {cache: false}]
+";
+
+fn chain() -> tempfile::TempDir {
+    folder(&[("dvc.yaml", CHAIN), ("in.txt", "x\n")])
+}
+
+fn stdout(args: &[&str], folder: &Path) -> String {
+    cmd("run-pipeline").args(args).within(folder).succeeds().stdout
+}
+
+#[test]
+fn a_mistake_shows_file_line_column_and_the_nearest_key() {
+    let folder = folder(&[("p/dvc.yaml", "stages:\n  a:\n    cmd: x\n    dep: [y]\n")]);
+    let outcome = cmd("run-pipeline").arg("p").within(folder.path()).fails(2);
+    assert_eq!(outcome.stdout, "");
+    assert_eq!(
+        outcome.stderr,
+        "error: p/dvc.yaml:4:5: unknown key `dep` in stage `a`\n  3 |     cmd: x\n  4 |     dep: [y]\n    |     ^^^ \
+         expected one of: cmd, wdir, deps, params, outs, metrics, plots, vars, frozen, always_changed, desc, meta, \
+         matrix\n\nhint: did you mean `deps`?\n"
+    );
+}
+
+#[test]
+fn cycles_duplicate_outs_missing_deps_and_bad_expressions_are_refused_with_their_place() {
+    for (text, code, says) in [
+        (
+            "stages:\n  a: {cmd: x, deps: [b], outs: [a]}\n  b: {cmd: x, deps: [a], outs: [b]}\n",
+            2,
+            "dvc.yaml:2:3: the stages wait for each other: `a` -> `b` -> `a`",
+        ),
+        ("stages:\n  a: {cmd: x, outs: [o]}\n  b: {cmd: x, outs: [o]}\n", 2, "dvc.yaml:3:22: `"),
+        ("stages:\n  a:\n    cmd: x\n    deps: [none.txt]\n", 3, "dvc.yaml:4:12`: stage `a` reads `none.txt`"),
+        ("stages:\n  a:\n    cmd: echo ${nme}\n", 2, "dvc.yaml:3:15: `${nme}`: there is no variable `nme`"),
+        ("stages:\n  a:\n    cmd: true\n    params: [lr]\n", 3, "dvc.yaml:4:14`: stage `a` reads `params.yaml`"),
+    ] {
+        let folder = folder(&[("dvc.yaml", text)]);
+        cmd("run-pipeline").within(folder.path()).fails(code).says(says);
+        assert!(!folder.path().join("dvc.lock").exists());
+    }
+    cmd("run-pipeline").arg("nowhere").fails(2).says("`nowhere` is no folder and no `dvc.yaml`");
+}
+
+#[test]
+fn the_plan_says_what_would_run_and_why_and_runs_nothing() {
+    let folder = chain();
+    assert_eq!(
+        stdout(&["-n"], folder.path()),
+        "prepare: would run: never ran\ntrain@m1: would run: never ran\ntrain@m2: would run: never ran\n\
+         score: would run: never ran\n"
+    );
+    assert!(!folder.path().join("a.txt").exists() && !folder.path().join(".podium").exists());
+    stdout(&["-q"], folder.path());
+    assert_eq!(stdout(&["-n"], folder.path()), "nothing to run: all 4 stages are up to date\n");
+    common::durable::write(folder.path().join("in.txt"), b"y\n").unwrap();
+    std::fs::remove_file(folder.path().join("m2.txt")).unwrap();
+    assert_eq!(
+        stdout(&["-n"], folder.path()),
+        "prepare: would run: dep `in.txt` modified\ntrain@m1: may run: if `prepare` changes what it reads\n\
+         train@m2: would run: out `m2.txt` deleted\nscore: would run: dep `m2.txt` deleted\n"
+    );
+    let explained = stdout(&["--explain", "--until", "prepare"], folder.path());
+    assert_eq!(explained, "prepare: would run: dep `in.txt` modified\n  $ cp in.txt a.txt\n");
+}
+
+#[test]
+fn stages_are_skipped_forced_and_limited_with_a_visible_line() {
+    let folder = chain();
+    let run = |args: &[&str]| cmd("run-pipeline").args(args).within(folder.path()).succeeds();
+    run(&["--until", "train@m1"]).says("train@m1: done in");
+    assert!(!folder.path().join("m2.txt").exists());
+    run(&[]).says("train@m1: unchanged").says("train@m2: running (never ran)");
+    let forced = run(&["--force", "train"]);
+    let forced = forced.says("train@m1: running (forced)").says("train@m2: running (forced)").says("score: unchanged");
+    assert!(forced.stderr.contains("stage     state"), "{}", forced.stderr);
+    cmd("run-pipeline").args(["--force", "scor"]).within(folder.path()).fails(2).says("did you mean `score`?");
+}
+
+#[test]
+fn a_failure_shows_the_command_the_last_lines_and_how_to_go_on() {
+    let text = CHAIN.replace("cp a.txt ${item}.txt", "echo trouble; test ${item} = m2 && cp a.txt m2.txt");
+    let folder = folder(&[("dvc.yaml", &text), ("in.txt", "x\n")]);
+    let outcome = cmd("run-pipeline").within(folder.path()).fails(1);
+    let outcome = outcome.says("stage `train@m1` failed with exit code 1").says("  command: echo trouble; test m1");
+    let outcome = outcome.says("    trouble\n").says("hint: to run only this stage again: `run-pipeline --until");
+    assert!(!folder.path().join("m2.txt").exists(), "{}", outcome.stderr);
+    let outcome = cmd("run-pipeline").arg("--keep-going").within(folder.path()).fails(1);
+    assert!(folder.path().join("m2.txt").exists() && !folder.path().join("s.txt").exists(), "{}", outcome.stderr);
+    let outcome = outcome.says("score     not reached");
+    assert!(outcome.stderr.contains("train@m1  failed"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_stage_that_does_not_write_its_out_fails() {
+    let folder = folder(&[("dvc.yaml", "stages:\n  a: {cmd: 'true', outs: [o]}\n")]);
+    cmd("run-pipeline").within(folder.path()).fails(1).says("ended well but did not write `o`");
+    cmd("run-pipeline").within(folder.path()).fails(1);
+}
+
+#[test]
+fn the_graph_is_printed_as_text_dot_and_mermaid() {
+    let folder = chain();
+    assert_eq!(
+        stdout(&["--dag"], folder.path()),
+        "prepare\n  train@m1  <- prepare\n  train@m2  <- prepare\n    score  <- train@m1, train@m2\n"
+    );
+    assert_eq!(
+        stdout(&["--dag", "--dot", "--until", "train@m1"], folder.path()),
+        "strict digraph {\n  \"prepare\";\n  \"train@m1\";\n  \"prepare\" -> \"train@m1\";\n}\n"
+    );
+    assert_eq!(
+        stdout(&["--dag", "--mermaid", "--until", "train@m1"], folder.path()),
+        "flowchart TD\n\tnode1[\"prepare\"]\n\tnode2[\"train@m1\"]\n\tnode1-->node2\n"
+    );
+}
+
+#[test]
+fn a_pipeline_takes_along_what_it_needs_from_the_ones_beside_it() {
+    let member = "stages:\n  train: {cmd: 'echo m > ../../m.txt', outs: [../../m.txt: {cache: false}]}\n  \
+                  other: {cmd: 'false', outs: [../../none.txt]}\n";
+    let blend = "stages:\n  blend:\n    wdir: ../..\n    cmd: cp m.txt b.txt\n    deps: [m.txt]\n    outs: [b.txt: {cache: false}]\n";
+    let folder = folder(&[("pipelines/member/dvc.yaml", member), ("pipelines/blend/dvc.yaml", blend)]);
+    std::fs::create_dir(folder.path().join(".git")).unwrap();
+    let outcome = cmd("run-pipeline").arg("pipelines/blend").within(folder.path()).succeeds();
+    outcome.says("member:train: done in").says("blend: done in");
+    assert!(folder.path().join("pipelines/member/dvc.lock").exists());
+    cmd("run-pipeline")
+        .arg("pipelines/member")
+        .args(["--until", "train"])
+        .within(folder.path())
+        .succeeds()
+        .says("train: unchanged");
+}
+
+#[test]
+fn the_record_holds_time_memory_and_outputs() {
+    let text = "stages:\n  a:\n    cmd: head -c 60000000 /dev/zero | tail -c 50000000 > o.bin\n    outs: [o.bin: {cache: false}]\n";
+    let folder = folder(&[("dvc.yaml", text)]);
+    let record: serde_json::Value = serde_json::from_str(&stdout(&["--json", "-q"], folder.path())).unwrap();
+    let stage = &record["stages"][0];
+    assert_eq!((&stage["state"], &stage["outs"][0]["bytes"]), (&"ran".into(), &50_000_000.into()));
+    assert!(stage["peak_bytes"].as_u64().unwrap() > 1_000_000, "{record}");
+    let runs: Vec<_> = std::fs::read_dir(folder.path().join(".podium/runs")).unwrap().collect();
+    assert_eq!(runs.len(), 1);
+    assert_eq!(std::fs::read_to_string(folder.path().join(".podium/.gitignore")).unwrap(), "*\n");
+}
+
+#[test]
+fn running_needs_neither_libtorch_nor_python() {
+    let folder = chain();
+    let outcome = cmd("run-pipeline").env("LD_LIBRARY_PATH", "").env("PATH", "/usr/bin:/bin").within(folder.path());
+    outcome.succeeds();
+    let binary = std::fs::read(support::binary("run-pipeline")).unwrap();
+    assert!(!binary.windows(12).any(|w| w == b"libtorch_cpu" || w == b"libc10.so.00"), "names libtorch");
+}

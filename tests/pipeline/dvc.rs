@@ -1,0 +1,193 @@
+//! The same files, the same verdicts: `dvc` 3.67.1 beside `run-pipeline`. Installs dvc where it is not there yet.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::project::Project;
+use crate::tools::{self, Tool, checked};
+
+const PIPELINE: &str = "\
+vars:
+- sizes.yaml:rows
+- names: {first: one, second: two}
+stages:
+  prepare:
+    cmd: mkdir -p all && cat in.txt > all/a.txt && printf x > 'all/é b.txt' && touch all/.h
+    deps: [in.txt]
+    outs: [all]
+  train:
+    foreach: [m1, m2]
+    do:
+      cmd:
+      - cat all/a.txt > ${item}.txt
+      - echo ${rows} ${model.lr} >> ${item}.txt
+      deps: [all]
+      params: [model.lr, sizes.yaml: [rows]]
+      outs:
+      - ${item}.txt:
+          cache: false
+  grid:
+    matrix:
+      x: ${names}
+      y: [1, 2.5]
+    cmd: echo ${item.x} ${item.y} ${key} > ${key}.out
+    outs: [\"${key}.out\"]
+  score:
+    cmd: |
+      cat all/a.txt m1.txt m2.txt > sum.txt
+      printf '{\"rows\": %d}' ${rows} > score.json
+    deps: [all/a.txt, m1.txt, m2.txt]
+    params: [whole.yaml:]
+    outs: [sum.txt]
+    metrics:
+    - score.json:
+        cache: false
+  nested:
+    wdir: sub
+    cmd: cp ../sum.txt ./copy.txt
+    deps: [../sum.txt]
+    outs: [./copy.txt]
+  held:
+    cmd: cp in.txt held.txt
+    deps: [in.txt]
+    outs: [held.txt]
+    frozen: true
+";
+
+/// A matrix axis has to be a list; `names` above is used in it as one.
+fn project() -> Project {
+    let pipeline = PIPELINE.replace("{first: one, second: two}", "[one, two]");
+    let project = Project::new(&[
+        ("dvc.yaml", &pipeline),
+        ("params.yaml", "model: {lr: 5e-4, depth: 012}\nlist: [1, yes]\n"),
+        ("sizes.yaml", "rows: 8\nother: 1\n"),
+        ("whole.yaml", "a: 1\nb: {c: text}\n"),
+        ("in.txt", "hello\n"),
+        ("sub/.keep", ""),
+    ]);
+    let git = Command::new("git").args(["init", "-q", "."]).current_dir(project.path()).output().unwrap();
+    checked(&git, "git init");
+    project
+}
+
+/// Stages that `dvc status` finds changed.
+fn changed(dvc: &Tool, project: &Project) -> Vec<String> {
+    let status: Value = serde_json::from_str(&dvc.run("dvc", &["status", "--json"], project.path())).unwrap();
+    let mut names: Vec<String> = status.as_object().unwrap().keys().cloned().collect();
+    names.sort();
+    names
+}
+
+fn stale(project: &Project) -> Vec<String> {
+    let mut names: Vec<String> = project.stale(&[]).into_iter().map(|(stage, _)| stage).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn dvc_finds_nothing_to_do_after_run_pipeline() {
+    let Some(dvc) = tools::dvc() else { return };
+    let project = project();
+    dvc.run("dvc", &["init", "-q"], project.path());
+    let ran = project.ran(&["-j", "2"]);
+    assert_eq!(ran.len(), 10, "{ran:?}");
+    assert_eq!(changed(&dvc, &project), [""; 0]);
+    let lock = project.read("dvc.lock");
+    let repro = dvc.run("dvc", &["repro"], project.path());
+    assert!(repro.contains("Data and pipelines are up to date") && !repro.contains("Running stage"), "{repro}");
+    assert_eq!(project.read("dvc.lock"), lock);
+    let metrics: Value = serde_json::from_str(&dvc.run("dvc", &["metrics", "show", "--json"], project.path())).unwrap();
+    assert_eq!(metrics.pointer("/files/score.json/data/rows").or(metrics.pointer("/score.json/rows")), Some(&8.into()));
+    let dag = dvc.run("dvc", &["dag", "--mermaid"], project.path());
+    assert!(dag.contains("train@m1") && dag.contains("score"), "{dag}");
+    // The cache is whole: dvc brings back what was removed.
+    fs::remove_dir_all(project.at("all")).unwrap();
+    dvc.run("dvc", &["checkout", "-q"], project.path());
+    assert_eq!(project.read("all/é b.txt"), "x");
+    assert_eq!(stale(&project), [""; 0]);
+}
+
+#[test]
+fn run_pipeline_finds_nothing_to_do_after_dvc() {
+    let Some(dvc) = tools::dvc() else { return };
+    let project = project();
+    dvc.run("dvc", &["init", "-q"], project.path());
+    dvc.run("dvc", &["repro", "-q"], project.path());
+    assert_eq!(project.stale(&[]), []);
+    assert_eq!(project.ran(&[]), [""; 0]);
+    // Both write the same lock, but for the layout of long lines.
+    let theirs = project.read("dvc.lock");
+    fs::remove_file(project.at("dvc.lock")).unwrap();
+    project.run(&["-q"]);
+    let tree = |text: &str| serde_saphyr::from_str::<Value>(text).unwrap();
+    assert_eq!(tree(&project.read("dvc.lock")), tree(&theirs));
+}
+
+#[test]
+fn every_change_gets_the_verdict_of_dvc() {
+    let Some(dvc) = tools::dvc() else { return };
+    let project = project();
+    dvc.run("dvc", &["init", "-q"], project.path());
+    project.run(&["-q", "-j", "2"]);
+    let first = project.read("dvc.yaml");
+    type Edit = (&'static str, fn(&Project), &'static [&'static str]);
+    let cases: [Edit; 14] = [
+        ("cached out edited", |p| p.write("sum.txt", "other\n"), &["nested", "score"]),
+        ("uncached out edited", |p| p.write("m1.txt", "other\n"), &["score", "train@m1"]),
+        ("file in a folder out added", |p| p.write("all/new", "1"), &["prepare", "train@m1", "train@m2"]),
+        ("out deleted", |p| fs::remove_file(p.at("one-1.out")).unwrap(), &["grid@one-1"]),
+        (
+            "folder out deleted",
+            |p| fs::remove_dir_all(p.at("all")).unwrap(),
+            &["prepare", "score", "train@m1", "train@m2"],
+        ),
+        ("metric edited", |p| p.write("score.json", "{}"), &["score"]),
+        ("dep edited", |p| p.write("in.txt", "other\n"), &["prepare"]),
+        ("param edited", |p| p.edit("params.yaml", "5e-4", "6e-4"), &["train@m1", "train@m2"]),
+        ("param written in another way", |p| p.edit("params.yaml", "5e-4", "0.0005"), &[]),
+        ("unused param edited", |p| p.edit("params.yaml", "012", "13"), &[]),
+        ("whole file of params", |p| p.edit("whole.yaml", "text", "other"), &["score"]),
+        ("command changed", |p| p.edit("dvc.yaml", "touch all/.h", "touch all/.h && true"), &["prepare"]),
+        ("stage renamed", |p| p.edit("dvc.yaml", "  nested:", "  renamed:"), &["renamed"]),
+        (
+            "objects gone from the cache",
+            |p| {
+                let object = p.at(".dvc/cache/files/md5");
+                fs::set_permissions(&object, fs::Permissions::from_mode(0o755)).unwrap();
+                fs::remove_dir_all(object).unwrap();
+            },
+            &["grid@one-1", "grid@one-2.5", "grid@two-1", "grid@two-2.5", "held", "nested", "prepare", "score"],
+        ),
+    ];
+    for (name, edit, expected) in cases {
+        edit(&project);
+        let (ours, theirs) = (stale(&project), changed(&dvc, &project));
+        assert_eq!(ours, theirs, "{name}: run-pipeline beside dvc");
+        assert_eq!(ours, expected, "{name}");
+        for (file, text) in [
+            ("dvc.yaml", first.as_str()),
+            ("params.yaml", "model: {lr: 5e-4, depth: 012}\nlist: [1, yes]\n"),
+            ("whole.yaml", "a: 1\nb: {c: text}\n"),
+            ("in.txt", "hello\n"),
+        ] {
+            project.write(file, text);
+        }
+        project.run(&["-q", "-j", "2"]);
+    }
+    assert_eq!(changed(&dvc, &project), [""; 0]);
+}
+
+#[test]
+fn one_long_line_folded_by_dvc_is_the_same_command() {
+    let Some(dvc) = tools::dvc() else { return };
+    let words = vec!["word"; 60].join(" ");
+    let pipeline = format!("stages:\n  long:\n    cmd: 'echo {words}: \"it''s\" > out.txt'\n    outs: [out.txt]\n");
+    let project = Project::new(&[("dvc.yaml", &pipeline)]);
+    dvc.run("dvc", &["init", "-q", "--no-scm"], project.path());
+    dvc.run("dvc", &["repro", "-q"], project.path());
+    assert!(project.read("dvc.lock").lines().count() > 10, "dvc folds long lines");
+    assert_eq!(project.stale(&[]), []);
+}

@@ -1,0 +1,12 @@
+//! `run-pipeline` against the tools whose files it reads and writes, and against kills.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod crashes;
+mod dvc;
+mod parallel;
+mod project;
+mod slurm;
+mod snakemake;
+mod tools;

@@ -1,0 +1,1 @@
+//! The exported Snakefile on a real one-node Slurm.
