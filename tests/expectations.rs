@@ -47,7 +47,7 @@ fn e02_a_mistyped_flag_is_answered_with_the_nearest_one() {
         let sub = subcommand(&name);
         cmd(&name).args(sub.iter().map(String::as_str).chain(["--colr=never"])).fails(2).says("--color");
     }
-    cmd("run-pipeline").arg("docter").fails(2).says("doctor");
+    cmd("run-pipeline").args(["doctor", "--jsn"]).fails(2).says("--json");
 }
 
 const CONFIG: &str = "configs/leap/demo/prepare.yaml";
@@ -266,6 +266,56 @@ fn e20_a_submission_is_checked_and_comes_with_rows_hash_and_the_line_to_send_it(
     common::durable::write(&other, text.as_bytes()).unwrap();
     predict("bad", &other).fails(3).says("id");
     assert!(!out.path().join("bad/stage.json").exists());
+}
+
+/// A pipeline of two stages, the second on what the first writes.
+fn pipeline() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "\
+stages:
+  first: {cmd: cp in.txt a.txt, deps: [in.txt], outs: [{a.txt: {cache: false}}]}
+  second: {cmd: cat a.txt > b.txt, deps: [a.txt], outs: [{b.txt: {cache: false}}]}
+";
+    common::durable::write(folder.path().join("dvc.yaml"), text.as_bytes()).unwrap();
+    common::durable::write(folder.path().join("in.txt"), b"one").unwrap();
+    folder
+}
+
+#[test]
+fn e15_a_dry_run_lists_what_would_run_and_why() {
+    let folder = pipeline();
+    let plan = |why: &str| {
+        let text = cmd("run-pipeline").arg("--dry-run").within(folder.path()).succeeds().stdout;
+        assert!(text.contains("first") && text.contains("second") && text.contains(why), "no `{why}` in:\n{text}");
+    };
+    plan("never ran");
+    assert!(!folder.path().join("a.txt").exists(), "a dry run runs nothing");
+    cmd("run-pipeline").within(folder.path()).succeeds();
+    common::durable::write(folder.path().join("in.txt"), b"two").unwrap();
+    plan("`in.txt`");
+    fs::remove_file(folder.path().join("b.txt")).unwrap();
+    plan("b.txt");
+}
+
+#[test]
+fn e16_the_graph_comes_as_text_for_graphviz_and_for_mermaid() {
+    let folder = pipeline();
+    let dag = |more: &[&str]| cmd("run-pipeline").arg("--dag").args(more).within(folder.path()).succeeds().stdout;
+    assert!(dag(&[]).contains("second") && dag(&[]).contains("first"));
+    assert!(dag(&["--dot"]).contains("\"first\" -> \"second\""));
+    assert!(dag(&["--mermaid"]).starts_with("flowchart TD"));
+}
+
+#[test]
+fn e17_stages_that_are_up_to_date_are_skipped_visibly() {
+    let folder = pipeline();
+    let go = |more: &[&str]| cmd("run-pipeline").args(more).within(folder.path()).succeeds().stderr;
+    assert!(!go(&["--until", "first"]).contains("second: running"));
+    assert!(!folder.path().join("b.txt").exists());
+    let text = go(&[]);
+    assert!(text.contains("first: unchanged") && text.contains("second: running"), "{text}");
+    let text = go(&["--force", "first"]);
+    assert!(text.contains("first: running (forced)") && text.contains("second: unchanged"), "{text}");
 }
 
 #[test]

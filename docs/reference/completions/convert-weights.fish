@@ -1,0 +1,12 @@
+complete -c convert-weights -s c -l config -d 'Config of `train-model` that says which network it is' -r -F
+complete -c convert-weights -l drop -d 'Tensor to leave out; NAME* means all that begin so' -r
+complete -c convert-weights -l color -d 'Colours on standard error' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c convert-weights -s f -l force -d 'Replace OUT where it exists'
+complete -c convert-weights -l dry-run -d 'Compare and say what would be written, write nothing'
+complete -c convert-weights -s v -l verbose -d 'Say more; twice shows everything'
+complete -c convert-weights -s q -l quiet -d 'Say only warnings and errors'
+complete -c convert-weights -l no-progress -d 'No progress bars or lines'
+complete -c convert-weights -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c convert-weights -s V -l version -d 'Print version'

@@ -1,0 +1,16 @@
+complete -c score -s t -l truth -d 'Truth: arrays (`valid.safetensors`), a table, a folder, or `-`' -r
+complete -c score -s o -l out -d 'Write `score.json` and `stage.json` to this folder' -r -F
+complete -c score -l threads -d 'CPU threads [default: all cores]' -r
+complete -c score -l limit -d 'Take only the first N rows' -r
+complete -c score -l color -d 'Colours on standard error' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c score -l no-zero-rule -d 'Let columns with R2 below that of predicting zero keep it'
+complete -c score -l targets -d 'List every target in the table, not only the worst'
+complete -c score -l json -d 'Print the JSON over several lines'
+complete -c score -s f -l force -d 'Replace a finished stage in the output folder'
+complete -c score -s v -l verbose -d 'Say more; twice shows everything'
+complete -c score -s q -l quiet -d 'Say only warnings and errors'
+complete -c score -l no-progress -d 'No progress bars or lines'
+complete -c score -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c score -s V -l version -d 'Print version'
