@@ -103,12 +103,12 @@ fn thirty_kills_of_runner_and_stages_end_with_the_same_bytes() {
 #[test]
 fn a_stage_that_was_cut_off_is_never_fresh_even_when_its_files_look_so() {
     // The stage writes what the lock expects at once, and is killed only then.
-    let text = "stages:\n  a:\n    cmd: echo a > a.txt; sleep 0.3\n    outs: [a.txt: {cache: false}]\n";
+    let text = "stages:\n  a:\n    cmd: echo a > a.txt; echo written; sleep 0.3\n    outs: [a.txt: {cache: false}]\n";
     let project = Project::new(&[("dvc.yaml", text)]);
     project.run(&["-q"]);
     let mut runner =
         Command::new(binary("run-pipeline")).args(["-q", "--force", "a"]).current_dir(project.path()).spawn().unwrap();
-    wait_for("the stage", || project.at(".podium/journal").exists() && project.at("a.txt").exists());
+    wait_for("the stage", || fs::read_to_string(&log).is_ok_and(|log| log.ends_with("\nwritten\n")));
     kill(&runner.id().to_string());
     runner.wait().unwrap();
     let stale = project.stale(&[]);
