@@ -106,6 +106,8 @@ fn a_stage_that_was_cut_off_is_never_fresh_even_when_its_files_look_so() {
     let text = "stages:\n  a:\n    cmd: echo a > a.txt; echo written; sleep 0.3\n    outs: [a.txt: {cache: false}]\n";
     let project = Project::new(&[("dvc.yaml", text)]);
     project.run(&["-q"]);
+    let log = project.at(".podium/logs/a.log");
+    fs::remove_file(&log).unwrap();
     let mut runner =
         Command::new(binary("run-pipeline")).args(["-q", "--force", "a"]).current_dir(project.path()).spawn().unwrap();
     wait_for("the stage", || fs::read_to_string(&log).is_ok_and(|log| log.ends_with("\nwritten\n")));
