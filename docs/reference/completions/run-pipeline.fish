@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_run_pipeline_global_optspecs
-    string join \n h/help V/version
+    string join \n j/jobs= until= f/force= k/keep-going gpus= mem-mb= n/dry-run explain dag dot mermaid export= o/out= json v/verbose q/quiet color= no-progress h/help V/version
 end
 
 function __fish_run_pipeline_needs_command
@@ -24,10 +24,30 @@ function __fish_run_pipeline_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -s h -l help -d 'Print help'
+complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -s j -l jobs -d 'Stages that may run at the same time' -r
+complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l until -d 'Run only this stage (or group) and what it needs' -r
+complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -s f -l force -d 'Run this stage (or group) even when up to date' -r
+complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l gpus -d 'GPUs to give to stages [default: as found]' -r
+complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l mem-mb -d 'Memory to give to stages, in MB [default: as found]' -r
+complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l export -d 'Write the pipeline for another engine' -r -f -a "snakemake\t'A Snakefile'"
+complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -s o -l out -d 'File for --export [default: standard output]' -r -F
+complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l color -d 'Colours on standard error' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -s k -l keep-going -d 'After a failure go on with what does not need it'
+complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -s n -l dry-run -d 'Print what would run and why; run nothing'
+complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l explain -d 'The same for all stages, with their commands'
+complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l dag -d 'Print the stages and what they wait for'
+complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l dot -d 'With --dag: for Graphviz'
+complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l mermaid -d 'With --dag: for Mermaid'
+complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l json -d 'Print the plan or the record of the run as JSON'
+complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -s v -l verbose -d 'Say more; twice shows everything'
+complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -s q -l quiet -d 'Say only warnings and errors'
+complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l no-progress -d 'No progress bars or lines'
+complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -s V -l version -d 'Print version'
-complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -f -a "doctor" -d 'Check versions, libtorch, devices, memory, threads and disk'
-complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -a "doctor" -d 'Check versions, libtorch, devices, memory, threads and disk'
+complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c run-pipeline -n "__fish_run_pipeline_using_subcommand doctor" -l out -d 'Folder that runs will write to; its disk is looked at' -r -F
 complete -c run-pipeline -n "__fish_run_pipeline_using_subcommand doctor" -l color -d 'Colours on standard error' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
