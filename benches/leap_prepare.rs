@@ -1,8 +1,8 @@
 //! netCDF files to normalised arrays of both chains against netCDF4-python and NumPy, on the same files, with peak
 //! anonymous memory.
 //!
-//! `PYTHON=venv/bin/python cargo bench --bench leap_prepare -- [STEPS]` (default 216 steps of 384 columns, that is 3 days;
-//! 0.65 GB of CDF-5 files in the temporary folder). Without `PYTHON` only our side runs. The Python side is
+//! `PODIUM_BENCH_PYTHON=venv/bin/python cargo bench --bench leap_prepare -- [STEPS]` (default 216 steps of 384 columns, that is 3 days;
+//! 0.65 GB of CDF-5 files in the temporary folder). Without `PODIUM_BENCH_PYTHON` only our side runs. The Python side is
 //! `benches/python/leap_prepare.py`; it reads each file once and computes the same arrays, which are compared.
 #![allow(missing_docs, clippy::print_stdout, reason = "a bench prints its figures")]
 
@@ -34,7 +34,7 @@ fn main() -> anyhow::Result<()> {
                 );
             }
         }
-        if let Some(python) = std::env::var_os("PYTHON") {
+        if let Some(python) = std::env::var_os("PODIUM_BENCH_PYTHON") {
             constants(folder.path())?;
             let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/python/leap_prepare.py");
             let run = Command::new(python)

@@ -6,12 +6,12 @@ mod support;
 #[path = "support/training.rs"]
 mod training;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use common::seed::rng_for;
 use rand::RngExt;
-use support::cmd;
-use training::{assert_same_results, reference, train, train_command, workshop};
+use training::{assert_same_results, reference, train, train_command};
 
 #[test]
 fn r1_a_run_killed_at_random_times_and_resumed_ends_with_the_same_bytes() {
@@ -49,27 +49,50 @@ fn r1_a_run_killed_at_random_times_and_resumed_ends_with_the_same_bytes() {
 }
 
 #[test]
-fn e13_a_resumed_run_says_from_where_it_continues() {
-    let out = tempfile::tempdir().unwrap();
-    let mut child = train_command(out.path()).spawn().unwrap();
-    let begun = Instant::now();
-    while !out.path().join("checkpoints/best/manifest.json").exists() && begun.elapsed() < Duration::from_secs(60) {
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let loud = ["train.yaml", "--from", "data", "--threads", "1", "--device=cpu", "--out"];
-    let outcome = cmd("train-model").args(loud).arg(out.path()).within(workshop()).run();
-    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
-    let line = outcome.stderr.lines().find(|line| line.contains("resuming from")).unwrap_or_default();
-    assert!(line.contains("epoch 1, step") && line.contains("best score -0."), "{}", outcome.stderr);
-    assert_same_results(out.path(), "a kill");
-}
-
-#[test]
 fn a_checkpoint_of_another_config_is_refused() {
     let out = tempfile::tempdir().unwrap();
     train(out.path()).succeeds();
     std::fs::remove_file(out.path().join("stage.json")).unwrap();
     train(out.path()).arg("training.learning_rate=1e-4").fails(2).says("another config").says("--resume never");
+}
+
+#[test]
+fn r17_memory_and_open_files_stay_constant_in_a_long_run() {
+    let long = std::env::var_os("PODIUM_LONG").is_some();
+    let (epochs, allowed_mib) = if long { (170, 3.0) } else { (25, 16.0) };
+    let out = tempfile::tempdir().unwrap();
+    let mut command = train_command(out.path());
+    command.args([&format!("training.epochs={epochs}"), "training.evaluate_n_times_per_epoch=1"]);
+    command.args(["training.checkpoint.every_steps=50", "training.checkpoint.top_k=0"]);
+    let mut child = command.spawn().unwrap();
+    let mut samples = vec![];
+    let begun = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        // Loading and the first steps fill caches and pools.
+        if begun.elapsed() > Duration::from_secs(1) {
+            samples.extend(memory_and_files(child.id()));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(child.wait().unwrap().success());
+    assert!(samples.len() > 10, "{} samples", samples.len());
+    let third = samples.len() / 3;
+    let highest = |part: &[(f64, usize)]| part.iter().fold((0.0_f64, 0), |(m, f), s| (m.max(s.0), f.max(s.1)));
+    let (early, late) = (highest(&samples[..third]), highest(&samples[2 * third..]));
+    assert!(late.0 - early.0 < allowed_mib, "memory grew from {:.1} to {:.1} MiB", early.0, late.0);
+    assert!(late.1 <= early.1 + 1, "open files grew from {} to {}", early.1, late.1);
+}
+
+/// Anonymous memory in MiB and open files of a process, while it lives.
+fn memory_and_files(pid: u32) -> Option<(f64, usize)> {
+    let process = Path::new("/proc").join(pid.to_string());
+    let status = std::fs::read_to_string(process.join("status")).ok()?;
+    let kib = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"))?
+        .trim()
+        .strip_suffix(" kB")?
+        .parse::<f64>()
+        .ok()?;
+    Some((kib / 1024.0, std::fs::read_dir(process.join("fd")).ok()?.count()))
 }

@@ -52,7 +52,6 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         device: plan.device,
         resume: resume.clone(),
         max_steps: plan.limit,
-        limit: None,
         initial: None,
         observer: None,
     };

@@ -41,6 +41,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let mut stage =
         Stage::begin("train-model", &config.system, &plan.folder, &plan.config.text, config.seed, args.run.force)?;
     stage.upstream(&plan.prepared);
+    // Where TensorBoard users look for it.
+    let hparams = durable::write(stage.folder().join("hparams.yaml"), plan.config.text.as_bytes())?;
+    stage.output("hparams", &hparams);
     describe(&plan);
     let resume = if args.run.force { Resume::Never } else { args.resume.clone() };
     let options = Options {
@@ -48,7 +51,6 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         device: plan.device,
         resume,
         max_steps: plan.limit,
-        limit: None,
         initial: None,
         observer: None,
     };

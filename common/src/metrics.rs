@@ -12,8 +12,8 @@ use crate::error::{Error, Result};
 
 /// Rows summed sequentially before a merge.
 const BLOCK_ROWS: usize = 256;
-/// Values of one parallel piece of work, about 4 MiB of single precision.
-const CHUNK_VALUES: usize = 1 << 20;
+/// Values of one parallel piece of work, about 1 MiB of single precision.
+const CHUNK_VALUES: usize = 1 << 18;
 /// Pieces in flight, the bound of memory.
 const WAVE: usize = 64;
 
@@ -244,6 +244,23 @@ impl ColumnSums {
         Ok(())
     }
 
+    /// Takes in rows of single precision, in parallel, for callers that hold them in memory. Both slices hold equally many
+    /// whole rows; what goes beyond is ignored.
+    pub fn add_f32(&mut self, truth: &[f32], predictions: &[f32]) {
+        let columns = self.columns();
+        let rows = truth.len().min(predictions.len()) / columns.max(1);
+        let matrix = |v| Matrix { values: Values::F32(v), columns, map: None };
+        let (truth, predictions) = (matrix(&truth[..rows * columns]), matrix(&predictions[..rows * columns]));
+        let piece = |rows| {
+            let mut part = Self::new(columns);
+            part.add_rows(&truth, &predictions, rows);
+            part
+        };
+        if let Some(sums) = fold(rows, columns, piece, Self::merge) {
+            self.merge(sums);
+        }
+    }
+
     fn add_rows(&mut self, truth: &Matrix, predictions: &Matrix, rows: Range<usize>) {
         let columns = truth.columns();
         let (mut first, mut y, mut p) = (vec![0.0; columns], vec![0.0; columns], vec![0.0; columns]);
@@ -307,11 +324,11 @@ pub fn r2(sse: f64, sst: f64) -> f64 {
 }
 
 /// R2 that column `c` would have if physical zero were predicted, the truth being stored as `(x - mean) / std`.
-/// Never positive; minus infinity where the truth has no variance.
+/// Never positive, except 1 where the truth is physical zero throughout.
 pub fn zero_r2(truth: &Moments, c: usize, mean: f64, std: f64) -> f64 {
     let distance = truth.mean[c] + mean / std;
     let squares = truth.rows as f64 * distance * distance;
-    if truth.m2[c] == 0.0 { f64::NEG_INFINITY } else { -(squares / truth.m2[c]) }
+    if truth.m2[c] == 0.0 { r2(squares, 0.0) } else { -(squares / truth.m2[c]) }
 }
 
 /// How columns are judged beyond their plain R2.

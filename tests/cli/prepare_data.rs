@@ -354,7 +354,7 @@ fn kaggle_train_rows_give_training_validation_and_fitted_constants() {
         assert!((sum / 40.0).abs() < 1e-3 && variance < 1.001, "{sum} {variance}");
         unit += usize::from(variance > 0.999);
     }
-    assert!(unit > 400, "{unit} columns of 556 have unit variance");
+    assert!(unit > 300, "{unit} columns of 556 have unit variance");
     // The constants that were written can be given back.
     let again = run("again", &[&format!("normalisation={{files: {}}}", folder.path().join("data/norm").display())]);
     assert_eq!(again["outputs"]["b/valid"]["blake3"], manifest["outputs"]["b/valid"]["blake3"]);

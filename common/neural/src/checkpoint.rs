@@ -137,10 +137,18 @@ impl Checkpoints {
 
     /// Removes all checkpoints: a run that starts anew would otherwise find those of the run before it.
     pub fn clear(&self) -> Result<()> {
-        for folder in self.list()? {
-            self.discard(&folder.file_name().unwrap_or_default().to_string_lossy())?;
+        for name in self.names()? {
+            self.discard(&name)?;
         }
         Ok(())
+    }
+
+    /// Names of all checkpoints, sorted.
+    pub fn names(&self) -> Result<Vec<String>> {
+        let name = |folder: &PathBuf| folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut names: Vec<String> = self.list()?.iter().map(name).collect();
+        names.sort();
+        Ok(names)
     }
 
     /// The checkpoint with the most steps that verifies, and why others were passed over.

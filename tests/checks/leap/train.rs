@@ -285,7 +285,6 @@ fn options<'a>(folder: &Path) -> Options<'a> {
         device: Device::Cpu,
         resume: Resume::Never,
         max_steps: None,
-        limit: None,
         initial: None,
         observer: None,
     }

@@ -149,7 +149,9 @@ pub struct Outcome {
 
 /// The error of a run that was asked to stop.
 pub fn interrupted() -> Error {
-    Error::Interrupted { saved: "nothing to save".into() }
+    Error::Interrupted {
+        saved: "all training done so far is saved; the same command with `--resume auto` continues".into(),
+    }
 }
 
 #[cfg(test)]

@@ -113,6 +113,11 @@ impl Run {
         bar.start_at(self.state.global_step);
         if self.state.evaluation_pending {
             self.evaluate(plan, task)?;
+        } else if self.state.step > 0
+            && self.state.history.last().is_some_and(|e| e.global_step == self.state.global_step)
+        {
+            // Resumed from one of the checkpoints of an evaluation: the others may be missing.
+            self.publish(plan, task)?;
         }
         while self.state.finished.is_none() {
             if self.state.step < self.steps {
@@ -234,10 +239,11 @@ impl Run {
         if kept {
             state.kept = Some(evaluated.clone());
         }
+        self.rank(plan, &evaluated);
         self.optimizer.set_learning_rates(self.state.schedule.rates())?;
         log::evaluation(&mut self.log, &evaluated)?;
         tracing::info!(
-            "{}: epoch {} step {}: score {:.6}{}  loss {:.4}  lr {}  {:.0} s",
+            "{}: epoch {} step {}: score {:.6}{}  loss {:.4}  lr {}  {}  evaluated in {:.0} s",
             plan.label,
             evaluated.epoch + 1,
             evaluated.step,
@@ -245,12 +251,10 @@ impl Run {
             if kept { " (best)" } else { "" },
             evaluated.training_loss,
             rates_text(&evaluated.rates),
+            self.speed.text(plan.device),
             begun.elapsed().as_secs_f64(),
         );
-        if kept {
-            self.save(plan, task, BEST)?;
-        }
-        self.save_top(plan, task, &evaluated)?;
+        self.publish(plan, task)?;
         tell(plan, || Event::Evaluation { evaluated, kept });
         Ok(())
     }
@@ -339,23 +343,34 @@ impl Run {
         Ok(path)
     }
 
-    /// Keeps a checkpoint of its own for each of the best evaluations.
-    fn save_top(&mut self, plan: &Plan, task: &dyn Task, evaluated: &Evaluated) -> Result<()> {
+    /// Puts an evaluation among the best ones, if it is one.
+    fn rank(&mut self, plan: &Plan, evaluated: &Evaluated) {
         let keep = plan.training.checkpoint.top_k;
         if keep == 0 || evaluated.score.is_nan() {
-            return Ok(());
+            return;
         }
         let name = format!("epoch{:03}-step{:07}-score{:.6}", evaluated.epoch + 1, evaluated.step, evaluated.score);
-        let mut top = self.state.top.clone();
+        let top = &mut self.state.top;
         let place = top.partition_point(|named| named.score <= evaluated.score);
-        top.insert(place, Named { name: name.clone(), score: evaluated.score });
-        let dropped = top.split_off(top.len().min(keep));
-        self.state.top = top;
-        if place < keep {
+        top.insert(place, Named { name, score: evaluated.score, global_step: evaluated.global_step });
+        top.truncate(keep);
+    }
+
+    /// Writes the checkpoints that the evaluation of this step earned, and removes those that it pushed out. It follows
+    /// from the state alone and may be repeated: a run that was killed in it does it again when it resumes.
+    fn publish(&mut self, plan: &Plan, task: &dyn Task) -> Result<()> {
+        let now = self.state.global_step;
+        let earned = self.state.top.iter().filter(|named| named.global_step == now).map(|named| named.name.clone());
+        for name in earned.collect::<Vec<_>>() {
             self.save(plan, task, &name)?;
         }
-        for named in dropped.iter().filter(|named| named.name != name) {
-            self.checkpoints.discard(&named.name)?;
+        if self.state.kept.as_ref().is_some_and(|kept| kept.global_step == now) {
+            self.save(plan, task, BEST)?;
+        }
+        for name in self.checkpoints.names()? {
+            if name.starts_with("epoch") && self.state.top.iter().all(|named| named.name != name) {
+                self.checkpoints.discard(&name)?;
+            }
         }
         Ok(())
     }

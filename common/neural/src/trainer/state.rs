@@ -98,6 +98,8 @@ pub struct Metric {
 pub struct Named {
     /// Folder below `checkpoints/`.
     pub name: String,
+    /// Steps done when it was evaluated.
+    pub global_step: u64,
     /// Score, lower is better.
     #[serde(with = "crate::exact")]
     pub score: f64,

@@ -10,6 +10,7 @@ use tch::Kind;
 use super::config::{CheckpointRule, LoaderRule, NonFinite};
 use super::*;
 use crate::Params;
+use crate::checkpoint::Checkpoints;
 use crate::ema::EmaConfig;
 use crate::init::Init;
 use crate::loader::{Field, InMemory, Shuffle};
@@ -26,12 +27,20 @@ struct Line {
     dropout: f64,
     /// Global steps whose loss is NaN.
     broken: Vec<u64>,
+    /// The loss runs out of memory: with an error, or with a panic.
+    out_of_memory: Option<bool>,
     /// Evaluations that fail as interrupted.
     interrupt_evaluation: bool,
 }
 
 impl Task for Line {
     fn loss(&mut self, batch: &[Tensor], step: u64) -> Result<Tensor> {
+        const TEXT: &str = "CUDA out of memory. Tried to allocate 2.00 GiB";
+        match self.out_of_memory {
+            Some(true) => panic!("{TEXT}"),
+            Some(false) => return Err(Error::device(TEXT.to_lowercase())),
+            None => {}
+        }
         let loss = (batch[0].dropout(self.dropout, true).matmul(&self.weight) - &batch[1]).square().mean(Kind::Float);
         Ok(if self.broken.contains(&step) { loss * f64::NAN } else { loss })
     }
@@ -92,7 +101,8 @@ fn go(
     let params = Params::new(Device::Cpu, 7);
     let weight = params.root().parameter("w", &[3, 1], Init::Uniform(1.0))?;
     let [x, y] = tensors;
-    let mut task = Line { weight, x, y, dropout: 0.3, broken: vec![], interrupt_evaluation: false };
+    let mut task =
+        Line { weight, x, y, dropout: 0.3, broken: vec![], out_of_memory: None, interrupt_evaluation: false };
     task_change(&mut task);
     let mut steps = 0;
     let mut observer = |event: Event| {
@@ -161,6 +171,50 @@ fn a_run_killed_at_any_step_and_resumed_ends_with_the_same_bytes() {
         assert_eq!(expected.keys().collect::<Vec<_>>(), found.keys().collect::<Vec<_>>(), "killed at {die_at}");
         for (name, content) in &expected {
             assert!(content == &found[name], "`{name}` differs after a kill at step {die_at}");
+        }
+    }
+}
+
+#[test]
+fn a_run_killed_between_the_checkpoints_of_one_evaluation_writes_the_missing_ones() {
+    let straight = tempfile::tempdir().unwrap();
+    let training = training();
+    go(straight.path(), &training, Resume::Auto, |_| {}, None).unwrap();
+    let expected = files(straight.path());
+    for survivor in ["best", "epoch"] {
+        let killed = tempfile::tempdir().unwrap();
+        assert!(quietly(|| go(killed.path(), &training, Resume::Auto, |_| {}, Some(7))).is_err());
+        // The evaluation after step 6 was the last thing done: of its checkpoints only one came to be.
+        let mut survived = 0;
+        for name in Checkpoints::open(killed.path().join(CHECKPOINTS)).unwrap().names().unwrap() {
+            let folder = killed.path().join(CHECKPOINTS).join(&name);
+            let newest = crate::checkpoint::verify(&folder).unwrap().global_step == 6;
+            if newest && !name.starts_with(survivor) {
+                std::fs::remove_dir_all(folder).unwrap();
+            }
+            survived += usize::from(newest && name.starts_with(survivor));
+        }
+        assert_eq!(survived, 1, "{survivor}");
+        go(killed.path(), &training, Resume::Auto, |_| {}, None).unwrap();
+        assert!(expected == files(killed.path()), "{survivor}");
+    }
+}
+
+#[test]
+fn out_of_memory_says_what_was_done_and_gives_three_overrides() {
+    let folder = tempfile::tempdir().unwrap();
+    for panics in [false, true] {
+        let run = || go(folder.path(), &training(), Resume::Never, |task| task.out_of_memory = Some(panics), None);
+        let error = run().unwrap_err();
+        assert!(matches!(error, Error::Device { .. }));
+        let text = error.to_string();
+        assert!(
+            text.contains("training step 1: a batch of 8 rows in 1 piece(s), F32") && text.contains("out of memory"),
+            "{text}"
+        );
+        let hint = error.hint_text().unwrap();
+        for remedy in ["`training.accumulation=2`", "`training.batch_size=4`", "`training.precision=bf16`"] {
+            assert!(hint.contains(remedy), "{hint}");
         }
     }
 }

@@ -1,16 +1,13 @@
 //! The score of LEAP: the mean over 368 targets of R2, with the rules for columns that are not predicted.
 //!
-//! All sums run in f64 in one pass over row blocks, so a validation set of any size needs no more memory than 368
-//! sums (upstream keeps both arrays and needs 28 s for 849,408 rows in one process). Blocks have a fixed size and are
-//! merged in row order: the result does not depend on the number of threads.
+//! All sums run in f64 in one pass over row blocks ([`common::metrics`]), so a validation set of any size needs no more
+//! memory than 368 sums (upstream keeps both arrays and needs 28 s for 849,408 rows in one process), and the result
+//! does not depend on the number of threads.
 
-use rayon::prelude::*;
+use common::metrics::{ColumnSums, mean, r2, zero_r2};
 
 use crate::columns::{GROUPS, TARGETS, always_zero, group, linear};
 use crate::norm::{Chain, Constants};
-
-/// Rows that one task sums: small enough for the second-level cache.
-const BLOCK_ROWS: usize = 256;
 
 /// Which columns are not judged by their prediction, and the constants that "predict 0" needs.
 #[derive(Debug, Clone)]
@@ -51,12 +48,7 @@ impl Rules {
 
 /// What one pass over the rows leaves behind.
 #[derive(Debug, Clone)]
-pub struct Sums {
-    rows: u64,
-    mean: Vec<f64>,
-    squares: Vec<f64>,
-    errors: Vec<f64>,
-}
+pub struct Sums(ColumnSums);
 
 impl Default for Sums {
     fn default() -> Self {
@@ -67,84 +59,42 @@ impl Default for Sums {
 impl Sums {
     /// No rows yet.
     pub fn new() -> Self {
-        Self { rows: 0, mean: vec![0.0; TARGETS], squares: vec![0.0; TARGETS], errors: vec![0.0; TARGETS] }
+        Self(ColumnSums::new(TARGETS))
     }
 
     /// Rows counted so far.
     pub fn rows(&self) -> u64 {
-        self.rows
+        self.0.truth.rows
     }
 
     /// Adds rows of normalised targets and predictions in training order. Both hold whole rows of 368 values, equally
     /// many; what goes beyond is ignored.
     pub fn add(&mut self, target: &[f32], predicted: &[f32]) {
-        let rows = BLOCK_ROWS * TARGETS;
-        let blocks: Vec<Self> =
-            target.par_chunks(rows).zip(predicted.par_chunks(rows)).map(|(t, p)| Self::of(t, p)).collect();
-        for block in &blocks {
-            self.merge(block);
-        }
+        self.0.add_f32(target, predicted);
     }
 
     /// Joins the sums of further rows (Chan's formula).
     pub fn merge(&mut self, other: &Self) {
-        let (a, b) = (self.rows as f64, other.rows as f64);
-        if b == 0.0 {
-            return;
-        }
-        for c in 0..TARGETS {
-            let difference = other.mean[c] - self.mean[c];
-            self.mean[c] += difference * (b / (a + b));
-            self.squares[c] += other.squares[c] + difference * difference * (a * b / (a + b));
-            self.errors[c] += other.errors[c];
-        }
-        self.rows += other.rows;
-    }
-
-    fn of(target: &[f32], predicted: &[f32]) -> Self {
-        let mut sums = Self::new();
-        let Some(first) = target.first_chunk::<TARGETS>() else { return sums };
-        // Deviations from the first row instead of zero: no cancellation, and exactly 0 in constant columns.
-        let shift = first.map(f64::from);
-        let mut deviations = [0.0; TARGETS];
-        let mut squares = [0.0; TARGETS];
-        let mut errors = [0.0; TARGETS];
-        for (target, predicted) in target.as_chunks::<TARGETS>().0.iter().zip(predicted.as_chunks::<TARGETS>().0) {
-            for c in 0..TARGETS {
-                let value = f64::from(target[c]);
-                let error = value - f64::from(predicted[c]);
-                let deviation = value - shift[c];
-                errors[c] += error * error;
-                deviations[c] += deviation;
-                squares[c] += deviation * deviation;
-            }
-            sums.rows += 1;
-        }
-        let n = sums.rows as f64;
-        for c in 0..TARGETS {
-            sums.mean[c] = shift[c] + deviations[c] / n;
-            sums.squares[c] = (squares[c] - deviations[c] * deviations[c] / n).max(0.0);
-            sums.errors[c] = errors[c];
-        }
-        sums
+        self.0.merge(other.0.clone());
     }
 
     /// The score under the rules.
     pub fn score(&self, rules: &Rules) -> Score {
-        let n = self.rows as f64;
-        let mut errors = self.errors.clone();
+        let (truth, n) = (&self.0.truth, self.rows() as f64);
+        let mut errors = self.0.sse.clone();
         for &c in &rules.skip {
             // Replacing the prediction by a constant needs no second pass.
-            errors[c] = self.squares[c] + n * (self.mean[c] - f64::from(rules.zero[c])).powi(2);
+            errors[c] = truth.m2[c] + n * (truth.mean[c] - f64::from(rules.zero[c])).powi(2);
         }
-        let plain_r2: Vec<f64> = (0..TARGETS).map(|c| r2(errors[c], self.squares[c])).collect();
+        let plain_r2: Vec<f64> = (0..TARGETS).map(|c| r2(errors[c], truth.m2[c])).collect();
         let mut column_r2 = plain_r2.clone();
         let mut zero_list = Vec::new();
         for c in 0..TARGETS {
             if rules.linear.contains(&c) {
                 column_r2[c] = 1.0;
             } else if plain_r2[c] <= 0.0 && !rules.skip.contains(&c) {
-                let zero = self.r2_of_zero(c, rules);
+                // "Predict 0" in weighted physical units, where a label is `y * std + mean`.
+                let zero = zero_r2(truth, c, rules.mean[c], rules.std[c]);
                 if zero > plain_r2[c] {
                     column_r2[c] = zero;
                     zero_list.push(c);
@@ -152,22 +102,6 @@ impl Sums {
             }
         }
         Score { column_r2, plain_r2, zero_list }
-    }
-
-    /// R2 of predicting 0 in weighted physical units, where a label is `y * std + mean`. Never above 0 unless exact.
-    fn r2_of_zero(&self, c: usize, rules: &Rules) -> f64 {
-        let mean = rules.std[c] * self.mean[c] + rules.mean[c];
-        let squares = rules.std[c] * rules.std[c] * self.squares[c];
-        r2(squares + self.rows as f64 * mean * mean, squares)
-    }
-}
-
-/// `1 - sse / sst`; constant labels give 1 if they are met exactly, else 0.
-fn r2(sse: f64, sst: f64) -> f64 {
-    match (sse == 0.0, sst == 0.0) {
-        (true, true) => 1.0,
-        (false, true) => 0.0,
-        _ => 1.0 - sse / sst,
     }
 }
 
@@ -202,10 +136,6 @@ impl Score {
     pub fn groups(&self) -> [f64; GROUPS] {
         std::array::from_fn(|g| self.group(g))
     }
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
 }
 
 #[cfg(test)]
@@ -250,7 +180,7 @@ mod tests {
             pool.install(|| {
                 let mut sums = Sums::new();
                 sums.add(&target, &predicted);
-                sums.errors.iter().chain(&sums.squares).map(|v| v.to_bits()).collect::<Vec<_>>()
+                sums.0.sse.iter().chain(&sums.0.truth.m2).map(|v| v.to_bits()).collect::<Vec<_>>()
             })
         };
         assert_eq!(with(1), with(4));

@@ -88,7 +88,7 @@ pub struct Merged {
 pub fn score_base(base: &Base, config: &FinetuneConfig, arrays: &Arrays, options: &Options) -> Result<Score> {
     let built = build(&base.model, options.device, config.seed)?;
     weights::load(&built.params.state(), &base.path, &weights::Allow::default())?;
-    let evaluator = train::evaluator(arrays, options, config.val_batch_size, config.training.precision);
+    let evaluator = train::evaluator(arrays, options.device, config.val_batch_size, config.training.precision);
     let network = built.network.as_ref();
     // Upstream reports a dummy loss of -1 here; nobody reads it, so none is computed.
     let zero = tch::Tensor::from(0.0);
@@ -117,7 +117,7 @@ pub fn tune<'a>(
     let seed = seed_for(config.seed, "group", group as u64);
     let built = build(&base.model, options.device, seed)?;
     weights::load(&built.params.state(), &base.path, &weights::Allow::default())?;
-    let evaluator = train::evaluator(arrays, &options, config.val_batch_size, config.training.precision);
+    let evaluator = train::evaluator(arrays, options.device, config.val_batch_size, config.training.precision);
     let mut about = base.about.clone();
     about["member"] = json!(config.member);
     about["group"] = json!(group);
@@ -151,7 +151,7 @@ pub fn merge(
 ) -> Result<Merged> {
     let files = groups.iter().map(|tuned| oof_weights(tuned, config, &options.folder)).collect::<Vec<_>>();
     let networks = GroupNetworks::load(&base.model, &files, options.device)?;
-    let evaluator = train::evaluator(arrays, options, config.val_batch_size, config.training.precision);
+    let evaluator = train::evaluator(arrays, options.device, config.val_batch_size, config.training.precision);
     let mut metadata = base.about.clone();
     metadata["member"] = json!(config.member);
     // No zero list is kept in this stage, as published: only the always-zero columns are overwritten.

@@ -8,7 +8,7 @@ use common::store::tensors::TensorFile;
 use common::{Error, Result};
 use neural::Params;
 use neural::layers::Network;
-use neural::loader::{Head, Order, Source};
+use neural::loader::{Order, Source};
 use neural::precision::Precision;
 use neural::trainer::{self, Event, Outcome, Plan, Resume, Training};
 use neural::weights;
@@ -49,8 +49,6 @@ pub struct Options<'a> {
     pub resume: Resume,
     /// Ends every epoch after so many steps.
     pub max_steps: Option<u64>,
-    /// At most so many rows of each set.
-    pub limit: Option<u64>,
     /// Weights to begin with instead of drawn ones.
     pub initial: Option<&'a Path>,
     /// Is told of every step and evaluation.
@@ -111,7 +109,7 @@ pub fn train<'a>(config: &'a TrainConfig, hash: &str, arrays: &Arrays, options: 
         weights::load(&params.state(), path, &weights::Allow::default())?;
     }
     tracing::info!("{}", neural::summary::summary(config.model.name(), &params.state()));
-    let evaluator = evaluator(arrays, &options, config.val_batch_size, config.training.precision);
+    let evaluator = evaluator(arrays, options.device, config.val_batch_size, config.training.precision);
     let about = about(&config.member, &config.model, chain, config.apply_zero_list)?;
     let mut task =
         LeapTask { network, objective: Objective::All(config.loss.clone()), evaluator, about: about.clone() };
@@ -132,13 +130,10 @@ pub fn train<'a>(config: &'a TrainConfig, hash: &str, arrays: &Arrays, options: 
     Ok(Trained { outcome, model, oof, score: found.score })
 }
 
-/// The validation rows of `arrays` under `options`.
-pub fn evaluator(arrays: &Arrays, options: &Options, batch: u64, precision: Precision) -> Evaluator {
-    let rows: Arc<dyn Source> = match options.limit {
-        Some(limit) => Arc::new(Head::new(Arc::clone(&arrays.valid), limit)),
-        None => Arc::clone(&arrays.valid),
-    };
-    Evaluator { rows, rules: Rules::of(&arrays.constants), batch, device: options.device, precision }
+/// Predicts and judges the validation rows of `arrays`.
+pub fn evaluator(arrays: &Arrays, device: Device, batch: u64, precision: Precision) -> Evaluator {
+    let rows = Arc::clone(&arrays.valid);
+    Evaluator { rows, rules: Rules::of(&arrays.constants), batch, device, precision }
 }
 
 /// The weights of a checkpoint to predict with: the averaged ones where there are such.
@@ -159,10 +154,7 @@ pub fn fit<'a>(
     options: Options<'a>,
     label: &str,
 ) -> Result<Outcome> {
-    let source: Arc<dyn Source> = match options.limit {
-        Some(limit) => Arc::new(Head::new(Arc::clone(&arrays.train), limit)),
-        None => Arc::clone(&arrays.train),
-    };
+    let source = Arc::clone(&arrays.train);
     let order = match &arrays.order {
         Some(order) => Arc::clone(order),
         None => Arc::new(Order::new(source.rows(), &training.shuffle, seed)?),
