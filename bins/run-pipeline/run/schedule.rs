@@ -95,17 +95,17 @@ fn prepare(project: &Project) -> Result<Shared> {
     let run = format!("{}-{since}", std::process::id());
     let homes = project.homes.iter().enumerate().map(|(index, home)| {
         let used = index == 0 || project.units.iter().any(|u| u.home == index);
-        used.then(|| -> Result<Home> {
-            let state = State::take(&home.folder, &home.shown, &run)?;
-            Ok(Home {
-                lock: Mutex::new(Lock::read(&home.folder, &home.shown.with_file_name(lock::FILE))?),
-                cache: Cache::find(&home.folder),
-                folder: home.folder.clone(),
-                shown: home.shown.clone(),
-                state: Some(state),
-            })
+        if !used {
+            return Ok(Home::unused(home.folder.clone(), home.shown.clone()));
+        }
+        let state = State::take(&home.folder, &home.shown, &run)?;
+        Ok(Home {
+            lock: Mutex::new(Lock::read(&home.folder, &home.shown.with_file_name(lock::FILE))?),
+            cache: Cache::find(&home.folder),
+            folder: home.folder.clone(),
+            shown: home.shown.clone(),
+            state: Some(state),
         })
-        .unwrap_or_else(|| Ok(Home::unused(home.folder.clone(), home.shown.clone())))
     });
     let homes = homes.collect::<Result<Vec<_>>>()?;
     let seen = Seen::open(homes[0].state()?.folder().join("seen"));
@@ -187,6 +187,7 @@ struct Scheduler<'a> {
 
 impl Scheduler<'_> {
     fn all(&mut self) {
+        self.pass_over_fresh();
         let (sender, events) = mpsc::channel();
         loop {
             let stopping = self.interrupted_at.is_some()
@@ -203,6 +204,22 @@ impl Scheduler<'_> {
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => self.look_around(),
             }
             self.pass_on_interruption();
+        }
+    }
+
+    /// Stages that are up to date behind others that are need no thread: this is all there is to do when nothing
+    /// changed. Mistakes met here show again, with all else, when the stage has its turn.
+    fn pass_over_fresh(&mut self) {
+        for index in 0..self.units.len() {
+            let unit = &self.units[index];
+            let waits = !unit.upstream.iter().all(|&up| self.slots[up].is_good());
+            if waits || self.options.forced[index] || signals::interrupted() {
+                continue;
+            }
+            if work::is_fresh(unit, &self.shared).unwrap_or(false) {
+                tracing::info!("{}: unchanged", unit.title);
+                self.slots[index] = Slot::Ended(Outcome::Unchanged);
+            }
         }
     }
 
@@ -288,6 +305,7 @@ impl Scheduler<'_> {
                 let unit = &self.units[index];
                 let log = self.shared.homes[unit.home].state().map(|s| s.log(&unit.stage.name));
                 let line = log.ok().and_then(|log| tail(&log, 1).pop()).unwrap_or_default();
+                let line: String = line.chars().take(160).collect();
                 bar.show(format!("{}  {line}", clock(running.since.elapsed().as_secs_f64())));
             }
         }

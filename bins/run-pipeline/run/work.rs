@@ -80,6 +80,15 @@ pub struct Failure {
     pub log: PathBuf,
 }
 
+/// True when a stage needs no run.
+pub fn is_fresh(unit: &Unit, shared: &Shared) -> Result<bool> {
+    let home = &shared.homes[unit.home];
+    let Ok(lock) = home.lock.lock() else { return Ok(false) };
+    let name = &unit.stage.name;
+    let found = verdict::check(&unit.stage, lock.stage(name), &shared.seen, home.cache.as_ref(), false)?;
+    Ok(found.is_fresh() && !home.state()?.was_cut_off(name))
+}
+
 /// Looks at a stage, and runs it if it is not up to date. `told` hears the reasons before it runs.
 pub fn stage(
     unit: &Unit,
