@@ -1,1 +1,143 @@
-//! The exported Snakefile on a real one-node Slurm.
+//! The exported Snakefile on a real one-node Slurm, started on loopback and stopped again.
+//!
+//! Installs Debian's `slurm-wlm` and `munge` where they are missing, which takes root. Jobs are looked at only every 40
+//! seconds by Snakemake's executor, so the pipeline has two steps and the test takes a minute and a half.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::parallel::wait_for;
+use crate::project::Project;
+use crate::tools::{self, checked};
+
+const PIPELINE: &str = "\
+stages:
+  part:
+    foreach: [1, 2]
+    do:
+      cmd: seq 5 | awk '{ s += $1 * ${item} } END { print s }' > part${item}.txt
+      outs:
+      - part${item}.txt: {cache: false}
+      meta: {mem_mb: 100, threads: 1, runtime: 5}
+  sum:
+    cmd: cat part1.txt part2.txt > sum.txt
+    deps: [part1.txt, part2.txt]
+    outs:
+    - sum.txt: {cache: false}
+    meta: {mem_mb: 100, runtime: 5}
+";
+
+/// Where Slurm's programs look for their configuration when nothing else says so: jobs get a clean environment.
+const CONFIG: &str = "/etc/slurm/slurm.conf";
+
+/// Three daemons, ended with the test.
+struct Slurm {
+    folder: tempfile::TempDir,
+}
+
+impl Slurm {
+    /// None, with the reason printed, where it cannot be had.
+    fn start() -> Option<Self> {
+        let skip = |reason: &str| println!("skipped: no Slurm here: {reason}");
+        if Command::new("id").arg("-u").output().ok()?.stdout != b"0\n" {
+            skip("its daemons need root");
+            return None;
+        }
+        if Path::new(CONFIG).symlink_metadata().is_ok() {
+            skip(&format!("`{CONFIG}` belongs to another one"));
+            return None;
+        }
+        let found = |name: &str| ["/usr/sbin", "/usr/bin"].iter().any(|folder| Path::new(folder).join(name).exists());
+        if !["slurmctld", "slurmd", "munged", "srun"].iter().all(|name| found(name)) {
+            let install = "apt-get install -y -q slurm-wlm munge || (apt-get update -q && apt-get install -y -q slurm-wlm munge)";
+            let output = Command::new("sh").args(["-c", install]).env("DEBIAN_FRONTEND", "noninteractive").output();
+            if !output.is_ok_and(|output| output.status.success()) {
+                skip("`slurm-wlm` and `munge` cannot be installed");
+                return None;
+            }
+        }
+        let slurm = Self { folder: tempfile::tempdir().unwrap() };
+        slurm.configure();
+        let at = |name: &str| slurm.at(name).display().to_string();
+        let munged = ["key-file", "socket", "pid-file", "log-file", "seed-file"];
+        let munged = munged.iter().map(|option| format!("--{option}={}", at(&format!("munge.{option}"))));
+        slurm.daemon("munged", &munged.chain(["--force".into()]).collect::<Vec<_>>());
+        slurm.daemon("slurmctld", &["-f".into(), at("slurm.conf")]);
+        slurm.daemon("slurmd", &["-f".into(), at("slurm.conf"), "-N".into(), host()]);
+        wait_for("the node", || {
+            let info = Command::new("sinfo").args(["-h", "-o", "%T"]).output().unwrap();
+            info.stdout.starts_with(b"idle")
+        });
+        Some(slurm)
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn configure(&self) {
+        let key = self.at("munge.key-file");
+        common::durable::write(&key, &[7; 1024]).unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o400)).unwrap();
+        fs::create_dir(self.at("state")).unwrap();
+        let (folder, host) = (self.folder.path().display(), host());
+        let (control, node) = (free_port(), free_port());
+        let text = format!(
+            "ClusterName=podium\nSlurmctldHost={host}(127.0.0.1)\nSlurmUser=root\nSlurmdUser=root\n\
+             AuthType=auth/munge\nAuthInfo=socket={folder}/munge.socket\nCredType=cred/munge\n\
+             StateSaveLocation={folder}/state\nSlurmdSpoolDir={folder}/spool\n\
+             SlurmctldPidFile={folder}/slurmctld.pid\nSlurmdPidFile={folder}/slurmd.pid\n\
+             SlurmctldLogFile={folder}/slurmctld.log\nSlurmdLogFile={folder}/slurmd.log\n\
+             SlurmctldPort={control}\nSlurmdPort={node}\nProctrackType=proctrack/linuxproc\n\
+             TaskPlugin=task/none\nSelectType=select/cons_tres\nSelectTypeParameters=CR_CPU_Memory\n\
+             ReturnToService=2\nMpiDefault=none\nMinJobAge=600\n\
+             NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=1000 State=UNKNOWN\n\
+             PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP\n"
+        );
+        common::durable::write(self.at("slurm.conf"), text.as_bytes()).unwrap();
+        fs::create_dir_all("/etc/slurm").unwrap();
+        std::os::unix::fs::symlink(self.at("slurm.conf"), CONFIG).unwrap();
+    }
+
+    fn daemon(&self, name: &str, args: &[String]) {
+        let program = Path::new("/usr/sbin").join(name);
+        checked(&Command::new(program).args(args).output().unwrap(), name);
+    }
+}
+
+impl Drop for Slurm {
+    fn drop(&mut self) {
+        for name in ["slurmd.pid", "slurmctld.pid", "munge.pid-file"] {
+            if let Ok(pid) = fs::read_to_string(self.at(name)) {
+                let _ = Command::new("kill").arg(pid.trim()).status();
+            }
+        }
+        let _ = fs::remove_file(CONFIG);
+    }
+}
+
+fn host() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    name.trim().split('.').next().unwrap().to_string()
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn the_exported_pipeline_runs_on_slurm() {
+    let Some(tool) = tools::snakemake() else { return };
+    let Some(_slurm) = Slurm::start() else { return };
+    let project = Project::new(&[("dvc.yaml", PIPELINE)]);
+    project.run(&["--export", "snakemake", "--out", "Snakefile"]);
+    let args = "--executor slurm --jobs 2 --slurm-status-command squeue --slurm-init-seconds-before-status-checks 2 \
+                --seconds-between-status-checks 1 --latency-wait 10";
+    let output = tool.command("snakemake", project.path()).args(args.split_whitespace()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("has been submitted with SLURM jobid"), "{said}");
+    assert_eq!(project.read("sum.txt"), "15\n30\n");
+}
