@@ -51,7 +51,8 @@ impl Slurm {
         }
         let found = |name: &str| ["/usr/sbin", "/usr/bin"].iter().any(|folder| Path::new(folder).join(name).exists());
         if !["slurmctld", "slurmd", "munged", "srun"].iter().all(|name| found(name)) {
-            let install = "apt-get install -y -q slurm-wlm munge || (apt-get update -q && apt-get install -y -q slurm-wlm munge)";
+            let install =
+                "apt-get install -y -q slurm-wlm munge || (apt-get update -q && apt-get install -y -q slurm-wlm munge)";
             let output = Command::new("sh").args(["-c", install]).env("DEBIAN_FRONTEND", "noninteractive").output();
             if !output.is_ok_and(|output| output.status.success()) {
                 skip("`slurm-wlm` and `munge` cannot be installed");
