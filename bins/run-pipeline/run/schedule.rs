@@ -199,9 +199,16 @@ impl Scheduler<'_> {
                 return;
             }
             match events.recv_timeout(Duration::from_millis(200)) {
-                Ok(Event::Starts(unit, reasons)) => self.starts(unit, &reasons),
-                Ok(Event::Ends(unit, outcome)) => self.ends(unit, outcome),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => self.look_around(),
+                Ok(event) => self.hear(event),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    // A thread that ended has sent its last word before: only when none is left to hear, it died.
+                    let ended = self.threads_that_ended();
+                    while let Ok(event) = events.try_recv() {
+                        self.hear(event);
+                    }
+                    self.bury(&ended);
+                    self.look_around();
+                }
             }
             self.pass_on_interruption();
         }
@@ -292,15 +299,32 @@ impl Scheduler<'_> {
         };
     }
 
-    /// Shows what the running stages say, and notices a thread that ended without a word.
-    fn look_around(&mut self) {
-        for index in 0..self.slots.len() {
-            let Slot::Running(running) = &self.slots[index] else { continue };
-            if running.thread.is_finished() {
+    fn hear(&mut self, event: Event) {
+        match event {
+            Event::Starts(unit, reasons) => self.starts(unit, &reasons),
+            Event::Ends(unit, outcome) => self.ends(unit, outcome),
+        }
+    }
+
+    fn threads_that_ended(&self) -> Vec<usize> {
+        let ended = |slot: &Slot| matches!(slot, Slot::Running(running) if running.thread.is_finished());
+        (0..self.slots.len()).filter(|&index| ended(&self.slots[index])).collect()
+    }
+
+    /// Threads that ended without a word: a stage must never be waited for in vain.
+    fn bury(&mut self, ended: &[usize]) {
+        for &index in ended {
+            if matches!(self.slots[index], Slot::Running(_)) {
                 let error = Error::failed(format!("the thread of stage `{}` ended early", self.units[index].title));
                 self.ends(index, Err(error));
-                continue;
             }
+        }
+    }
+
+    /// Shows what the running stages say.
+    fn look_around(&self) {
+        for index in 0..self.slots.len() {
+            let Slot::Running(running) = &self.slots[index] else { continue };
             if let Some(bar) = &running.bar {
                 let unit = &self.units[index];
                 let log = self.shared.homes[unit.home].state().map(|s| s.log(&unit.stage.name));
