@@ -342,6 +342,18 @@ fn e23_an_error_is_one_sentence_and_a_hint() {
 }
 
 #[test]
+fn e21_a_run_leaves_one_page_that_opens_offline_with_its_curves_and_config() {
+    let (out, _) = trained();
+    let html = fs::read_to_string(out.path().join("report.html")).unwrap();
+    for part in ["<svg", "valid/r2", "Learning rate", "# default", "Figures"] {
+        assert!(html.contains(part), "{part}");
+    }
+    for outside in ["src=", "href=", "@import", "<script", "url("] {
+        assert!(!html.contains(outside), "{outside}");
+    }
+}
+
+#[test]
 fn e22_stdout_is_data_and_stderr_is_messages() {
     for name in binaries() {
         let outcome = cmd(&name).arg("--no-such-flag").fails(2);

@@ -102,11 +102,12 @@ impl State {
 
     /// Ends the journal when no stage is open.
     pub fn close(&self) {
-        if let Ok(journal) = self.journal.lock() {
-            if journal.open.is_empty() && journal.file.is_some() {
-                // Left behind it says the same at greater length.
-                let _ = fs::remove_file(self.folder.join(JOURNAL));
-            }
+        if let Ok(journal) = self.journal.lock()
+            && journal.open.is_empty()
+            && journal.file.is_some()
+        {
+            // Left behind it says the same at greater length.
+            let _ = fs::remove_file(self.folder.join(JOURNAL));
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use common::cli::print_line;
 use common::config::{self, Resolved};
+use common::curves::Curves;
 use common::durable;
 use common::stage::{Manifest, Stage};
 use common::{Error, Result};
@@ -55,7 +56,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         observer: None,
     };
     let trained = train::train(config, &plan.hash, &plan.arrays, options)?;
-    publish(&mut stage, config, &trained)?;
+    publish(&mut stage, config, plan.config.annotated(), &trained)?;
     stage.finish()?;
     Ok(())
 }
@@ -142,7 +143,7 @@ fn describe(plan: &Plan) {
 }
 
 /// Names the files and figures that the run leaves behind.
-fn publish(stage: &mut Stage, config: &TrainConfig, trained: &Trained) -> Result<()> {
+fn publish(stage: &mut Stage, config: &TrainConfig, annotated: &str, trained: &Trained) -> Result<()> {
     stage.output("model", &durable::hash_file(&trained.model)?);
     stage.output("oof", &trained.oof);
     let folder = stage.folder().to_path_buf();
@@ -151,6 +152,16 @@ fn publish(stage: &mut Stage, config: &TrainConfig, trained: &Trained) -> Result
             stage.output(name, &durable::hash_file(folder.join(name))?);
         }
     }
+    let curves = Curves::read(&folder.join("metrics.jsonl"))?;
+    let subtitle = format!(
+        "{} of chain {}, seed {}: R2 {:.6} on the validation rows",
+        config.model.name(),
+        config.chain(),
+        config.seed,
+        trained.score.mean()
+    );
+    let report = curves.report(&config.member, &subtitle, annotated)?;
+    stage.output("report", &report.write(&folder.join("report.html"))?);
     if config.oof_npy {
         stage.output("oof.npy", &train::write_npy(&trained.oof.path, &folder.join("oof.npy"))?);
     }

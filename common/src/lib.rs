@@ -4,6 +4,7 @@
 pub mod cli;
 pub mod climb;
 pub mod config;
+pub mod curves;
 pub mod durable;
 pub mod error;
 pub mod memory;

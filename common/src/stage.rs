@@ -347,6 +347,18 @@ mod tests {
     }
 
     #[test]
+    fn numbers_in_a_manifest_come_back_to_the_last_bit() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut stage = Stage::begin("score", "leap", folder.path(), "", 1, false).unwrap();
+        let figures = [9.916648104524684e-20, 7.984871126234905e-16, 29.46716015002576, 4337655409756.84, 0.1 + 0.2];
+        stage.metric("figures", figures.to_vec());
+        stage.finish().unwrap();
+        let read = Manifest::read(folder.path().to_str().unwrap()).unwrap();
+        let back: Vec<f64> = serde_json::from_value(read.metrics["figures"].clone()).unwrap();
+        assert_eq!(back.iter().map(|v| v.to_bits()).collect::<Vec<_>>(), figures.map(f64::to_bits));
+    }
+
+    #[test]
     fn a_folder_has_one_owner() {
         let folder = tempfile::tempdir().unwrap();
         let _held = lock(folder.path()).unwrap();

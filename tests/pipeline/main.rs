@@ -1,5 +1,7 @@
 //! `run-pipeline` against the tools whose files it reads and writes, and against kills.
 
+#![allow(clippy::print_stdout)] // a skipped test says why
+
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -115,7 +115,7 @@ fn matrix_items(data: &Node) -> Result<Vec<(String, Node)>> {
     let Some(axes) = data.as_map() else {
         return Err(data.at.error(format!("`matrix` is {}, expected a map of lists", data.describe())));
     };
-    let mut combinations: Vec<(Vec<String>, Vec<(Key, Node)>)> = vec![(vec![], vec![])];
+    let mut combinations = vec![(Vec::<String>::new(), Vec::<(Key, Node)>::new())];
     for (axis, values) in axes {
         let Some(values) = values.as_list() else {
             let found = values.describe();

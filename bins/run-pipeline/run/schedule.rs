@@ -95,17 +95,17 @@ fn prepare(project: &Project) -> Result<Shared> {
     let run = format!("{}-{since}", std::process::id());
     let homes = project.homes.iter().enumerate().map(|(index, home)| {
         let used = index == 0 || project.units.iter().any(|u| u.home == index);
-        used.then(|| -> Result<Home> {
-            let state = State::take(&home.folder, &home.shown, &run)?;
-            Ok(Home {
-                lock: Mutex::new(Lock::read(&home.folder, &home.shown.with_file_name(lock::FILE))?),
-                cache: Cache::find(&home.folder),
-                folder: home.folder.clone(),
-                shown: home.shown.clone(),
-                state: Some(state),
-            })
+        if !used {
+            return Ok(Home::unused(home.folder.clone(), home.shown.clone()));
+        }
+        let state = State::take(&home.folder, &home.shown, &run)?;
+        Ok(Home {
+            lock: Mutex::new(Lock::read(&home.folder, &home.shown.with_file_name(lock::FILE))?),
+            cache: Cache::find(&home.folder),
+            folder: home.folder.clone(),
+            shown: home.shown.clone(),
+            state: Some(state),
         })
-        .unwrap_or_else(|| Ok(Home::unused(home.folder.clone(), home.shown.clone())))
     });
     let homes = homes.collect::<Result<Vec<_>>>()?;
     let seen = Seen::open(homes[0].state()?.folder().join("seen"));

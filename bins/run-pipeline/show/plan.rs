@@ -1,6 +1,7 @@
 //! `--dry-run` and `--explain`: what would run, and why.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use common::Result;
 use serde::Serialize;
@@ -30,12 +31,14 @@ pub fn plan(project: &Project, forced: &[bool]) -> Result<Vec<Planned>> {
     let mut homes = HashMap::new();
     let mut planned: Vec<Planned> = Vec::new();
     for (index, unit) in project.units.iter().enumerate() {
-        if !homes.contains_key(&unit.home) {
-            let home = &project.homes[unit.home];
-            let lock = Lock::read(&home.folder, &home.shown.with_file_name(lock::FILE))?;
-            homes.insert(unit.home, (lock, Cache::find(&home.folder), State::cut_off(&home.folder)));
-        }
-        let (lock, cache, cut_off) = &homes[&unit.home];
+        let (lock, cache, cut_off) = match homes.entry(unit.home) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let home = &project.homes[unit.home];
+                let lock = Lock::read(&home.folder, &home.shown.with_file_name(lock::FILE))?;
+                place.insert((lock, Cache::find(&home.folder), State::cut_off(&home.folder)))
+            }
+        };
         let name = &unit.stage.name;
         let mut reasons = verdict::check(&unit.stage, lock.stage(name), &seen, cache.as_ref(), false)?.reasons;
         if cut_off.contains(name) {

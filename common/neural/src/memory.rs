@@ -9,9 +9,10 @@
 pub fn keep_freed_blocks() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
-        const LARGEST_KEPT: libc::c_int = 1 << 30;
+        // The largest threshold that the C library documents: beyond it blocks always come from the system.
+        const LARGEST_KEPT: libc::c_int = 32 << 20;
         const NEVER: libc::c_int = -1;
-        const GROW_BY: libc::c_int = 64 << 20;
+        const GROW_BY: libc::c_int = 16 << 20;
         // SAFETY: only sets parameters of the allocator, which takes its own lock.
         unsafe {
             libc::mallopt(libc::M_MMAP_THRESHOLD, LARGEST_KEPT);

@@ -94,11 +94,11 @@ impl Bar {
     /// Shows the text of a [`Bar::text`]: at once on a terminal, every 30 s elsewhere.
     pub fn show(&self, text: impl Into<String>) {
         let text = text.into();
-        if let Some(Ok(mut lines)) = self.lines.as_ref().map(Mutex::lock) {
-            if lines.last.elapsed() >= LINE_EVERY {
-                lines.last = Instant::now();
-                print_above(&format!("{}: {text}", self.label));
-            }
+        if let Some(Ok(mut lines)) = self.lines.as_ref().map(Mutex::lock)
+            && lines.last.elapsed() >= LINE_EVERY
+        {
+            lines.last = Instant::now();
+            print_above(&format!("{}: {text}", self.label));
         }
         self.message(text);
     }
