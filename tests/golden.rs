@@ -13,7 +13,12 @@ use checks::{Case, Kind};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// The systems whose crates exist, each with its table of kinds.
-const SYSTEMS: &[(&str, &[Kind])] = &[("leap", checks::leap::KINDS)];
+const SYSTEMS: &[(&str, &[Kind])] = &[
+    ("icecube", checks::icecube::KINDS),
+    ("leap", checks::leap::KINDS),
+    ("polarmae", checks::polarmae::KINDS),
+    ("tracknet", checks::tracknet::KINDS),
+];
 
 fn main() -> std::process::ExitCode {
     let arguments = Arguments::from_args();

@@ -8,7 +8,10 @@
 mod compare;
 mod tensors;
 
+pub mod icecube;
 pub mod leap;
+pub mod polarmae;
+pub mod tracknet;
 
 use std::path::{Path, PathBuf};
 

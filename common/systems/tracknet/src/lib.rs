@@ -1,0 +1,1 @@
+//! TrackNET: building tracks of charged particles from hits, layer by layer (TrackML events).
