@@ -17,6 +17,8 @@ pub enum ScheduleConfig {
     Plateau(PlateauConfig),
     /// Cosine from the base rate to `eta_min`, again and again. Set after every step.
     CosineRestarts(CosineConfig),
+    /// Linear from a start rate to the base rate, then one half cosine down to `eta_min`. Set for every step.
+    WarmupCosine(WarmupCosineConfig),
 }
 
 /// The plateau rule.
@@ -53,6 +55,37 @@ pub struct CosineConfig {
     pub eta_min: f64,
 }
 
+/// Linear warm-up, then half a cosine, counted in optimizer steps.
+///
+/// Step i (from 0) uses `start + i (base - start) / (warmup - 1)` below `warmup`, and from there on
+/// `eta_min + (base - eta_min) / 2 (1 + cos(pi (i - warmup) / (max_steps - warmup)))`, which rises again past
+/// `max_steps`. Source: `LinearWarmupCosineAnnealingLR` of `lightning-bolts`, whose recursion it equals.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WarmupCosineConfig {
+    /// Steps of the warm-up, not 1: it would have no slope.
+    pub warmup: u64,
+    /// Step at which `eta_min` is reached, above `warmup`.
+    pub max_steps: u64,
+    /// Rate of step 0, >= 0.
+    #[serde(default)]
+    pub start: f64,
+    /// Lowest rate, >= 0.
+    #[serde(default)]
+    pub eta_min: f64,
+}
+
+impl WarmupCosineConfig {
+    /// The rate of optimizer step `step` (from 0) for a base rate.
+    fn rate(&self, step: u64, base: f64) -> f64 {
+        if step < self.warmup {
+            return self.start + step as f64 * (base - self.start) / (self.warmup - 1).max(1) as f64;
+        }
+        let phase = (step - self.warmup) as f64 / (self.max_steps - self.warmup) as f64;
+        self.eta_min + (base - self.eta_min) / 2.0 * (1.0 + (std::f64::consts::PI * phase).cos())
+    }
+}
+
 fn one() -> u32 {
     1
 }
@@ -78,6 +111,12 @@ impl ScheduleConfig {
                 ask("t_mult", f64::from(c.t_mult), c.t_mult >= 1, ">= 1");
                 ask("eta_min", c.eta_min, c.eta_min >= 0.0 && c.eta_min.is_finite(), ">= 0");
             }
+            Self::WarmupCosine(c) => {
+                ask("warmup", c.warmup as f64, c.warmup != 1, "0, or 2 or more steps");
+                ask("max_steps", c.max_steps as f64, c.max_steps > c.warmup, "more steps than `warmup`");
+                ask("start", c.start, c.start >= 0.0 && c.start.is_finite(), ">= 0");
+                ask("eta_min", c.eta_min, c.eta_min >= 0.0 && c.eta_min.is_finite(), ">= 0");
+            }
         }
         found
     }
@@ -97,6 +136,9 @@ pub struct Schedule {
     best: Option<f64>,
     /// Evaluations since the last improvement.
     bad: u32,
+    /// Optimizer steps done.
+    #[serde(default)]
+    done: u64,
 }
 
 impl Schedule {
@@ -105,7 +147,11 @@ impl Schedule {
         if let Some((key, problem)) = config.problems().first() {
             return Err(Error::usage(format!("schedule: `{key}` {problem}")));
         }
-        Ok(Self { config: config.clone(), base: base.to_vec(), rates: base.to_vec(), best: None, bad: 0 })
+        let rates = match config {
+            ScheduleConfig::WarmupCosine(warmup) => base.iter().map(|&base| warmup.rate(0, base)).collect(),
+            _ => base.to_vec(),
+        };
+        Ok(Self { config: config.clone(), base: base.to_vec(), rates, best: None, bad: 0, done: 0 })
     }
 
     /// The rates of the next optimizer step, one a group.
@@ -128,6 +174,10 @@ impl Schedule {
     /// As published: the rate is set for the step just done, so steps 0 and 1 of a run both use the base rate, and the
     /// first step of a cycle still uses the end of the cycle before.
     pub fn after_step(&mut self, epoch: u64, step: u64, steps_per_epoch: u64) {
+        self.done += 1;
+        if let ScheduleConfig::WarmupCosine(warmup) = &self.config {
+            self.rates = self.base.iter().map(|&base| warmup.rate(self.done, base)).collect();
+        }
         if let ScheduleConfig::CosineRestarts(cosine) = &self.config {
             let t = epoch as f64 + step as f64 / steps_per_epoch.max(1) as f64;
             let phase = cosine.phase(t);
@@ -243,9 +293,24 @@ mod tests {
     }
 
     #[test]
+    fn warm_up_reaches_the_base_rate_and_the_cosine_the_lowest() {
+        let config = WarmupCosineConfig { warmup: 5, max_steps: 25, start: 0.1, eta_min: 0.2 };
+        let mut schedule = Schedule::new(&ScheduleConfig::WarmupCosine(config), &[1.1, 2.1]).unwrap();
+        let mut used = vec![];
+        for step in 0..26 {
+            used.push(schedule.rates()[0]);
+            schedule.after_step(0, step, 100);
+        }
+        assert_eq!((used[0], used[4], used[5]), (0.1, 1.1, 1.1));
+        assert!((used[2] - 0.6).abs() < 1e-12 && (used[15] - 0.65).abs() < 1e-12 && (used[25] - 0.2).abs() < 1e-12);
+    }
+
+    #[test]
     fn a_saved_schedule_continues_bit_for_bit() {
         let cosine = ScheduleConfig::CosineRestarts(CosineConfig { t_0: 3, t_mult: 2, eta_min: 1e-6 });
-        for config in [cosine, ScheduleConfig::Plateau(PlateauConfig::default()), ScheduleConfig::Constant] {
+        let warmup = WarmupCosineConfig { warmup: 7, max_steps: 30, start: 1e-3, eta_min: 0.0 };
+        let warmup = ScheduleConfig::WarmupCosine(warmup);
+        for config in [cosine, ScheduleConfig::Plateau(PlateauConfig::default()), ScheduleConfig::Constant, warmup] {
             let mut straight = Schedule::new(&config, &[1.0 / 3.0, 7e-4]).unwrap();
             let mut resumed = straight.clone();
             for step in 0..40 {

@@ -7,6 +7,8 @@
 //! Upstream draws a full permutation from a generator that model creation has used before, so its order cannot be
 //! reproduced and is not worth it; golden runs give theirs explicitly ([`Order::given`]).
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use common::seed::seed_for;
 use common::{Error, Result};
 use schemars::JsonSchema;
@@ -20,6 +22,9 @@ pub enum Shuffle {
     Sequential,
     /// Every row anywhere: the best mixing, and a random read for each row.
     Global,
+    /// The permutation that torch's distributed sampler draws on one device, from seed plus epoch: the order of published
+    /// runs. It is held in memory, 8 bytes a row.
+    Torch,
     /// Contiguous blocks in random order, rows mixed inside windows of several blocks. Reads stay inside one window
     /// of `rows * window` rows, so a data set larger than memory streams from disk.
     Block {
@@ -42,6 +47,8 @@ pub struct Order {
     rows: u64,
     seed: u64,
     rule: Rule,
+    /// The last permutation of torch that was asked for, with its epoch.
+    drawn: Arc<Mutex<Option<(u64, Arc<Vec<i64>>)>>>,
 }
 
 #[derive(Debug, Clone)]
@@ -57,7 +64,11 @@ impl Order {
         if let Shuffle::Block { rows: 0, .. } | Shuffle::Block { window: 0, .. } = shuffle {
             return Err(Error::usage("block shuffle: `rows` and `window` are at least 1"));
         }
-        Ok(Self { rows, seed, rule: Rule::Shuffle(shuffle.clone()) })
+        // Drawn once here, so that what can fail fails before training.
+        if *shuffle == Shuffle::Torch {
+            torch_order(rows, seed, 0)?;
+        }
+        Ok(Self { rows, seed, rule: Rule::Shuffle(shuffle.clone()), drawn: Arc::default() })
     }
 
     /// An explicit order: `epochs[e]` lists the rows of epoch e. All lists have the same length.
@@ -68,7 +79,7 @@ impl Order {
         if epochs.iter().any(|e| e.len() as u64 != rows) {
             return Err(Error::usage("given order: the epochs differ in length"));
         }
-        Ok(Self { rows, seed: 0, rule: Rule::Given(epochs) })
+        Ok(Self { rows, seed: 0, rule: Rule::Given(epochs), drawn: Arc::default() })
     }
 
     /// Positions of one epoch.
@@ -89,6 +100,18 @@ impl Order {
             Rule::Shuffle(Shuffle::Global) => {
                 Kind::Global(Permutation::new(self.rows, seed_for(self.seed, "shuffle", epoch)))
             }
+            Rule::Shuffle(Shuffle::Torch) => {
+                let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+                match drawn.as_ref().filter(|(of, _)| *of == epoch) {
+                    Some((_, order)) => Kind::Torch(Arc::clone(order)),
+                    None => {
+                        // The first epoch's draw has shown that the library can do it.
+                        let order = Arc::new(torch_order(self.rows, self.seed, epoch).unwrap_or_default());
+                        *drawn = Some((epoch, Arc::clone(&order)));
+                        Kind::Torch(order)
+                    }
+                }
+            }
             Rule::Shuffle(Shuffle::Block { rows, window }) => {
                 let blocks = self.rows.div_ceil(*rows);
                 let permutation = Permutation::new(blocks, seed_for(self.seed, "shuffle-blocks", epoch));
@@ -107,6 +130,10 @@ impl Order {
     }
 }
 
+fn torch_order(rows: u64, seed: u64, epoch: u64) -> Result<Vec<i64>> {
+    crate::replay::distributed_order(rows as usize, 1, 0, seed, epoch)
+}
+
 /// The order of one epoch.
 pub struct EpochOrder<'a> {
     rows: u64,
@@ -117,6 +144,7 @@ enum Kind<'a> {
     Given(&'a [u64]),
     Sequential,
     Global(Permutation),
+    Torch(Arc<Vec<i64>>),
     Block {
         block: u64,
         window: u64,
@@ -136,6 +164,7 @@ impl EpochOrder<'_> {
             Kind::Given(rows) => rows[position as usize],
             Kind::Sequential => position,
             Kind::Global(permutation) => permutation.at(position),
+            Kind::Torch(order) => order[position as usize] as u64,
             Kind::Block { block, window, short_at, short, permutation, seed } => {
                 let index = position / window;
                 let start = index * window;
