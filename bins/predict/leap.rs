@@ -32,7 +32,9 @@ struct Plan {
 /// Predicts the test rows.
 pub fn run(args: Args, before: Option<Manifest>) -> anyhow::Result<()> {
     if let Some(config) = &args.config.config {
-        return Err(Error::usage(format!("`{}`: predicting with LEAP networks takes no config", config.display())).into());
+        return Err(
+            Error::usage(format!("`{}`: predicting with LEAP networks takes no config", config.display())).into()
+        );
     }
     let text = settings_text(&args);
     if args.run.print_config {
