@@ -18,6 +18,7 @@ pub mod seed;
 pub mod stage;
 pub mod store;
 pub mod submission;
+pub mod system;
 pub mod versions;
 
 pub use error::{Error, ExitCode, Result};
