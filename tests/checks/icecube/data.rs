@@ -19,19 +19,8 @@ use tch::{Kind, Tensor};
 use crate::checks::{Case, Comparison, Tensors, compare_absolute, equal_lists};
 
 /// Names of the tensors of a batch, in the order in which the data set gives them.
-const NAMES: [&str; 11] = [
-    "pos",
-    "time",
-    "charge",
-    "auxiliary",
-    "qe",
-    "ice_properties",
-    "mask",
-    "sensor_id",
-    "L0",
-    "idx",
-    "target",
-];
+const NAMES: [&str; 11] =
+    ["pos", "time", "charge", "auxiliary", "qe", "ice_properties", "mask", "sensor_id", "L0", "idx", "target"];
 
 /// A prepared folder that vanishes with the check.
 pub struct Prepared {
@@ -112,11 +101,8 @@ fn indices(case: &Case, key: &str) -> Result<Vec<u64>> {
 pub fn preprocess(case: &Case) -> Result<()> {
     let prepared = Prepared::of(&raw_of(case))?;
     let training = case.find("config.mode").is_some();
-    let events = if training {
-        prepared.training(Lengths::Total)?
-    } else {
-        Arc::new(Events::test(&prepared.manifest)?)
-    };
+    let events =
+        if training { prepared.training(Lengths::Total)? } else { Arc::new(Events::test(&prepared.manifest)?) };
     equal_lists("chunks", &events.chunks(), &indices(case, "chunks")?)?;
     if training {
         let names: Vec<String> = events.names().map(|name| format!("{name}.parquet")).collect();
@@ -260,4 +246,18 @@ pub fn event_counts(case: &Case) -> Result<()> {
     let ours = std::fs::read(prepared.manifest.output("nevents_pickle")?)?;
     ensure!(ours == std::fs::read(&upstream)?, "the pickle that was written has other bytes");
     Ok(())
+}
+
+/// Un-normalised vectors to angles, the branch of the azimuth included.
+pub fn get_val(case: &Case) -> Result<()> {
+    let expected = case.tensors("expected.safetensors")?;
+    let vectors = expected.f32s("pred")?;
+    let found: Vec<f32> = vectors.chunks_exact(3).flat_map(|v| common::angles::angles([v[0], v[1], v[2]])).collect();
+    let found = Tensor::from_slice(&found).reshape([-1, 2]);
+    let tolerance = case.f64("tolerance.absolute")?;
+    let mut all = Comparison::new();
+    for name in ["predict_variant", "loss_variant"] {
+        all.add(compare_absolute(name, &found, &expected.get(name)?, tolerance));
+    }
+    all.finish()
 }

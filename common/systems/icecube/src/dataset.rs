@@ -380,8 +380,7 @@ impl Source for EventSource {
             } else {
                 0
             };
-            let kept =
-                self.input.rule.choose(event.pulses, self.input.length, seed, &sensors.positions, &mut scratch);
+            let kept = self.input.rule.choose(event.pulses, self.input.length, seed, &sensors.positions, &mut scratch);
             batch.fill(place, event, kept, sensors, sensors.ice(self.input.ice));
         }
         batch.tensors()

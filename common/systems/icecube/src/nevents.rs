@@ -194,7 +194,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for files in [1, 2, 1500] {
             let nevents: Nevents = (0..files)
-                .map(|i| (format!("batch_{i}.parquet"), Counts { total: i * 777, short: i, medium: 300, long: 1 << 33 }))
+                .map(|i| {
+                    (format!("batch_{i}.parquet"), Counts { total: i * 777, short: i, medium: 300, long: 1 << 33 })
+                })
                 .collect();
             let (json, pickle) = (folder.path().join("n.json"), folder.path().join("Nevents.pickle"));
             write_json(&json, &nevents).unwrap();

@@ -50,17 +50,15 @@ impl Sensors {
     /// [`Error::Input`] for ids that do not count from 0, positions that are no numbers, or a depth outside of the ice
     /// table.
     pub fn read(geometry: &Path, transparency: &Path) -> Result<Self> {
-        let schema = [
-            ("sensor_id", ColumnKind::I64),
-            ("x", ColumnKind::F64),
-            ("y", ColumnKind::F64),
-            ("z", ColumnKind::F64),
-        ];
+        let schema =
+            [("sensor_id", ColumnKind::I64), ("x", ColumnKind::F64), ("y", ColumnKind::F64), ("z", ColumnKind::F64)];
         let table = read_csv(geometry, &schema)?;
         for (row, id) in table.i64("sensor_id")?.iter().enumerate() {
             if *id != row as i64 {
                 let problem = format!("row {row} has sensor_id {id}, expected {row}: ids count from 0 in order");
-                return Err(Error::input(geometry, problem).hint("use the competition's `sensor_geometry.csv` as it is"));
+                return Err(
+                    Error::input(geometry, problem).hint("use the competition's `sensor_geometry.csv` as it is")
+                );
             }
         }
         let (x, y, z) = (table.f64("x")?, table.f64("y")?, table.f64("z")?);
@@ -123,7 +121,7 @@ impl Sensors {
         let positions = rows(file.elements_of_shape::<f32>("pos", &[None, Some(3)])?);
         let n = Some(positions.len());
         Ok(Self {
-            efficiency: file.elements_of_shape::<u8>("qe", &one)?.to_vec(),
+            efficiency: file.elements_of_shape::<u8>("qe", &[n])?.to_vec(),
             ice: rows(file.elements_of_shape("ice", &[n, Some(2)])?),
             ice_upright: rows(file.elements_of_shape("ice_upright", &[n, Some(2)])?),
             positions,
@@ -282,6 +280,8 @@ mod tests {
     fn high_efficiency_follows_the_published_rule() {
         let flags: Vec<usize> = (0..86 * STRING).filter(|&s| high_efficiency(s) == 1).collect();
         assert_eq!(flags.len(), 8 * 49 + 7);
-        assert!(!flags.contains(&(78 * STRING)) && flags.contains(&(79 * STRING)) && !flags.contains(&(78 * STRING + 10)));
+        assert!(
+            !flags.contains(&(78 * STRING)) && flags.contains(&(79 * STRING)) && !flags.contains(&(78 * STRING + 10))
+        );
     }
 }

@@ -20,8 +20,8 @@ use common::store::tables::{ParquetFile, read_parquet};
 use common::store::tensors::TensorFile;
 use common::{Error, Result};
 
-pub use config::PrepareConfig;
 use config::Files;
+pub use config::PrepareConfig;
 use scan::Scan;
 
 use crate::nevents::{self, Counts, Nevents};
@@ -108,8 +108,12 @@ pub fn run(options: &Options, sources: &Sources, stage: &mut Stage) -> Result<Re
     let mut report = Report::default();
     let mut counts = Nevents::new();
     let keys = sources.files.iter().map(|(part, file)| key(part, file)).collect::<Result<Vec<_>>>()?;
-    let kept: Vec<Option<Finished>> =
-        sources.files.iter().zip(&keys).map(|((part, file), key)| journal.kept(&set(part, file), key).cloned()).collect();
+    let kept: Vec<Option<Finished>> = sources
+        .files
+        .iter()
+        .zip(&keys)
+        .map(|((part, file), key)| journal.kept(&set(part, file), key).cloned())
+        .collect();
     report.kept = kept.iter().flatten().count();
     ordered(
         sources.files.len(),

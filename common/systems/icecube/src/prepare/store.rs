@@ -77,7 +77,8 @@ pub fn write(source: &PulseFile, pulses: &ParquetFile, scan: &Scan, sensors: usi
     if scan.in_order() {
         for begin in (0..rows).step_by(SLICE_ROWS) {
             signals::check(super::SAVED)?;
-            let block = Block::encode(&pulses.read(Some(&COLUMNS), begin..begin + SLICE_ROWS)?, begin, sensors, source)?;
+            let block =
+                Block::encode(&pulses.read(Some(&COLUMNS), begin..begin + SLICE_ROWS)?, begin, sensors, source)?;
             block.append(&mut writer)?;
         }
     } else {
