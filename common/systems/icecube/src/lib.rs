@@ -8,3 +8,4 @@ pub mod raw;
 pub mod sampler;
 pub mod selection;
 pub mod sensors;
+pub mod simulate;
