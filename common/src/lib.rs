@@ -9,6 +9,7 @@ pub mod curves;
 pub mod durable;
 pub mod error;
 pub mod journal;
+pub mod exhausted;
 pub mod memory;
 pub mod metrics;
 pub mod oof;
