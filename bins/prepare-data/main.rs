@@ -1,6 +1,8 @@
 //! `prepare-data`: raw competition files to the arrays that networks read.
 
 mod args;
+mod icecube;
+mod leap;
 mod run;
 
 fn main() -> std::process::ExitCode {

@@ -1,6 +1,8 @@
 //! `simulate-data`: raw competition files with learnable content, for demos and tests.
 
 mod args;
+mod icecube;
+mod leap;
 mod run;
 
 fn main() -> std::process::ExitCode {

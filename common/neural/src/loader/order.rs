@@ -47,15 +47,30 @@ pub struct Order {
     rows: u64,
     seed: u64,
     rule: Rule,
-    /// The last permutation of torch that was asked for, with its epoch.
-    drawn: Arc<Mutex<Option<(u64, Arc<Vec<i64>>)>>>,
 }
 
 #[derive(Debug, Clone)]
 enum Rule {
     Shuffle(Shuffle),
     /// One list per epoch; epochs beyond the last repeat it.
-    Given(Vec<Vec<u64>>),
+    Given(Vec<Arc<Vec<u64>>>),
+    /// Lists that are made when their epoch begins.
+    Made(Arc<Made>),
+}
+
+/// Makes the list of an epoch.
+type Make = dyn Fn(u64) -> Result<Vec<u64>> + Send + Sync;
+
+struct Made {
+    make: Box<Make>,
+    /// The newest two: readers may be ahead by an epoch.
+    kept: Mutex<Vec<(u64, Arc<Vec<u64>>)>>,
+}
+
+impl std::fmt::Debug for Made {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Made")
+    }
 }
 
 impl Order {
@@ -64,11 +79,11 @@ impl Order {
         if let Shuffle::Block { rows: 0, .. } | Shuffle::Block { window: 0, .. } = shuffle {
             return Err(Error::usage("block shuffle: `rows` and `window` are at least 1"));
         }
-        // Drawn once here, so that what can fail fails before training.
         if *shuffle == Shuffle::Torch {
-            torch_order(rows, seed, 0)?;
+            let order = move |epoch| crate::replay::distributed_order(rows as usize, 1, 0, seed, epoch);
+            return Ok(Self::made(rows, move |epoch| Ok(order(epoch)?.into_iter().map(|row| row as u64).collect())));
         }
-        Ok(Self { rows, seed, rule: Rule::Shuffle(shuffle.clone()), drawn: Arc::default() })
+        Ok(Self { rows, seed, rule: Rule::Shuffle(shuffle.clone()) })
     }
 
     /// An explicit order: `epochs[e]` lists the rows of epoch e. All lists have the same length.
@@ -79,7 +94,14 @@ impl Order {
         if epochs.iter().any(|e| e.len() as u64 != rows) {
             return Err(Error::usage("given order: the epochs differ in length"));
         }
-        Ok(Self { rows, seed: 0, rule: Rule::Given(epochs), drawn: Arc::default() })
+        Ok(Self { rows, seed: 0, rule: Rule::Given(epochs.into_iter().map(Arc::new).collect()) })
+    }
+
+    /// An order whose lists of `rows` rows are made epoch by epoch: sampling rules that look at the rows themselves,
+    /// such as batches of events of similar length. `make` must give the same list whenever it is asked for an epoch.
+    pub fn made(rows: u64, make: impl Fn(u64) -> Result<Vec<u64>> + Send + Sync + 'static) -> Self {
+        let made = Made { make: Box::new(make), kept: Mutex::default() };
+        Self { rows, seed: 0, rule: Rule::Made(Arc::new(made)) }
     }
 
     /// Positions of one epoch.
@@ -92,25 +114,17 @@ impl Order {
         self.rows == 0
     }
 
-    /// Everything of one epoch that lookups need, computed in O(1).
-    pub fn epoch(&self, epoch: u64) -> EpochOrder<'_> {
+    /// Everything of one epoch that lookups need, computed in O(1) but for [`Order::made`].
+    ///
+    /// # Errors
+    /// What the maker of the list reports.
+    pub fn epoch(&self, epoch: u64) -> Result<EpochOrder> {
         let kind = match &self.rule {
-            Rule::Given(epochs) => Kind::Given(&epochs[(epoch as usize).min(epochs.len() - 1)]),
+            Rule::Given(epochs) => Kind::Given(Arc::clone(&epochs[(epoch as usize).min(epochs.len() - 1)])),
+            Rule::Made(made) => Kind::Given(made.epoch(epoch, self.rows)?),
             Rule::Shuffle(Shuffle::Sequential) => Kind::Sequential,
             Rule::Shuffle(Shuffle::Global) => {
                 Kind::Global(Permutation::new(self.rows, seed_for(self.seed, "shuffle", epoch)))
-            }
-            Rule::Shuffle(Shuffle::Torch) => {
-                let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
-                match drawn.as_ref().filter(|(of, _)| *of == epoch) {
-                    Some((_, order)) => Kind::Torch(Arc::clone(order)),
-                    None => {
-                        // The first epoch's draw has shown that the library can do it.
-                        let order = Arc::new(torch_order(self.rows, self.seed, epoch).unwrap_or_default());
-                        *drawn = Some((epoch, Arc::clone(&order)));
-                        Kind::Torch(order)
-                    }
-                }
             }
             Rule::Shuffle(Shuffle::Block { rows, window }) => {
                 let blocks = self.rows.div_ceil(*rows);
@@ -126,25 +140,39 @@ impl Order {
                 }
             }
         };
-        EpochOrder { rows: self.rows, kind }
+        Ok(EpochOrder { rows: self.rows, kind })
     }
 }
 
-fn torch_order(rows: u64, seed: u64, epoch: u64) -> Result<Vec<i64>> {
-    crate::replay::distributed_order(rows as usize, 1, 0, seed, epoch)
+impl Made {
+    fn epoch(&self, epoch: u64, rows: u64) -> Result<Arc<Vec<u64>>> {
+        // Held while the list is made, so that workers that arrive together make it once.
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, list)) = kept.iter().find(|(known, _)| *known == epoch) {
+            return Ok(Arc::clone(list));
+        }
+        let list = Arc::new((self.make)(epoch)?);
+        if list.len() as u64 != rows {
+            return Err(Error::failed(format!("the order of epoch {epoch} has {} rows, expected {rows}", list.len())));
+        }
+        if kept.len() == 2 {
+            kept.remove(0);
+        }
+        kept.push((epoch, Arc::clone(&list)));
+        Ok(list)
+    }
 }
 
 /// The order of one epoch.
-pub struct EpochOrder<'a> {
+pub struct EpochOrder {
     rows: u64,
-    kind: Kind<'a>,
+    kind: Kind,
 }
 
-enum Kind<'a> {
-    Given(&'a [u64]),
+enum Kind {
+    Given(Arc<Vec<u64>>),
     Sequential,
     Global(Permutation),
-    Torch(Arc<Vec<i64>>),
     Block {
         block: u64,
         window: u64,
@@ -156,7 +184,7 @@ enum Kind<'a> {
     },
 }
 
-impl EpochOrder<'_> {
+impl EpochOrder {
     /// The row at `position` (< rows).
     pub fn row(&self, position: u64) -> u64 {
         debug_assert!(position < self.rows);
@@ -164,7 +192,6 @@ impl EpochOrder<'_> {
             Kind::Given(rows) => rows[position as usize],
             Kind::Sequential => position,
             Kind::Global(permutation) => permutation.at(position),
-            Kind::Torch(order) => order[position as usize] as u64,
             Kind::Block { block, window, short_at, short, permutation, seed } => {
                 let index = position / window;
                 let start = index * window;
@@ -257,10 +284,12 @@ fn mix(x: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
 
     fn all(order: &Order, epoch: u64) -> Vec<u64> {
-        order.epoch(epoch).rows(0, order.len())
+        order.epoch(epoch).unwrap().rows(0, order.len())
     }
 
     #[test]
@@ -295,7 +324,7 @@ mod tests {
     #[test]
     fn a_block_shuffle_reads_few_blocks_at_a_time() {
         let order = Order::new(10_000, &Shuffle::Block { rows: 100, window: 5 }, 1).unwrap();
-        let epoch = order.epoch(0);
+        let epoch = order.epoch(0).unwrap();
         let mut first: Vec<u64> = epoch.rows(0, 500).iter().map(|row| row / 100).collect();
         first.sort_unstable();
         first.dedup();
@@ -330,5 +359,18 @@ mod tests {
         assert_eq!(all(&order, 0), [3, 1]);
         assert_eq!(all(&order, 7), [0, 2]);
         assert!(Order::given(vec![vec![1], vec![]]).is_err());
+    }
+
+    #[test]
+    fn a_made_order_is_made_once_an_epoch_and_must_have_the_declared_length() {
+        let calls = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&calls);
+        let order = Order::made(3, move |epoch| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            Ok(if epoch < 5 { vec![epoch, epoch + 1, epoch + 2] } else { vec![0] })
+        });
+        assert_eq!((all(&order, 0), all(&order, 4), all(&order, 0)), (vec![0, 1, 2], vec![4, 5, 6], vec![0, 1, 2]));
+        assert_eq!(calls.load(Ordering::SeqCst), 2);
+        assert!(order.epoch(5).is_err());
     }
 }

@@ -1,11 +1,13 @@
 //! Prepared events as training sees them: memory-mapped shards, addressed as one list.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use common::stage::Manifest;
 use common::store::tensors::TensorFile;
 use common::{Error, Result};
 use neural::loader::{Field, Source};
+use tch::Tensor;
 
 use crate::energy::EnergyScale;
 use crate::grouping::CHANNELS;
@@ -135,27 +137,26 @@ fn check(file: &TensorFile, path: &Path) -> Result<u64> {
     Ok(events as u64)
 }
 
-/// Numbers of events for the loader, as two digits: the trainer reads the events themselves from the mapped files.
+/// Numbers of events for the loader: the trainer reads the events themselves from the mapped files.
 ///
-/// Reading a row touches the event's bytes, so that a worker of the loader waits for the disk and not the training.
+/// Delivering a number touches the event's bytes, so that a worker of the loader waits for the disk and not the training.
 pub struct Numbers {
-    events: std::sync::Arc<Events>,
+    events: Arc<Events>,
     rows: u64,
 }
 
-const DIGIT: u64 = 1 << 16;
-
 impl Numbers {
     /// The first `most` events of a set, or all.
-    pub fn new(events: std::sync::Arc<Events>, most: Option<u64>) -> Self {
+    pub fn new(events: Arc<Events>, most: Option<u64>) -> Self {
         let rows = most.map_or(events.len(), |most| most.min(events.len()));
         Self { events, rows }
     }
 
     /// The numbers in a batch that the loader delivered.
-    pub fn of(batch: &tch::Tensor) -> Result<Vec<u64>> {
-        let digits = crate::models::floats(batch)?;
-        Ok(digits.chunks_exact(2).map(|pair| pair[0] as u64 * DIGIT + pair[1] as u64).collect())
+    pub fn of(batch: &Tensor) -> Result<Vec<u64>> {
+        let numbers = Vec::<i64>::try_from(batch.to_device(tch::Device::Cpu));
+        let numbers = numbers.map_err(|e| Error::failed(format!("reading the numbers of events: {e}")))?;
+        Ok(numbers.into_iter().map(|n| n as u64).collect())
     }
 }
 
@@ -165,16 +166,21 @@ impl Source for Numbers {
     }
 
     fn fields(&self) -> Vec<Field> {
-        vec![Field::vector("event", 2)]
+        vec![Field::vector("event", 1)]
     }
 
     fn gather(&self, rows: &[u64], buffers: &mut [Vec<f32>]) -> Result<()> {
         let Some(buffer) = buffers.first_mut() else { return Err(Error::failed("gathering events: no buffer")) };
+        buffer.extend(rows.iter().map(|&row| row as f32));
+        Ok(())
+    }
+
+    fn tensors(&self, rows: &[u64]) -> Result<Vec<Tensor>> {
         for &row in rows {
             let event = self.events.get(row)?;
             std::hint::black_box(event.points.iter().step_by(1024).sum::<f32>());
-            buffer.extend([(row / DIGIT) as f32, (row % DIGIT) as f32]);
         }
-        Ok(())
+        let numbers: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
+        Ok(vec![Tensor::from_slice(&numbers)])
     }
 }
