@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use common::cli::{Arguments, DeviceFlag, FromFlag, HELP_STYLES, OptionalConfigArgs, RunFlags, Verbosity};
 
-/// Predict the test rows and write a submission
+/// Predict with trained networks: a submission, or classes of points
 ///
 /// Takes the networks of a `train-model` or `finetune-group` stage (the seven networks of the groups in one pass over
-/// the data), or converted weights. The submission is checked against the sample file before it appears.
+/// the data), or converted weights. `leap`: a submission, checked against the sample file before it appears. `polarmae`:
+/// the class of every point as HDF5 and parquet, and a picture of one event.
 #[derive(Debug, Parser)]
 #[command(name = "predict", version, styles = HELP_STYLES, max_term_width = 79, after_help = SHORT, after_long_help = EXAMPLES)]
 pub struct Args {
@@ -24,12 +25,20 @@ pub struct Args {
     /// Arrays: folder of `prepare-data` [default: the networks']
     #[arg(long, value_name = "FOLDER", help_heading = "Input")]
     pub data: Option<String>,
+    /// Set of prepared events (polarmae): train, valid, test
+    #[arg(long, value_name = "SET", default_value = "valid", help_heading = "Input")]
+    pub set: String,
+    /// Event that is drawn (polarmae), from 0 [default: 0]
+    #[arg(long, value_name = "N", help_heading = "Output")]
+    pub picture: Option<u64>,
     /// `sample_submission.csv`: its header and ids must agree
     #[arg(long, value_name = "FILE", help_heading = "Input")]
     pub sample: Option<PathBuf>,
-    /// Rows of a batch
-    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Run")]
-    pub batch_size: u64,
+    /// Rows or events of a batch [default: leap 4096, polarmae 1]
+    ///
+    /// With the published norm of PoLAr-MAE the events of a batch change one another's classes: 1 keeps them apart.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Run")]
+    pub batch_size: Option<u64>,
     /// Number format of the forward pass
     #[arg(long, value_enum, default_value = "f32", help_heading = "Run")]
     pub precision: Format,
@@ -96,4 +105,10 @@ Examples:
     convert-weights adam_195.pt adam_195.safetensors --config configs/leap/adam/exp195.yaml
     predict --weights adam_195.safetensors --data data --out submissions/adam_195
 
-With --limit N only the first N test rows are predicted.";
+  Classes of all points of the validation events, and of a published network:
+    predict --from runs/polarmae_fft --out classes
+    predict configs/polarmae/segment/polarmae_fft.yaml --data store \\
+      --weights polarmae_fft_segsem_10k.ckpt --out classes
+
+With --limit N only the first N test rows (`leap`) or events (`polarmae`) are
+predicted.";

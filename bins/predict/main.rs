@@ -2,6 +2,7 @@
 
 mod args;
 mod leap;
+mod polarmae;
 mod run;
 
 fn main() -> std::process::ExitCode {

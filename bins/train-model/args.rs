@@ -2,7 +2,6 @@
 
 use clap::Parser;
 use common::cli::{Arguments, ConfigArgs, DeviceFlag, FromFlag, HELP_STYLES, RunFlags, Verbosity};
-use leap::train::TrainConfig;
 use neural::trainer::Resume;
 
 /// Train one network from a config
@@ -40,7 +39,10 @@ impl Arguments for Args {
     }
 
     fn schemas() -> Vec<(&'static str, String)> {
-        vec![("leap", common::config::schema::<TrainConfig>())]
+        vec![
+            ("leap", common::config::schema::<leap::train::TrainConfig>()),
+            ("polarmae", common::config::schema::<polarmae::train::TrainConfig>()),
+        ]
     }
 }
 
@@ -54,6 +56,11 @@ Examples:
   The same with another batch size and a schedule of fewer epochs:
     train-model configs/leap/adam/exp195.yaml --from data --out runs/small \\
       training.batch_size=256 training.epochs=3
+
+  Pretraining, then linear probing from it:
+    train-model configs/polarmae/pretrain/polarmae.yaml --from store --out mae
+    train-model configs/polarmae/segment/polarmae_peft.yaml --from mae \\
+      --out peft
 
   In a pipe, and a look at what would be done:
     prepare-data leap configs/leap/demo/prepare.yaml --raw raw --out data |

@@ -147,7 +147,7 @@ pub fn sampler(case: &Case) -> Result<()> {
     }
     let (order, seed) = (neural::loader::Shuffle::Torch, 7);
     let order = neural::loader::Order::new(1000, &order, seed)?;
-    let got: Vec<i64> = order.epoch(5).rows(0, 1000).iter().map(|&r| r as i64).collect();
+    let got: Vec<i64> = order.epoch(5)?.rows(0, 1000).iter().map(|&r| r as i64).collect();
     all.add(equal_lists("order of the loader", &got, &expected.i64s("n1000.world1.seed7.epoch5.rank0")?));
     all.finish()
 }

@@ -6,7 +6,7 @@ use neural::schedule::{Schedule, ScheduleConfig, WarmupCosineConfig};
 use polarmae::batch::{Batch, Draw};
 use polarmae::grouping::GroupingConfig;
 use polarmae::losses::{binary_focal, dice, focal};
-use polarmae::metrics::{Confusion, event_iou, published_iou};
+use common::confusion::{Confusion, event_iou, published_iou};
 use polarmae::models::encoder::{Encoder, EncoderConfig};
 use polarmae::models::mae::{Mae, MaeConfig};
 use polarmae::models::segmentation::{Segmentation, SegmentationConfig, published_weights};

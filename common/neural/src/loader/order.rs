@@ -123,6 +123,8 @@ impl Order {
             Rule::Given(epochs) => Kind::Given(Arc::clone(&epochs[(epoch as usize).min(epochs.len() - 1)])),
             Rule::Made(made) => Kind::Given(made.epoch(epoch, self.rows)?),
             Rule::Shuffle(Shuffle::Sequential) => Kind::Sequential,
+            // `new` has made a rule of its own of it.
+            Rule::Shuffle(Shuffle::Torch) => return Err(Error::failed("torch's order is made epoch by epoch")),
             Rule::Shuffle(Shuffle::Global) => {
                 Kind::Global(Permutation::new(self.rows, seed_for(self.seed, "shuffle", epoch)))
             }

@@ -18,6 +18,10 @@ use crate::schedule::ScheduleConfig;
 pub struct Training {
     /// Passes over the training rows, >= 1.
     pub epochs: u64,
+    /// Optimizer steps at most, >= 1; the run then ends with an evaluation, wherever in an epoch it stands. `null`: as many
+    /// as the epochs have.
+    #[serde(default)]
+    pub max_steps: Option<u64>,
     /// Rows of an optimizer step, over all devices, >= 1. The last incomplete batch of an epoch is left out.
     pub batch_size: u64,
     /// Order of the rows. Default: blocks of 4096 rows, mixed in windows of 16 blocks.
@@ -32,6 +36,9 @@ pub struct Training {
     /// Evaluations in an epoch, at equal distances, the last one at its end, >= 1.
     #[serde(default = "one")]
     pub evaluate_n_times_per_epoch: u64,
+    /// Steps between two evaluations, counted over the whole run, instead of evaluations by epoch. `null`: by epoch.
+    #[serde(default)]
+    pub evaluate_every_steps: Option<u64>,
     /// Other numbers of evaluations for single epochs, counted from 1: `{7: 5, 8: 5}`.
     #[serde(default)]
     pub evaluate_overrides: BTreeMap<u64, u64>,
@@ -189,6 +196,12 @@ impl Training {
         if let Some(last) = &self.evaluate_last {
             at_least_one("evaluate_last.epochs", last.epochs);
             at_least_one("evaluate_last.times", last.times);
+        }
+        if let Some(steps) = self.max_steps {
+            at_least_one("max_steps", steps);
+        }
+        if let Some(steps) = self.evaluate_every_steps {
+            at_least_one("evaluate_every_steps", steps);
         }
         if let Some(steps) = self.checkpoint.every_steps {
             at_least_one("checkpoint.every_steps", steps);

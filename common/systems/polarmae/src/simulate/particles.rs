@@ -199,7 +199,8 @@ fn track(world: &mut World, rates: &Rates, rng: &mut Pcg64, vertex: [f64; 3], id
     for (from, d) in knocked {
         let mut delta = cluster(DELTA, 1, identity);
         let length = between(rng, [4, 14]);
-        curl(world, rng, &mut delta, from, scattered(rng, d, 0.8), length, 0.35);
+        let away = scattered(rng, d, 0.8);
+        curl(world, rng, &mut delta, from, away, length, 0.35);
         world.clusters.push(delta);
     }
     if muon && rng.random::<f64>() < rates.michels {

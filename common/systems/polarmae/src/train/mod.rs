@@ -13,7 +13,8 @@ use neural::trainer::Metric;
 use crate::dataset::{EventView, Events};
 pub use config::{EncoderMode, ModelConfig, Pretraining, SegmentationTask, TrainConfig};
 pub use pretrain::Pretrain;
-pub use run::{Built, Options, Sets, Trained, about, best_weights, build, model_of, start_from, train};
+pub use run::{Built, Network, Options, Sets, Trained, about, best_weights, build, model_of, start_from, train};
+pub(crate) use segment::classes_of;
 pub use segment::{Evaluated, Segment, evaluate};
 
 /// A named figure of an evaluation.

@@ -14,7 +14,7 @@ use super::config::{DataConfig, EncoderMode, SegmentationTask};
 use super::{metric, read};
 use crate::batch::{Batch, Draw};
 use crate::dataset::{Events, Numbers};
-use crate::metrics::{Confusion, event_iou};
+use common::confusion::{Confusion, event_iou};
 use crate::models::segmentation::{CLASS_NAMES, Segmentation};
 use crate::transforms::Transform;
 

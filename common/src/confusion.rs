@@ -1,4 +1,4 @@
-//! How good classes of points are: confusion matrices, and what follows from them.
+//! How good predicted classes are: confusion matrices, and what follows from them.
 //!
 //! Source: the metrics of the published trainer (`torchmetrics`), and corrected intersections over unions: the
 //! published ones compare the points of an event with a single label.
