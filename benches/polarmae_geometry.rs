@@ -36,7 +36,14 @@ fn main() -> anyhow::Result<()> {
             black_box(farthest_points(&points, count, 0));
         };
         compare(&title, "fpsample bucket", repetitions, ours, &mut python, &format!("bucket {name}"))?;
-        compare(&title, "NumPy", if count > 2000 { 1 } else { repetitions }, ours, &mut python, &format!("numpy {name}"))?;
+        compare(
+            &title,
+            "NumPy",
+            if count > 2000 { 1 } else { repetitions },
+            ours,
+            &mut python,
+            &format!("numpy {name}"),
+        )?;
     }
 
     let points = largest_event()?;
@@ -56,7 +63,14 @@ fn main() -> anyhow::Result<()> {
             black_box(file.events(start..(start + BLOCK).min(file.len()), &selection, |_| true).unwrap());
         }
     };
-    compare(&format!("{events} events from HDF5, selected and scaled"), "h5py (reading only)", repetitions, direct, &mut python, "h5py")?;
+    compare(
+        &format!("{events} events from HDF5, selected and scaled"),
+        "h5py (reading only)",
+        repetitions,
+        direct,
+        &mut python,
+        "h5py",
+    )?;
     let prepared = prepare(folder.path())?;
     let stored = || {
         let mut total = 0.0;
@@ -86,7 +100,9 @@ fn largest_event() -> anyhow::Result<Points> {
     let events = (0..8).map(|i| event(&crowded(), &mut rng_for(2, "bench event", i)));
     let rows = events.map(|clusters| {
         let voxels = clusters.into_iter().skip(1).flat_map(|cluster| cluster.voxels);
-        voxels.flat_map(|v| v.map(|c| (c as f32 - 384.0) * polarmae::transforms::published_scale() as f32)).collect::<Vec<_>>()
+        voxels
+            .flat_map(|v| v.map(|c| (c as f32 - 384.0) * polarmae::transforms::published_scale() as f32))
+            .collect::<Vec<_>>()
     });
     let largest = rows.max_by_key(Vec::len).unwrap_or_default();
     Ok(Points::from_rows(&largest, 3))

@@ -36,7 +36,10 @@ fn main() -> anyhow::Result<()> {
     let repetitions: usize = std::env::args().skip(1).find_map(|a| a.parse().ok()).unwrap_or(3);
     neural::device::set_threads(1)?;
     neural::memory::keep_freed_blocks();
-    let encoder = EncoderConfig { tokenizer: GroupingConfig::voxels_5(published_scale()), transformer: TransformerConfig::default() };
+    let encoder = EncoderConfig {
+        tokenizer: GroupingConfig::voxels_5(published_scale()),
+        transformer: TransformerConfig::default(),
+    };
     let (points, labels) = events();
     let grouping = Instant::now();
     let chain = Transform::published_validation();
@@ -48,8 +51,14 @@ fn main() -> anyhow::Result<()> {
         1e3 * grouping.elapsed().as_secs_f64(),
         100.0 * batch.uncovered()
     );
-    let masks: Vec<Mask> =
-        batch.grouped.events.lengths().iter().enumerate().map(|(i, &n)| random_mask(n as usize, 0.6, 0, 0, i as u64)).collect();
+    let masks: Vec<Mask> = batch
+        .grouped
+        .events
+        .lengths()
+        .iter()
+        .enumerate()
+        .map(|(i, &n)| random_mask(n as usize, 0.6, 0, 0, i as u64))
+        .collect();
     let config: MaeConfig = serde_json::from_value(json!({ "encoder": encoder }))?;
     let mae_params = Params::new(Device::Cpu, 1);
     let mae = Mae::new(&mae_params.root(), &config)?;
@@ -66,7 +75,13 @@ fn main() -> anyhow::Result<()> {
     let mut python = match std::env::var_os("PODIUM_BENCH_PYTHON") {
         Some(python) => {
             let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/python/polarmae_networks.py");
-            let child = Command::new(python).arg(script).arg(folder.path()).arg("1").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+            let child = Command::new(python)
+                .arg(script)
+                .arg(folder.path())
+                .arg("1")
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()?;
             Some(child)
         }
         None => None,
@@ -81,7 +96,9 @@ fn main() -> anyhow::Result<()> {
                 "tokens" => {
                     tch::no_grad(|| mae.encoder.tokens(&batch.grouped, false))?;
                 }
-                "pretrain" => step(&mut mae_optimizer, &mae_params, || Ok(mae.losses(&batch.grouped, &masks, true)?.total))?,
+                "pretrain" => {
+                    step(&mut mae_optimizer, &mae_params, || Ok(mae.losses(&batch.grouped, &masks, true)?.total))?
+                }
                 _ => step(&mut seg_optimizer, &seg_params, || {
                     let logits = segmentation.forward(&batch.grouped, &place, true, true)?;
                     Ok(SegLoss::Focal.forward(&logits, &flat, &segmentation.class_weights))
@@ -142,7 +159,11 @@ fn optimizer(params: &Params) -> anyhow::Result<Optimizer> {
     Ok(Optimizer::new(&config, vec![Group { name: "all".into(), lr: 1e-6, params: params.trainable() }])?)
 }
 
-fn step(optimizer: &mut Optimizer, params: &Params, loss: impl FnOnce() -> anyhow::Result<Tensor>) -> anyhow::Result<()> {
+fn step(
+    optimizer: &mut Optimizer,
+    params: &Params,
+    loss: impl FnOnce() -> anyhow::Result<Tensor>,
+) -> anyhow::Result<()> {
     optimizer.zero_grad()?;
     loss()?.backward();
     clip_grad_norm(&params.trainable(), 3.0)?;
@@ -169,7 +190,8 @@ fn write(folder: &Path, batch: &Batch, masks: &[Mask], place: &PointBatch, label
     array("weights", &[events, most, 5]);
     array("point_valid", &[events, most]);
     array("labels", &[events, most]);
-    let (neighbors, weights) = (Vec::<i64>::try_from(place.neighbors.reshape([-1]))?, Vec::<f32>::try_from(place.weights.reshape([-1]))?);
+    let (neighbors, weights) =
+        (Vec::<i64>::try_from(place.neighbors.reshape([-1]))?, Vec::<f32>::try_from(place.weights.reshape([-1]))?);
     let mut set = |name: &str, at: usize, value: f32| {
         if let Some((_, values)) = arrays.get_mut(name) {
             values[at] = value;

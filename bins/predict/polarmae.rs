@@ -36,7 +36,9 @@ pub fn run(args: Args, before: Option<Manifest>) -> anyhow::Result<()> {
         return Ok(());
     }
     if args.sample.is_some() || args.csv {
-        return Err(Error::usage("`--sample` and `--csv` are for submissions, this system has none").hint("leave them out").into());
+        return Err(Error::usage("`--sample` and `--csv` are for submissions, this system has none")
+            .hint("leave them out")
+            .into());
     }
     let plan = resolve(&args, before)?;
     let most = plan.limit.unwrap_or(plan.events.len()).min(plan.events.len());
@@ -47,10 +49,9 @@ pub fn run(args: Args, before: Option<Manifest>) -> anyhow::Result<()> {
     let mut stage = Stage::begin("predict", "polarmae", &plan.folder, &text, plan.seed, args.run.force)?;
     plan.upstream.iter().for_each(|manifest| stage.upstream(manifest));
     stage.input("weights", &plan.weights)?;
-    let scale = plan
-        .events
-        .energy_scale()
-        .ok_or_else(|| Error::failed("the prepared events do not say how their energies were scaled").hint("prepare them again"))?;
+    let scale = plan.events.energy_scale().ok_or_else(|| {
+        Error::failed("the prepared events do not say how their energies were scaled").hint("prepare them again")
+    })?;
     let classes = plan.segmenter.classes();
     let mut writer = Writer::create(stage.folder(), classes, scale)?;
     let mut shown = None;

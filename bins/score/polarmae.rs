@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use common::confusion::{Confusion, event_iou};
 use common::oof::resolve;
 use common::stage::Stage;
 use common::store::tables::ParquetFile;
 use common::{Error, Result, durable};
-use common::confusion::{Confusion, event_iou};
 use serde_json::{Value, json};
 use tracing::info;
 
@@ -29,7 +29,8 @@ pub fn is_classes(path: &Path) -> bool {
 /// Scores tables of `predict`, whose rows bring their labels.
 pub fn run(args: &ScoreArgs) -> Result<()> {
     if args.no_zero_rule || args.targets {
-        return Err(Error::usage("`--no-zero-rule` and `--targets` are for R2, classes have other scores").hint("leave them out"));
+        return Err(Error::usage("`--no-zero-rule` and `--targets` are for R2, classes have other scores")
+            .hint("leave them out"));
     }
     let mut reports = vec![];
     let mut inputs: Vec<PathBuf> = vec![];
@@ -62,7 +63,8 @@ fn one(name: &str, path: &Path, limit: Option<u64>) -> Result<Value> {
     let file = ParquetFile::open(path)?;
     let rows = limit.map_or(file.rows(), |n| file.rows().min(usize::try_from(n).unwrap_or(usize::MAX)));
     // Probabilities name the classes that the network knows.
-    let classes = NAMES.iter().take_while(|n| file.schema().iter().any(|(known, _)| *known == format!("p_{n}"))).count();
+    let classes =
+        NAMES.iter().take_while(|n| file.schema().iter().any(|(known, _)| *known == format!("p_{n}"))).count();
     if classes == 0 {
         return Err(Error::input(path, "has no column `p_shower`, so it is no table of `predict`"));
     }
@@ -97,7 +99,12 @@ fn one(name: &str, path: &Path, limit: Option<u64>) -> Result<Value> {
     report["name"] = json!(name);
     report["path"] = json!(path.display().to_string());
     report["events"] = json!(events);
-    report["iou_events"] = NAMES.iter().zip(&per_event).map(|(n, v)| ((*n).to_string(), json!(v))).collect::<serde_json::Map<_, _>>().into();
+    report["iou_events"] = NAMES
+        .iter()
+        .zip(&per_event)
+        .map(|(n, v)| ((*n).to_string(), json!(v)))
+        .collect::<serde_json::Map<_, _>>()
+        .into();
     report["iou_events_mean"] = json!(per_event.iter().sum::<f64>() / classes as f64);
     Ok(report)
 }
@@ -118,11 +125,18 @@ fn table(reports: &[Value]) -> String {
             number(&report["accuracy"]),
         ));
         let names: Vec<&String> = report["f1"].as_object().into_iter().flat_map(|map| map.keys()).collect();
-        text.push_str(&format!("\n  {:8}{:>9}{:>9}{:>11}{:>9}   predicted as", "class", "F1", "IoU", "precision", "recall"));
+        text.push_str(&format!(
+            "\n  {:8}{:>9}{:>9}{:>11}{:>9}   predicted as",
+            "class", "F1", "IoU", "precision", "recall"
+        ));
         for (i, name) in names.iter().enumerate() {
             let of = |key: &str| number(&report[key][name.as_str()]);
-            let row: Vec<String> =
-                report["confusion"][i].as_array().into_iter().flatten().map(|n| format!("{:>9}", n.as_u64().unwrap_or(0))).collect();
+            let row: Vec<String> = report["confusion"][i]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|n| format!("{:>9}", n.as_u64().unwrap_or(0)))
+                .collect();
             text.push_str(&format!(
                 "\n  {name:8}{:9.4}{:9.4}{:11.4}{:9.4}   {}",
                 of("f1"),

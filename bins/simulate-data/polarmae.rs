@@ -25,7 +25,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         tracing::info!("would simulate {train_events} + {valid_events} events into {}", folder.display());
         return Ok(());
     }
-    let mut stage = Stage::begin("simulate-data", "polarmae", &folder, &config.text, config.value.seed, args.run.force)?;
+    let mut stage =
+        Stage::begin("simulate-data", "polarmae", &folder, &config.text, config.value.seed, args.run.force)?;
     let done = simulate::run(&config.value, limit, &mut stage)?;
     tracing::info!("{} files with {} events, {} voxels", done.files, done.events, done.voxels);
     stage.metric("events", done.events);

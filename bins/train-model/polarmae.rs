@@ -89,8 +89,10 @@ fn resolve_config(args: &Args) -> anyhow::Result<Option<Resolved<TrainConfig>>> 
 
 fn resolve(args: &Args, config: Resolved<TrainConfig>) -> Result<Plan> {
     let from = args.from.from.as_deref().ok_or_else(|| {
-        Error::usage("`--from` is missing: the folder of a finished `prepare-data` stage, or of a pretraining to start from")
-            .hint("for example `--from data`, or `--from -` behind a pipe")
+        Error::usage(
+            "`--from` is missing: the folder of a finished `prepare-data` stage, or of a pretraining to start from",
+        )
+        .hint("for example `--from data`, or `--from -` behind a pipe")
     })?;
     let from = Manifest::read(from)?;
     let prepared = from.find("prepare-data")?;

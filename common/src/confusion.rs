@@ -103,7 +103,12 @@ impl Confusion {
     /// All figures by name.
     pub fn figures(&self, names: &[&str]) -> Value {
         let of = |values: &[f64]| -> Value {
-            names.iter().zip(values).map(|(name, v)| ((*name).to_string(), json!(v))).collect::<serde_json::Map<_, _>>().into()
+            names
+                .iter()
+                .zip(values)
+                .map(|(name, v)| ((*name).to_string(), json!(v)))
+                .collect::<serde_json::Map<_, _>>()
+                .into()
         };
         let (f1, iou, precision, recall) = (self.f1(), self.iou(), self.precision(), self.recall());
         json!({

@@ -30,7 +30,11 @@ fn the_stages_chain_through_pipes_to_classes_and_scores() {
     }
     let tuned = next("demo/segment.yaml", "seg", pretrained.stdout);
     assert!(tuned.manifest()["metrics"]["f1"].is_number());
-    let predicted = cmd("predict").args(["--from", "-", "--threads", "1", "--out"]).arg(at("classes")).stdin(tuned.stdout).succeeds();
+    let predicted = cmd("predict")
+        .args(["--from", "-", "--threads", "1", "--out"])
+        .arg(at("classes"))
+        .stdin(tuned.stdout)
+        .succeeds();
     let manifest = predicted.manifest();
     assert_eq!(manifest["metrics"]["events"], 3);
 
@@ -73,9 +77,15 @@ fn batches_change_the_classes_of_events_only_where_they_are_asked_for() {
     let alone = probabilities("alone", &[]);
     assert!(alone == probabilities("again", &[]));
     assert!(alone != probabilities("together", &["--batch-size", "3"]));
-    cmd("predict").arg("--from").arg(&run).args(["--set", "test"]).fails(3).says("no prepared events of the set `test`");
+    cmd("predict")
+        .arg("--from")
+        .arg(&run)
+        .args(["--set", "test"])
+        .fails(3)
+        .says("no prepared events of the set `test`");
     let out = folder.path().join("limited");
-    let limited = cmd("predict").arg("--from").arg(&run).args(["--limit", "1", "--set", "train", "--out"]).arg(&out).succeeds();
+    let limited =
+        cmd("predict").arg("--from").arg(&run).args(["--limit", "1", "--set", "train", "--out"]).arg(&out).succeeds();
     assert_eq!(limited.manifest()["metrics"]["events"], 1);
 }
 
@@ -94,7 +104,14 @@ fn a_pretraining_is_no_segmentation_and_a_bare_checkpoint_needs_a_config() {
 
 #[test]
 fn every_published_config_is_sound() {
-    for name in ["pretrain/pointmae", "pretrain/polarmae", "segment/mae_peft", "segment/mae_fft", "segment/polarmae_peft", "segment/polarmae_fft"] {
+    for name in [
+        "pretrain/pointmae",
+        "pretrain/polarmae",
+        "segment/mae_peft",
+        "segment/mae_fft",
+        "segment/polarmae_peft",
+        "segment/polarmae_fft",
+    ] {
         let shown = cmd("train-model").arg(config(&format!("{name}.yaml"))).arg("--print-config").succeeds();
         assert!(shown.stdout.contains("max_steps: "), "{name}");
     }

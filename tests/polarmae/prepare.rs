@@ -35,7 +35,16 @@ fn short_and_empty_events_are_left_out_and_the_index_counts_all_voxels() {
     let folder = tempfile::tempdir().unwrap();
     // Weak voxels and scatters only, too few voxels, no voxel at all, one good event, and one of a single voxel.
     let weak: &[f32] = &[0.1; 30];
-    release(folder.path(), &[&[(4, LONG), (1, weak)], &[(4, &[1.0]), (1, &[1.0; 5])], &[], &[(4, &[1.0]), (1, LONG)], &[(4, LONG), (0, &[2.0])]]);
+    release(
+        folder.path(),
+        &[
+            &[(4, LONG), (1, weak)],
+            &[(4, &[1.0]), (1, &[1.0; 5])],
+            &[],
+            &[(4, &[1.0]), (1, LONG)],
+            &[(4, LONG), (0, &[2.0])],
+        ],
+    );
     let out = folder.path().join("data");
     let outcome = prepare(&folder.path().join("raw"), &out).succeeds();
     let metrics = &outcome.manifest()["metrics"];
@@ -43,7 +52,10 @@ fn short_and_empty_events_are_left_out_and_the_index_counts_all_voxels() {
     let index = NpyArray::open(out.join("index/train/a_points.npy")).unwrap();
     assert_eq!((index.shape(), index.to_i64().unwrap()), ([5].as_slice(), vec![70, 6, 0, 41, 41]));
     let shard = TensorFile::open(out.join("train/a_00000.safetensors")).unwrap();
-    assert_eq!((shard.i64("event").unwrap(), shard.i64("offsets").unwrap()), ([3, 4].as_slice(), [0, 40, 41].as_slice()));
+    assert_eq!(
+        (shard.i64("event").unwrap(), shard.i64("offsets").unwrap()),
+        ([3, 4].as_slice(), [0, 40, 41].as_slice())
+    );
     assert!(shard.u8("semantic").unwrap()[40] == 0 && shard.f32("points").unwrap()[3] > -0.725);
 }
 
@@ -53,7 +65,8 @@ fn an_index_beside_the_file_is_used_and_one_of_another_length_refused() {
     release(folder.path(), &[&[(4, &[1.0]), (1, LONG)], &[(4, &[1.0]), (1, LONG)]]);
     let index = folder.path().join("raw/train/a_points.npy");
     common::store::npy::write_npy(&index, &[2], &[5i64, 900]).unwrap();
-    let metrics = prepare(&folder.path().join("raw"), &folder.path().join("data")).succeeds().manifest()["metrics"].clone();
+    let metrics =
+        prepare(&folder.path().join("raw"), &folder.path().join("data")).succeeds().manifest()["metrics"].clone();
     assert_eq!(metrics["train/events"], 1);
     common::store::npy::write_npy(&index, &[3], &[1i64, 2, 3]).unwrap();
     prepare(&folder.path().join("raw"), &folder.path().join("other"))
@@ -101,7 +114,10 @@ fn bad_events_are_named_with_file_and_place() {
     fails("is no sound HDF5 file");
     std::fs::remove_file(raw.join("train/a.h5")).unwrap();
     prepare(&raw, &folder.path().join("fresh")).fails(3).says("holds no `.h5` file").says("expected `");
-    prepare(&folder.path().join("nowhere"), &folder.path().join("fresh")).fails(3).says("nowhere/train").says("no such folder");
+    prepare(&folder.path().join("nowhere"), &folder.path().join("fresh"))
+        .fails(3)
+        .says("nowhere/train")
+        .says("no such folder");
 }
 
 #[test]
@@ -156,6 +172,9 @@ fn a_killed_preparation_keeps_its_shards_and_ends_with_the_same_bytes() {
 fn a_limit_takes_the_first_events_of_each_set() {
     let folder = tempfile::tempdir().unwrap();
     simulate(&folder.path().join("sim")).succeeds();
-    let metrics = prepare(&folder.path().join("sim/raw"), &folder.path().join("data")).args(["--limit", "6"]).succeeds().manifest();
+    let metrics = prepare(&folder.path().join("sim/raw"), &folder.path().join("data"))
+        .args(["--limit", "6"])
+        .succeeds()
+        .manifest();
     assert_eq!((&metrics["metrics"]["train/events"], &metrics["metrics"]["valid/events"]), (&6.into(), &3.into()));
 }

@@ -17,15 +17,25 @@ pub const SMALL: [&str; 6] = [
 ];
 
 /// Overrides that make the demo's networks tiny.
-pub const TINY: [&str; 4] =
-    ["training.batch_size=2", "data.max_valid_events=2", "training.print_freq=1", "training.checkpoint.every_seconds=null"];
+pub const TINY: [&str; 4] = [
+    "training.batch_size=2",
+    "data.max_valid_events=2",
+    "training.print_freq=1",
+    "training.checkpoint.every_seconds=null",
+];
 
 pub fn config(name: &str) -> PathBuf {
     root().join("configs/polarmae").join(name)
 }
 
 pub fn simulate(out: &Path) -> Cmd {
-    cmd("simulate-data").arg("polarmae").arg(config("demo/simulate.yaml")).arg("--out").arg(out).args(["--threads", "1"]).args(SMALL)
+    cmd("simulate-data")
+        .arg("polarmae")
+        .arg(config("demo/simulate.yaml"))
+        .arg("--out")
+        .arg(out)
+        .args(["--threads", "1"])
+        .args(SMALL)
 }
 
 pub fn prepare(raw: &Path, out: &Path) -> Cmd {
@@ -43,7 +53,8 @@ pub fn store(folder: &Path) -> PathBuf {
 pub fn train(name: &str, from: &Path, out: &Path, steps: u64) -> Cmd {
     let train = cmd("train-model").arg(config(name)).arg("--from").arg(from).arg("--out").arg(out);
     let most = format!("training.max_steps={steps}");
-    let schedule = format!("training.schedule={{warmup_cosine: {{warmup: 2, max_steps: {}, start: 1.0e-5}}}}", steps + 1);
+    let schedule =
+        format!("training.schedule={{warmup_cosine: {{warmup: 2, max_steps: {}, start: 1.0e-5}}}}", steps + 1);
     train.args(["--threads", "1"]).args(TINY).arg(most).arg(schedule)
 }
 
@@ -75,7 +86,9 @@ pub fn results(folder: &Path) -> Vec<(String, Vec<u8>)> {
             let name = path.strip_prefix(root).unwrap().display().to_string();
             if path.is_dir() {
                 walk(root, &path, found);
-            } else if !["stage.json", "run.jsonl", ".lock"].iter().any(|end| name.ends_with(end)) && !name.contains("tfevents") {
+            } else if !["stage.json", "run.jsonl", ".lock"].iter().any(|end| name.ends_with(end))
+                && !name.contains("tfevents")
+            {
                 found.push((name, std::fs::read(&path).unwrap()));
             }
         }

@@ -98,7 +98,10 @@ fn wrong_configs_are_refused_with_key_found_and_expected() {
     }
     let config = config("demo/pretrain.yaml");
     cmd("train-model").arg(&config).arg("--out").arg(&out).fails(2).says("`--from` is missing");
-    train("demo/pretrain.yaml", &data, &out, 2).arg("training.batch_size=64").fails(2).says("less than one batch of 64");
+    train("demo/pretrain.yaml", &data, &out, 2)
+        .arg("training.batch_size=64")
+        .fails(2)
+        .says("less than one batch of 64");
     // A store whose bytes were changed.
     let shard = data.join("train/generic_v2_5_v1_00000.safetensors");
     let mut bytes = std::fs::read(&shard).unwrap();

@@ -221,7 +221,8 @@ impl Lists {
         })?;
         for (i, list) in lists.iter().enumerate() {
             let index = begin + i;
-            let told = |problem| Error::input(&self.path, format!("data set `{}`, element {index}: {problem}", self.name));
+            let told =
+                |problem| Error::input(&self.path, format!("data set `{}`, element {index}: {problem}", self.name));
             if list.len() > self.most {
                 return Err(told(format!("claims {} numbers", list.len())));
             }

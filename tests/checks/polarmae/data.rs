@@ -12,7 +12,8 @@ use crate::checks::{Case, Comparison, equal_lists};
 /// The files of a folder, in the order of their names.
 pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(folder).with_context(|| format!("listing `{}`", folder.display()))?;
-    let mut files: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).filter(|p| p.extension().is_some_and(|e| e == "h5")).collect();
+    let mut files: Vec<PathBuf> =
+        entries.filter_map(|e| Some(e.ok()?.path())).filter(|p| p.extension().is_some_and(|e| e == "h5")).collect();
     files.sort();
     Ok(files)
 }
@@ -102,7 +103,8 @@ pub fn dataset(case: &Case) -> Result<()> {
             }
             if expected.has(&format!("{name}.last.points")) {
                 let [points, semantic, cluster, _] = padded(&events[events.len() - 1..]);
-                let want = |what: &str| Ok::<_, anyhow::Error>(expected.get(&format!("{name}.last.{what}"))?.unsqueeze(0));
+                let want =
+                    |what: &str| Ok::<_, anyhow::Error>(expected.get(&format!("{name}.last.{what}"))?.unsqueeze(0));
                 all.tensors("last", &points, &want("points")?, tolerance);
                 all.tensors("last semantic_id", &semantic, &want("semantic_id")?, 0.0);
                 all.tensors("last cluster_id", &cluster, &want("cluster_id")?, 0.0);

@@ -157,10 +157,22 @@ pub fn suppression(case: &Case) -> Result<()> {
                 let want = |what: &str| -> Result<Vec<i64>> {
                     Ok(expected.i64s(&name(what))?[b * width..(b + 1) * width].to_vec())
                 };
-                all.add(equal_lists(&format!("{} {b} {form}", name("counts")), &signed(&found.counts), &want("counts")?[..length]));
+                all.add(equal_lists(
+                    &format!("{} {b} {form}", name("counts")),
+                    &signed(&found.counts),
+                    &want("counts")?[..length],
+                ));
                 let kept = found.retained.len();
-                all.add(equal_lists(&format!("{} {b}", name("lengths")), &[kept as i64], &expected.i64s(&name("lengths"))?[b..=b]));
-                all.add(equal_lists(&format!("{} {b} {form}", name("order")), &signed(&found.order()), &want("order")?[..length]));
+                all.add(equal_lists(
+                    &format!("{} {b}", name("lengths")),
+                    &[kept as i64],
+                    &expected.i64s(&name("lengths"))?[b..=b],
+                ));
+                all.add(equal_lists(
+                    &format!("{} {b} {form}", name("order")),
+                    &signed(&found.order()),
+                    &want("order")?[..length],
+                ));
                 let mut retain = vec![0i64; length];
                 found.retained.iter().for_each(|&i| retain[i as usize] = 1);
                 all.add(equal_lists(&format!("{} {b} {form}", name("retain")), &retain, &want("retain")?[..length]));

@@ -1,7 +1,7 @@
 //! Groups of points: packed as we make them, compared in the published padded form.
 
 use anyhow::Result;
-use polarmae::grouping::{CHANNELS, Groups, GroupingConfig, Reduction, Seeds, group};
+use polarmae::grouping::{CHANNELS, GroupingConfig, Groups, Reduction, Seeds, group};
 use tch::{Kind, Tensor};
 
 use super::geometry::rows;
@@ -21,7 +21,11 @@ pub fn config(case: &Case, at: &str) -> Result<GroupingConfig> {
         radius: optional("group_radius"),
         upscale_points: case.usize(&key("group_upscale_points"))?,
         slots: case.usize(&key("group_max_points"))?,
-        reduction: if case.find(&key("reduction_method")).and_then(|v| v.as_str()) == Some("energy") { Reduction::Energy } else { Reduction::Fps },
+        reduction: if case.find(&key("reduction_method")).and_then(|v| v.as_str()) == Some("energy") {
+            Reduction::Energy
+        } else {
+            Reduction::Fps
+        },
         mean_centers: yes("normalize_group_centers"),
         relative_features: yes("use_relative_features"),
         max_groups: None,
@@ -103,7 +107,8 @@ pub fn groups(case: &Case) -> Result<()> {
     let config = config(case, "config")?;
     let (points, labels) = events(&inputs, "")?;
     let starts = if inputs.has("start_index") { inputs.i64s("start_index")? } else { vec![0; points.len()] };
-    let found: Vec<Groups> = points.iter().zip(&starts).map(|(rows, &start)| group(&config, rows, start as u32)).collect();
+    let found: Vec<Groups> =
+        points.iter().zip(&starts).map(|(rows, &start)| group(&config, rows, start as u32)).collect();
     let most = expected.shape("groups")?[1];
     let padded = pad(&found, config.slots, most, labels.as_deref());
     let tolerance = case.f64("tolerance")?;

@@ -5,10 +5,10 @@ use neural::Params;
 use polarmae::masking::mask_by_scores;
 use polarmae::models::norm::{MaskedBatchNorm, NormScope, TokenNorm, normalise, normalise_padded};
 use polarmae::models::packed::Runs;
+use polarmae::models::plain;
 use polarmae::models::pointnet::{Members, MiniPointNet};
 use polarmae::models::positions::{LearnedPositions, relative_cells, sinusoidal};
 use polarmae::models::transformer::{Layout, Transformer, TransformerConfig};
-use polarmae::models::plain;
 use tch::{Device, Kind, Tensor};
 
 use crate::checks::{Case, Comparison, Tensors};
@@ -64,7 +64,9 @@ pub fn gradients(
             all.add(Err(anyhow::anyhow!("`{name}` has no gradient")));
             continue;
         }
-        let noise = name.ends_with("qkv.bias") || name.ends_with("first_conv.3.bias") || name.ends_with("seg_decoder.transformer.norm.beta");
+        let noise = name.ends_with("qkv.bias")
+            || name.ends_with("first_conv.3.bias")
+            || name.ends_with("seg_decoder.transformer.norm.beta");
         let mut one = |label: &str, got: &Tensor, want: &Tensor| {
             let scale = if noise { largest } else { want.abs().max().double_value(&[]) };
             all.add(crate::checks::compare_absolute(label, got, want, tolerance * scale));
@@ -126,7 +128,11 @@ pub fn batch_norm(case: &Case) -> Result<()> {
     (y * rows(&inputs.get("w")?)).sum(Kind::Float).backward();
     // Padded places equal the bias and take part in the loss: their share of its gradient is their weight.
     let padding = 1 - mask.to_kind(Kind::Int64);
-    let shared = valid(&inputs.get("w")?.transpose(1, 2).contiguous(), &padding).sum_dim_intlist([0i64].as_slice(), false, Kind::Float);
+    let shared = valid(&inputs.get("w")?.transpose(1, 2).contiguous(), &padding).sum_dim_intlist(
+        [0i64].as_slice(),
+        false,
+        Kind::Float,
+    );
     all.tensors("grad_x", &x.grad(), &rows(&expected.get("grad_x")?), tolerance);
     all.tensors("grad.weight", &norm.weight.grad(), &expected.get("grad.weight")?, tolerance);
     all.tensors("grad.bias", &(norm.bias.grad() + shared), &expected.get("grad.bias")?, tolerance);
@@ -176,7 +182,13 @@ pub fn pointnet(case: &Case) -> Result<()> {
 }
 
 /// Running statistics against `after.<name>`.
-pub fn statistics(all: &mut Comparison, params: &Params, expected: &Tensors, strip: &str, tolerance: f64) -> Result<()> {
+pub fn statistics(
+    all: &mut Comparison,
+    params: &Params,
+    expected: &Tensors,
+    strip: &str,
+    tolerance: f64,
+) -> Result<()> {
     for (name, tensor) in params.state().iter().filter(|(name, _)| name.contains(".running_")) {
         let want = format!("after.{}", name.strip_prefix(strip).unwrap_or(name));
         if expected.has(&want) {
@@ -254,7 +266,8 @@ pub fn transformer(case: &Case) -> Result<()> {
             all.tensors(&format!("hidden{i}"), hidden, &expected.get(&format!("{name}.hidden{i}"))?, tolerance);
             all.tensors(&format!("attn{i}"), attention, &expected.get(&format!("{name}.attn{i}"))?, tolerance);
         }
-        let biased = tch::no_grad(|| plain::forward(&network, &x, &pos, &mask, Some(&inputs.get("rpb").unwrap_or_default())));
+        let biased =
+            tch::no_grad(|| plain::forward(&network, &x, &pos, &mask, Some(&inputs.get("rpb").unwrap_or_default())));
         all.tensors("rpb", &biased.last, &expected.get("rpb.last")?, tolerance);
         (last * valid(&inputs.get("w")?, &mask)).sum(Kind::Float).backward();
         all.tensors("grad_x", &packed.grad(), &valid(&expected.get("grad_x")?, &mask), tolerance);
@@ -279,8 +292,16 @@ pub fn masking(case: &Case) -> Result<()> {
             mask.masked.iter().for_each(|&t| masked[b * width + t as usize] = 1);
             mask.visible.iter().for_each(|&t| unmasked[b * width + t as usize] = 1);
         }
-        all.add(crate::checks::equal_lists(&format!("{name}.masked"), &masked, &expected.i64s(&format!("{name}.masked"))?));
-        all.add(crate::checks::equal_lists(&format!("{name}.unmasked"), &unmasked, &expected.i64s(&format!("{name}.unmasked"))?));
+        all.add(crate::checks::equal_lists(
+            &format!("{name}.masked"),
+            &masked,
+            &expected.i64s(&format!("{name}.masked"))?,
+        ));
+        all.add(crate::checks::equal_lists(
+            &format!("{name}.unmasked"),
+            &unmasked,
+            &expected.i64s(&format!("{name}.unmasked"))?,
+        ));
     }
     all.finish()
 }

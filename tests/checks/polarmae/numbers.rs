@@ -19,7 +19,8 @@ pub fn energy_transform(case: &Case) -> Result<()> {
         let scale = EnergyScale { floor: number("emin"), max: number("emax") };
         let y: Vec<f64> = x.iter().map(|&e| f64::from(scale.forward(e))).collect();
         all.values(&format!("y_{name}"), &y, &expected.f64s(&format!("y_{name}"))?, tolerance);
-        let back: Vec<f64> = expected.f64s(&format!("y_{name}"))?.iter().map(|&y| f64::from(scale.inverse(y))).collect();
+        let back: Vec<f64> =
+            expected.f64s(&format!("y_{name}"))?.iter().map(|&y| f64::from(scale.inverse(y))).collect();
         all.values(&format!("inv_{name}"), &back, &expected.f64s(&format!("inv_{name}"))?, tolerance);
     }
     all.finish()
@@ -40,7 +41,12 @@ pub fn transforms(case: &Case) -> Result<()> {
         Ok(())
     };
     let mut scaled = inputs.f32s("raw")?;
-    transforms::center_and_scale(&mut scaled, width, [center[0], center[1], center[2]], case.f64("config.scale_factor")? as f32);
+    transforms::center_and_scale(
+        &mut scaled,
+        width,
+        [center[0], center[1], center[2]],
+        case.f64("config.scale_factor")? as f32,
+    );
     check("center_and_scale", &scaled)?;
     let base = expected.f32s("center_and_scale")?;
     let angles = inputs.f32s("angles")?;
@@ -88,7 +94,11 @@ pub fn transforms(case: &Case) -> Result<()> {
         .chunks_exact(points * width)
         .flat_map(|event| {
             let heights = transforms::heights(event, width, axis);
-            event.chunks_exact(width).zip(heights).flat_map(|(row, h)| row.iter().copied().chain([h])).collect::<Vec<_>>()
+            event
+                .chunks_exact(width)
+                .zip(heights)
+                .flat_map(|(row, h)| row.iter().copied().chain([h]))
+                .collect::<Vec<_>>()
         })
         .collect();
     let got = Tensor::from_slice(&appended).view([events as i64, points as i64, width as i64 + 1]);

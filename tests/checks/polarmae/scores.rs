@@ -1,12 +1,12 @@
 //! Losses, metrics, the probe, schedules, and whole runs from raw files.
 
 use anyhow::{Context, Result, anyhow};
+use common::confusion::{Confusion, event_iou, published_iou};
 use neural::Params;
 use neural::schedule::{Schedule, ScheduleConfig, WarmupCosineConfig};
 use polarmae::batch::{Batch, Draw};
 use polarmae::grouping::GroupingConfig;
 use polarmae::losses::{binary_focal, dice, focal};
-use common::confusion::{Confusion, event_iou, published_iou};
 use polarmae::models::encoder::{Encoder, EncoderConfig};
 use polarmae::models::mae::{Mae, MaeConfig};
 use polarmae::models::segmentation::{Segmentation, SegmentationConfig, published_weights};
@@ -31,7 +31,8 @@ pub fn losses(case: &Case) -> Result<()> {
     let weight = inputs.get("weight")?;
     let labels = inputs.get("labels")?.to_kind(Kind::Int64);
     let mut check = |name: &str, input: &str, loss: &dyn Fn(&Tensor) -> Tensor| -> Result<()> {
-        let x = inputs.get(input)?.set_requires_grad(true);
+        // A copy: tensors of a file share memory, and gradients would add up.
+        let x = inputs.get(input)?.copy().set_requires_grad(true);
         let value = loss(&x);
         let want = expected.get(name)?;
         all.tensors(name, &value.view(want.size().as_slice()), &want, tolerance);
@@ -45,7 +46,9 @@ pub fn losses(case: &Case) -> Result<()> {
     check("focal_mean", "logits", &|x| focal(x, &labels, Some(&weight), gamma).mean)?;
     check("focal_sum", "logits", &|x| focal(x, &labels, Some(&weight), gamma).sum)?;
     check("focal_none", "logits", &|x| focal(x, &labels, Some(&weight), gamma).rows)?;
-    check("focal_on_logprob", "logits", &|x| focal(&x.log_softmax(-1, Kind::Float), &labels, Some(&weight), gamma).mean)?;
+    check("focal_on_logprob", "logits", &|x| {
+        focal(&x.log_softmax(-1, Kind::Float), &labels, Some(&weight), gamma).mean
+    })?;
     check("nll", "logits", &|x| polarmae::losses::SegLoss::Nll.forward(x, &labels, &weight))?;
     let smooth = case.f64("config.dice_smooth")?;
     for name in ["dice_2d", "dice_2d_ignore"] {
@@ -71,14 +74,17 @@ pub fn chamfer(case: &Case) -> Result<()> {
     let (x, y) = (inputs.get("x")?, inputs.get("y")?);
     let slots = x.size()[1];
     let pack = |t: &Tensor, lengths: &[i64]| {
-        let rows: Vec<i64> = lengths.iter().enumerate().flat_map(|(m, &n)| (0..n).map(move |i| m as i64 * slots + i)).collect();
+        let rows: Vec<i64> =
+            lengths.iter().enumerate().flat_map(|(m, &n)| (0..n).map(move |i| m as i64 * slots + i)).collect();
         (t.flatten(0, 1).index_select(0, &Tensor::from_slice(&rows)), Runs::new(lengths.to_vec()))
     };
     let lengths = inputs.i64s("lengths")?;
     let other = inputs.i64s("y_lengths_other")?;
     let full = vec![slots; lengths.len()];
     let mut all = Comparison::new();
-    for (name, a, b) in [("loss", &lengths, &lengths), ("loss_full", &full, &full), ("loss_other_lengths", &lengths, &other)] {
+    for (name, a, b) in
+        [("loss", &lengths, &lengths), ("loss_full", &full, &full), ("loss_other_lengths", &lengths, &other)]
+    {
         let (x, y) = (x.copy().set_requires_grad(true), y.copy().set_requires_grad(true));
         let ((px, rx), (py, ry)) = (pack(&x, a), pack(&y, b));
         let loss = polarmae::losses::chamfer(&px, &rx, &py, &ry)?;
@@ -123,7 +129,12 @@ pub fn metrics(case: &Case) -> Result<()> {
                 defective[class].push(value);
             }
         }
-        all.values(&format!("iou_correct.batch{b}"), &correct, &expected.f64s(&format!("iou_correct.batch{b}"))?, tolerance);
+        all.values(
+            &format!("iou_correct.batch{b}"),
+            &correct,
+            &expected.f64s(&format!("iou_correct.batch{b}"))?,
+            tolerance,
+        );
         for (class, name) in ["shower", "track", "michel", "delta"].iter().enumerate() {
             let key = format!("iou_upstream.batch{b}.{name}");
             all.values(&key, &defective[class], &expected.f64s(&key)?, tolerance);
@@ -140,8 +151,18 @@ pub fn metrics(case: &Case) -> Result<()> {
         let mean = |c: &Confusion| c.macro_mean(&values(c));
         let mut check = |what: &str, of: &dyn Fn(&Confusion) -> Vec<f64>| -> Result<()> {
             let per_batch: Vec<f64> = each.iter().flat_map(of).collect();
-            all.values(&format!("{name}.{what}.per_batch"), &per_batch, &expected.f64s(&format!("{name}.{what}.per_batch"))?, tolerance);
-            all.values(&format!("{name}.{what}.pooled"), &of(&pooled), &expected.f64s(&format!("{name}.{what}.pooled"))?, tolerance);
+            all.values(
+                &format!("{name}.{what}.per_batch"),
+                &per_batch,
+                &expected.f64s(&format!("{name}.{what}.per_batch"))?,
+                tolerance,
+            );
+            all.values(
+                &format!("{name}.{what}.pooled"),
+                &of(&pooled),
+                &expected.f64s(&format!("{name}.{what}.pooled"))?,
+                tolerance,
+            );
             Ok(())
         };
         check("micro", &|c| vec![c.accuracy()])?;
@@ -202,7 +223,8 @@ pub fn svm_protocol(case: &Case) -> Result<()> {
         let decisions = machines.decide(x);
         let want = expected.get(&format!("pred_{set}"))?;
         let sure = decisions.abs().ge(1e-3);
-        let wrong = decisions.gt(0.0).to_kind(Kind::Int).ne_tensor(&want).logical_and(&sure).sum(Kind::Int64).int64_value(&[]);
+        let wrong =
+            decisions.gt(0.0).to_kind(Kind::Int).ne_tensor(&want).logical_and(&sure).sum(Kind::Int64).int64_value(&[]);
         all.add(if wrong == 0 { Ok(()) } else { Err(anyhow!("{wrong} predictions of `{set}` differ")) });
         let judged = Judged::new(&decisions, &inputs.get(&format!("y_{set}"))?);
         all.add(within(&format!("{set}_f1"), &judged.f1, &expected.f64s(&format!("{set}_f1"))?, 0.005));
@@ -231,19 +253,22 @@ pub fn svm_features(case: &Case) -> Result<()> {
     let encoder = Encoder::new(&params.root().sub("encoder"), &config)?;
     load(&params, &encoder_of(&case.tensors(case.str("weights")?)?))?;
     let chain = validation();
-    let embedding = Embedding { encoder: &encoder, grouping: &config.tokenizer, transforms: &chain, device: Device::Cpu };
     let most = case.usize("config.svm_validation_max_tokens")?;
     let classes = case.usize("config.num_classes")?;
     let tolerance = case.f64("tolerance")?;
-    let part = |prefix: &str| -> Result<Features> {
+    let part = |prefix: &str, chain: &[Transform]| -> Result<Features> {
         let (points, labels) = grouping::events(&inputs, prefix)?;
+        let embedding =
+            Embedding { encoder: &encoder, grouping: &config.tokenizer, transforms: chain, device: Device::Cpu };
         Ok(embedding.embed(points, &labels.context("no labels")?, classes, 0)?)
     };
     let mut all = Comparison::new();
     // As published: the batch with number floor(max_tokens / (slots * batch)) is the last.
     let last = most / (config.tokenizer.slots * case.usize("config.batch_size")?);
-    let train = [part("b0.")?, part("b1.")?];
-    for (name, parts) in [("train", &train[..2.min(last + 1)]), ("val", &train[1..])] {
+    let train = [part("b0.", &chain)?, part("b1.", &chain)?];
+    // The values of the validation batch were made from points in voxels: each of them is a token of its own.
+    let valid = [part("b1.", &[])?];
+    for (name, parts) in [("train", &train[..2.min(last + 1)]), ("val", &valid[..])] {
         let found = join(parts, most)?;
         all.tensors(&format!("x_{name}"), &found.embeddings, &expected.get(&format!("x_{name}"))?, tolerance);
         all.tensors(&format!("y_{name}"), &found.classes, &expected.get(&format!("y_{name}"))?, 0.0);
@@ -303,12 +328,18 @@ pub fn pretraining_from_files(case: &Case) -> Result<()> {
             all.number(&key("chamfer"), losses.chamfer.double_value(&[]), expected.scalar(&key("chamfer"))?, tolerance);
             let energy = losses.energy.context("no energy loss")?.double_value(&[]);
             all.number(&key("energy"), energy, expected.scalar(&key("energy"))?, tolerance);
-            all.tensors(&key("tokens"), &network.encoder.forward(&batch.grouped, false)?, &expected.get(&key("tokens"))?, tolerance);
+            all.tensors(
+                &key("tokens"),
+                &network.encoder.forward(&batch.grouped, false)?,
+                &expected.get(&key("tokens"))?,
+                tolerance,
+            );
             all.add(equal_lists(&key("counts"), batch.grouped.events.lengths(), &expected.i64s(&key("counts"))?));
             Ok(())
         })?;
     }
-    let embedding = Embedding { encoder: &network.encoder, grouping: &encoder.tokenizer, transforms: &chain, device: Device::Cpu };
+    let embedding =
+        Embedding { encoder: &network.encoder, grouping: &encoder.tokenizer, transforms: &chain, device: Device::Cpu };
     let probe = ProbeConfig { components: case.usize("svm_pca_components")?, ..ProbeConfig::default() };
     let gather = |points: &[Vec<f32>], labels: &[Vec<i64>], whole: bool| -> Result<Features> {
         let size = probe.batch_size;
@@ -321,7 +352,12 @@ pub fn pretraining_from_files(case: &Case) -> Result<()> {
     let found = judge(&gather(&train_points, &train_labels, true)?, &gather(&points, &labels, false)?, &probe)?;
     for (name, judged) in [("train", &found.train), ("val", &found.valid)] {
         all.add(within(&format!("svm.{name}_f1"), &judged.f1, &expected.f64s(&format!("svm.{name}_f1"))?, 0.02));
-        all.add(within(&format!("svm.{name}_acc"), &[judged.accuracy], &expected.f64s(&format!("svm.{name}_acc"))?, 0.02));
+        all.add(within(
+            &format!("svm.{name}_acc"),
+            &[judged.accuracy],
+            &expected.f64s(&format!("svm.{name}_acc"))?,
+            0.02,
+        ));
     }
     all.finish()
 }
@@ -342,7 +378,8 @@ pub fn segmentation_from_files(case: &Case) -> Result<()> {
     let mut pooled = Confusion::new(4);
     let mut logged = [0.0; 3];
     let predict = |events: &[Vec<f32>]| -> Result<Vec<Tensor>> {
-        let batch = Batch::new(events.to_vec(), &validation(), &encoder.tokenizer, Draw { seed: 0, step: 0 }, Device::Cpu)?;
+        let batch =
+            Batch::new(events.to_vec(), &validation(), &encoder.tokenizer, Draw { seed: 0, step: 0 }, Device::Cpu)?;
         let points = batch.point_batch(true, Device::Cpu);
         let logits = tch::no_grad(|| network.forward(&batch.grouped, &points, false, false))?;
         Ok(points.runs.iter().map(|(start, length)| logits.narrow(0, start, length)).collect())

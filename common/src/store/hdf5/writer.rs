@@ -79,7 +79,8 @@ impl ListWriter {
         }
         let Self { path, atomic, file, sets } = self;
         drop(sets);
-        guarded(|| file.close()).map_err(|problem| Error::failed(format!("writing `{}`: {problem}", path.display())))?;
+        guarded(|| file.close())
+            .map_err(|problem| Error::failed(format!("writing `{}`: {problem}", path.display())))?;
         atomic.commit()
     }
 

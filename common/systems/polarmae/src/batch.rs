@@ -4,7 +4,7 @@ use common::Result;
 use rayon::prelude::*;
 use tch::{Device, Tensor};
 
-use crate::grouping::{CHANNELS, Groups, GroupingConfig, group, random_start};
+use crate::grouping::{CHANNELS, GroupingConfig, Groups, group, random_start};
 use crate::models::segmentation::PointBatch;
 use crate::models::tokens::Grouped;
 use crate::transforms::{Transform, apply};

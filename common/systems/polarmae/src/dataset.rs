@@ -132,7 +132,9 @@ fn check(file: &TensorFile, path: &Path) -> Result<u64> {
         && offsets.last() == Some(&(points as i64))
         && offsets.windows(2).all(|pair| pair[0] <= pair[1]);
     if !sound {
-        return Err(Error::input(path, "`offsets` do not rise from 0 to the number of points").hint("prepare the data again"));
+        return Err(
+            Error::input(path, "`offsets` do not rise from 0 to the number of points").hint("prepare the data again")
+        );
     }
     Ok(events as u64)
 }

@@ -88,13 +88,7 @@ impl GroupingConfig {
 
     /// The published tokenizer of 2.5 voxels.
     pub fn voxels_2p5(scale: f64) -> Self {
-        Self {
-            overlap: Some(0.73),
-            radius: Some(2.5 * scale),
-            upscale_points: 64,
-            slots: 16,
-            ..Self::voxels_5(scale)
-        }
+        Self { overlap: Some(0.73), radius: Some(2.5 * scale), upscale_points: 64, slots: 16, ..Self::voxels_5(scale) }
     }
 
     /// The published tokenizer of 25 voxels.
@@ -206,7 +200,8 @@ pub fn group(config: &GroupingConfig, rows: &[f32], start: u32) -> Groups {
             near.indices.chunks(near.k.max(1)).map(<[u32]>::to_vec).collect()
         }
     };
-    let mut groups = Groups { center_width: if config.mean_centers { CHANNELS } else { 3 }, cut: found - most, ..Groups::default() };
+    let mut groups =
+        Groups { center_width: if config.mean_centers { CHANNELS } else { 3 }, cut: found - most, ..Groups::default() };
     for (g, list) in lists.iter().enumerate() {
         let members = reduce(config, &points, rows, list);
         if members.is_empty() {
@@ -243,8 +238,15 @@ fn push(groups: &mut Groups, config: &GroupingConfig, rows: &[f32], center: [f32
     let row = |i: u32| &rows[i as usize * CHANNELS..(i as usize + 1) * CHANNELS];
     let mut middle = [center[0], center[1], center[2], 0.0];
     if config.mean_centers {
-        let count = members.len() as f64;
-        middle = std::array::from_fn(|c| (members.iter().map(|&i| f64::from(row(i)[c])).sum::<f64>() / count) as f32);
+        // In f32 and in chunks of 16, as libtorch adds up a dimension: groups are normalised by their small radius,
+        // which makes the last bit of a centre visible.
+        let sum = |c: usize| {
+            let chunk = |list: &[u32]| list.iter().map(|&i| row(i)[c]).fold(0.0, |a: f32, v| a + v);
+            let whole = members.chunks_exact(16);
+            let rest = chunk(whole.remainder());
+            rest + whole.map(chunk).fold(0.0, |a: f32, v| a + v)
+        };
+        middle = std::array::from_fn(|c| sum(c) / members.len() as f32);
     }
     let relative = if config.relative_features { CHANNELS } else { 3 };
     let radius = config.radius.map(|r| r as f32);

@@ -24,7 +24,8 @@ pub fn chamfer(x: &Tensor, x_runs: &Runs, y: &Tensor, y_runs: &Runs) -> Result<T
         let (rows, partners, weights) = pairs(a_values, a_runs, b_values, b_runs, channels);
         let device = a.device();
         // All rows have a partner in training; only then no copy is needed.
-        let chosen = if rows.len() as i64 == a.size()[0] { a.shallow_clone() } else { a.index_select(0, &index(&rows, device)) };
+        let chosen =
+            if rows.len() as i64 == a.size()[0] { a.shallow_clone() } else { a.index_select(0, &index(&rows, device)) };
         let difference = chosen - b.index_select(0, &index(&partners, device));
         let distances = difference.square().sum_dim_intlist([1i64].as_slice(), false, Kind::Float);
         (distances * Tensor::from_slice(&weights).to_device(device)).sum(Kind::Float)
@@ -50,7 +51,9 @@ fn pairs(a: &[f32], a_runs: &Runs, b: &[f32], b_runs: &Runs, channels: usize) ->
             let nearest = |r: i64| {
                 let p = row(a, r);
                 let distance = |q: i64| row(b, q).iter().zip(p).map(|(v, w)| (v - w) * (v - w)).sum::<f32>();
-                (other..other + others).map(|q| (distance(q), q)).reduce(|best, next| if next.0 < best.0 { next } else { best })
+                (other..other + others)
+                    .map(|q| (distance(q), q))
+                    .reduce(|best, next| if next.0 < best.0 { next } else { best })
             };
             (start..start + length).filter_map(|r| nearest(r).map(|(_, q)| (r, q, weight))).collect()
         })
@@ -137,7 +140,8 @@ pub fn dice(logits: &Tensor, labels: &Tensor, smooth: f64) -> Tensor {
 /// multiplies the part of positive rows in the cross entropy.
 pub fn binary_focal(logits: &Tensor, targets: &Tensor, alpha: f64, gamma: f64, pos_weight: Option<f64>) -> Tensor {
     let weight = pos_weight.map(|w| Tensor::from_slice(&[w as f32]).to_device(logits.device()));
-    let entropy = logits.binary_cross_entropy_with_logits(targets, None::<&Tensor>, weight.as_ref(), tch::Reduction::None);
+    let entropy =
+        logits.binary_cross_entropy_with_logits(targets, None::<&Tensor>, weight.as_ref(), tch::Reduction::None);
     let p_t = (-&entropy).exp();
     ((1f64 - p_t).pow_tensor_scalar(gamma) * entropy * alpha).mean(Kind::Float)
 }

@@ -110,9 +110,12 @@ impl Scene {
     pub fn write_html(&self, path: &Path) -> Result<Written> {
         let (center, half) = self.frame();
         let list = |values: &mut dyn Iterator<Item = String>| values.collect::<Vec<_>>().join(",");
-        let places = list(&mut self.places.iter().flat_map(|p| {
-            (0..3).map(|a| format!("{:.4}", (p[a] - center[a]) / half)).collect::<Vec<_>>()
-        }));
+        let places = list(
+            &mut self
+                .places
+                .iter()
+                .flat_map(|p| (0..3).map(|a| format!("{:.4}", (p[a] - center[a]) / half)).collect::<Vec<_>>()),
+        );
         let page = include_str!("picture.html")
             .replace("@TITLE@", &escaped(&self.title))
             .replace("@SUBTITLE@", &self.subtitle())

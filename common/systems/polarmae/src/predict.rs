@@ -17,11 +17,11 @@ use crate::batch::{Batch, Draw};
 use crate::dataset::{EventView, Events};
 use crate::energy::EnergyScale;
 use crate::grouping::CHANNELS;
-use common::confusion::Confusion;
 use crate::models::floats;
 use crate::models::segmentation::{CLASS_NAMES, Segmentation};
 use crate::train::{Built, ModelConfig, Network, SegmentationTask, TrainConfig, build};
 use crate::transforms::Transform;
+use common::confusion::Confusion;
 
 /// How networks are run.
 #[derive(Debug, Clone)]
@@ -128,15 +128,17 @@ impl Segmenter {
 
 fn described(path: &Path) -> Result<(ModelConfig, Vec<Transform>, String)> {
     let bad = |problem: &str| {
-        Error::input(path, problem.to_string())
-            .hint("a published checkpoint needs the config of its network: `predict CONFIG --weights FILE --data FOLDER`")
+        Error::input(path, problem.to_string()).hint(
+            "a published checkpoint needs the config of its network: `predict CONFIG --weights FILE --data FOLDER`",
+        )
     };
     if path.extension().is_none_or(|e| e != "safetensors") {
         return Err(bad("does not say which network it holds"));
     }
     let about: Value = weights::metadata(path)?.ok_or_else(|| bad("does not say which network it holds"))?;
     let part = |key: &str| about[key].clone();
-    let model = serde_json::from_value(part("model")).map_err(|e| bad(&format!("describes an unknown network: {e}")))?;
+    let model =
+        serde_json::from_value(part("model")).map_err(|e| bad(&format!("describes an unknown network: {e}")))?;
     let transforms =
         serde_json::from_value(part("transforms")).map_err(|e| bad(&format!("describes unknown transforms: {e}")))?;
     Ok((model, transforms, about["member"].as_str().unwrap_or_default().to_string()))
@@ -172,7 +174,8 @@ impl Writer {
             &["prediction", "label", "source_row"],
         )?;
         let mut schema: Vec<(String, ColumnKind)> = WHOLE.iter().map(|n| ((*n).to_string(), ColumnKind::I64)).collect();
-        let named = PLACE.iter().map(|n| (*n).to_string()).chain(CLASS_NAMES[..classes].iter().map(|n| format!("p_{n}")));
+        let named =
+            PLACE.iter().map(|n| (*n).to_string()).chain(CLASS_NAMES[..classes].iter().map(|n| format!("p_{n}")));
         schema.extend(named.map(|name| (name, ColumnKind::F32)));
         let table = ParquetWriter::create(folder.join("predictions.parquet"), &schema)?;
         let pending = Pending { values: vec![vec![]; PLACE.len() + classes], ..Pending::default() };
@@ -191,7 +194,9 @@ impl Writer {
         self.lists.append_integers("prediction", &narrow(&predicted.classes))?;
         self.lists.append_integers("label", &narrow(&labels))?;
         self.lists.append_integers("source_row", &[event.row as i32])?;
-        for (i, (row, p)) in points.chunks_exact(CHANNELS).zip(predicted.probabilities.chunks_exact(self.classes)).enumerate() {
+        for (i, (row, p)) in
+            points.chunks_exact(CHANNELS).zip(predicted.probabilities.chunks_exact(self.classes)).enumerate()
+        {
             let whole = [number as i64, event.row, i as i64, labels[i], predicted.classes[i]];
             self.pending.whole.iter_mut().zip(whole).for_each(|(column, v)| column.push(v));
             self.pending.values.iter_mut().zip(row.iter().chain(p)).for_each(|(column, v)| column.push(*v));
@@ -204,7 +209,8 @@ impl Writer {
         for (name, column) in WHOLE.iter().zip(&mut self.pending.whole) {
             table.push(*name, Column::I64(std::mem::take(column)))?;
         }
-        let names = PLACE.iter().map(|n| (*n).to_string()).chain(CLASS_NAMES[..self.classes].iter().map(|n| format!("p_{n}")));
+        let names =
+            PLACE.iter().map(|n| (*n).to_string()).chain(CLASS_NAMES[..self.classes].iter().map(|n| format!("p_{n}")));
         for (name, column) in names.zip(&mut self.pending.values) {
             table.push(name, Column::F32(std::mem::take(column)))?;
         }

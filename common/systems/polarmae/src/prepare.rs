@@ -111,7 +111,8 @@ pub struct Counts {
 /// The files of all sets, found before anything is written.
 pub fn find(config: &PrepareConfig) -> Result<Vec<(&'static str, Vec<PathBuf>)>> {
     let raw = config.raw.as_ref().ok_or_else(|| {
-        Error::usage("no raw data is given").hint("name its folder: `--raw FOLDER`, or `--from -` behind `simulate-data`")
+        Error::usage("no raw data is given")
+            .hint("name its folder: `--raw FOLDER`, or `--from -` behind `simulate-data`")
     })?;
     config.sets.named().map(|(name, folder)| Ok((name, files(raw, folder)?))).collect()
 }

@@ -46,10 +46,13 @@ impl ProbeConfig {
         for (name, value, least) in
             [("max_tokens", self.max_tokens, 2), ("batch_size", self.batch_size, 1), ("components", self.components, 1)]
         {
-            problems.demand(value >= least, &format!("{key}.{name}"), || format!("is {value}, expected at least {least}"));
+            problems
+                .demand(value >= least, &format!("{key}.{name}"), || format!("is {value}, expected at least {least}"));
         }
-        problems.demand(self.c > 0.0 && self.c.is_finite(), &format!("{key}.c"), || format!("is {}, expected > 0", self.c));
-        problems.demand((2..=5).contains(&self.classes), &format!("{key}.classes"), || "expected 2 to 5 classes".into());
+        problems
+            .demand(self.c > 0.0 && self.c.is_finite(), &format!("{key}.c"), || format!("is {}, expected > 0", self.c));
+        problems
+            .demand((2..=5).contains(&self.classes), &format!("{key}.classes"), || "expected 2 to 5 classes".into());
     }
 }
 
@@ -98,7 +101,12 @@ impl Embedding<'_> {
             let range = number * size..((number + 1) * size).min(events.len()).min(most);
             let views = range.map(|i| events.get(i)).collect::<Result<Vec<_>>>()?;
             let labels: Vec<Vec<i64>> = views.iter().map(|v| v.labels()).collect();
-            parts.push(self.embed(views.iter().map(|v| v.points.to_vec()).collect(), &labels, config.classes, number)?);
+            parts.push(self.embed(
+                views.iter().map(|v| v.points.to_vec()).collect(),
+                &labels,
+                config.classes,
+                number,
+            )?);
         }
         join(&parts, config.max_tokens)
     }

@@ -71,7 +71,9 @@ impl Selection {
         problems.demand(floor > 0.0 && floor.is_finite(), &format!("{key}.log_floor"), || {
             format!("is {floor}, expected a number above 0; without a threshold it must be given")
         });
-        for (name, value) in [("energy_max", self.energy_max), ("energy_threshold", self.energy_threshold + f64::MIN_POSITIVE)] {
+        for (name, value) in
+            [("energy_max", self.energy_max), ("energy_threshold", self.energy_threshold + f64::MIN_POSITIVE)]
+        {
             problems.demand(value > 0.0 && value.is_finite(), &format!("{key}.{name}"), || {
                 format!("is {value}, expected a finite number")
             });
@@ -118,7 +120,11 @@ impl RawFile {
         let file = ListFile::open(path)?;
         let (points, clusters) = (file.lists("point")?, file.lists("cluster")?);
         if points.len() != clusters.len() {
-            let problem = format!("has {} elements in `point` and {} in `cluster`, expected as many", points.len(), clusters.len());
+            let problem = format!(
+                "has {} elements in `point` and {} in `cluster`, expected as many",
+                points.len(),
+                clusters.len()
+            );
             return Err(Error::input(path, problem));
         }
         let mut raw = Self { path: path.to_path_buf(), points, clusters, width: 0 };
@@ -154,7 +160,8 @@ impl RawFile {
             self.clusters.integers(range, |i, list| {
                 let fits = |width: &usize| {
                     list.len().is_multiple_of(*width)
-                        && list.iter().step_by(*width).try_fold(0i64, |sum, &n| sum.checked_add(n)) == Some(counts[i - start] as i64)
+                        && list.iter().step_by(*width).try_fold(0i64, |sum, &n| sum.checked_add(n))
+                            == Some(counts[i - start] as i64)
                 };
                 let left: Vec<usize> = possible.iter().copied().filter(fits).collect();
                 if left.is_empty() {
@@ -208,7 +215,11 @@ impl RawFile {
         })?;
         let mut events = Vec::with_capacity(range.len());
         self.points.floats(range, |i, list| {
-            events.push(if wanted(i) { Some(select(list, &clusters[i - start], self.width, selection)?) } else { None });
+            events.push(if wanted(i) {
+                Some(select(list, &clusters[i - start], self.width, selection)?)
+            } else {
+                None
+            });
             Ok(())
         })?;
         Ok(events)
@@ -285,7 +296,9 @@ fn select(points: &[f32], clusters: &[i64], width: usize, selection: &Selection)
             event.points.extend_from_slice(&row[..3]);
             event.points.push(scale.forward(f64::from(energy)));
             let semantic = cluster[SEMANTIC];
-            event.semantic.push(u8::try_from(semantic).map_err(|_| format!("cluster {number} has the semantic type {semantic}"))?);
+            event.semantic.push(
+                u8::try_from(semantic).map_err(|_| format!("cluster {number} has the semantic type {semantic}"))?,
+            );
             event.cluster.push(instance);
         }
     }
@@ -306,7 +319,12 @@ mod tests {
         let clusters = [1, 0, 0, 0, 4, 2, 1, 1, 0, 1, 1, 2, 2, 0, 0];
         let event = select(&points, &clusters, 5, &Selection::default()).unwrap();
         assert_eq!((event.semantic.as_slice(), event.cluster.as_slice()), ([1, 0].as_slice(), [0, 1].as_slice()));
-        let all = Selection { remove_low_energy_scatters: false, energy_threshold: 0.0, log_floor: Some(0.01), ..Selection::default() };
+        let all = Selection {
+            remove_low_energy_scatters: false,
+            energy_threshold: 0.0,
+            log_floor: Some(0.01),
+            ..Selection::default()
+        };
         assert_eq!(select(&points, &clusters, 5, &all).unwrap().cluster, [0, 1, 1, 2]);
     }
 

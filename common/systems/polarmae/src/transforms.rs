@@ -121,7 +121,8 @@ impl Transform {
 pub fn apply(chain: &[Transform], rows: &mut [f32], width: usize, seed: u64, step: u64, event: u64) {
     for (place, transform) in chain.iter().enumerate() {
         let draw = |per_event: bool| {
-            let name = format!("transform {place}{}", if per_event { format!(" event {event}") } else { String::new() });
+            let name =
+                format!("transform {place}{}", if per_event { format!(" event {event}") } else { String::new() });
             rng_for(seed, &name, step)
         };
         match transform {

@@ -32,14 +32,8 @@ impl Cells {
         let inverse = 1.0 / edge;
         let origin = bounds.map(|(low, _)| if low.is_finite() { low } else { 0.0 });
         let side = |a: usize| ((bounds[a].1 - origin[a]).max(0.0) * inverse) as i64 + 3;
-        let mut cells = Self {
-            origin,
-            inverse,
-            sides: [side(1), side(2)],
-            keys: vec![],
-            order: vec![],
-            sorted: Points::default(),
-        };
+        let mut cells =
+            Self { origin, inverse, sides: [side(1), side(2)], keys: vec![], order: vec![], sorted: Points::default() };
         let mut keyed: Vec<(i64, u32)> =
             (0..points.len()).map(|i| (cells.key(cells.cell(points.at(i))), i as u32)).collect();
         keyed.sort_unstable();

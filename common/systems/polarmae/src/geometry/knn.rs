@@ -61,8 +61,7 @@ impl Nearest {
             return self;
         }
         let rows = self.indices.len() / self.k;
-        let mut filled =
-            Self { k, indices: Vec::with_capacity(rows * k), distances2: Vec::with_capacity(rows * k) };
+        let mut filled = Self { k, indices: Vec::with_capacity(rows * k), distances2: Vec::with_capacity(rows * k) };
         for row in 0..rows {
             let range = row * self.k..(row + 1) * self.k;
             filled.indices.extend_from_slice(&self.indices[range.clone()]);

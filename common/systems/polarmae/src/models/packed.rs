@@ -77,7 +77,10 @@ impl Runs {
             }
         }
         let shape = [self.len() as i64, width];
-        (Tensor::from_slice(&index).view(shape).to_device(device), Tensor::from_slice(&valid).view(shape).to_device(device))
+        (
+            Tensor::from_slice(&index).view(shape).to_device(device),
+            Tensor::from_slice(&valid).view(shape).to_device(device),
+        )
     }
 }
 

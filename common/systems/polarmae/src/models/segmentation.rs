@@ -99,7 +99,9 @@ impl SegmentationConfig {
         problems.demand(layers, &format!("{key}.fetch_layers"), || {
             format!("is {:?}, expected blocks from 0 to {}", self.fetch_layers, depth - 1)
         });
-        problems.demand(self.head_dim >= 2, &format!("{key}.head_dim"), || format!("is {}, expected at least 2", self.head_dim));
+        problems.demand(self.head_dim >= 2, &format!("{key}.head_dim"), || {
+            format!("is {}, expected at least 2", self.head_dim)
+        });
         problems.demand((0.0..1.0).contains(&self.head_dropout), &format!("{key}.head_dropout"), || {
             format!("is {}, expected 0 <= rate < 1", self.head_dropout)
         });
@@ -223,7 +225,8 @@ impl Segmentation {
         let up = p.sub("upsampler");
         let map = |p: &Path, outputs: i64, inputs: i64| p.parameter("weight", &[outputs, inputs, 1], Init::FanIn);
         let maps = [map(&up.sub("mlp_convs.0"), dim, dim + 3)?, map(&up.sub("mlp_convs.1"), dim, dim)?];
-        let norms = [MaskedBatchNorm::new(&up.sub("mlp_bns.0"), dim)?, MaskedBatchNorm::new(&up.sub("mlp_bns.1"), dim)?];
+        let norms =
+            [MaskedBatchNorm::new(&up.sub("mlp_bns.0"), dim)?, MaskedBatchNorm::new(&up.sub("mlp_bns.1"), dim)?];
         let head = p.sub("seg_head");
         let (hidden, half) = (config.head_dim, config.head_dim / 2);
         let inputs = if config.has_global() { 3 * dim } else { dim };
@@ -285,7 +288,16 @@ impl Upsampler {
 fn mix(rows: &Tensor, neighbors: &Tensor, weights: &Tensor) -> Tensor {
     let rows = rows.to_kind(Kind::Float);
     let sum = 0;
-    let (mixed, ..) = Tensor::embedding_bag(&rows, &neighbors.reshape([-1]), &bag_offsets(neighbors), false, sum, false, Some(&weights.reshape([-1])), false);
+    let (mixed, ..) = Tensor::embedding_bag(
+        &rows,
+        &neighbors.reshape([-1]),
+        &bag_offsets(neighbors),
+        false,
+        sum,
+        false,
+        Some(&weights.reshape([-1])),
+        false,
+    );
     mixed
 }
 

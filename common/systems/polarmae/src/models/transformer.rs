@@ -105,16 +105,20 @@ impl TransformerConfig {
 
     /// Reports values that cannot work.
     pub fn validate(&self, key: &str, problems: &mut Problems) {
-        for (name, value) in [("embed_dim", self.dim()), ("depth", self.depth()), ("heads", self.heads()), ("mlp_ratio", self.mlp_ratio)] {
+        for (name, value) in
+            [("embed_dim", self.dim()), ("depth", self.depth()), ("heads", self.heads()), ("mlp_ratio", self.mlp_ratio)]
+        {
             problems.demand(value >= 1, &format!("{key}.{name}"), || format!("is {value}, expected at least 1"));
         }
         let divides = self.heads() >= 1 && self.dim() % self.heads().max(1) == 0;
         problems.demand(divides, &format!("{key}.heads"), || {
             format!("is {}, expected a divisor of the width {}", self.heads(), self.dim())
         });
-        for (name, rate) in
-            [("drop_rate", self.drop_rate), ("attn_drop_rate", self.attn_drop_rate), ("drop_path_rate", self.drop_path_rate)]
-        {
+        for (name, rate) in [
+            ("drop_rate", self.drop_rate),
+            ("attn_drop_rate", self.attn_drop_rate),
+            ("drop_path_rate", self.drop_path_rate),
+        ] {
             let good = (0.0..1.0).contains(&rate);
             problems.demand(good, &format!("{key}.{name}"), || format!("is {rate}, expected 0 <= rate < 1"));
         }
@@ -254,8 +258,12 @@ impl Layout {
         let padded = (device != Device::Cpu && runs.rows() > 0).then(|| {
             let (rows, valid) = runs.padded(device);
             let width = runs.longest();
-            let back: Vec<i64> =
-                runs.lengths().iter().enumerate().flat_map(|(b, &n)| (0..n).map(move |i| b as i64 * width + i)).collect();
+            let back: Vec<i64> = runs
+                .lengths()
+                .iter()
+                .enumerate()
+                .flat_map(|(b, &n)| (0..n).map(move |i| b as i64 * width + i))
+                .collect();
             (rows, valid, Tensor::from_slice(&back).to_device(device))
         });
         Self { runs, padded }
@@ -273,8 +281,10 @@ pub struct Transformer {
 impl Transformer {
     /// Builds the blocks below `p`.
     pub fn new(p: &Path, config: &TransformerConfig) -> Result<Self> {
-        let blocks = (0..config.depth()).map(|i| Block::new(&p.sub("blocks").sub(i), config, i)).collect::<Result<_>>()?;
-        let norm = if config.postnorm { Some(TokenNorm::new(&p.sub("norm"), config.dim(), config.norm)?) } else { None };
+        let blocks =
+            (0..config.depth()).map(|i| Block::new(&p.sub("blocks").sub(i), config, i)).collect::<Result<_>>()?;
+        let norm =
+            if config.postnorm { Some(TokenNorm::new(&p.sub("norm"), config.dim(), config.norm)?) } else { None };
         Ok(Self { blocks, norm, every_layer: config.add_pos_at_every_layer })
     }
 

@@ -3,13 +3,13 @@
 
 mod particles;
 
+use common::Result;
 use common::cli::{progress, signals};
 use common::config::{Config, Problems};
 use common::durable::Written;
 use common::seed::rng_for;
 use common::stage::Stage;
 use common::store::hdf5::ListWriter;
-use common::Result;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -51,7 +51,11 @@ fn five() -> usize {
 impl Config for SimulateConfig {
     fn validate(&self, problems: &mut Problems) {
         problems.demand(self.system == "polarmae", "system", || format!("is `{}`, expected `polarmae`", self.system));
-        for (key, value) in [("train_events", self.train_events), ("valid_events", self.valid_events), ("events_per_file", self.events_per_file)] {
+        for (key, value) in [
+            ("train_events", self.train_events),
+            ("valid_events", self.valid_events),
+            ("events_per_file", self.events_per_file),
+        ] {
             problems.demand(value >= 1, key, || "is 0, expected at least 1".into());
         }
         problems.demand([5, 6].contains(&self.cluster_columns), "cluster_columns", || {
@@ -117,7 +121,13 @@ fn file(
                 let row: [f32; POINT_WIDTH] = [x, y, z, *energy, *energy, 0.0, energy * 25_000.0, 0.3];
                 points.extend(row);
             }
-            rows.extend([cluster.voxels.len() as i32, fragment as i32, cluster.group, cluster.interaction, cluster.semantic]);
+            rows.extend([
+                cluster.voxels.len() as i32,
+                fragment as i32,
+                cluster.group,
+                cluster.interaction,
+                cluster.semantic,
+            ]);
             if six {
                 rows.push(cluster.particle);
                 let momentum: f32 = cluster.energies.iter().sum();

@@ -69,10 +69,13 @@ impl Rates {
             ("shower_voxels", self.shower_voxels),
             ("scatters", self.scatters),
         ] {
-            problems.demand(low <= high, &format!("{key}.{name}"), || format!("is [{low}, {high}], expected low <= high"));
+            problems
+                .demand(low <= high, &format!("{key}.{name}"), || format!("is [{low}, {high}], expected low <= high"));
         }
         for (name, share) in [("muons", self.muons), ("michels", self.michels), ("deltas", self.deltas)] {
-            problems.demand((0.0..=1.0).contains(&share), &format!("{key}.{name}"), || format!("is {share}, expected 0 to 1"));
+            problems.demand((0.0..=1.0).contains(&share), &format!("{key}.{name}"), || {
+                format!("is {share}, expected 0 to 1")
+            });
         }
     }
 }

@@ -175,7 +175,9 @@ impl Config for TrainConfig {
                 });
             }
         }
-        for (key, chain) in [("train_transforms", &self.data.train_transforms), ("val_transforms", &self.data.val_transforms)] {
+        for (key, chain) in
+            [("train_transforms", &self.data.train_transforms), ("val_transforms", &self.data.val_transforms)]
+        {
             for problem in chain.iter().filter_map(Transform::problem) {
                 problems.push(format!("data.{key}"), problem);
             }

@@ -103,13 +103,13 @@ pub fn model_of(manifest: &Manifest) -> Option<Manifest> {
 /// Copies the encoder of a pretraining checkpoint into a segmentation network. What else the file holds is left out and
 /// named; an encoder tensor that is missing or of another shape is an error.
 pub fn start_from(params: &Params, path: &Path) -> Result<weights::Report> {
-    let source: Vec<(String, Tensor)> = weights::read(path)?
-        .into_iter()
-        .filter_map(|(name, tensor)| Some((finetuning_name(&name)?, tensor)))
-        .collect();
+    let source: Vec<(String, Tensor)> =
+        weights::read(path)?.into_iter().filter_map(|(name, tensor)| Some((finetuning_name(&name)?, tensor))).collect();
     let allow = weights::Allow {
         missing: ["upsampler.*", "seg_head.*", "seg_decoder.*", "loss_func.*"].map(String::from).to_vec(),
-        unexpected: ["increase_dim.*", "equivariant_patch_encoder.*", "energy_decoder.*", "svm.*"].map(String::from).to_vec(),
+        unexpected: ["increase_dim.*", "equivariant_patch_encoder.*", "energy_decoder.*", "svm.*"]
+            .map(String::from)
+            .to_vec(),
         dropped: vec![],
     };
     let own = params.state();
@@ -120,7 +120,13 @@ pub fn start_from(params: &Params, path: &Path) -> Result<weights::Report> {
 }
 
 /// Trains by `config`.
-pub fn train<'a>(config: &'a TrainConfig, training: &'a Training, hash: &str, sets: &Sets, options: Options<'a>) -> Result<Trained> {
+pub fn train<'a>(
+    config: &'a TrainConfig,
+    training: &'a Training,
+    hash: &str,
+    sets: &Sets,
+    options: Options<'a>,
+) -> Result<Trained> {
     let Built { params, network } = build(&config.model, options.device, config.seed)?;
     if let (ModelConfig::Segmentation(task), Some(path)) = (&config.model, options.pretrained) {
         let report = start_from(&params, path)?;

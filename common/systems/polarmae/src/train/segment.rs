@@ -14,9 +14,9 @@ use super::config::{DataConfig, EncoderMode, SegmentationTask};
 use super::{metric, read};
 use crate::batch::{Batch, Draw};
 use crate::dataset::{Events, Numbers};
-use common::confusion::{Confusion, event_iou};
 use crate::models::segmentation::{CLASS_NAMES, Segmentation};
 use crate::transforms::Transform;
+use common::confusion::{Confusion, event_iou};
 
 /// A segmentation in training.
 pub struct Segment {
@@ -108,7 +108,13 @@ pub struct Evaluated {
 }
 
 /// Predicts the first events of a set and counts.
-pub fn evaluate(task: &Segment, events: &Arc<Events>, most: u64, size: u64, transforms: &[Transform]) -> Result<Evaluated> {
+pub fn evaluate(
+    task: &Segment,
+    events: &Arc<Events>,
+    most: u64,
+    size: u64,
+    transforms: &[Transform],
+) -> Result<Evaluated> {
     let network = &task.config.network;
     let classes = network.num_classes;
     let count = most.min(events.len());
