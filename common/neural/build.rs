@@ -8,7 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::exit;
 
 /// One translation unit a noun; each costs several seconds, so they compile in parallel.
-const SOURCES: [&str; 3] = ["torch-ext/optim.cpp", "torch-ext/runtime.cpp", "torch-ext/cuda.cpp"];
+const SOURCES: [&str; 5] = [
+    "torch-ext/optim.cpp",
+    "torch-ext/runtime.cpp",
+    "torch-ext/cuda.cpp",
+    "torch-ext/scan.cpp",
+    "torch-ext/scan_kernels.cpp",
+];
 
 fn main() {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
