@@ -25,7 +25,7 @@ fn main() {
     let include = libtorch.join("include");
 
     let mut build = cc::Build::new();
-    build.cpp(true).std("c++17").pic(true).warnings(false).opt_level(2);
+    build.cpp(true).std("c++17").pic(true).warnings(false).flag_if_supported("-Wno-psabi").opt_level(2);
     for folder in [include.clone(), include.join("torch/csrc/api/include")] {
         build.flag("-isystem").flag(&folder);
     }

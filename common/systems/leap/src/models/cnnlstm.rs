@@ -16,7 +16,6 @@ use crate::columns::CHANNELS;
 
 /// Kernel lengths in levels, and their output channels in multiples of the input channels.
 const KERNELS: [(i64, i64); 6] = [(1, 1), (3, 2), (5, 2), (7, 2), (11, 2), (19, 2)];
-const BLOCKS: usize = 3;
 
 /// ForcewithMe's cnnlstm (CV 0.7881, 0.789 after fine-tuning; 13,158,876 parameters).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -25,8 +24,8 @@ pub struct Cnnlstm {
     /// Hidden size of the blocks' LSTMs per direction. Twice that is the width of everything in between: 12 times the
     /// 25 input channels and twice `enc`.
     pub hidden_state: i64,
-    /// Stacked LSTM layers of a block.
-    pub num_lstm: i64,
+    /// LSTM blocks.
+    pub num_lstm: usize,
     /// Hidden size per direction of the LSTM beside the convolutions.
     pub enc: i64,
     /// Channels that come in: always those of [`crate::layout`], other numbers are for comparisons with small networks.
@@ -40,14 +39,14 @@ fn channels() -> i64 {
 
 impl Default for Cnnlstm {
     fn default() -> Self {
-        Self { hidden_state: 256, num_lstm: 2, enc: 106, inputs_dim: channels() }
+        Self { hidden_state: 256, num_lstm: 3, enc: 106, inputs_dim: channels() }
     }
 }
 
 impl Cnnlstm {
     /// Reports sizes that cannot work.
     pub fn validate(&self, key: &str, problems: &mut Problems) {
-        for (name, value) in [("hidden_state", self.hidden_state), ("num_lstm", self.num_lstm), ("enc", self.enc)] {
+        for (name, value) in [("hidden_state", self.hidden_state), ("num_lstm", self.num_lstm as i64), ("enc", self.enc)] {
             problems.demand(value >= 1, &format!("{key}.{name}"), || format!("is {value}, expected at least 1"));
         }
         let (found, expected) = (2 * self.hidden_state, self.width());
@@ -85,9 +84,9 @@ impl CnnLstm {
         let enc_norm = LayerNorm::new(&p.sub("enc_norm"), &[width])?;
         let block = |i: usize| {
             let name = p.sub("lstm_layers").sub(format!("lstm{}", i + 1));
-            LstmBlock::new(&name, c.hidden_state, c.num_lstm, i > 0)
+            LstmBlock::new(&name, c.hidden_state, i > 0)
         };
-        let blocks = (0..BLOCKS).map(block).collect::<Result<_>>()?;
+        let blocks = (0..c.num_lstm).map(block).collect::<Result<_>>()?;
         Ok(Self { convs, lstm_enc, enc_norm, blocks, fc: Linear::new(&p.sub("fc").sub(0), width, HEAD)? })
     }
 }

@@ -8,6 +8,8 @@ use tch::Tensor;
 
 use crate::columns::LEVELS;
 
+/// Stacked LSTM layers of a block.
+const LAYERS: i64 = 2;
 /// How much wider the feed-forward part is inside.
 const EXPANSION: i64 = 2;
 
@@ -22,13 +24,13 @@ pub struct LstmBlock {
 }
 
 impl LstmBlock {
-    /// `num_lstm` stacked layers of `hidden_state` per direction; the width in and out is twice that.
-    pub fn new(p: &Path, hidden_state: i64, num_lstm: i64, residual: bool) -> Result<Self> {
+    /// Two stacked layers of `hidden_state` per direction; the width in and out is twice that.
+    pub fn new(p: &Path, hidden_state: i64, residual: bool) -> Result<Self> {
         let width = 2 * hidden_state;
         let norm = |name: &str| LayerNorm::new(&p.sub(name), &[LEVELS as i64, width]);
         Ok(Self {
             residual,
-            lstm: BiLstm::new(&p.sub("lstm_layer"), width, hidden_state, num_lstm)?,
+            lstm: BiLstm::new(&p.sub("lstm_layer"), width, hidden_state, LAYERS)?,
             feed_forward: (
                 Linear::new(&p.sub("feed_forward.0"), width, EXPANSION * width)?,
                 Linear::new(&p.sub("feed_forward.2"), EXPANSION * width, width)?,

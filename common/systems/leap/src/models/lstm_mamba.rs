@@ -15,8 +15,6 @@ use super::lstm_block::LstmBlock;
 use super::{HEAD, targets};
 use crate::columns::CHANNELS;
 
-const BLOCKS: usize = 3;
-
 /// How LSTM blocks and Mamba blocks follow each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrangement {
@@ -34,7 +32,7 @@ pub enum Arrangement {
 pub struct Config {
     pub arrangement: Arrangement,
     pub hidden_state: i64,
-    pub num_lstm: i64,
+    pub num_lstm: usize,
     pub num_mamba: usize,
     pub d_state: i64,
 }
@@ -48,8 +46,8 @@ macro_rules! network {
         pub struct $name {
             /// Hidden size of every LSTM per direction.
             pub hidden_state: i64,
-            /// Stacked LSTM layers of a block.
-            pub num_lstm: i64,
+            /// LSTM blocks, of two stacked layers each.
+            pub num_lstm: usize,
             $(
                 /// Mamba blocks after the LSTM blocks.
                 pub $mamba: usize,
@@ -60,14 +58,14 @@ macro_rules! network {
 
         impl Default for $name {
             fn default() -> Self {
-                Self { hidden_state: 256, num_lstm: 2, $($mamba: $count,)? d_state: $states }
+                Self { hidden_state: 256, num_lstm: 3, $($mamba: $count,)? d_state: $states }
             }
         }
 
         impl From<&$name> for Config {
             fn from(c: &$name) -> Self {
                 #[allow(unused_mut, unused_assignments)]
-                let mut num_mamba = BLOCKS;
+                let mut num_mamba = c.num_lstm;
                 $(num_mamba = c.$mamba;)?
                 Self {
                     arrangement: Arrangement::$arrangement,
@@ -104,7 +102,7 @@ impl Config {
     pub fn validate(&self, key: &str, problems: &mut Problems) {
         let numbers = [
             ("hidden_state", self.hidden_state),
-            ("num_lstm", self.num_lstm),
+            ("num_lstm", self.num_lstm as i64),
             ("num_mamba", self.num_mamba as i64),
             ("d_state", self.d_state),
         ];
@@ -134,10 +132,10 @@ impl LstmMamba {
         let sizes = MambaConfig::new(width, c.d_state);
         let enc_norm = LayerNorm::new(&p.sub("enc_norm"), &[width])?;
         let (mut blocks, mut mambas) = (vec![], vec![]);
-        for i in 1..=BLOCKS {
+        for i in 1..=c.num_lstm {
             let name = p.sub("lstm_layers").sub(format!("lstm{i}"));
             let (block, mamba) = if mixed { (name.sub(0), Some(name.sub(1))) } else { (name, None) };
-            blocks.push(LstmBlock::new(&block, c.hidden_state, c.num_lstm, true)?);
+            blocks.push(LstmBlock::new(&block, c.hidden_state, true)?);
             if let Some(name) = mamba {
                 mambas.push(Mamba::new(&name, sizes)?);
             }
