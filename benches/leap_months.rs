@@ -104,8 +104,7 @@ fn epoch(model: &ModelConfig, source: &Arc<dyn Source>, batch: usize) -> anyhow:
     let batches = Batches::training(batch as u64);
     let steps = batches.steps(source.rows());
     let start = Instant::now();
-    let mut loader =
-        Loader::start(Arc::clone(source), order, batches, (0, 0), (0, steps), Delivery::to(Device::Cpu))?;
+    let mut loader = Loader::start(Arc::clone(source), order, batches, (0, 0), (0, steps), Delivery::to(Device::Cpu))?;
     let (mut rows, mut peak) = (0, 0);
     while let Some(batch) = loader.next_batch()? {
         optimizer.zero_grad()?;

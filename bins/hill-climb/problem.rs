@@ -129,7 +129,7 @@ impl<'a> Problem<'a> {
     /// See [`Blend::without`].
     fn without(&self, global: &Scope, gram: Option<&Gram>) -> Result<Vec<Option<f64>>> {
         let Some(gram) = gram else { return Ok(vec![None; self.models.len()]) };
-        let mut objective = self.exact(gram, &global.columns)?;
+        let objective = self.exact(gram, &global.columns)?;
         let one = |k: usize| {
             let rest = 1.0 - global.weights[k];
             if rest.abs() < 1e-9 {

@@ -116,9 +116,8 @@ fn initial(args: &Args, config: &TrainConfig) -> Result<Option<PathBuf>> {
             stage.output("model").map(Some)
         }
         None if config.initial.is_some() => {
-            Err(Error::usage("`--init` is missing: the config begins with the weights of another run").hint(
-                "name the folder of that run: `--init runs/lstmmamba_stage1`; or draw them: `initial=null`",
-            ))
+            Err(Error::usage("`--init` is missing: the config begins with the weights of another run")
+                .hint("name the folder of that run: `--init runs/lstmmamba_stage1`; or draw them: `initial=null`"))
         }
         None => Ok(None),
     }

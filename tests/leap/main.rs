@@ -31,13 +31,20 @@ const SMALL: [&str; 9] = [
 /// `train-model` by a published config, narrow, on the shared arrays.
 fn train(config: &str, sizes: &[&str], out: &Path) -> Cmd {
     let config = root().join("configs/leap").join(config);
-    cmd("train-model").arg(config).args(SMALL).args(sizes).args(["--from", "data", "-q", "--out"]).arg(out).within(workshop())
+    cmd("train-model")
+        .arg(config)
+        .args(SMALL)
+        .args(sizes)
+        .args(["--from", "data", "-q", "--out"])
+        .arg(out)
+        .within(workshop())
 }
 
 /// `finetune-group` by a published config, on the shared arrays.
 fn tune(config: &str, base: &Path, out: &Path) -> Cmd {
     let config = root().join("configs/leap").join(config);
-    let small = ["training.batch_size=32", "rows.months=null", "val_batch_size=16", "--threads=1", "--device=cpu", "-q"];
+    let small =
+        ["training.batch_size=32", "rows.months=null", "val_batch_size=16", "--threads=1", "--device=cpu", "-q"];
     cmd("finetune-group").arg(config).args(small).arg("--from").arg(base).arg("--out").arg(out).within(workshop())
 }
 

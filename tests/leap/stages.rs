@@ -82,7 +82,10 @@ fn augmentation_changes_a_run_and_its_mistakes_are_named() {
     assert_eq!(augmented, run("b", &["augmentation.flip=0.5"]));
     assert_ne!(augmented, run("c", &["augmentation=null"]));
     let bad = train("joseph/907.yaml", &sizes, &folder.path().join("d"));
-    bad.args(["augmentation.roll=0.95", "augmentation.max_shift=60"]).fails(2).says("augmentation.roll").says("max_shift");
+    bad.args(["augmentation.roll=0.95", "augmentation.max_shift=60"])
+        .fails(2)
+        .says("augmentation.roll")
+        .says("max_shift");
 }
 
 #[test]
@@ -106,7 +109,12 @@ fn a_published_checkpoint_of_every_kind_imports_and_exports_bit_for_bit() {
         let path = |name: &str| folder.path().join(name);
         weights::save(path("bare.safetensors"), &prefixed, None).unwrap();
         let convert = |from: &str, to: &str| {
-            cmd("convert-weights").arg(path(from)).arg(path(to)).args(["-q", "--force", "--config"]).arg(&config).args(sizes)
+            cmd("convert-weights")
+                .arg(path(from))
+                .arg(path(to))
+                .args(["-q", "--force", "--config"])
+                .arg(&config)
+                .args(sizes)
         };
         convert("bare.safetensors", "named.safetensors").succeeds();
         convert("named.safetensors", "there.pt").succeeds();

@@ -8,6 +8,7 @@
 #include "scan.h"
 
 #include <ATen/Parallel.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/types.h>
 
@@ -188,12 +189,15 @@ struct SelectiveScan : torch::autograd::Function<SelectiveScan> {
     context->save_for_backward({x, dt, a_log, b, c, d, z});
     context->saved_data["fused"] = allow_fused;
     demand_shapes(x, dt, a_log, b, c, d, z);
+    // The products over the states stay in the type of the inputs.
+    const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
     const auto work = fused(x, allow_fused) ? fused_forward : operations_forward;
     return work(x, dt, a_log, b, c, d, z);
   }
 
   static variable_list backward(AutogradContext* context, variable_list grads) {
     TORCH_CHECK(!at::GradMode::is_enabled(), "selective scan: second derivatives are not supported");
+    const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
     const variable_list t = context->get_saved_variables();
     const bool allowed = context->saved_data["fused"].toBool();
     const auto work = fused(t[0], allowed) ? fused_backward : operations_backward;

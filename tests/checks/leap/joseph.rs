@@ -179,4 +179,3 @@ pub fn groups(case: &Case) -> Result<()> {
     checks.add(super::train::compare_submission(&got, &expected.f64s("submission")?, &constants, 5e-3));
     checks.finish()
 }
-

@@ -55,7 +55,8 @@ impl Prepared {
     }
 
     fn values(&self, normalisation: &Path, files: &[PathBuf]) -> Result<Vec<f64>> {
-        let settings = Settings { device: Device::Cpu, batch: 4, precision: Precision::F32, apply_zero_list: Some(false) };
+        let settings =
+            Settings { device: Device::Cpu, batch: 4, precision: Precision::F32, apply_zero_list: Some(false) };
         let predictor = match files {
             [one] => Predictor::single(one, &settings)?,
             files => Predictor::groups(files, &settings)?,

@@ -184,7 +184,8 @@ mod tests {
     #[test]
     fn all_forms_agree_with_the_plain_one() {
         // Widths off the vectors' length, lengths below the taps, states off the unrolling, more samples than parts.
-        for (batch, length, dim, states) in [(2, 60, 17, 16), (1, 2, 8, 64), (3, 7, 40, 5), (21, 9, 4, 3), (2, 1, 8, 1)] {
+        for (batch, length, dim, states) in [(2, 60, 17, 16), (1, 2, 8, 64), (3, 7, 40, 5), (21, 9, 4, 3), (2, 1, 8, 1)]
+        {
             let (params, block) = block(MambaConfig::new(dim, states), 3);
             let u = random(&[batch, length, dim], 1);
             let want = outcome(&params, &block, &u, Form::Plain);
@@ -211,8 +212,7 @@ mod tests {
         ];
         let run = |threads| {
             tch::set_num_threads(threads);
-            let t: Vec<Tensor> =
-                (0..).zip(shapes).map(|(i, shape)| random(shape, i).set_requires_grad(true)).collect();
+            let t: Vec<Tensor> = (0..).zip(shapes).map(|(i, shape)| random(shape, i).set_requires_grad(true)).collect();
             let scan = shim::Scan { x: &t[0], dt: &t[1], a_log: &t[2], b: &t[3], c: &t[4], d: &t[5], z: &t[6] };
             let out = shim::selective_scan(&scan, true).unwrap();
             (&out * random(&out.size(), 9)).sum(None).backward();

@@ -46,7 +46,9 @@ impl Default for Cnnlstm {
 impl Cnnlstm {
     /// Reports sizes that cannot work.
     pub fn validate(&self, key: &str, problems: &mut Problems) {
-        for (name, value) in [("hidden_state", self.hidden_state), ("num_lstm", self.num_lstm as i64), ("enc", self.enc)] {
+        for (name, value) in
+            [("hidden_state", self.hidden_state), ("num_lstm", self.num_lstm as i64), ("enc", self.enc)]
+        {
             problems.demand(value >= 1, &format!("{key}.{name}"), || format!("is {value}, expected at least 1"));
         }
         let (found, expected) = (2 * self.hidden_state, self.width());

@@ -117,8 +117,7 @@ impl From<&ZuiyeB> for Config {
 impl Config {
     /// Reports sizes that cannot work.
     pub fn validate(&self, key: &str, problems: &mut Problems) {
-        let mut numbers =
-            vec![("h1".to_string(), self.h1), ("h2".into(), self.h2), ("num_lstm".into(), self.num_lstm)];
+        let mut numbers = vec![("h1".to_string(), self.h1), ("h2".into(), self.h2), ("num_lstm".into(), self.num_lstm)];
         numbers.push(("heads".into(), self.heads));
         if !self.kernels.is_empty() {
             numbers.push(("conv_channels".into(), self.conv_channels));
@@ -149,9 +148,8 @@ impl LstmAttention {
     /// Creates all parameters, with the library's default distributions; the names are 007's.
     pub fn new(params: &Params, c: &Config) -> Result<Self> {
         let (p, channels, width) = (params.root(), CHANNELS as i64, 2 * c.h2);
-        let conv = |(i, &kernel): (usize, &i64)| {
-            Conv1dSame::new(&p.sub("convs").sub(i), channels, c.conv_channels, kernel)
-        };
+        let conv =
+            |(i, &kernel): (usize, &i64)| Conv1dSame::new(&p.sub("convs").sub(i), channels, c.conv_channels, kernel);
         let convs: Vec<_> = c.kernels.iter().enumerate().map(conv).collect::<Result<_>>()?;
         let inputs = channels + c.conv_channels * convs.len() as i64;
         Ok(Self {
