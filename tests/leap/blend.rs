@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::support::cmd;
+use crate::support::{cmd, root};
 use crate::training::workshop;
 use crate::{hash, train, tune};
 
@@ -43,7 +43,7 @@ fn run(folder: &Path) -> (f64, f64, BTreeMap<String, String>) {
     for (member, config, sizes) in MEMBERS {
         // Only one is fine-tuned: seven trainings more.
         let run = if member == "max022" { path("max022_base") } else { path(member) };
-        train(config, sizes, &run).succeeds();
+        train(config, sizes, &run).arg(format!("member={member}")).succeeds();
         if member == "max022" {
             tune("max2020/022_gf.yaml", &run, &path(member)).arg("bad_groups=base").succeeds();
         }
@@ -53,9 +53,10 @@ fn run(folder: &Path) -> (f64, f64, BTreeMap<String, String>) {
         hashes.insert(format!("{member} oof"), hash(&path(member).join("oof.safetensors")));
     }
     let members: Vec<PathBuf> = MEMBERS.iter().map(|(member, ..)| path(member)).collect();
-    let search = ["search", "--method=climb", "--negative", "--step=0.05", "--with-replacement", "-q", "--truth"];
     let manifest = cmd("hill-climb")
-        .args(search)
+        .args(["search", "-q", "--config"])
+        .arg(root().join("configs/leap/blend/search.yaml"))
+        .arg("--truth")
         .arg(workshop().join("data"))
         .arg("--out")
         .arg(path("weights"))

@@ -28,7 +28,7 @@ fn is_tuning(text: &str) -> bool {
 #[test]
 fn every_config_resolves_and_says_how_to_run_it() {
     let (training, tuning) = (files(is_training), files(is_tuning));
-    assert_eq!((training.len(), tuning.len()), (19, 13), "{training:?} {tuning:?}");
+    assert_eq!((training.len(), tuning.len()), (19, 12), "{training:?} {tuning:?}");
     for path in &training {
         let config = config::load::<TrainConfig>(Some(path), &[]).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         assert_eq!(config.value.training.print_freq, 1000, "{}", path.display());

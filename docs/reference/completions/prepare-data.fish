@@ -10,7 +10,7 @@ never\t'Never'"
 complete -c prepare-data -s f -l force -d 'Replace a finished stage in the output folder'
 complete -c prepare-data -l dry-run -d 'Check everything, say what would be done, do nothing'
 complete -c prepare-data -l print-config -d 'Print the resolved config with the origin of each value'
-complete -c prepare-data -l fast-dev-run -d 'Smoke run: the first 2 steps of each set (as `--limit 2`)'
+complete -c prepare-data -l fast-dev-run -d 'Smoke run: the first 2 steps or files of each set (as `--limit 2`)'
 complete -c prepare-data -s v -l verbose -d 'Say more; twice shows everything'
 complete -c prepare-data -s q -l quiet -d 'Say only warnings and errors'
 complete -c prepare-data -l no-progress -d 'No progress bars or lines'
