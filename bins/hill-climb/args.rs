@@ -158,7 +158,7 @@ pub struct BlendArgs {
     /// Output folder [default: outputs/DATE/TIME/STAGE]
     #[arg(short, long, value_name = "FOLDER", help_heading = "Run")]
     pub out: Option<PathBuf>,
-    /// CPU threads [default: all cores]
+    /// CPU threads [default: OMP_NUM_THREADS, else all cores]
     #[arg(long, value_name = "N", help_heading = "Run")]
     pub threads: Option<usize>,
     /// Replace a finished stage in the output folder

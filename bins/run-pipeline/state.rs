@@ -40,7 +40,10 @@ impl State {
         let folder = pipeline.join(FOLDER);
         durable::create_folder(&folder)?;
         let lock = stage::lock(&folder).map_err(|e| match e {
-            Error::InUse { pid, .. } => Error::InUse { path: shown.to_path_buf(), pid },
+            Error::InUse { pid, .. } => {
+                let hint = format!("wait for it to end, or end it with `kill -INT {pid}`: running stages save their work");
+                Error::InUse { path: shown.to_path_buf(), pid, hint: Some(hint) }
+            }
             other => other,
         })?;
         let ignore = folder.join(".gitignore");

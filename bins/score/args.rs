@@ -40,7 +40,7 @@ pub struct ScoreArgs {
     /// Replace a finished stage in the output folder
     #[arg(short, long, help_heading = "Output")]
     pub force: bool,
-    /// CPU threads [default: all cores]
+    /// CPU threads [default: OMP_NUM_THREADS, else all cores]
     #[arg(long, value_name = "N", help_heading = "Run")]
     pub threads: Option<usize>,
     /// Take only the first N rows
@@ -63,9 +63,9 @@ impl Arguments for ScoreArgs {
 impl ScoreArgs {
     /// Sizes the shared thread pool.
     pub fn cpu_threads(&self) {
-        let available = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = self.threads.unwrap_or_else(common::cli::default_threads).max(1);
         // Fails only when the pool exists already, which then keeps its size.
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(self.threads.unwrap_or(available).max(1)).build_global();
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     }
 
     /// What a score depends on beside its inputs, as config of the stage.

@@ -267,7 +267,8 @@ pub fn lock(folder: &Path) -> Result<File> {
         Err(TryLockError::WouldBlock) => {
             let mut text = String::new();
             let _ = file.read_to_string(&mut text);
-            return Err(Error::InUse { path: folder.to_path_buf(), pid: text.trim().parse().unwrap_or(0) });
+            let pid = text.trim().parse().unwrap_or(0);
+            return Err(Error::InUse { path: folder.to_path_buf(), pid, hint: None });
         }
         Err(TryLockError::Error(e)) => return Err(Error::io("locking", &path, e)),
     }

@@ -27,7 +27,7 @@ pub struct Record {
 #[derive(Debug, Serialize)]
 pub struct StageRecord {
     pub stage: String,
-    /// `ran`, `unchanged`, `failed`, or `not reached`.
+    /// `ran`, `unchanged`, `verified` (frozen: its outs were taken as they lie), `failed`, or `not reached`.
     pub state: &'static str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
@@ -54,6 +54,7 @@ impl StageRecord {
             None => ("not reached", None, None),
             Some(Outcome::Unchanged) => ("unchanged", None, None),
             Some(Outcome::Ran(cost)) => ("ran", Some(cost), None),
+            Some(Outcome::Verified(cost)) => ("verified", Some(cost), None),
             Some(Outcome::Failed(cost, failure)) => ("failed", Some(cost), Some(failure.sentence.clone())),
         };
         let outs = cost.map(|c| c.outs.as_slice()).unwrap_or_default();

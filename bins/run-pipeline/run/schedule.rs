@@ -164,7 +164,7 @@ impl Slot {
     }
 
     fn is_good(&self) -> bool {
-        matches!(self, Self::Ended(Outcome::Unchanged | Outcome::Ran(_)))
+        matches!(self, Self::Ended(Outcome::Unchanged | Outcome::Ran(_) | Outcome::Verified(_)))
     }
 }
 
@@ -280,6 +280,7 @@ impl Scheduler<'_> {
                 match &outcome {
                     Outcome::Unchanged => tracing::info!("{title}: unchanged"),
                     Outcome::Ran(cost) => tracing::info!("{title}: done in {}", seconds(cost.wall.as_secs_f64())),
+                    Outcome::Verified(_) => tracing::info!("{title}: frozen, its outs are taken as they are"),
                     Outcome::Failed(_, failure) => {
                         tracing::warn!("{}", failure.sentence);
                         self.failures.push((index, failure.clone()));
@@ -289,8 +290,8 @@ impl Scheduler<'_> {
             }
             Err(error) => {
                 let home = &self.shared.homes[self.units[index].home];
-                let log = home.state().map(|s| s.log(&self.units[index].stage.name)).unwrap_or_default();
-                let failure = Failure { sentence: error.to_string(), command: None, log };
+                let log = home.state().map(|s| s.log(&self.units[index].stage.name)).ok();
+                let failure = Failure { sentence: error.to_string(), command: None, log, hint: None };
                 if self.error.is_none() {
                     self.error = Some(error);
                 }
@@ -366,18 +367,17 @@ impl Scheduler<'_> {
         if let Some(error) = self.error.take() {
             return Err(error);
         }
-        let Some((first, _)) = self.failures.first() else { return Ok(()) };
+        let Some((first, failure)) = self.failures.first() else { return Ok(()) };
         let mut text: Vec<String> = self.failures.iter().map(|(_, failure)| describe(failure)).collect();
         if text.len() > 1 {
             let names: Vec<String> = self.failures.iter().map(|(u, _)| format!("`{}`", self.units[*u].title)).collect();
             text.insert(0, format!("{} stages failed: {}", names.len(), names.join(", ")));
         }
-        let title = &self.units[*first].title;
-        Err(Error::failed(text.join("\n")).hint(format!(
-            "to run only this stage again: `{} --until {}`",
-            self.options.call,
-            quote(title)
-        )))
+        let again = || {
+            let title = quote(&self.units[*first].title);
+            format!("to run only this stage again: `{} --until {title}`", self.options.call)
+        };
+        Err(Error::failed(text.join("\n")).hint(failure.hint.clone().unwrap_or_else(again)))
     }
 }
 
@@ -387,8 +387,9 @@ fn describe(failure: &Failure) -> String {
     if let Some(command) = &failure.command {
         text += &format!("\n  command: {command}");
     }
-    text += &format!("\n  log: {}", failure.log.display());
-    let lines = tail(&failure.log, 15);
+    let Some(log) = &failure.log else { return text };
+    text += &format!("\n  log: {}", log.display());
+    let lines = tail(log, 15);
     if !lines.is_empty() {
         text += &format!("\n  last lines:\n    {}", lines.join("\n    "));
     }
