@@ -14,8 +14,8 @@ pub struct ScoreArgs {
     /// Predictions: out-of-fold files, run folders, or submissions
     ///
     /// For a truth of arrays: safetensors files with `predictions`, `mean` and `std`, or folders of finished runs. For
-    /// a table as truth: submissions in parquet or csv.
-    #[arg(value_name = "PREDICTIONS", required = true, help_heading = "Input")]
+    /// a table as truth: submissions in parquet or csv. `NAME=` in front gives a name for the table.
+    #[arg(value_name = "[NAME=]PREDICTIONS", required = true, help_heading = "Input")]
     pub predictions: Vec<String>,
     /// Truth: arrays (`valid.safetensors`), a table, a folder, or `-`
     ///
@@ -34,6 +34,11 @@ pub struct ScoreArgs {
     /// Print the JSON over several lines
     #[arg(long, help_heading = "Output")]
     pub json: bool,
+    /// Write the means as JSON, the form of `dvc metrics`
+    ///
+    /// `{"members": {NAME: SCORE, ...}}`; the predictions named `blend`, if any, stand beside the members as `blend`.
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub summary: Option<PathBuf>,
     /// Write `score.json` and `stage.json` to this folder
     #[arg(short, long, value_name = "FOLDER", help_heading = "Output")]
     pub out: Option<PathBuf>,

@@ -7,7 +7,7 @@ mod tables;
 use std::process::ExitCode;
 
 use common::metrics::{ColumnSums, Scores};
-use common::oof::{Table, resolve};
+use common::oof::{Table, named, resolve};
 use common::stage::Stage;
 use common::{Error, Result, durable};
 use tracing::info;
@@ -31,14 +31,20 @@ fn run(args: &ScoreArgs) -> Result<()> {
         system = truth.layout().system.clone();
         let mut reports = Vec::new();
         let mut inputs = vec![truth.path().to_path_buf()];
-        for file in &args.predictions {
+        for argument in &args.predictions {
+            let (name, file) = named(argument);
             let table = Table::predictions(resolve(file, &["oof"])?)?;
             inputs.push(table.path().to_path_buf());
-            reports.push(arrays(args, &truth, &table)?);
+            reports.push(arrays(args, &truth, &table)?.called(name));
         }
         (reports, inputs)
     };
     info!("{}", report::table(&reports, args.targets));
+    if let Some(file) = &args.summary {
+        let text = serde_json::to_string_pretty(&report::summary(&reports));
+        let text = text.map_err(|e| Error::failed(format!("report: {e}")))? + "\n";
+        durable::write(file, text.as_bytes())?;
+    }
     let Some(out) = &args.out else {
         let value = report::json(&reports);
         let text = if args.json { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };

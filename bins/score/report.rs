@@ -54,6 +54,12 @@ impl Report {
         }
     }
 
+    /// Under the name that was given, if one was.
+    pub fn called(mut self, name: Option<&str>) -> Self {
+        self.name = name.map_or(self.name, str::to_string);
+        self
+    }
+
     fn json(&self) -> Value {
         let map = |pairs: &[(String, f64)]| pairs.iter().map(|(k, v)| (k.clone(), (*v).into())).collect::<Map<_, _>>();
         let levels: Map<String, Value> = self.levels.iter().map(|(k, v)| (k.to_string(), (*v).into())).collect();
@@ -73,6 +79,17 @@ impl Report {
 /// All reports, under the key `scores`.
 pub fn json(reports: &[Report]) -> Value {
     json!({ "metric": "r2", "scores": reports.iter().map(Report::json).collect::<Vec<_>>() })
+}
+
+/// The mean of each: members by name, and the blend beside them.
+pub fn summary(reports: &[Report]) -> Value {
+    let is_blend = |report: &&Report| report.name == "blend";
+    let members = reports.iter().filter(|r| !is_blend(r)).map(|r| (r.name.clone(), r.mean.into()));
+    let mut summary = Map::from_iter([("members".to_string(), Value::Object(members.collect()))]);
+    if let Some(blend) = reports.iter().find(is_blend) {
+        summary.insert("blend".into(), blend.mean.into());
+    }
+    summary.into()
 }
 
 /// The table for people: one column a file.
@@ -133,5 +150,14 @@ mod tests {
         assert_eq!(report.groups, [("t".to_string(), 0.375)]);
         assert_eq!(report.zero_list, ["t_10"]);
         assert!(table(&[report], true).contains("level 10"));
+    }
+
+    #[test]
+    fn the_blend_stands_beside_its_members() {
+        let scores = |mean| Scores { columns: vec![mean], zero_list: vec![] };
+        let report =
+            |name: &str, mean| Report::new(name.into(), Path::new(name), 1, vec!["t".into()], &[], &scores(mean));
+        let summary = summary(&[report("a", 0.5), report("blend", 0.75), report("b", 0.25)]);
+        assert_eq!(summary, json!({ "members": { "a": 0.5, "b": 0.25 }, "blend": 0.75 }));
     }
 }

@@ -114,6 +114,16 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// Tells what the stage wrote from anything else that it might have written: one hash over the names and hashes of
+    /// all outputs. A run that is taken up again must find what it began with.
+    pub fn identity(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for (name, artifact) in &self.outputs {
+            hasher.update(format!("{name}\0{}\0", artifact.blake3).as_bytes());
+        }
+        hasher.finalize().to_hex().to_string()
+    }
+
     /// Absolute path of the output `name`, after its size and hash were found to be what the stage wrote.
     pub fn output(&self, name: &str) -> Result<PathBuf> {
         let artifact = self.outputs.get(name).ok_or_else(|| {

@@ -7,6 +7,7 @@ mod support;
 
 mod crashes;
 mod dvc;
+mod faults;
 mod parallel;
 mod project;
 mod slurm;

@@ -62,6 +62,8 @@ pub enum Outcome {
     /// Frozen: not run, its outs were taken into the lock as they lie.
     Verified(Cost),
     Failed(Cost, Failure),
+    /// Stopped because the user asked for it.
+    Interrupted(Cost),
 }
 
 /// What a run of a stage cost.
