@@ -6,6 +6,8 @@
 //!
 //! `PODIUM_UPDATE=1 make reproduce` commits what this machine computes, after two runs that agree.
 
+#[path = "support/small.rs"]
+mod small;
 #[path = "support/mod.rs"]
 mod support;
 
@@ -16,29 +18,18 @@ use std::path::Path;
 use common::durable;
 use common::submission::SubmissionFile;
 use serde_json::{Value, json};
+use small::{BLEND, FOLDER, PINS};
 use support::{cmd, root};
 
 /// What is committed, below the root of the repository.
 const REFERENCE: &str = "submissions/leap/small";
-/// Where the pipeline writes, and its last file.
-const FOLDER: &str = "demo/leap-small";
-const BLEND: &str = "demo/leap-small/blend.parquet";
-/// One thread, and kernels that all processors with AVX2 share.
-const PINS: [(&str, &str); 6] = [
-    ("OMP_NUM_THREADS", "1"),
-    ("MKL_NUM_THREADS", "1"),
-    ("ATEN_CPU_CAPABILITY", "avx2"),
-    ("MKL_CBWR", "COMPATIBLE"),
-    ("ONEDNN_MAX_CPU_ISA", "AVX2"),
-    ("CUDA_VISIBLE_DEVICES", ""),
-];
 /// Largest difference from the committed blend on another processor, as a part of the column's largest value.
 const TOLERANCE: f64 = 1e-5;
 
 /// What the pipeline left behind.
 struct Run {
     folder: tempfile::TempDir,
-    /// Hash of every data file. Manifests, logs and reports hold wall times and are left out.
+    /// Hash of every data file behind the raw ones. Manifests, logs and reports hold wall times and are left out.
     files: BTreeMap<String, String>,
     /// The line of `--result`.
     result: Value,
@@ -47,11 +38,7 @@ struct Run {
 /// Runs everything from nothing in a folder of its own.
 fn run() -> Run {
     let folder = tempfile::tempdir().unwrap();
-    for part in ["pipelines", "configs/leap"] {
-        copy(&root().join(part), &folder.path().join(part));
-    }
-    // Members read each other's outs because they lie in one repository.
-    fs::create_dir(folder.path().join(".git")).unwrap();
+    small::copy_into(folder.path());
     // Two stages at a time, each on one thread: the pins hide GPUs, so that `--gpus` counts places.
     let mut command = cmd("run-pipeline").args(["pipelines/leap-blend", "-q", "-j", "2", "--gpus", "2", "--result"]);
     for (name, value) in PINS {
@@ -64,25 +51,10 @@ fn run() -> Run {
     Run { folder, files, result }
 }
 
-/// Copies a folder; pipelines are set to the smallest size, and come without locks and traces of runs here.
-fn copy(from: &Path, to: &Path) {
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let name = entry.file_name().into_string().unwrap();
-        if entry.file_type().unwrap().is_dir() {
-            if name != ".podium" {
-                copy(&entry.path(), &to.join(&name));
-            }
-        } else if name != "dvc.lock" {
-            let text = fs::read_to_string(entry.path()).unwrap();
-            durable::write(to.join(&name), text.replace("../leap.demo.yaml", "../leap.small.yaml").as_bytes()).unwrap();
-        }
-    }
-}
-
 fn collect(base: &Path, folder: &Path, files: &mut BTreeMap<String, String>) {
     for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
         let path = entry.path();
-        let is_data = path.extension().is_some_and(|e| ["safetensors", "parquet", "nc", "csv"].iter().any(|d| e == *d));
+        let is_data = path.extension().is_some_and(|e| ["safetensors", "parquet", "csv"].iter().any(|d| e == *d));
         if entry.file_type().unwrap().is_dir() {
             collect(base, &path, files);
         } else if is_data {

@@ -137,7 +137,7 @@ fn every_change_gets_the_verdict_of_dvc() {
     project.run(&["-q", "-j", "2"]);
     let first = project.read("dvc.yaml");
     type Edit = (&'static str, fn(&Project), &'static [&'static str]);
-    let cases: [Edit; 14] = [
+    let cases: [Edit; 15] = [
         ("cached out edited", |p| p.write("sum.txt", "other\n"), &["nested", "score"]),
         ("uncached out edited", |p| p.write("m1.txt", "other\n"), &["score", "train@m1"]),
         ("file in a folder out added", |p| p.write("all/new", "1"), &["prepare", "train@m1", "train@m2"]),
@@ -148,6 +148,7 @@ fn every_change_gets_the_verdict_of_dvc() {
             &["prepare", "score", "train@m1", "train@m2"],
         ),
         ("metric edited", |p| p.write("score.json", "{}"), &["score"]),
+        ("one of two outs deleted", |p| fs::remove_file(p.at("score.json")).unwrap(), &["score"]),
         ("dep edited", |p| p.write("in.txt", "other\n"), &["prepare"]),
         ("param edited", |p| p.edit("params.yaml", "5e-4", "6e-4"), &["train@m1", "train@m2"]),
         ("param written in another way", |p| p.edit("params.yaml", "5e-4", "0.0005"), &[]),
