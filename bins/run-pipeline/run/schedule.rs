@@ -292,7 +292,7 @@ impl Scheduler<'_> {
                     Outcome::Interrupted(_) => tracing::info!("{title}: interrupted"),
                     Outcome::Verified(_) => tracing::info!("{title}: frozen, its outs are taken as they are"),
                     Outcome::Failed(_, failure) => {
-                        tracing::warn!("{}", failure.sentence);
+                        tracing::info!("{}", failure.sentence);
                         self.failures.push((index, failure.clone()));
                     }
                 }
