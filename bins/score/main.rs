@@ -1,14 +1,16 @@
 //! `score`: how well predictions meet a truth, per target, group and level. Uses no tensor library.
 
 mod args;
+mod icecube;
 mod report;
 mod tables;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use common::metrics::{ColumnSums, Scores};
-use common::oof::{Table, named, resolve};
-use common::stage::Stage;
+use common::oof::{Table, named, resolve, resolve_in};
+use common::stage::{Manifest, Stage};
 use common::{Error, Result, durable};
 use tracing::info;
 
@@ -21,7 +23,10 @@ fn main() -> ExitCode {
 
 fn run(args: &ScoreArgs) -> Result<()> {
     args.cpu_threads();
-    let truth = resolve(&args.truth, &["valid", "b/valid", "a/valid", "solution"])?;
+    let truth = match find(&args.truth)? {
+        Found::Directions(truth) => return icecube::run(args, &truth),
+        Found::Values(path) => path,
+    };
     let system;
     let (reports, inputs) = if tables::is_table(&truth) {
         system = String::new();
@@ -41,9 +46,7 @@ fn run(args: &ScoreArgs) -> Result<()> {
     };
     info!("{}", report::table(&reports, args.targets));
     if let Some(file) = &args.summary {
-        let text = serde_json::to_string_pretty(&report::summary(&reports));
-        let text = text.map_err(|e| Error::failed(format!("report: {e}")))? + "\n";
-        durable::write(file, text.as_bytes())?;
+        report::write_summary(file, &reports.iter().map(|r| (r.name.as_str(), r.mean)).collect::<Vec<_>>())?;
     }
     let Some(out) = &args.out else {
         let value = report::json(&reports);
@@ -64,6 +67,29 @@ fn run(args: &ScoreArgs) -> Result<()> {
     }
     stage.finish()?;
     Ok(())
+}
+
+/// What is compared with, which also says what is scored.
+enum Found {
+    /// Directions: opening angles.
+    Directions(icecube::Truth),
+    /// Arrays or a table of values: R2.
+    Values(PathBuf),
+}
+
+fn find(argument: &str) -> Result<Found> {
+    let path = Path::new(argument);
+    if argument != "-" && !path.is_dir() {
+        return Ok(match icecube::Truth::of_file(path) {
+            Some(truth) => Found::Directions(truth),
+            None => Found::Values(resolve(argument, &[])?),
+        });
+    }
+    let manifest = Manifest::read(argument)?;
+    if manifest.system == "icecube" {
+        return icecube::Truth::of_stage(&manifest).map(Found::Directions);
+    }
+    resolve_in(&manifest, &["valid", "b/valid", "a/valid", "solution"]).map(Found::Values)
 }
 
 /// Scores one file of out-of-fold predictions in a single pass.

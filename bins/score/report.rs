@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use common::metrics::{Scores, mean};
 use common::oof::Group;
+use common::{Error, Result, durable};
 use serde_json::{Map, Value, json};
 
 /// Targets shown unless all are asked for.
@@ -81,13 +82,18 @@ pub fn json(reports: &[Report]) -> Value {
     json!({ "metric": "r2", "scores": reports.iter().map(Report::json).collect::<Vec<_>>() })
 }
 
-/// The mean of each: members by name, and the blend beside them.
-pub fn summary(reports: &[Report]) -> Value {
-    let is_blend = |report: &&Report| report.name == "blend";
-    let members = reports.iter().filter(|r| !is_blend(r)).map(|r| (r.name.clone(), r.mean.into()));
+/// Writes the mean of each as JSON: members by name, and beside them the one that is called `blend`.
+pub fn write_summary(file: &Path, means: &[(&str, f64)]) -> Result<()> {
+    let text = serde_json::to_string_pretty(&summary(means)).map_err(|e| Error::failed(format!("summary: {e}")))?;
+    durable::write(file, format!("{text}\n").as_bytes()).map(|_| ())
+}
+
+fn summary(means: &[(&str, f64)]) -> Value {
+    let members =
+        means.iter().filter(|(name, _)| *name != "blend").map(|(name, mean)| (name.to_string(), (*mean).into()));
     let mut summary = Map::from_iter([("members".to_string(), Value::Object(members.collect()))]);
-    if let Some(blend) = reports.iter().find(is_blend) {
-        summary.insert("blend".into(), blend.mean.into());
+    if let Some((_, mean)) = means.iter().find(|(name, _)| *name == "blend") {
+        summary.insert("blend".into(), (*mean).into());
     }
     summary.into()
 }
@@ -154,10 +160,7 @@ mod tests {
 
     #[test]
     fn the_blend_stands_beside_its_members() {
-        let scores = |mean| Scores { columns: vec![mean], zero_list: vec![] };
-        let report =
-            |name: &str, mean| Report::new(name.into(), Path::new(name), 1, vec!["t".into()], &[], &scores(mean));
-        let summary = summary(&[report("a", 0.5), report("blend", 0.75), report("b", 0.25)]);
+        let summary = summary(&[("a", 0.5), ("blend", 0.75), ("b", 0.25)]);
         assert_eq!(summary, json!({ "members": { "a": 0.5, "b": 0.25 }, "blend": 0.75 }));
     }
 }
