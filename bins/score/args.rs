@@ -50,7 +50,7 @@ pub struct ScoreArgs {
     /// Replace a finished stage in the output folder
     #[arg(short, long, help_heading = "Output")]
     pub force: bool,
-    /// CPU threads [default: OMP_NUM_THREADS, else all cores]
+    /// CPU threads [default: OMP_NUM_THREADS or all]
     #[arg(long, value_name = "N", help_heading = "Run")]
     pub threads: Option<usize>,
     /// Take only the first N rows

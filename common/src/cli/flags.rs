@@ -85,7 +85,7 @@ pub struct RunFlags {
     /// Seed; wins over the config's
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// CPU threads [default: OMP_NUM_THREADS, else all cores]
+    /// CPU threads [default: OMP_NUM_THREADS or all]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
     /// Take only the first N units of work, for a quick look
@@ -94,7 +94,7 @@ pub struct RunFlags {
     /// Replace a finished stage in the output folder
     #[arg(short, long)]
     pub force: bool,
-    /// Check everything, say what would be done, do nothing
+    /// Check everything and say what would be done
     #[arg(long)]
     pub dry_run: bool,
     /// Print the resolved config with the origin of each value

@@ -4,7 +4,7 @@ complete -c finetune-group -l base -d 'Base weights instead of those of `--from`
 complete -c finetune-group -l group -d 'Groups: all, or numbers as in 0,4' -r
 complete -c finetune-group -s o -l out -d 'Output folder [default: outputs/DATE/TIME/STAGE]' -r -F
 complete -c finetune-group -l seed -d 'Seed; wins over the config\'s' -r
-complete -c finetune-group -l threads -d 'CPU threads [default: all cores]' -r
+complete -c finetune-group -l threads -d 'CPU threads [default: OMP_NUM_THREADS, else all cores]' -r
 complete -c finetune-group -l limit -d 'Take only the first N units of work, for a quick look' -r
 complete -c finetune-group -l device -d 'Device: auto, cpu, cuda or cuda:N' -r
 complete -c finetune-group -l resume -d 'Where to take up: auto or never' -r

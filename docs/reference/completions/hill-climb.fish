@@ -41,7 +41,7 @@ complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l toleran
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l max-steps -d 'Steps at most' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -s o -l out -d 'Output folder [default: outputs/DATE/TIME/STAGE]' -r -F
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l seed -d 'Seed; wins over the config\'s' -r
-complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l threads -d 'CPU threads [default: all cores]' -r
+complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l threads -d 'CPU threads [default: OMP_NUM_THREADS, else all cores]' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l limit -d 'Take only the first N units of work, for a quick look' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l color -d 'Colours on standard error' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
@@ -63,7 +63,7 @@ complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l base -d 
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l name -d 'Name of the files without their ending' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l competition -d 'Competition, for the line that submits the blend' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -s o -l out -d 'Output folder [default: outputs/DATE/TIME/STAGE]' -r -F
-complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l threads -d 'CPU threads [default: all cores]' -r
+complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l threads -d 'CPU threads [default: OMP_NUM_THREADS, else all cores]' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l color -d 'Colours on standard error' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"

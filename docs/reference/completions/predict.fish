@@ -11,7 +11,7 @@ apply\t'Always'
 ignore\t'Never'"
 complete -c predict -s o -l out -d 'Output folder [default: outputs/DATE/TIME/STAGE]' -r -F
 complete -c predict -l seed -d 'Seed; wins over the config\'s' -r
-complete -c predict -l threads -d 'CPU threads [default: all cores]' -r
+complete -c predict -l threads -d 'CPU threads [default: OMP_NUM_THREADS, else all cores]' -r
 complete -c predict -l limit -d 'Take only the first N units of work, for a quick look' -r
 complete -c predict -l device -d 'Device: auto, cpu, cuda or cuda:N' -r
 complete -c predict -l color -d 'Colours on standard error' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'

@@ -1,7 +1,7 @@
 complete -c train-model -l from -d 'Folder of the stage before, or `-` to read its manifest from a pipe' -r
 complete -c train-model -s o -l out -d 'Output folder [default: outputs/DATE/TIME/STAGE]' -r -F
 complete -c train-model -l seed -d 'Seed; wins over the config\'s' -r
-complete -c train-model -l threads -d 'CPU threads [default: all cores]' -r
+complete -c train-model -l threads -d 'CPU threads [default: OMP_NUM_THREADS, else all cores]' -r
 complete -c train-model -l limit -d 'Take only the first N units of work, for a quick look' -r
 complete -c train-model -l device -d 'Device: auto, cpu, cuda or cuda:N' -r
 complete -c train-model -l resume -d 'Where to take up: auto, never, or a checkpoint folder' -r
