@@ -81,7 +81,6 @@ fn sweep(calls: &str, fault: &str, prepare: fn() -> Project) {
     reference.run(&["-q", "-j", "2"]);
     let expected = all_files(&reference);
     assert!(expected.contains_key("dvc.lock") && expected.contains_key("b.txt"), "{:?}", expected.keys());
-    let mut struck = 0;
     for n in 1.. {
         let project = prepare();
         let inject = format!("inject={calls}:{fault}:when={n}");
@@ -89,10 +88,9 @@ fn sweep(calls: &str, fault: &str, prepare: fn() -> Project) {
         let text = String::from_utf8_lossy(&traced.stderr);
         if !hit {
             assert_eq!(all_files(&project), expected, "`{inject}`");
-            assert!(struck > 0, "`{inject}` never struck");
+            assert!(n > 1, "`{inject}` never struck");
             return;
         }
-        struck += 1;
         // An error that changes nothing may be passed over: that a record could not be removed, say.
         if fault.starts_with("error") && !traced.status.success() {
             // What a stage could not do is its failure; what the runner could not do names the file and the cause.
