@@ -21,7 +21,7 @@ use crate::args::Args;
 /// What will be done: everything resolved and found, nothing written.
 struct Plan {
     config: Resolved<TrainConfig>,
-    /// Identity of the run for its checkpoints: a limited run is another one.
+    /// Identity of the run for its checkpoints: other data or a limit make another run.
     hash: String,
     limit: Option<u64>,
     prepared: Manifest,
@@ -96,7 +96,7 @@ fn resolve(args: &Args, config: Resolved<TrainConfig>) -> Result<Plan> {
     let limit = if args.fast_dev_run { Some(2) } else { args.run.limit };
     let arrays = arrays(&prepared, &config.value, limit)?;
     let initial = initial(args, &config.value)?;
-    let mut hash = config.hash.clone();
+    let mut hash = format!("{} data {}", config.hash, prepared.identity());
     if let Some(limit) = limit {
         hash = format!("{hash} limit {limit}");
     }
