@@ -20,7 +20,7 @@ use crate::checkpoint::{self, Checkpoints, Found, Label};
 use crate::ema::Ema;
 use crate::loader::{Batches, Delivery, Loader};
 use crate::optim::{Group, Optimizer};
-use crate::schedule::{Schedule, evaluation_steps};
+use crate::schedule::Schedule;
 use crate::weights;
 
 /// Checkpoint that a run resumes from.
@@ -141,7 +141,7 @@ impl Run {
                     (epoch, self.steps),
                     delivery,
                 )?;
-                let evaluations = evaluation_steps(self.steps as usize, training.evaluations(epoch) as usize);
+                let evaluations = training.evaluation_steps(epoch, self.steps);
                 let mut begun = Instant::now();
                 while let Some(batch) = loader.next_batch()? {
                     self.step(plan, task, &batch.tensors)?;
@@ -486,8 +486,12 @@ fn find(checkpoints: &Checkpoints, plan: &Plan) -> Result<Option<Found>> {
     if let Some(found) = &found
         && found.manifest.config_hash != plan.config_hash
     {
-        return Err(Error::usage(format!("`{}` was written under another config than this one", found.folder.display()))
-            .hint("give the config of that run to continue it; or start anew with `--resume never`, which replaces its checkpoints"));
+        let sentence = format!("`{}` was written under another config or from other data", found.folder.display());
+        return Err(Error::usage(sentence).hint(format!(
+            "give the config and data of that run to continue it; or start anew with `--resume never`, which replaces its \
+             checkpoints, or `rm -r {}`",
+            plan.folder.display()
+        )));
     }
     Ok(found)
 }
