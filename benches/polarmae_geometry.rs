@@ -130,7 +130,7 @@ fn write_events(folder: &Path) -> anyhow::Result<u64> {
 fn prepare(folder: &Path) -> anyhow::Result<Vec<std::path::PathBuf>> {
     let raw = folder.join("raw/train");
     std::fs::create_dir_all(&raw)?;
-    std::fs::copy(folder.join("events.h5"), raw.join("events.h5"))?;
+    common::durable::write(raw.join("events.h5"), &std::fs::read(folder.join("events.h5"))?)?;
     let config: polarmae::prepare::PrepareConfig = serde_json::from_value(serde_json::json!({
         "system": "polarmae",
         "raw": folder.join("raw"),

@@ -41,8 +41,16 @@ fn the_stages_chain_through_pipes_to_classes_and_scores() {
     let table = read_parquet(at("classes/predictions.parquet"), None).unwrap();
     let file = ListFile::open(at("classes/predictions.h5")).unwrap();
     let (mut classes, mut probabilities) = (vec![], vec![]);
-    file.lists("prediction").unwrap().integers(0..3, |_, list| Ok(classes.extend_from_slice(list))).unwrap();
-    file.lists("probability").unwrap().floats(0..3, |_, list| Ok(probabilities.extend_from_slice(list))).unwrap();
+    let collect = |_, list: &[i64]| {
+        classes.extend_from_slice(list);
+        Ok(())
+    };
+    file.lists("prediction").unwrap().integers(0..3, collect).unwrap();
+    let collect = |_, list: &[f32]| {
+        probabilities.extend_from_slice(list);
+        Ok(())
+    };
+    file.lists("probability").unwrap().floats(0..3, collect).unwrap();
     assert_eq!(table.i64("prediction").unwrap(), classes);
     assert_eq!(probabilities.len(), 4 * table.rows());
     for (row, class) in probabilities.chunks(4).zip(&classes) {

@@ -110,7 +110,7 @@ fn bad_events_are_named_with_file_and_place() {
     let swapped = ListWriter::create(raw.join("train/a.h5"), &["cluster"], &["point"]).unwrap();
     swapped.finish().unwrap();
     assert!(prepare(&raw, &folder.path().join("swapped")).run().code != Some(0));
-    std::fs::write(raw.join("train/a.h5"), b"not hdf5").unwrap();
+    common::durable::write(raw.join("train/a.h5"), b"not hdf5").unwrap();
     fails("is no sound HDF5 file");
     std::fs::remove_file(raw.join("train/a.h5")).unwrap();
     prepare(&raw, &folder.path().join("fresh")).fails(3).says("holds no `.h5` file").says("expected `");
@@ -128,7 +128,7 @@ fn truncated_files_are_errors_and_never_crashes() {
     let whole = std::fs::read(raw.join("train/a.h5")).unwrap();
     for part in 1..12 {
         let cut = whole.len() * part / 12;
-        std::fs::write(raw.join("train/a.h5"), &whole[..cut]).unwrap();
+        common::durable::write(raw.join("train/a.h5"), &whole[..cut]).unwrap();
         let outcome = prepare(&raw, &folder.path().join("data")).run();
         assert_eq!(outcome.code, Some(3), "cut at {cut} of {}: {}", whole.len(), outcome.stderr);
     }
@@ -163,7 +163,7 @@ fn a_killed_preparation_keeps_its_shards_and_ends_with_the_same_bytes() {
     prepare(&raw, &cut).arg("events_per_shard=2").succeeds();
     std::fs::remove_file(cut.join("stage.json")).unwrap();
     std::fs::remove_file(cut.join("train/generic_v2_5_v1_00002.safetensors")).unwrap();
-    std::fs::write(cut.join("train/.podium-tmp-x"), b"half").unwrap();
+    common::durable::write(cut.join("train/.podium-tmp-x"), b"half").unwrap();
     prepare(&raw, &cut).arg("events_per_shard=2").succeeds().says("shards kept from an earlier run");
     assert!(differing(&whole, &cut).is_empty(), "{:?}", differing(&whole, &cut));
 }

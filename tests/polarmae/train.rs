@@ -107,7 +107,7 @@ fn wrong_configs_are_refused_with_key_found_and_expected() {
     let mut bytes = std::fs::read(&shard).unwrap();
     let last = bytes.len() - 3;
     bytes[last] ^= 1;
-    std::fs::write(&shard, bytes).unwrap();
+    common::durable::write(&shard, &bytes).unwrap();
     train("demo/pretrain.yaml", &data, &out, 2).fails(3).says("was changed since `prepare-data` wrote it");
 }
 

@@ -268,10 +268,20 @@ mod tests {
         assert_eq!(file.names(), ["cluster", "point"]);
         let (points, clusters) = (file.lists("point").unwrap(), file.lists("cluster").unwrap());
         let mut seen = vec![];
-        points.floats(1..4, |i, list| Ok(seen.push((i, list.to_vec())))).unwrap();
+        points
+            .floats(1..4, |i, list| {
+                seen.push((i, list.to_vec()));
+                Ok(())
+            })
+            .unwrap();
         assert_eq!(seen, [(1, vec![1.5]), (2, vec![2.5; 2]), (3, vec![3.5; 3])]);
         let mut total = 0;
-        clusters.integers(0..5, |_, list| Ok(total += list.iter().sum::<i64>())).unwrap();
+        clusters
+            .integers(0..5, |_, list| {
+                total += list.iter().sum::<i64>();
+                Ok(())
+            })
+            .unwrap();
         assert_eq!((points.len(), total), (5, 30));
         std::fs::remove_file(&path).unwrap();
         assert!(std::fs::read(written(folder.path())).unwrap() == first);
@@ -296,7 +306,7 @@ mod tests {
     fn a_file_of_another_kind_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.h5");
-        std::fs::write(&path, b"not hdf5 at all").unwrap();
+        crate::durable::write(&path, b"not hdf5 at all").unwrap();
         let error = ListFile::open(&path).unwrap_err().to_string();
         assert!(error.contains("is no sound HDF5 file"), "{error}");
         let error = ListFile::open(folder.path().join("y.h5")).unwrap_err().to_string();

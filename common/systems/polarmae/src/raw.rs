@@ -156,7 +156,10 @@ impl RawFile {
         for start in (0..self.len()).step_by(BLOCK) {
             let range = start..(start + BLOCK).min(self.len());
             let mut counts = vec![];
-            self.points.floats(range.clone(), |_, list| Ok(counts.push(list.len() / POINT_WIDTH)))?;
+            self.points.floats(range.clone(), |_, list| {
+                counts.push(list.len() / POINT_WIDTH);
+                Ok(())
+            })?;
             self.clusters.integers(range, |i, list| {
                 let fits = |width: &usize| {
                     list.len().is_multiple_of(*width)
