@@ -86,8 +86,13 @@ pub fn pad(all: &[Groups], slots: usize, most: usize, labels: Option<&[Vec<i64>]
     }
 }
 
+/// Rows of x, y, z, energy of each event.
+pub type Points = Vec<Vec<f32>>;
+/// The label of each of its points.
+pub type Labels = Vec<Vec<i64>>;
+
 /// The valid points of each event of a batch, and their labels.
-pub fn events(inputs: &Tensors, prefix: &str) -> Result<(Vec<Vec<f32>>, Option<Vec<Vec<i64>>>)> {
+pub fn events(inputs: &Tensors, prefix: &str) -> Result<(Points, Option<Labels>)> {
     let lengths: Vec<usize> = inputs.i64s(&format!("{prefix}lengths"))?.iter().map(|&n| n as usize).collect();
     let points = lengths.iter().enumerate().map(|(b, &n)| Ok(rows(inputs, &format!("{prefix}points"), b, n)?.0));
     let points = points.collect::<Result<Vec<_>>>()?;

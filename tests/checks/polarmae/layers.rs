@@ -168,7 +168,7 @@ pub fn pointnet(case: &Case) -> Result<()> {
     let tolerance = case.f64("tolerance")?;
     let mask = inputs.get("mask")?.squeeze_dim(1);
     let (features, runs) = (valid(&points, &mask), runs(&mask)?);
-    ensure!(runs.lengths().iter().any(|&n| n == slots), "no full group");
+    ensure!(runs.lengths().contains(&slots), "no full group");
     let members = Members { features: &features, runs: &runs };
     let mut all = Comparison::new();
     let eval = tch::no_grad(|| network.forward(&members, false))?;

@@ -498,7 +498,8 @@ pub fn full_parameters(case: &Case) -> Result<()> {
 /// `checkpoint_import`: which tensors reach a fine-tuning, and their names.
 pub fn checkpoint_import(case: &Case) -> Result<()> {
     let mut all = Comparison::new();
-    let rules: [(&str, fn(&str) -> Option<String>); 3] = [
+    type Rule = fn(&str) -> Option<String>;
+    let rules: [(&str, Rule); 3] = [
         ("lightning", finetuning_name),
         ("base_model_point_mae", base_model_name),
         ("base_model_point_bert", base_model_name),

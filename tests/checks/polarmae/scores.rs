@@ -141,7 +141,8 @@ pub fn metrics(case: &Case) -> Result<()> {
         }
         each.push(one);
     }
-    let kinds: [(&str, fn(&Confusion) -> Vec<f64>); 4] = [
+    type Figure = fn(&Confusion) -> Vec<f64>;
+    let kinds: [(&str, Figure); 4] = [
         ("acc", Confusion::recall),
         ("recall", Confusion::recall),
         ("precision", Confusion::precision),
@@ -299,7 +300,7 @@ fn tiny() -> (EncoderConfig, TransformerConfig) {
     (EncoderConfig { tokenizer, transformer: transformer(3, false) }, transformer(2, true))
 }
 
-fn published_events(folder: &std::path::Path) -> Result<(Vec<Vec<f32>>, Vec<Vec<i64>>)> {
+fn published_events(folder: &std::path::Path) -> Result<(grouping::Points, grouping::Labels)> {
     let selection = Selection { min_points: 200, ..Selection::default() };
     let (events, _) = data::events(folder, &selection, usize::MAX)?;
     let labels = events.iter().map(|e| e.semantic.iter().map(|&s| i64::from(s)).collect()).collect();

@@ -117,7 +117,7 @@ pub fn focal(logits: &Tensor, labels: &Tensor, weights: Option<&Tensor>, gamma: 
     let shape = if gamma == 2.0 { miss.square() } else { miss.pow_tensor_scalar(gamma) };
     let mut rows = -(shape * &log_p) * valid.to_kind(Kind::Float);
     if let Some(weights) = weights {
-        rows = rows * weights.index_select(0, &safe);
+        rows = &rows * weights.index_select(0, &safe);
     }
     let count = valid.sum(Kind::Float).clamp_min(1.0);
     let sum = rows.sum(Kind::Float);

@@ -91,7 +91,9 @@ impl Transform {
     /// What is wrong with its numbers.
     pub fn problem(&self) -> Option<String> {
         match self {
-            Self::CenterAndScale { scale, center } if !(*scale > 0.0) || center.iter().any(|c| !c.is_finite()) => {
+            Self::CenterAndScale { scale, center }
+                if scale.is_nan() || *scale <= 0.0 || center.iter().any(|c| !c.is_finite()) =>
+            {
                 Some("`center_and_scale` expects a finite centre and a scale above 0".into())
             }
             Self::Rotate { degrees: Some(d), .. } if !(1..=180).contains(d) => {
@@ -100,10 +102,10 @@ impl Transform {
             Self::Rotate { axes, .. } if axes.iter().any(|a| *a > 2) => {
                 Some(format!("`rotate.axes` is {axes:?}, expected axes 0 to 2"))
             }
-            Self::Scale { min, max, .. } if !(*min > 0.0 && max >= min) => {
+            Self::Scale { min, max, .. } if min.is_nan() || max.is_nan() || *min <= 0.0 || max < min => {
                 Some(format!("`scale` is {min} to {max}, expected 0 < min <= max"))
             }
-            Self::Translate { distance } if !(*distance >= 0.0) => {
+            Self::Translate { distance } if distance.is_nan() || *distance < 0.0 => {
                 Some(format!("`translate.distance` is {distance}, expected >= 0"))
             }
             Self::HeightNorm { axis } if *axis > 2 => Some(format!("`height_norm.axis` is {axis}, expected 0 to 2")),

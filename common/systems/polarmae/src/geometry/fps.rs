@@ -42,13 +42,13 @@ pub(super) fn update(x: &[f32], y: &[f32], z: &[f32], p: [f32; 3], nearest: &mut
     let mut lanes = [f32::NEG_INFINITY; LANES];
     let whole = n - n % LANES;
     for i in (0..whole).step_by(LANES) {
-        for lane in 0..LANES {
+        for (lane, best) in lanes.iter_mut().enumerate() {
             let j = i + lane;
             let (dx, dy, dz) = (x[j] - p[0], y[j] - p[1], z[j] - p[2]);
             let d = dx * dx + dy * dy + dz * dz;
             let low = if d < nearest[j] { d } else { nearest[j] };
             nearest[j] = low;
-            lanes[lane] = if low > lanes[lane] { low } else { lanes[lane] };
+            *best = if low > *best { low } else { *best };
         }
     }
     let mut largest = lanes.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));

@@ -31,7 +31,7 @@ pub fn forward(
     let both = &mask * mask.transpose(1, 2); // [B, T, T]
     let mut scores = ((1f64 - both) * -1e9).unsqueeze(1);
     if let Some(bias) = bias {
-        scores = scores + bias;
+        scores = &scores + bias;
     }
     let mut trace = Trace { last: x.shallow_clone(), hidden: vec![], attentions: vec![] };
     for (i, block) in transformer.blocks.iter().enumerate() {

@@ -322,7 +322,7 @@ impl Transformer {
         let mut x = x.shallow_clone();
         for (i, block) in self.blocks.iter().enumerate() {
             if self.every_layer || i == 0 {
-                x = x + positions;
+                x = &x + positions;
             }
             x = block.forward(&x, layout, train);
             see(i, &x);

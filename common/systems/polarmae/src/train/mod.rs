@@ -22,8 +22,13 @@ fn metric(name: &str, value: f64) -> Metric {
     Metric { name: name.into(), value }
 }
 
+/// Rows of x, y, z, energy of each event.
+type Points = Vec<Vec<f32>>;
+/// Semantic type of each of its points.
+type Labels = Vec<Vec<i64>>;
+
 /// Reads events by number: their points, and their labels.
-fn read(events: &Arc<Events>, numbers: &[u64]) -> Result<(Vec<Vec<f32>>, Vec<Vec<i64>>)> {
+fn read(events: &Arc<Events>, numbers: &[u64]) -> Result<(Points, Labels)> {
     let views = numbers.iter().map(|&i| events.get(i)).collect::<Result<Vec<EventView>>>()?;
     Ok((views.iter().map(|v| v.points.to_vec()).collect(), views.iter().map(EventView::labels).collect()))
 }
