@@ -1,2 +1,4 @@
 //! IceCube: the direction of a neutrino from the pulses of one event, the 2nd place of the Kaggle competition
 //! "IceCube - Neutrinos in Deep Ice".
+
+pub mod batch;
