@@ -16,6 +16,7 @@ pub mod seed;
 pub mod stage;
 pub mod store;
 pub mod submission;
+pub mod system;
 pub mod versions;
 
 pub use error::{Error, ExitCode, Result};

@@ -17,7 +17,7 @@ use std::sync::Mutex;
 
 use clap::Parser;
 
-pub use flags::{ConfigArgs, DeviceFlag, FromFlag, HELP_STYLES, RunFlags, Verbosity};
+pub use flags::{ConfigArgs, DeviceFlag, FromFlag, HELP_STYLES, OptionalConfigArgs, RunFlags, Verbosity};
 
 use crate::error::{Error, ExitCode, Result};
 
