@@ -32,19 +32,8 @@ pub struct Batch {
 }
 
 /// The published names, in the order of [`Batch::from_tensors`].
-pub const NAMES: [&str; 11] = [
-    "pos",
-    "time",
-    "charge",
-    "auxiliary",
-    "qe",
-    "ice_properties",
-    "mask",
-    "sensor_id",
-    "L0",
-    "idx",
-    "target",
-];
+pub const NAMES: [&str; 11] =
+    ["pos", "time", "charge", "auxiliary", "qe", "ice_properties", "mask", "sensor_id", "L0", "idx", "target"];
 
 impl Batch {
     /// Takes the tensors in the order of [`NAMES`]; the target may be missing. Cuts padding that no event of the batch
