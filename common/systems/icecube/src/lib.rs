@@ -2,3 +2,5 @@
 //! "IceCube - Neutrinos in Deep Ice".
 
 pub mod batch;
+pub mod losses;
+pub mod models;
