@@ -7,6 +7,7 @@ pub mod config;
 pub mod curves;
 pub mod durable;
 pub mod error;
+pub mod exhausted;
 pub mod memory;
 pub mod metrics;
 pub mod oof;
