@@ -1,11 +1,12 @@
 //! Which system's data it is.
 
 use crate::args::{Args, System};
-use crate::leap;
+use crate::{icecube, leap};
 
 /// Prepares the arrays of a system.
 pub fn run(args: Args) -> anyhow::Result<()> {
     match args.system {
+        System::Icecube => icecube::run(args),
         System::Leap => leap::run(args),
     }
 }

@@ -4,3 +4,11 @@
 pub mod batch;
 pub mod losses;
 pub mod models;
+pub mod dataset;
+pub mod nevents;
+pub mod prepare;
+pub mod raw;
+pub mod sampler;
+pub mod selection;
+pub mod sensors;
+pub mod simulate;
