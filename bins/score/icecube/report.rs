@@ -172,7 +172,8 @@ fn by_kappa(scored: &[Scored], kappas: &[f64]) -> Vec<Part> {
         let members = &order[cut(class)..cut(class + 1)];
         let (Some(&first), Some(&last)) = (members.first(), members.last()) else { continue };
         let mean = members.iter().map(|&i| scored[i].angle).sum::<f64>() / members.len() as f64;
-        let name = format!("{:.3} to {:.3}", kappas[first], kappas[last]);
+        // Numbered: classes of equal kappas would share a name.
+        let name = format!("{}: {:.2} to {:.2}", class + 1, kappas[first], kappas[last]);
         parts.push(Part { name, events: members.len(), mean });
     }
     parts

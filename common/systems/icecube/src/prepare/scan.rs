@@ -21,7 +21,7 @@ pub struct Event {
 
 impl Event {
     /// Number of pulses.
-    pub fn len(&self) -> u64 {
+    pub fn pulses(&self) -> u64 {
         self.rows.iter().map(|(_, n)| n).sum()
     }
 }

@@ -67,7 +67,7 @@ pub fn write(source: &PulseFile, pulses: &ParquetFile, scan: &Scan, sensors: usi
     let mut offset = 0;
     writer.append_elements("offset", &[0i64])?;
     for event in &scan.events {
-        offset += event.len() as i64;
+        offset += event.pulses() as i64;
         writer.append_elements("event_id", &[event.id])?;
         writer.append_elements("offset", &[offset])?;
         if source.meta.is_some() {
