@@ -153,9 +153,9 @@ pub fn steps(case: &Case) -> Result<()> {
     }))?;
     let folder = tempfile::tempdir()?;
     let (mut seen, mut evaluations, mut probes) = (vec![], vec![], vec![]);
-    let names = ["blocks.0.gamma_1", "cls_token.weight", "proj_out.weight"];
+    let names: Vec<String> = expected.under("batch0.").into_iter().map(|(name, _)| name).collect();
     let watched: Vec<(String, Tensor)> =
-        names.iter().filter_map(|n| params.get(n).map(|t| (n.to_string(), t))).collect();
+        names.iter().filter_map(|name| Some((name.clone(), params.get(name)?))).collect();
     let mut observer = |event: Event| match event {
         Event::Step { loss, gradient_norm, rates, beta1, applied, .. } => {
             probes.push(watched.iter().map(|(name, t)| (name.clone(), t.detach().copy())).collect::<Vec<_>>());
