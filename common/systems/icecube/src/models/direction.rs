@@ -146,6 +146,9 @@ pub struct Direction {
     biased: usize,
 }
 
+/// Is told the outputs of modules by name.
+type Witness<'a> = dyn FnMut(&str, &Tensor) + 'a;
+
 /// The valid pulses of a batch, packed.
 pub(super) struct Packed {
     pub pulses: Pulses,
@@ -227,7 +230,7 @@ impl Direction {
         batch: &Batch,
         train: bool,
         padded: bool,
-        seen: Option<&mut dyn FnMut(&str, &Tensor)>,
+        seen: Option<&mut Witness>,
     ) -> Result<Tensor> {
         let mut nobody = |_: &str, _: &Tensor| {};
         let tracing = seen.is_some();
