@@ -225,13 +225,7 @@ impl Direction {
         self.run(batch, true, padded, Some(seen))
     }
 
-    fn run(
-        &self,
-        batch: &Batch,
-        train: bool,
-        padded: bool,
-        seen: Option<&mut Witness>,
-    ) -> Result<Tensor> {
+    fn run(&self, batch: &Batch, train: bool, padded: bool, seen: Option<&mut Witness>) -> Result<Tensor> {
         let mut nobody = |_: &str, _: &Tensor| {};
         let tracing = seen.is_some();
         let seen: &mut dyn FnMut(&str, &Tensor) = match seen {
