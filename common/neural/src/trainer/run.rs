@@ -20,7 +20,7 @@ use crate::ema::Ema;
 use crate::errors::Doing;
 use crate::loader::{Batches, Delivery, Loader};
 use crate::optim::{Group, Optimizer};
-use crate::schedule::{Schedule, evaluation_steps};
+use crate::schedule::Schedule;
 use crate::weights;
 
 /// Checkpoint that a run resumes from.
@@ -141,7 +141,7 @@ impl Run {
                     (epoch, self.steps),
                     delivery,
                 )?;
-                let evaluations = evaluation_steps(self.steps as usize, training.evaluations(epoch) as usize);
+                let evaluations = training.evaluation_steps(epoch, self.steps);
                 let mut begun = Instant::now();
                 while let Some(batch) = loader.next_batch()? {
                     self.step(plan, task, &batch.tensors)?;
