@@ -1,6 +1,9 @@
 //! IceCube: the direction of a neutrino from the pulses of one event, the 2nd place of the Kaggle competition
 //! "IceCube - Neutrinos in Deep Ice".
 
+pub mod batch;
+pub mod losses;
+pub mod models;
 pub mod dataset;
 pub mod nevents;
 pub mod prepare;
