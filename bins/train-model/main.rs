@@ -2,6 +2,7 @@
 
 mod args;
 mod leap;
+mod processes;
 mod run;
 
 fn main() -> std::process::ExitCode {

@@ -1,13 +1,22 @@
 //! Which system's network is trained.
 
+use std::time::Duration;
+
 use common::system::Systems;
 
 use crate::args::Args;
-use crate::leap;
+use crate::{leap, processes};
 
 const SYSTEMS: Systems<fn(Args) -> anyhow::Result<()>> = Systems(&[("leap", leap::run)]);
 
-/// Trains a network of the system that the config names.
+/// Trains a network of the system that the config names, alone or with the processes that the environment names.
 pub fn run(args: Args) -> anyhow::Result<()> {
+    let trains = !args.run.dry_run && !args.run.print_config;
+    if let Some(n) = args.nproc.filter(|&n| n > 1 && trains) {
+        return Ok(processes::run(&args, n)?);
+    }
+    if trains {
+        neural::parallel::join(Duration::from_secs(args.rank_timeout))?;
+    }
     SYSTEMS.of_config(&args.config.config)?(args)
 }

@@ -94,6 +94,9 @@ pub enum Error {
         /// The process that holds it.
         pid: u32,
     },
+    /// One of several processes has done its share; rank 0 goes on alone. Ends the process without a word.
+    #[error("the share of this rank is done")]
+    ShareDone,
     /// The user asked to stop; the text says what was saved.
     #[error("interrupted: {saved}")]
     Interrupted {
@@ -147,7 +150,7 @@ impl Error {
             | Self::Device { hint, .. } => {
                 *hint = Some(text.into());
             }
-            Self::Io { .. } | Self::InUse { .. } | Self::Interrupted { .. } => {}
+            Self::Io { .. } | Self::InUse { .. } | Self::ShareDone | Self::Interrupted { .. } => {}
         }
         self
     }
@@ -173,7 +176,7 @@ impl Error {
                 _ => None,
             },
             Self::InUse { .. } => Some("wait for that run to end, or choose another folder with `--out`".into()),
-            Self::Interrupted { .. } => None,
+            Self::Interrupted { .. } | Self::ShareDone => None,
         }
     }
 
@@ -187,6 +190,7 @@ impl Error {
             Self::Device { .. } => ExitCode::Device,
             Self::InUse { .. } => ExitCode::InUse,
             Self::Interrupted { .. } => ExitCode::Interrupted,
+            Self::ShareDone => ExitCode::Done,
         }
     }
 }
