@@ -99,8 +99,12 @@ fn explain(rank: usize, status: ExitStatus) -> Error {
             .hint("the last checkpoint is intact: the same command with `--resume auto` continues"),
         (Some(2), _) => Error::usage(format!("rank {rank} refused to start; its message stands above")),
         (Some(3), _) => Error::input(format!("rank {rank}"), "refused its input; its message stands above"),
-        (Some(5), _) => Error::device(format!("rank {rank} ran out of memory or lost its device; its message stands above")),
-        (code, _) => Error::failed(format!("rank {rank} failed with code {}; its message stands above", code.unwrap_or(1))),
+        (Some(5), _) => {
+            Error::device(format!("rank {rank} ran out of memory or lost its device; its message stands above"))
+        }
+        (code, _) => {
+            Error::failed(format!("rank {rank} failed with code {}; its message stands above", code.unwrap_or(1)))
+        }
     }
 }
 

@@ -182,6 +182,8 @@ impl Stage {
         durable::create_folder(folder)?;
         let folder = absolute(folder)?;
         if !world::leads() {
+            // Rank 0 sweeps the folder first.
+            world::meet()?;
             return Ok(Self::following(name, system, folder, seed));
         }
         let lock = lock(&folder)?;
@@ -199,6 +201,7 @@ impl Stage {
         stage.lock = Some(lock);
         stage.manifest.config_hash = blake3::hash(config_text.as_bytes()).to_hex().to_string();
         stage.output("config", &config);
+        world::meet()?;
         Ok(stage)
     }
 

@@ -3,6 +3,7 @@
 //! Started by `torchrun --no-python`, `srun`, `mpirun` or `train-model --nproc N`; each leaves its own variables in the
 //! environment. Rank 0 leads: it writes the run folder and speaks; the others follow in silence.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
@@ -101,6 +102,17 @@ fn first_host(nodes: &str) -> String {
 }
 
 static RANK: AtomicU64 = AtomicU64::new(0);
+static MEET: OnceLock<fn() -> Result<()>> = OnceLock::new();
+
+/// Notes how this process waits for all others; given by what connects them.
+pub fn set_meeting(meet: fn() -> Result<()>) {
+    let _ = MEET.set(meet);
+}
+
+/// Waits until all processes are here. Where there is one only, it is.
+pub fn meet() -> Result<()> {
+    MEET.get().map_or(Ok(()), |meet| meet())
+}
 
 /// Notes this process's rank, for everything that only rank 0 does.
 pub fn set_rank(rank: u64) {
@@ -127,7 +139,8 @@ mod tests {
 
     #[test]
     fn every_starter_is_understood() {
-        let world = of(&[("RANK", "1"), ("WORLD_SIZE", "4"), ("LOCAL_RANK", "1"), ("MASTER_ADDR", "n1")]).unwrap().unwrap();
+        let world =
+            of(&[("RANK", "1"), ("WORLD_SIZE", "4"), ("LOCAL_RANK", "1"), ("MASTER_ADDR", "n1")]).unwrap().unwrap();
         assert_eq!((world.rank, world.size, world.local_rank, world.address.as_str()), (1, 4, 1, "n1"));
         assert_eq!((world.port, world.store_is_kept), (29_500, false));
         let step = [
@@ -141,7 +154,8 @@ mod tests {
         assert_eq!((world.rank, world.local_rank, world.address.as_str(), world.port), (3, 1, "gpu03", 20_017));
         let mpi = [("OMPI_COMM_WORLD_RANK", "0"), ("OMPI_COMM_WORLD_SIZE", "2"), ("OMPI_COMM_WORLD_LOCAL_SIZE", "2")];
         assert_eq!(of(&mpi).unwrap().unwrap().address, "127.0.0.1");
-        let agent = [("RANK", "0"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "a"), ("TORCHELASTIC_USE_AGENT_STORE", "True")];
+        let agent =
+            [("RANK", "0"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "a"), ("TORCHELASTIC_USE_AGENT_STORE", "True")];
         assert!(of(&agent).unwrap().unwrap().store_is_kept);
     }
 

@@ -65,6 +65,7 @@ pub fn join(patience: Duration) -> Result<()> {
     })?;
     tracing::info!("{size} processes train together, met at {place}");
     let _ = GROUP.set(Group { raw, world });
+    world::set_meeting(|| group().map_or(Ok(()), Group::barrier));
     Ok(())
 }
 
@@ -175,7 +176,8 @@ pub fn fingerprint(state: &[(String, Tensor)]) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     for (name, tensor) in state {
         hasher.update(name.as_bytes());
-        let values = tensor.f_to_device(Device::Cpu).and_then(|t| t.f_to_kind(Kind::Double)).doing("reading weights")?;
+        let values =
+            tensor.f_to_device(Device::Cpu).and_then(|t| t.f_to_kind(Kind::Double)).doing("reading weights")?;
         let values = values.f_contiguous().and_then(|t| t.f_view([-1])).doing("reading weights")?;
         for value in Vec::<f64>::try_from(&values).doing("reading weights")? {
             hasher.update(&value.to_bits().to_le_bytes());

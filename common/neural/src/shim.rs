@@ -69,6 +69,7 @@ unsafe extern "C" {
         rank: c_int,
         size: c_int,
         serves: c_int,
+        kept: c_int,
         prefix: *const c_char,
         interface: *const c_char,
         meet_ms: i64,
@@ -376,6 +377,7 @@ pub(crate) fn group_open(world: &World, meet: Duration, work: Duration) -> Resul
             world.rank as c_int,
             world.size as c_int,
             c_int::from(serves),
+            c_int::from(world.store_is_kept),
             prefix.as_ptr(),
             interface.as_ptr(),
             meet.as_millis() as i64,
@@ -415,8 +417,7 @@ pub(crate) fn reducer_new(group: *mut c_void, params: &[&Tensor], bytes: (i64, i
     let mut reducer = std::ptr::null_mut();
     let list = pointers(params);
     // SAFETY: the array holds live tensors; the reducer keeps references of its own.
-    let code =
-        unsafe { podium_reducer_new(group, list.len(), list.as_ptr(), bytes.0, bytes.1, &raw mut reducer) };
+    let code = unsafe { podium_reducer_new(group, list.len(), list.as_ptr(), bytes.0, bytes.1, &raw mut reducer) };
     check(code, "watching the gradients")?;
     Ok(reducer)
 }

@@ -21,6 +21,11 @@ using podium::guarded;
 
 namespace {
 
+// The Reducer warns when every parameter was used: which of them a loss reaches is not ours to know.
+struct Quiet : c10::WarningHandler {
+  void process(const c10::Warning&) override {}
+};
+
 struct Group {
   c10::intrusive_ptr<c10d::Store> store;
   c10::intrusive_ptr<c10d::ProcessGroup> processes;
@@ -41,15 +46,16 @@ std::shared_ptr<::gloo::transport::Device> device_for(const std::string& host, c
 
 extern "C" {
 
-// serves: this process keeps the store (else it connects to one); prefix: keys of this group begin so.
-int podium_group_open(const char* host, uint16_t port, int rank, int size, int serves, const char* prefix,
+// serves: this process keeps the store (else it connects to one); kept: somebody else keeps it, and knows nothing of the
+// ranks; prefix: keys of this group begin so.
+int podium_group_open(const char* host, uint16_t port, int rank, int size, int serves, int kept, const char* prefix,
                       const char* interface, int64_t meet_ms, int64_t work_ms, void** out) {
   return guarded([&] {
     c10d::TCPStoreOptions options;
     options.port = port;
     options.isServer = serves != 0;
     options.numWorkers = size;
-    options.waitWorkers = serves != 0;
+    options.waitWorkers = kept == 0;  // clients are counted only if they wait as well
     options.timeout = std::chrono::milliseconds(meet_ms);
     c10::intrusive_ptr<c10d::Store> store = c10::make_intrusive<c10d::TCPStore>(host, options);
     store = c10::make_intrusive<c10d::PrefixStore>(prefix, store);
@@ -120,6 +126,8 @@ void podium_reducer_free(void* reducer) {
 // The next backward pass from `loss` averages the gradients; without this call it leaves them to this process.
 int podium_reducer_prepare(void* reducer, const at::Tensor* loss) {
   return guarded([&] {
+    static Quiet quiet;
+    c10::WarningUtils::WarningHandlerGuard silence(&quiet);
     auto* it = static_cast<c10d::Reducer*>(reducer);
     it->prepare_for_forward();
     it->prepare_for_backward({*loss});

@@ -2,9 +2,9 @@
 //! "IceCube - Neutrinos in Deep Ice".
 
 pub mod batch;
+pub mod dataset;
 pub mod losses;
 pub mod models;
-pub mod dataset;
 pub mod nevents;
 pub mod prepare;
 pub mod raw;
