@@ -5,9 +5,9 @@ use std::time::Duration;
 use common::system::Systems;
 
 use crate::args::Args;
-use crate::{leap, processes};
+use crate::{icecube, leap, processes};
 
-const SYSTEMS: Systems<fn(Args) -> anyhow::Result<()>> = Systems(&[("leap", leap::run)]);
+const SYSTEMS: Systems<fn(Args) -> anyhow::Result<()>> = Systems(&[("icecube", icecube::run), ("leap", leap::run)]);
 
 /// Trains a network of the system that the config names, alone or with the processes that the environment names.
 pub fn run(args: Args) -> anyhow::Result<()> {
@@ -17,6 +17,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     if trains {
         neural::parallel::join(Duration::from_secs(args.rank_timeout))?;
+    }
+    if icecube::is_published(&args.config.config)? {
+        return icecube::run(args);
     }
     SYSTEMS.of_config(&args.config.config)?(args)
 }

@@ -56,11 +56,12 @@ pub fn opening_angles(predicted: &Tensor, target: &Tensor) -> Tensor {
     // The norm's gradient at zero is not finite: such events (reported by the caller) are held apart.
     let length =
         predicted.square().sum_dim_intlist([-1_i64].as_slice(), true, Kind::Double).clamp_min(LENGTH * LENGTH).sqrt();
-    let cosine = (predicted / length * target_vector(target).to_kind(Kind::Double)).sum_dim_intlist(
-        [-1_i64].as_slice(),
-        false,
-        Kind::Double,
-    );
+    let p = predicted / length;
+    let (azimuth, zenith) = (target.select(-1, 0), target.select(-1, 1));
+    // As published: sines in f32, their products in f64.
+    let double = |t: Tensor| t.to_kind(Kind::Double);
+    let across = p.select(-1, 0) * double(azimuth.sin()) + p.select(-1, 1) * double(azimuth.cos());
+    let cosine = across * double(zenith.sin()) + p.select(-1, 2) * double(zenith.cos());
     cosine.clamp(-1.0 + COSINE, 1.0 - COSINE).acos()
 }
 
