@@ -60,6 +60,23 @@ unsafe extern "C" {
     fn podium_set_tf32(on: c_int) -> c_int;
     fn podium_set_autocast(device: c_int, on: c_int, dtype: c_int, was_on: *mut c_int, was_dtype: *mut c_int) -> c_int;
     fn podium_clear_autocast_cache() -> c_int;
+    fn podium_selective_scan(
+        x: *const CTensor,
+        dt: *const CTensor,
+        a_log: *const CTensor,
+        b: *const CTensor,
+        c: *const CTensor,
+        d: *const CTensor,
+        z: *const CTensor,
+        allow_fused: c_int,
+        out: *mut *mut CTensor,
+    ) -> c_int;
+    fn podium_causal_conv_silu(
+        x: *const CTensor,
+        weight: *const CTensor,
+        bias: *const CTensor,
+        out: *mut *mut CTensor,
+    ) -> c_int;
     fn podium_cuda_memory_stats(device: c_int, stats: *mut CudaMemory) -> c_int;
     fn podium_cuda_reset_peak(device: c_int) -> c_int;
     fn podium_cuda_empty_cache() -> c_int;
@@ -316,6 +333,51 @@ pub(crate) fn set_autocast(device: Device, to: Autocast) -> Result<Autocast> {
 pub(crate) fn clear_autocast_cache() -> Result<()> {
     // SAFETY: no arguments.
     check(unsafe { podium_clear_autocast_cache() }, "clearing the autocast cache")
+}
+
+/// What a selective scan works on: `x`, `dt` (before softplus) and `z` `[B, L, I]`, `a_log` `[I, N]`, `b` and `c`
+/// `[B, L, N]`, `d` `[I]`.
+pub(crate) struct Scan<'a> {
+    pub x: &'a Tensor,
+    pub dt: &'a Tensor,
+    pub a_log: &'a Tensor,
+    pub b: &'a Tensor,
+    pub c: &'a Tensor,
+    pub d: &'a Tensor,
+    pub z: &'a Tensor,
+}
+
+/// `y * silu(z)` `[B, L, I]`, y being the scan; differentiable once. Without `allow_fused` tensor operations do the
+/// work on the CPU too, as they do on a GPU.
+pub(crate) fn selective_scan(scan: &Scan, allow_fused: bool) -> Result<Tensor> {
+    let mut out = std::ptr::null_mut();
+    // SAFETY: seven live tensors; the shim writes a pointer to a new one, which from_ptr takes over.
+    unsafe {
+        let code = podium_selective_scan(
+            scan.x.as_ptr().cast(),
+            scan.dt.as_ptr().cast(),
+            scan.a_log.as_ptr().cast(),
+            scan.b.as_ptr().cast(),
+            scan.c.as_ptr().cast(),
+            scan.d.as_ptr().cast(),
+            scan.z.as_ptr().cast(),
+            c_int::from(allow_fused),
+            &raw mut out,
+        );
+        check(code, "selective scan")?;
+        Ok(Tensor::from_ptr(out.cast()))
+    }
+}
+
+/// silu of a causal depthwise convolution, f32 on the CPU: `x` `[B, L, I]`, `weight` `[I, 1, K]`, `bias` `[I]`.
+pub(crate) fn causal_conv_silu(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    let mut out = std::ptr::null_mut();
+    // SAFETY: three live tensors; the shim writes a pointer to a new one, which from_ptr takes over.
+    unsafe {
+        let (x, weight, bias) = (x.as_ptr().cast(), weight.as_ptr().cast(), bias.as_ptr().cast());
+        check(podium_causal_conv_silu(x, weight, bias, &raw mut out), "causal convolution")?;
+        Ok(Tensor::from_ptr(out.cast()))
+    }
 }
 
 /// Memory of one GPU as the caching allocator sees it, in bytes and counts.

@@ -21,7 +21,7 @@ use crate::errors::Doing;
 use crate::loader::{Batches, Delivery, Loader};
 use crate::optim::{Group, Optimizer};
 use crate::parallel::{self, Averaging};
-use crate::schedule::{Schedule, evaluation_steps};
+use crate::schedule::Schedule;
 use crate::weights;
 
 /// Checkpoint that a run resumes from.
@@ -173,7 +173,7 @@ impl Run {
                     (epoch, self.steps),
                     delivery,
                 )?;
-                let evaluations = evaluation_steps(self.steps as usize, training.evaluations(epoch) as usize);
+                let evaluations = training.evaluation_steps(epoch, self.steps);
                 let mut begun = Instant::now();
                 while let Some(batch) = loader.next_batch()? {
                     self.step(plan, task, &batch.tensors)?;
