@@ -80,7 +80,7 @@ Examples:
     train-model config.json LR_MAX 1e-5 MODEL_KWARGS.dim 768 --from data
 
   A second stage that begins with the first one's weights:
-    train-model configs/leap/forcewithme/lstmmamba_stage2.yaml --from data \
+    train-model configs/leap/forcewithme/lstmmamba_stage2.yaml --from data \\
       --init runs/lstmmamba_stage1 --out runs/lstmmamba
 
   In a pipe, and a look at what would be done:

@@ -70,10 +70,10 @@ fn wait(children: &mut [Option<Child>]) -> Result<()> {
             told = true;
             end(children, libc::SIGTERM);
         }
-        for rank in 0..children.len() {
-            let Some(child) = &mut children[rank] else { continue };
+        for (rank, place) in children.iter_mut().enumerate() {
+            let Some(child) = place else { continue };
             if let Some(status) = child.try_wait().map_err(|e| Error::io("waiting for", format!("rank {rank}"), e))? {
-                children[rank] = None;
+                *place = None;
                 if !status.success() && failed.is_none() {
                     failed = Some((rank, status, Instant::now()));
                 }
@@ -125,9 +125,7 @@ fn arguments(args: &Args) -> Result<Vec<OsString>> {
     let mut typed = std::env::args_os().skip(1);
     while let Some(argument) = typed.next() {
         let text = argument.to_string_lossy().into_owned();
-        if text == "--nproc" {
-            typed.next();
-        } else if text == "--from" && piped.is_some() {
+        if text == "--nproc" || (text == "--from" && piped.is_some()) {
             typed.next();
         } else if !(text.starts_with("--nproc=") || text == "--from=-") {
             given.push(argument);
