@@ -159,7 +159,7 @@ fn step(batch: &Batch, matched: bool, repeat: usize) -> Result<()> {
     let mut optimizer = Optimizer::new(&OptimizerConfig::AdamW(AdamWConfig::default()), vec![group()])?;
     let mut other = Optimizer::new(&OptimizerConfig::AdamW(AdamWConfig::default()), vec![group()])?;
     let target = batch.truth()?;
-    let mut finish = |optimizer: &mut Optimizer, predicted: &Tensor| -> Result<()> {
+    let finish = |optimizer: &mut Optimizer, predicted: &Tensor| -> Result<()> {
         losses::mean(LossKind::Vms, Normalisation::Switched, predicted, target).backward();
         clip_grad_norm(&params.trainable(), 3.0)?;
         optimizer.step()?;
@@ -241,7 +241,7 @@ fn neighbours(repeat: usize) -> Result<()> {
             let mut first = 0;
             for &n in &lengths {
                 let event = xyz.narrow(0, first, n);
-                let distances = event.cdist(&event, 2.0, 2);
+                let distances = Tensor::cdist(&event, &event, 2.0, 2);
                 drop(distances.topk(9.min(n), 1, false, true));
                 first += n;
             }

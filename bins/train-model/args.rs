@@ -37,6 +37,14 @@ pub struct Args {
     /// Smoke run: one epoch of 2 steps of 8 rows
     #[arg(long, help_heading = "Run", conflicts_with = "limit")]
     pub fast_dev_run: bool,
+    /// Train with N processes on this machine, each with its share of every batch
+    ///
+    /// `torchrun --no-python`, `srun` and `mpirun` start processes by themselves: without this flag.
+    #[arg(long, value_name = "N", help_heading = "Run", value_parser = clap::value_parser!(u64).range(1..=1024))]
+    pub nproc: Option<u64>,
+    /// Seconds that a process waits for the others at the start
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, help_heading = "Run")]
+    pub rank_timeout: u64,
     #[command(flatten)]
     pub verbosity: Verbosity,
 }

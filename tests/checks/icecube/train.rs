@@ -43,12 +43,12 @@ impl Collated {
     }
 }
 
-/// Shape, type and content of a tensor.
-type Bytes = (Vec<i64>, tch::Kind, Vec<u8>);
+/// Shape, kind and bytes of a tensor.
+type Plain = (Vec<i64>, tch::Kind, Vec<u8>);
 
 /// Tensors are no `Sync`: each thread builds its own from the values.
 struct Values {
-    batches: Vec<Vec<Bytes>>,
+    batches: Vec<Vec<Plain>>,
     size: u64,
     events: u64,
 }
