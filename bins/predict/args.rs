@@ -5,11 +5,10 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use common::cli::{Arguments, DeviceFlag, FromFlag, HELP_STYLES, OptionalConfigArgs, RunFlags, Verbosity};
 
-/// Predict with trained networks: a submission, or classes of points
+/// Predict the test rows and write a submission
 ///
 /// Takes the networks of a `train-model` or `finetune-group` stage (the seven networks of the groups in one pass over
-/// the data), or converted weights. `leap`: a submission, checked against the sample file before it appears. `polarmae`:
-/// the class of every point as HDF5 and parquet, and a picture of one event.
+/// the data), or converted weights. The submission is checked against the sample file before it appears.
 #[derive(Debug, Parser)]
 #[command(name = "predict", version, styles = HELP_STYLES, max_term_width = 79, after_help = SHORT, after_long_help = EXAMPLES)]
 pub struct Args {
@@ -20,6 +19,7 @@ pub struct Args {
     /// Weights instead of `--from`: one file, or seven
     ///
     /// `.safetensors` files of `convert-weights`: one network, or those of the groups 0 to 6 in order. Needs `--data`.
+    /// IceCube: the folder in which the config's weights lie, or one file.
     #[arg(long, value_name = "FILE", num_args = 1.., help_heading = "Input", conflicts_with = "from", requires = "data")]
     pub weights: Vec<PathBuf>,
     /// Arrays: folder of `prepare-data` [default: the networks']
@@ -31,10 +31,10 @@ pub struct Args {
     /// Event that is drawn (polarmae), from 0 [default: 0]
     #[arg(long, value_name = "N", help_heading = "Output")]
     pub picture: Option<u64>,
-    /// `sample_submission.csv`: its header and ids must agree
+    /// Sample submission: its header and ids must agree
     #[arg(long, value_name = "FILE", help_heading = "Input")]
     pub sample: Option<PathBuf>,
-    /// Rows or events of a batch [default: leap 4096, polarmae 1]
+    /// Rows or events of a batch [default: leap 4096, icecube 32, polarmae 1]
     ///
     /// With the published norm of PoLAr-MAE the events of a batch change one another's classes: 1 keeps them apart.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Run")]
@@ -87,6 +87,10 @@ impl Arguments for Args {
     fn verbosity(&self) -> &Verbosity {
         &self.verbosity
     }
+
+    fn schemas() -> Vec<(&'static str, String)> {
+        vec![("icecube", common::config::schema::<icecube::predict::PredictConfig>())]
+    }
 }
 
 const SHORT: &str = "`--help` says more and shows examples.";
@@ -105,10 +109,14 @@ Examples:
     convert-weights adam_195.pt adam_195.safetensors --config configs/leap/adam/exp195.yaml
     predict --weights adam_195.safetensors --data data --out submissions/adam_195
 
+  The five published IceCube networks, and one that was trained:
+    predict configs/icecube/ensemble.yaml --weights ice-cube-final-models \\
+      --data data --sample raw/sample_submission.parquet --out submission
+    predict --from runs/b64 --out submissions/b64
+
   Classes of all points of the validation events, and of a published network:
     predict --from runs/polarmae_fft --out classes
     predict configs/polarmae/segment/polarmae_fft.yaml --data store \\
       --weights polarmae_fft_segsem_10k.ckpt --out classes
 
-With --limit N only the first N test rows (`leap`) or events (`polarmae`) are
-predicted.";
+With --limit N only the first N test rows or events are predicted.";

@@ -1,8 +1,10 @@
 //! `train-model`: trains one network from a config.
 
 mod args;
+mod icecube;
 mod leap;
 mod polarmae;
+mod processes;
 mod run;
 
 fn main() -> std::process::ExitCode {
