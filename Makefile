@@ -10,9 +10,9 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 TEST := $(if $(NEXTEST),$(CARGO) nextest run --release --workspace --no-fail-fast,$(CARGO) test --release --workspace --no-fail-fast)
 # The long sweeps are tests marked `ignored`. Golden cases that are not built yet carry the same mark: left out here.
-LONG := $(if $(NEXTEST),$(TEST) --run-ignored only -E 'not binary(golden)',$(TEST) -- --ignored --skip leap::)
+LONG := $(if $(NEXTEST),$(TEST) --run-ignored only -E 'not binary(golden) and not test(r18)',$(TEST) -- --ignored --skip leap:: --skip icecube:: --skip polarmae:: --skip tracknet:: --skip r18)
 
-.PHONY: help setup build demo test test-long lint docs bench install clean
+.PHONY: help setup build demo test test-long fuzz lint docs bench install clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ test: setup ## Run all tests (35 minutes at most on 2 cores, after the build)
 test-long: setup ## Run also the long sweeps (crashes, damaged files, full-size parity)
 	$(TEST)
 	PODIUM_LONG=1 $(LONG)
+
+fuzz: setup ## Evolve inputs against the file readers, ten minutes each (PODIUM_FUZZ_SECONDS=N)
+	$(CARGO) test --release --workspace --test corpus -- --ignored --nocapture r18
 
 lint: setup ## Check formatting, clippy and the generated reference
 	$(CARGO) fmt --all --check
