@@ -68,7 +68,9 @@ impl Members {
                 let differ = found.ids.iter().find(|id| all.ids.binary_search(id).is_err());
                 let problem = match differ {
                     Some(id) => format!("has event {id}, which `{}` has not", all.paths[0].display()),
-                    None => format!("has {} events, `{}` has {}", found.ids.len(), all.paths[0].display(), all.ids.len()),
+                    None => {
+                        format!("has {} events, `{}` has {}", found.ids.len(), all.paths[0].display(), all.ids.len())
+                    }
                 };
                 return Err(Error::input(path, problem).hint("all members must predict the same events"));
             }
@@ -111,7 +113,8 @@ pub fn search(args: &SearchArgs, truth: &Truth) -> Result<()> {
         return Err(Error::usage("weights of directions are searched in one way, which has no settings")
             .hint("leave out everything but the models, `--truth`, `--out`, `--limit` and `--threads`"));
     }
-    let members = args.oof.iter().map(|argument| named(argument, &["oof", "predictions"])).collect::<Result<Vec<_>>>()?;
+    let members =
+        args.oof.iter().map(|argument| named(argument, &["oof", "predictions"])).collect::<Result<Vec<_>>>()?;
     let members = Members::open(&members, args.run.limit)?;
     let folder = args.run.folder("hill-climb");
     let first = Predictions::read(&members.paths[0], args.run.limit)?;
@@ -122,8 +125,7 @@ pub fn search(args: &SearchArgs, truth: &Truth) -> Result<()> {
         return Ok(());
     }
     args.run.cpu_threads();
-    let mut stage =
-        Stage::begin("hill-climb", "icecube", &folder, "metric: opening_angle\n", 0, args.run.force)?;
+    let mut stage = Stage::begin("hill-climb", "icecube", &folder, "metric: opening_angle\n", 0, args.run.force)?;
     for (i, path) in truth.files().iter().enumerate() {
         stage.input(&format!("truth/{i}"), path)?;
     }
@@ -298,7 +300,8 @@ mod tests {
 
     #[test]
     fn the_fit_prefers_the_better_member_and_is_never_worse_than_it() {
-        let targets: Vec<[f64; 3]> = (0..200).map(|i| angles::vector(f64::from(i), 0.2 + f64::from(i % 7) * 0.4)).collect();
+        let targets: Vec<[f64; 3]> =
+            (0..200).map(|i| angles::vector(f64::from(i), 0.2 + f64::from(i % 7) * 0.4)).collect();
         let noisy = |scale: f64, phase: f64| -> Vec<[f64; 3]> {
             let noise = |i: usize, k: usize| scale * ((i * 3 + k) as f64 * 12.9898 + phase).sin();
             targets.iter().enumerate().map(|(i, t)| std::array::from_fn(|k| t[k] + noise(i, k))).collect()

@@ -176,7 +176,8 @@ impl Predictions {
         let mut known: Vec<Option<Known>> = vec![None; self.ids.len()];
         truth.each(|id, [azimuth, zenith], pulses, kind| {
             let Ok(place) = self.ids.binary_search(&id) else { return Ok(()) };
-            let event = Known { direction: angles::vector(azimuth, zenith), zenith, pulses, kind: kind.map(str::to_owned) };
+            let event =
+                Known { direction: angles::vector(azimuth, zenith), zenith, pulses, kind: kind.map(str::to_owned) };
             match known[place].replace(event) {
                 None => Ok(()),
                 Some(_) => Err(Error::input(&truth.files()[0], format!("event {id} has two true directions"))),
