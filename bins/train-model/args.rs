@@ -2,7 +2,6 @@
 
 use clap::Parser;
 use common::cli::{Arguments, ConfigArgs, DeviceFlag, FromFlag, HELP_STYLES, RunFlags, Verbosity};
-use leap::train::TrainConfig;
 use neural::trainer::Resume;
 
 /// Train one network from a config
@@ -40,7 +39,10 @@ impl Arguments for Args {
     }
 
     fn schemas() -> Vec<(&'static str, String)> {
-        vec![("leap", common::config::schema::<TrainConfig>())]
+        vec![
+            ("icecube", common::config::schema::<icecube::train::TrainConfig>()),
+            ("leap", common::config::schema::<leap::train::TrainConfig>()),
+        ]
     }
 }
 
@@ -54,6 +56,12 @@ Examples:
   The same with another batch size and a schedule of fewer epochs:
     train-model configs/leap/adam/exp195.yaml --from data --out runs/small \\
       training.batch_size=256 training.epochs=3
+
+  IceCube: the next stage of a network from the weights of the one before,
+  and a published config as it is:
+    train-model configs/icecube/b64/stage2.yaml --from data \\
+      --out runs/b64-2 weights=runs/b64-1
+    train-model config.json LR_MAX 1e-5 MODEL_KWARGS.dim 768 --from data
 
   In a pipe, and a look at what would be done:
     prepare-data leap configs/leap/demo/prepare.yaml --raw raw --out data |

@@ -124,6 +124,10 @@ pub enum Event {
         gradient_norm: f64,
         /// Learning rates that the step used.
         rates: Vec<f64>,
+        /// Beta1 that the step used, where the schedule moves it.
+        beta1: Option<f64>,
+        /// Whether the weights were updated.
+        applied: bool,
     },
     /// An evaluation was done; `kept` says whether its weights are the best so far.
     Evaluation {

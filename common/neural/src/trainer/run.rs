@@ -9,7 +9,7 @@ use common::durable::Written;
 use common::scalars::ScalarLog;
 use common::{Error, Result, exhausted};
 use serde_json::{Value, json};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::log::{self, Speed};
 use super::state::{self, Evaluated, Named, State};
@@ -17,6 +17,7 @@ use super::step::{Changing, Context, step};
 use super::{Event, Outcome, Plan, Resume, Task};
 use crate::checkpoint::{self, Checkpoints, Found, Label};
 use crate::ema::Ema;
+use crate::errors::Doing;
 use crate::loader::{Batches, Delivery, Loader};
 use crate::optim::{Group, Optimizer};
 use crate::schedule::{Schedule, evaluation_steps};
@@ -32,6 +33,8 @@ pub const CHECKPOINTS: &str = "checkpoints";
 pub const MODEL: &str = "model.safetensors";
 /// Averaged weights of a checkpoint; they are the ones to predict with, where present.
 pub const AVERAGED: &str = "ema.safetensors";
+/// Gradients that wait for more rows, in checkpoints between two updates of the weights.
+pub const GRADIENTS: &str = "gradients.safetensors";
 /// State of the optimizer.
 pub const OPTIMIZER: &str = "optimizer.safetensors";
 
@@ -82,7 +85,7 @@ impl Run {
         exhausted::working_on(format!("training `{}` with {rows} rows at a time", plan.label), training.less_memory());
         let checkpoints = Checkpoints::open(plan.folder.join(CHECKPOINTS))?;
         let mut optimizer = Optimizer::new(&training.optimizer, groups(plan)?)?;
-        let schedule = Schedule::new(&training.schedule, &optimizer.learning_rates())?;
+        let schedule = Schedule::new(&training.schedule, &optimizer.learning_rates())?.over(training.epochs);
         let mut ema = training.ema.as_ref().map(|ema| Ema::new(ema, &plan.trainable)).transpose()?;
         let state = match find(&checkpoints, plan)? {
             Some(found) => {
@@ -93,6 +96,9 @@ impl Run {
                     ema.load_state(&weights::read(found.folder.join(AVERAGED))?)?;
                 }
                 optimizer.set_learning_rates(state.schedule.rates())?;
+                if state.accumulated > 0 {
+                    restore_gradients(plan, &weights::read(found.folder.join(GRADIENTS))?)?;
+                }
                 tracing::info!(
                     "{}: resuming from `{}`: epoch {}, step {} of {steps}, best score {}",
                     plan.label,
@@ -159,21 +165,37 @@ impl Run {
 
     fn step(&mut self, plan: &mut Plan, task: &mut dyn Task, batch: &[Tensor]) -> Result<()> {
         let training = plan.training;
+        self.optimizer.set_learning_rates(self.state.schedule.rates())?;
         let rates = self.optimizer.learning_rates();
-        let context = Context { training, device: plan.device, seed: plan.seed, global_step: self.state.global_step };
+        let beta1 = self.state.schedule.beta1();
+        beta1.into_iter().for_each(|beta1| self.optimizer.set_beta1(beta1));
+        let context = Context {
+            training,
+            device: plan.device,
+            seed: plan.seed,
+            global_step: self.state.global_step,
+            accumulated: self.state.accumulated,
+        };
         let changing = Changing { task, optimizer: &mut self.optimizer, scaler: self.state.scaler.as_mut() };
         let done = match step(changing, &context, batch) {
             Err(Error::Interrupted { .. }) => return Err(self.stop(plan, task)?),
             outcome => outcome?,
         };
         let state = &mut self.state;
-        if done.applied {
+        let rows = batch.first().and_then(|t| t.size().first().copied()).unwrap_or(0) as u64;
+        state.accumulated = if done.waiting { state.accumulated + rows } else { 0 };
+        let every_batch = training.ema.as_ref().is_some_and(|ema| ema.every_batch);
+        if let Some(ema) = &mut self.ema
+            && (done.applied || every_batch)
+        {
+            ema.update(&plan.trainable)?;
+        }
+        if done.applied || done.waiting {
             state.skipped_in_a_row = 0;
-            let rows = batch.first().and_then(|t| t.size().first().copied()).unwrap_or(0);
-            state.loss.add(done.loss, rows as u64);
-            state.gradient_norm = done.gradient_norm;
-            if let Some(ema) = &mut self.ema {
-                ema.update(&plan.trainable)?;
+            state.loss.add(done.loss, rows);
+            state.smooth.add(done.loss);
+            if done.applied {
+                state.gradient_norm = done.gradient_norm;
             }
         } else {
             state.skipped += 1;
@@ -206,6 +228,8 @@ impl Run {
             loss: done.loss,
             gradient_norm: done.gradient_norm,
             rates,
+            beta1,
+            applied: done.applied,
         });
         Ok(())
     }
@@ -230,6 +254,7 @@ impl Run {
             global_step: state.global_step,
             score: evaluation.score,
             training_loss: state.loss.value(),
+            smooth_loss: state.smooth.value(),
             gradient_norm: state.gradient_norm,
             rates,
             metrics: evaluation.metrics,
@@ -334,6 +359,9 @@ impl Run {
                 weights::save(folder.join(OPTIMIZER), &self.optimizer.state(), None)?,
                 state.write(folder)?,
             ];
+            if state.accumulated > 0 {
+                files.push(weights::save(folder.join(GRADIENTS), &gradients(plan), None)?);
+            }
             if let Some(ema) = &self.ema {
                 files.push(averaged(folder, ema, plan, &metadata)?);
             }
@@ -453,6 +481,25 @@ fn find(checkpoints: &Checkpoints, plan: &Plan) -> Result<Option<Found>> {
             .hint("give the config of that run to continue it; or start anew with `--resume never`, which replaces its checkpoints"));
     }
     Ok(found)
+}
+
+/// The gradients at hand under the names of their parameters.
+fn gradients(plan: &Plan) -> Vec<(String, Tensor)> {
+    let grads = plan.trainable.iter().map(|(name, parameter)| (name.clone(), parameter.grad()));
+    grads.filter(|(_, grad)| grad.defined()).collect()
+}
+
+/// Gives parameters the gradients that a checkpoint holds.
+fn restore_gradients(plan: &Plan, saved: &[(String, Tensor)]) -> Result<()> {
+    for (name, parameter) in &plan.trainable {
+        if let Some((_, grad)) = saved.iter().find(|(n, _)| n == name) {
+            let what = || format!("restoring the gradient of `{name}`");
+            let grad = grad.f_to_device(parameter.device()).doing(what())?;
+            // Backward through a product with a constant leaves that constant as gradient, bit for bit.
+            (parameter * grad).f_sum(Kind::Float).doing(what())?.f_backward().doing(what())?;
+        }
+    }
+    Ok(())
 }
 
 fn averaged(folder: &Path, ema: &Ema, plan: &Plan, metadata: &Value) -> Result<Written> {

@@ -21,6 +21,8 @@ pub(super) struct Done {
     pub gradient_norm: f64,
     /// Whether the weights were updated.
     pub applied: bool,
+    /// Whether the gradients wait for more rows.
+    pub waiting: bool,
 }
 
 /// What a step needs besides weights and rows.
@@ -30,6 +32,8 @@ pub(super) struct Context<'a> {
     pub device: Device,
     pub seed: u64,
     pub global_step: u64,
+    /// Rows whose gradients are summed already.
+    pub accumulated: u64,
 }
 
 /// What changes in a step beside the weights.
@@ -65,10 +69,14 @@ pub(super) fn step(mut changing: Changing, context: &Context, batch: &[Tensor]) 
 
 fn attempt(changing: &mut Changing, context: &Context, batch: &[Tensor], rows: i64) -> Result<Done> {
     let Changing { task, optimizer, scaler } = changing;
-    let Context { training, device, seed, global_step } = *context;
+    let Context { training, device, seed, global_step, accumulated } = *context;
     // Dropout draws from the library's generator: seeded anew for each step, so a resumed run draws the same.
     manual_seed(device, seed_for(seed, "dropout", global_step))?;
-    optimizer.zero_grad()?;
+    if accumulated == 0 {
+        optimizer.zero_grad()?;
+    }
+    // A batch counts with its share of the rows that make an update.
+    let share = training.accumulate_rows.map_or(1.0, |limit| rows as f64 / limit as f64);
     let pieces = (training.accumulation as i64).min(rows.max(1));
     let mut loss = 0.0;
     for piece in 0..pieces {
@@ -88,11 +96,15 @@ fn attempt(changing: &mut Changing, context: &Context, batch: &[Tensor], rows: i
         if !loss.is_finite() {
             break;
         }
+        let part = if share == 1.0 { part } else { part * share };
         let part = match scaler {
             Some(scaler) => scaler.scale(&part)?,
             None => part,
         };
         part.f_backward().doing("computing gradients")?;
+    }
+    if loss.is_finite() && training.accumulate_rows.is_some_and(|limit| accumulated + (rows as u64) < limit) {
+        return Ok(Done { loss, gradient_norm: f64::NAN, applied: false, waiting: true });
     }
     // With several processes the gradients would be averaged over them here.
     let params = optimizer.params();
@@ -119,7 +131,7 @@ fn attempt(changing: &mut Changing, context: &Context, batch: &[Tensor], rows: i
             "lower the learning rate, clip gradients (`training.max_grad_norm=1`), or leave such batches out: `training.non_finite=skip`",
         ));
     }
-    Ok(Done { loss, gradient_norm, applied })
+    Ok(Done { loss, gradient_norm, applied, waiting: false })
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> Option<String> {
