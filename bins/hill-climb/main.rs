@@ -5,6 +5,7 @@ mod blend;
 mod directions;
 mod measure;
 mod members;
+mod page;
 mod problem;
 mod report;
 mod search;

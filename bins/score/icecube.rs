@@ -5,9 +5,16 @@ mod report;
 use std::path::Path;
 
 use common::angles;
+<<<<<<< HEAD
 use common::directions::{Predictions, Truth};
 use common::oof::resolve;
 use common::stage::Stage;
+=======
+use common::oof::{named, resolve, resolve_in};
+use common::stage::{Manifest, Stage};
+use common::store::tables::{Column, ColumnKind, ParquetFile, Table, read_csv, read_parquet};
+use common::store::tensors::TensorFile;
+>>>>>>> main
 use common::{Error, Result, durable};
 use tracing::info;
 
@@ -23,13 +30,23 @@ pub fn run(args: &ScoreArgs, truth: &Truth) -> Result<()> {
     let mut reports = Vec::new();
     let mut inputs = truth.files();
     for argument in &args.predictions {
-        let path = resolve(argument, &["predictions", "oof", "submission", "submission.csv"])?;
+        let (called, file) = named(argument);
+        let path = resolve(file, &["predictions", "oof", "submission", "submission.csv"])?;
         let predictions = Predictions::read(&path, args.limit)?;
+<<<<<<< HEAD
         let scored = scored(&predictions, truth)?;
         reports.push(Report::new(name(argument, &path), &path, &scored));
+=======
+        let scored = predictions.against(truth)?;
+        reports.push(Report::new(called.map_or_else(|| name(file, &path), str::to_string), &path, &scored));
+>>>>>>> main
         inputs.push(path);
     }
     info!("{}", report::table(&reports));
+    if let Some(file) = &args.summary {
+        let means: Vec<_> = reports.iter().map(|r| (r.name.as_str(), r.mean)).collect();
+        crate::report::write_summary(file, &means)?;
+    }
     let value = report::json(&reports);
     let Some(out) = &args.out else {
         let text = if args.json { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };

@@ -90,6 +90,9 @@ fn resolve_config(args: &Args) -> Result<Resolved<TrainConfig>> {
         let text = serde_json::to_string_pretty(&ours).map_err(|e| Error::failed(format!("translating: {e}")))?;
         return config::load_text(file, &(text + "\n"), &overrides);
     }
+    if let Some(weights) = &args.init {
+        overrides.push(format!("weights={}", weights.display()));
+    }
     overrides.splice(0..0, args.config.overrides.iter().cloned());
     config::load(Some(file), &overrides)
 }

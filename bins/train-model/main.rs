@@ -3,6 +3,7 @@
 mod args;
 mod icecube;
 mod leap;
+mod processes;
 mod run;
 
 fn main() -> std::process::ExitCode {

@@ -93,7 +93,12 @@ pub enum Error {
         path: PathBuf,
         /// The process that holds it.
         pid: u32,
+        /// What the user can do, where choosing another output folder is no help.
+        hint: Option<String>,
     },
+    /// One of several processes has done its share; rank 0 goes on alone. Ends the process without a word.
+    #[error("the share of this rank is done")]
+    ShareDone,
     /// The user asked to stop; the text says what was saved.
     #[error("interrupted: {saved}")]
     Interrupted {
@@ -144,10 +149,11 @@ impl Error {
             Self::Failed { hint, .. }
             | Self::Usage { hint, .. }
             | Self::Input { hint, .. }
-            | Self::Device { hint, .. } => {
+            | Self::Device { hint, .. }
+            | Self::InUse { hint, .. } => {
                 *hint = Some(text.into());
             }
-            Self::Io { .. } | Self::InUse { .. } | Self::Interrupted { .. } => {}
+            Self::Io { .. } | Self::ShareDone | Self::Interrupted { .. } => {}
         }
         self
     }
@@ -172,8 +178,11 @@ impl Error {
                 }
                 _ => None,
             },
-            Self::InUse { .. } => Some("wait for that run to end, or choose another folder with `--out`".into()),
-            Self::Interrupted { .. } => None,
+            Self::InUse { hint, .. } => {
+                let usual = "wait for that run to end, or choose another folder with `--out`";
+                Some(hint.clone().unwrap_or_else(|| usual.into()))
+            }
+            Self::Interrupted { .. } | Self::ShareDone => None,
         }
     }
 
@@ -187,6 +196,7 @@ impl Error {
             Self::Device { .. } => ExitCode::Device,
             Self::InUse { .. } => ExitCode::InUse,
             Self::Interrupted { .. } => ExitCode::Interrupted,
+            Self::ShareDone => ExitCode::Done,
         }
     }
 }

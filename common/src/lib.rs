@@ -23,6 +23,7 @@ pub mod store;
 pub mod submission;
 pub mod system;
 pub mod versions;
+pub mod world;
 
 pub use error::{Error, ExitCode, Result};
 

@@ -2,11 +2,16 @@
 
 #![allow(clippy::print_stdout)] // a skipped test says why
 
+#[path = "../support/small.rs"]
+mod small;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/training.rs"]
+mod training;
 
 mod crashes;
 mod dvc;
+mod faults;
 mod parallel;
 mod project;
 mod slurm;

@@ -43,9 +43,12 @@ impl Collated {
     }
 }
 
+/// Shape, kind and bytes of a tensor.
+type Plain = (Vec<i64>, tch::Kind, Vec<u8>);
+
 /// Tensors are no `Sync`: each thread builds its own from the values.
 struct Values {
-    batches: Vec<Vec<(Vec<i64>, tch::Kind, Vec<u8>)>>,
+    batches: Vec<Vec<Plain>>,
     size: u64,
     events: u64,
 }

@@ -10,7 +10,7 @@ use crate::ema::EmaConfig;
 use crate::loader::Shuffle;
 use crate::optim::OptimizerConfig;
 use crate::precision::Precision;
-use crate::schedule::ScheduleConfig;
+use crate::schedule::{ScheduleConfig, evaluation_steps};
 
 /// How a network is trained.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -37,6 +37,10 @@ pub struct Training {
     /// Evaluations in an epoch, at equal distances, the last one at its end, >= 1.
     #[serde(default = "one")]
     pub evaluate_n_times_per_epoch: u64,
+    /// Of the evaluations in an epoch only so many last ones take place: 8 and here 3 evaluate after 6/8, 7/8 and 8/8.
+    /// `null`: all.
+    #[serde(default)]
+    pub evaluate_only_last: Option<u64>,
     /// Other numbers of evaluations for single epochs, counted from 1: `{7: 5, 8: 5}`.
     #[serde(default)]
     pub evaluate_overrides: BTreeMap<u64, u64>,
@@ -166,6 +170,15 @@ impl Training {
         }
     }
 
+    /// The steps (from 1) of `epoch` after which is evaluated, of `steps` steps.
+    pub fn evaluation_steps(&self, epoch: u64, steps: u64) -> Vec<usize> {
+        let mut all = evaluation_steps(steps as usize, self.evaluations(epoch) as usize);
+        if let Some(last) = self.evaluate_only_last {
+            all.drain(..all.len().saturating_sub(last as usize));
+        }
+        all
+    }
+
     /// Overrides that make a run need less memory, the mildest first.
     pub fn less_memory(&self) -> Vec<String> {
         let mut remedies = vec![
@@ -195,6 +208,9 @@ impl Training {
         if let Some(last) = &self.evaluate_last {
             at_least_one("evaluate_last.epochs", last.epochs);
             at_least_one("evaluate_last.times", last.times);
+        }
+        if let Some(last) = self.evaluate_only_last {
+            at_least_one("evaluate_only_last", last);
         }
         if let Some(steps) = self.checkpoint.every_steps {
             at_least_one("checkpoint.every_steps", steps);

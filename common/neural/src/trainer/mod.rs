@@ -7,8 +7,8 @@
 //! not: the order of rows and every random draw are functions of (seed, step), and everything else stands in the
 //! checkpoint. The metric files are cut back to where the checkpoint was taken.
 //!
-//! Laid out for data parallelism: a rank reads its share of each batch ([`crate::loader::Shard`]); the one place where
-//! gradients would be averaged over ranks is between backward and clipping in [`step`].
+//! Several processes train one network together where [`crate::parallel`] has joined them: each reads its share of a batch
+//! ([`crate::loader::Shard`]), gradients are averaged during backward, rank 0 evaluates and writes.
 
 pub mod best;
 pub mod config;
@@ -83,7 +83,8 @@ impl std::str::FromStr for Resume {
 pub struct Plan<'a> {
     /// The `training:` section.
     pub training: &'a Training,
-    /// Hash of the whole config; a checkpoint of another config is refused.
+    /// Identity of the run: hash of the whole config, and of the data (`Manifest::identity`). A checkpoint of another run
+    /// is refused.
     pub config_hash: String,
     /// Seed of the run.
     pub seed: u64,

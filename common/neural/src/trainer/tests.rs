@@ -70,6 +70,7 @@ fn training() -> Training {
         accumulate_rows: None,
         max_grad_norm: Some(5.0),
         evaluate_n_times_per_epoch: 2,
+        evaluate_only_last: None,
         evaluate_overrides: BTreeMap::new(),
         evaluate_last: None,
         early_stop_step: None,

@@ -146,6 +146,9 @@ pub struct Direction {
     biased: usize,
 }
 
+/// Is told the outputs of modules by name.
+type Witness<'a> = dyn FnMut(&str, &Tensor) + 'a;
+
 /// The valid pulses of a batch, packed.
 pub(super) struct Packed {
     pub pulses: Pulses,
@@ -222,13 +225,7 @@ impl Direction {
         self.run(batch, true, padded, Some(seen))
     }
 
-    fn run(
-        &self,
-        batch: &Batch,
-        train: bool,
-        padded: bool,
-        seen: Option<&mut dyn FnMut(&str, &Tensor)>,
-    ) -> Result<Tensor> {
+    fn run(&self, batch: &Batch, train: bool, padded: bool, seen: Option<&mut Witness>) -> Result<Tensor> {
         let mut nobody = |_: &str, _: &Tensor| {};
         let tracing = seen.is_some();
         let seen: &mut dyn FnMut(&str, &Tensor) = match seen {
