@@ -41,9 +41,7 @@ pub struct SearchArgs {
     /// Truth: a file, the folder of `prepare-data`, or `-`
     ///
     /// A safetensors file with `targets` [rows, columns], `target_mean` and `target_std`; a folder or a piped
-    /// manifest stands for its output `valid`, `b/valid` or `a/valid`, the first that exists. Directions: a parquet
-    /// table with `event_id`, `azimuth` and `zenith`, or the folder of a stage of IceCube; the models are then tables of
-    /// vectors (`oof.parquet`), fitted under the mean opening angle without further settings.
+    /// manifest stands for its output `valid`, `b/valid` or `a/valid`, the first that exists.
     #[arg(short, long, value_name = "VALID", help_heading = "Input")]
     pub truth: String,
     /// Config of the search (YAML)
@@ -129,8 +127,7 @@ impl SearchArgs {
 pub struct BlendArgs {
     /// Submissions: parquet or csv files, or folders of them
     ///
-    /// Tables of directions with the vectors `x`, `y`, `z` are blended as vectors. Also folders of finished stages (`-`:
-    /// piped manifest), which stand for their output `submission`. Files that the
+    /// Also folders of finished stages (`-`: piped manifest), which stand for their output `submission`. Files that the
     /// table of weights does not name are left out; a model without a file is an error.
     #[arg(value_name = "[NAME=]SUBMISSION", required = true, help_heading = "Input")]
     pub submissions: Vec<String>,

@@ -94,12 +94,7 @@ impl Members {
 
 /// The models of a search: `[NAME=]PATH`.
 fn named(argument: &str, outputs: &[&str]) -> Result<(String, PathBuf)> {
-    let (name, path) = match argument.split_once('=') {
-        Some((name, path)) if !name.is_empty() && !name.contains('/') && !Path::new(argument).exists() => {
-            (Some(name), path)
-        }
-        _ => (None, argument),
-    };
+    let (name, path) = common::oof::named(argument);
     let file = resolve(path, outputs)?;
     let given = Path::new(path);
     let own = if given.is_dir() { given.file_name() } else { file.file_name() };

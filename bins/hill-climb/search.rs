@@ -13,11 +13,7 @@ use tracing::info;
 
 use crate::args::SearchArgs;
 use crate::problem::{Blend, Problem};
-<<<<<<< HEAD
-use crate::{directions, members, report, weights};
-=======
-use crate::{members, page, report, weights};
->>>>>>> main
+use crate::{directions, members, page, report, weights};
 
 /// Rows of the blended predictions that are held at once.
 const BLOCK_ROWS: usize = 4096;

@@ -5,16 +5,9 @@ mod report;
 use std::path::Path;
 
 use common::angles;
-<<<<<<< HEAD
 use common::directions::{Predictions, Truth};
-use common::oof::resolve;
+use common::oof::{named, resolve};
 use common::stage::Stage;
-=======
-use common::oof::{named, resolve, resolve_in};
-use common::stage::{Manifest, Stage};
-use common::store::tables::{Column, ColumnKind, ParquetFile, Table, read_csv, read_parquet};
-use common::store::tensors::TensorFile;
->>>>>>> main
 use common::{Error, Result, durable};
 use tracing::info;
 
@@ -33,13 +26,8 @@ pub fn run(args: &ScoreArgs, truth: &Truth) -> Result<()> {
         let (called, file) = named(argument);
         let path = resolve(file, &["predictions", "oof", "submission", "submission.csv"])?;
         let predictions = Predictions::read(&path, args.limit)?;
-<<<<<<< HEAD
         let scored = scored(&predictions, truth)?;
-        reports.push(Report::new(name(argument, &path), &path, &scored));
-=======
-        let scored = predictions.against(truth)?;
         reports.push(Report::new(called.map_or_else(|| name(file, &path), str::to_string), &path, &scored));
->>>>>>> main
         inputs.push(path);
     }
     info!("{}", report::table(&reports));

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use common::angles;
 use common::seed::rng_for;
-use common::store::tables::{Column, Table, read_parquet, write_parquet};
+use common::store::tables::{Table, read_parquet, write_parquet};
 use rand::RngExt;
 
 use crate::raw;
@@ -72,7 +72,7 @@ fn members_that_do_not_go_together_are_refused() {
         .schema()
         .iter()
         .map(|(n, _)| n.clone())
-        .zip(read_parquet(&a, None).unwrap().columns().iter().cloned().collect::<Vec<Column>>())
+        .zip(read_parquet(&a, None).unwrap().columns().to_vec())
     {
         if !["x", "y", "z"].contains(&name.as_str()) {
             table.push(name, column).unwrap();
