@@ -84,14 +84,14 @@ fn resolve_config(args: &Args) -> Result<Resolved<TrainConfig>> {
         overrides.extend(smoke.map(String::from));
         overrides.push("sampler.sub_epochs=1".into());
     }
+    if let Some(weights) = &args.init {
+        overrides.push(format!("weights={}", weights.display()));
+    }
     if is_published(file)? {
         let theirs = published::override_pairs(&read_json(file)?, &args.config.overrides)?;
         let ours = published::translate(&theirs)?;
         let text = serde_json::to_string_pretty(&ours).map_err(|e| Error::failed(format!("translating: {e}")))?;
         return config::load_text(file, &(text + "\n"), &overrides);
-    }
-    if let Some(weights) = &args.init {
-        overrides.push(format!("weights={}", weights.display()));
     }
     overrides.splice(0..0, args.config.overrides.iter().cloned());
     config::load(Some(file), &overrides)
