@@ -7,6 +7,7 @@ pub mod climb;
 pub mod config;
 pub mod confusion;
 pub mod curves;
+pub mod directions;
 pub mod durable;
 pub mod error;
 pub mod exhausted;
