@@ -108,17 +108,19 @@ fn resolve(args: &Args, config: Resolved<TrainConfig>) -> Result<Plan> {
     neural::memory::keep_freed_blocks();
     let limit = if args.fast_dev_run { Some(2) } else { args.run.limit };
     let data = train::data(&config.value, &prepared, limit)?;
+    // A run that is taken up again finds the data and the weights that it began with, or is refused.
+    let mut hash = format!("{} data {}", config.hash, prepared.identity());
     if let Some(weights) = &config.value.weights {
         let file = train::weights_of(weights)?;
         if !file.is_file() {
             return Err(Error::usage(format!("`weights`: there is no `{}`", file.display()))
                 .hint("name a weights file, or the folder of a finished `train-model` stage"));
         }
+        hash += &format!(" weights {}", durable::hash_file(&file)?.blake3);
     }
-    let hash = match limit {
-        Some(limit) => format!("{} limit {limit}", config.hash),
-        None => config.hash.clone(),
-    };
+    if let Some(limit) = limit {
+        hash += &format!(" limit {limit}");
+    }
     Ok(Plan { hash, limit, prepared, data, device, folder: args.run.folder("train-model"), config })
 }
 

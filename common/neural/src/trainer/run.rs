@@ -502,7 +502,7 @@ fn evaluate_for_all(task: &mut dyn Task) -> Result<Evaluation> {
     match found {
         Some(found) => found,
         None if told == "interrupted" => Err(interrupted()),
-        None => heard(&told).ok_or_else(|| Error::failed(format!("rank 0 could not evaluate: {told}"))),
+        None => heard(&told).ok_or(Error::ShareDone),
     }
 }
 
@@ -562,7 +562,8 @@ fn find(checkpoints: &Checkpoints, plan: &Plan) -> Result<Option<Found>> {
     match found {
         Some(found) => found,
         None if told.is_empty() => Ok(None),
-        None if told.starts_with("failed: ") => Err(Error::failed(format!("rank 0 could not start: {told}"))),
+        // Rank 0 says why.
+        None if told.starts_with("failed: ") => Err(Error::ShareDone),
         None => Ok(Some(Found { manifest: checkpoint::verify(Path::new(&told))?, folder: told.into() })),
     }
 }
