@@ -78,7 +78,8 @@ pub fn run(args: Args, before: Option<Manifest>) -> anyhow::Result<()> {
     let predicted = predict::predict(&mut plan.ensemble, &plan.visits, plan.device, &plan.prepared)?;
     let folder = stage.folder().to_path_buf();
     stage.output("predictions", &predicted.blend.write(&folder.join("predictions.parquet"))?);
-    if plan.config.tables {
+    if plan.config.tables && !predicted.members.is_empty() {
+        common::durable::create_folder(folder.join("members"))?;
         for (name, table) in &predicted.members {
             stage.output(&format!("members/{name}"), &table.write(&folder.join(format!("members/{name}.parquet")))?);
         }
