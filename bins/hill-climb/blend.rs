@@ -25,6 +25,9 @@ const BLOCK_VALUES: usize = 8 << 20;
 
 /// Runs the blend.
 pub fn run(args: &BlendArgs) -> Result<()> {
+    if crate::directions::blend(args)? {
+        return Ok(());
+    }
     args.cpu_threads();
     let table = resolve(&args.weights, &["weights_json", "weights"])?;
     let weights = Weights::read(&table)?;

@@ -2,6 +2,7 @@
 
 mod args;
 mod blend;
+mod directions;
 mod measure;
 mod members;
 mod page;

@@ -13,13 +13,16 @@ use tracing::info;
 
 use crate::args::SearchArgs;
 use crate::problem::{Blend, Problem};
-use crate::{members, page, report, weights};
+use crate::{directions, members, page, report, weights};
 
 /// Rows of the blended predictions that are held at once.
 const BLOCK_ROWS: usize = 4096;
 
 /// Runs the search.
 pub fn run(args: &SearchArgs) -> Result<()> {
+    if let Some(truth) = directions::truth(&args.truth)? {
+        return directions::search(args, &truth);
+    }
     let config = config::load::<SearchConfig>(args.config.as_deref(), &args.overrides())?;
     if args.run.print_config {
         return common::cli::print_line(config.annotated().trim_end());

@@ -8,6 +8,7 @@ mod tables;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use common::directions::Truth;
 use common::metrics::{ColumnSums, Scores};
 use common::oof::{Table, named, resolve, resolve_in};
 use common::stage::{Manifest, Stage};
@@ -72,7 +73,7 @@ fn run(args: &ScoreArgs) -> Result<()> {
 /// What is compared with, which also says what is scored.
 enum Found {
     /// Directions: opening angles.
-    Directions(icecube::Truth),
+    Directions(Truth),
     /// Arrays or a table of values: R2.
     Values(PathBuf),
 }
@@ -80,14 +81,14 @@ enum Found {
 fn find(argument: &str) -> Result<Found> {
     let path = Path::new(argument);
     if argument != "-" && !path.is_dir() {
-        return Ok(match icecube::Truth::of_file(path) {
+        return Ok(match Truth::of_file(path) {
             Some(truth) => Found::Directions(truth),
             None => Found::Values(resolve(argument, &[])?),
         });
     }
     let manifest = Manifest::read(argument)?;
     if manifest.system == "icecube" {
-        return icecube::Truth::of_stage(&manifest).map(Found::Directions);
+        return Truth::of_stage(&manifest).map(Found::Directions);
     }
     resolve_in(&manifest, &["valid", "b/valid", "a/valid", "solution"]).map(Found::Values)
 }

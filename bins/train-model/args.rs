@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use common::cli::{Arguments, ConfigArgs, DeviceFlag, FromFlag, HELP_STYLES, RunFlags, Verbosity};
-use leap::train::TrainConfig;
 use neural::trainer::Resume;
 
 /// Train one network from a config
@@ -38,6 +37,14 @@ pub struct Args {
     /// Smoke run: one epoch of 2 steps of 8 rows
     #[arg(long, help_heading = "Run", conflicts_with = "limit")]
     pub fast_dev_run: bool,
+    /// Train with N processes on this machine, each with its share of every batch
+    ///
+    /// `torchrun --no-python`, `srun` and `mpirun` start processes by themselves: without this flag.
+    #[arg(long, value_name = "N", help_heading = "Run", value_parser = clap::value_parser!(u64).range(1..=1024))]
+    pub nproc: Option<u64>,
+    /// Seconds that a process waits for the others at the start
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, help_heading = "Run")]
+    pub rank_timeout: u64,
     #[command(flatten)]
     pub verbosity: Verbosity,
 }
@@ -48,7 +55,10 @@ impl Arguments for Args {
     }
 
     fn schemas() -> Vec<(&'static str, String)> {
-        vec![("leap", common::config::schema::<TrainConfig>())]
+        vec![
+            ("icecube", common::config::schema::<icecube::train::TrainConfig>()),
+            ("leap", common::config::schema::<leap::train::TrainConfig>()),
+        ]
     }
 }
 
@@ -63,8 +73,14 @@ Examples:
     train-model configs/leap/adam/exp195.yaml --from data --out runs/small \\
       training.batch_size=256 training.epochs=3
 
+  IceCube: the next stage of a network from the weights of the one before,
+  and a published config as it is:
+    train-model configs/icecube/b64/stage2.yaml --from data \\
+      --out runs/b64-2 weights=runs/b64-1
+    train-model config.json LR_MAX 1e-5 MODEL_KWARGS.dim 768 --from data
+
   A second stage that begins with the first one's weights:
-    train-model configs/leap/forcewithme/lstmmamba_stage2.yaml --from data \
+    train-model configs/leap/forcewithme/lstmmamba_stage2.yaml --from data \\
       --init runs/lstmmamba_stage1 --out runs/lstmmamba
 
   In a pipe, and a look at what would be done:

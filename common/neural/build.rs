@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::exit;
 
 /// One translation unit a noun; each costs several seconds, so they compile in parallel.
-const SOURCES: [&str; 5] = [
+const SOURCES: [&str; 6] = [
     "torch-ext/optim.cpp",
     "torch-ext/runtime.cpp",
     "torch-ext/cuda.cpp",
+    "torch-ext/parallel.cpp",
     "torch-ext/scan.cpp",
     "torch-ext/scan_kernels.cpp",
 ];
@@ -29,6 +30,7 @@ fn main() {
     for folder in [include.clone(), include.join("torch/csrc/api/include")] {
         build.flag("-isystem").flag(&folder);
     }
+    build.include("torch-ext");
     build.define("_GLIBCXX_USE_CXX11_ABI", "1").files(SOURCES).compile("podium_torch_ext");
 
     println!("cargo:rustc-link-search=native={}", lib.display());

@@ -6,6 +6,7 @@ pub mod cli;
 pub mod climb;
 pub mod config;
 pub mod curves;
+pub mod directions;
 pub mod durable;
 pub mod error;
 pub mod exhausted;
@@ -22,6 +23,7 @@ pub mod store;
 pub mod submission;
 pub mod system;
 pub mod versions;
+pub mod world;
 
 pub use error::{Error, ExitCode, Result};
 

@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod blend;
 mod prepare;
 mod raw;
 mod score;

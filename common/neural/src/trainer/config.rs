@@ -26,6 +26,11 @@ pub struct Training {
     /// Pieces that a batch is cut into to save memory; gradients are summed, so the step stays the same up to rounding.
     #[serde(default = "one")]
     pub accumulation: u64,
+    /// Rows after which the weights are updated, where that takes several batches: gradients of batches are summed, each
+    /// weighted with its share of these rows, until at least so many rows were seen. The count goes on over the end of an
+    /// epoch. The schedule moves with every batch. `null`: an update with every batch.
+    #[serde(default)]
+    pub accumulate_rows: Option<u64>,
     /// Largest L2 norm of all gradients together; longer ones are scaled down. `null` switches it off.
     #[serde(default)]
     pub max_grad_norm: Option<f64>,
@@ -197,6 +202,7 @@ impl Training {
         at_least_one("epochs", self.epochs);
         at_least_one("batch_size", self.batch_size);
         at_least_one("accumulation", self.accumulation);
+        at_least_one("accumulate_rows", self.accumulate_rows.unwrap_or(1));
         at_least_one("evaluate_n_times_per_epoch", self.evaluate_n_times_per_epoch);
         at_least_one("print_freq", self.print_freq);
         if let Some(last) = &self.evaluate_last {
