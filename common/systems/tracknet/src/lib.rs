@@ -1,1 +1,17 @@
 //! TrackNET: building tracks of charged particles from hits, layer by layer (TrackML events).
+
+pub mod batch;
+pub mod build;
+pub mod checkpoint;
+pub mod csv;
+pub mod density;
+mod density_file;
+pub mod event;
+pub mod figures;
+pub mod files;
+pub mod losses;
+pub mod metrics;
+pub mod models;
+pub mod normalizer;
+pub mod trackml;
+pub mod tracks;
