@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use common::cli::{Arguments, DeviceFlag, FromFlag, HELP_STYLES, RunFlags, Verbosity};
+use common::cli::{Arguments, DeviceFlag, FromFlag, HELP_STYLES, OptionalConfigArgs, RunFlags, Verbosity};
 
 /// Predict the test rows and write a submission
 ///
@@ -12,6 +12,8 @@ use common::cli::{Arguments, DeviceFlag, FromFlag, HELP_STYLES, RunFlags, Verbos
 #[derive(Debug, Parser)]
 #[command(name = "predict", version, styles = HELP_STYLES, max_term_width = 79, after_help = SHORT, after_long_help = EXAMPLES)]
 pub struct Args {
+    #[command(flatten)]
+    pub config: OptionalConfigArgs,
     #[command(flatten)]
     pub from: FromFlag,
     /// Weights instead of `--from`: one file, or seven

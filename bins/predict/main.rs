@@ -1,6 +1,7 @@
 //! `predict`: a submission from trained networks, checked before it is written.
 
 mod args;
+mod leap;
 mod run;
 
 fn main() -> std::process::ExitCode {

@@ -1,6 +1,7 @@
 //! `train-model`: trains one network from a config.
 
 mod args;
+mod leap;
 mod run;
 
 fn main() -> std::process::ExitCode {

@@ -7,6 +7,7 @@ pub mod config;
 pub mod curves;
 pub mod durable;
 pub mod error;
+pub mod exhausted;
 pub mod memory;
 pub mod metrics;
 pub mod oof;
@@ -16,6 +17,7 @@ pub mod seed;
 pub mod stage;
 pub mod store;
 pub mod submission;
+pub mod system;
 pub mod versions;
 
 pub use error::{Error, ExitCode, Result};

@@ -13,6 +13,13 @@ pub fn anonymous_bytes() -> u64 {
     line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
+/// Memory that this machine could still give (`MemAvailable`), in bytes; none where the kernel does not say.
+pub fn available_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let kib = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?.split_whitespace().next()?;
+    kib.parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
 /// The highest anonymous memory seen since [`Peak::start`]. The kernel keeps no such figure, so a thread looks
 /// twenty times a second.
 pub struct Peak {

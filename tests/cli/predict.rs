@@ -147,3 +147,23 @@ fn the_zero_list_of_the_checkpoint_becomes_zero_columns() {
     let zeros = |folder: &Path| rows(folder)[1].iter().filter(|v| v.parse::<f64>() == Ok(0.0)).count();
     assert!(zeros(out.path()) > zeros(ignored.path()));
 }
+
+#[test]
+fn only_a_complete_submission_comes_with_the_command_that_submits_it() {
+    let says = |extra: &[&str]| {
+        let out = tempfile::tempdir().unwrap();
+        let args = ["--from", "base", "--threads", "1", "--device=cpu", "--out"];
+        cmd("predict").args(args).arg(out.path()).args(extra).within(base()).succeeds().stderr
+    };
+    assert!(says(&[]).contains("kaggle competitions submit"));
+    let limited = says(&["--limit", "5"]);
+    assert!(limited.contains("5 rows") && !limited.contains("kaggle"), "{limited}");
+}
+
+#[test]
+fn a_config_for_networks_that_take_none_is_refused() {
+    let out = tempfile::tempdir().unwrap();
+    let config = support::root().join("configs/leap/adam/exp195.yaml");
+    let args = ["--from", "base", "-q", "--out"];
+    cmd("predict").arg(config).args(args).arg(out.path()).within(base()).fails(2).says("takes no config");
+}

@@ -129,3 +129,16 @@ fn a_changed_array_is_noticed() {
     let outcome = cmd("train-model").args(args).arg(data).args(["--out", "x"]).within(workshop()).fails(3);
     outcome.says("train_01_02.safetensors").says("changed since");
 }
+
+#[test]
+fn e18_memory_that_cannot_be_had_ends_with_its_code_and_remedies() {
+    let out = tempfile::tempdir().unwrap();
+    // 2.6 TB of initial weights: our own memory, asked for in one piece.
+    let wide = train(out.path()).arg("model.adam195.lstm_hidden=400000");
+    let text = wide.fails(5).stderr;
+    for part in ["out of memory while building the network `adam195`: 2560000000000 bytes", "GiB are free", "hint: "] {
+        assert!(text.contains(part), "no `{part}` in:\n{text}");
+    }
+    assert!(!out.path().join("stage.json").exists());
+    train(out.path()).succeeds();
+}

@@ -1,6 +1,7 @@
 //! From libtorch's errors to ours.
 
-use common::{Error, Result};
+use common::exhausted::first_words;
+use common::{Error, Result, exhausted};
 use tch::TchError;
 
 /// Adds what was being done to an error of libtorch.
@@ -25,7 +26,7 @@ impl<T> Doing<T> for Result<T, TchError> {
 /// Sorts the text of a C++ exception into a kind of error. libtorch gives out-of-memory no class of its own on the
 /// CPU, so the text decides.
 pub(crate) fn from_text(what: &str, text: &str) -> Error {
-    let cause = first_line(text);
+    let cause = first_words(text);
     let lower = text.to_ascii_lowercase();
     if lower.contains("out of memory") || lower.contains("can't allocate memory") || lower.contains("bad_alloc") {
         out_of_memory(what, text)
@@ -38,15 +39,8 @@ pub(crate) fn from_text(what: &str, text: &str) -> Error {
 
 /// Memory ran out: the one failure that the user can do something about.
 pub(crate) fn out_of_memory(what: &str, text: &str) -> Error {
-    Error::device(format!("{what}: out of memory: {}", first_line(text)))
-        .hint("use a smaller batch (`batch_size`), or `precision: bf16`, or another device (`--device cpu`)")
-}
-
-/// libtorch appends a C++ backtrace to its messages: keep what is before it.
-fn first_line(text: &str) -> &str {
-    let end = text.find("\nException raised from").unwrap_or(text.len());
-    let text = text[..end].trim();
-    text.lines().next().unwrap_or(text).trim_end_matches('.')
+    let (sentence, hint) = exhausted::explain(&format!("{what}: {}", first_words(text)));
+    Error::device(sentence).hint(hint)
 }
 
 #[cfg(test)]
@@ -58,7 +52,8 @@ mod tests {
         let text = "CUDA out of memory. Tried to allocate 2.00 GiB.\nException raised from malloc at x.cpp:1\nframe #0";
         let error = from_text("allocating", text);
         assert!(matches!(error, Error::Device { .. }));
-        assert_eq!(error.to_string(), "allocating: out of memory: CUDA out of memory. Tried to allocate 2.00 GiB");
+        let said = "allocating: CUDA out of memory. Tried to allocate 2.00 GiB; this process holds ";
+        assert!(error.to_string().contains(said), "{error}");
         assert!(matches!(
             from_text("x", "DefaultCPUAllocator: can't allocate memory: you tried"),
             Error::Device { .. }

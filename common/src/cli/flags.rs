@@ -54,6 +54,18 @@ pub struct ConfigArgs {
     pub overrides: Vec<String>,
 }
 
+/// As [`ConfigArgs`], where a stage also runs without a config.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Input")]
+pub struct OptionalConfigArgs {
+    /// Config file (YAML), where the system has one for this stage
+    #[arg(value_name = "CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Overrides of the config: dotted keys, typed values
+    #[arg(value_name = "KEY=VALUE", requires = "config")]
+    pub overrides: Vec<String>,
+}
+
 /// The stage before this one.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Input")]

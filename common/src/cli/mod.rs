@@ -17,9 +17,10 @@ use std::sync::Mutex;
 
 use clap::Parser;
 
-pub use flags::{ConfigArgs, DeviceFlag, FromFlag, HELP_STYLES, RunFlags, Verbosity};
+pub use flags::{ConfigArgs, DeviceFlag, FromFlag, HELP_STYLES, OptionalConfigArgs, RunFlags, Verbosity};
 
 use crate::error::{Error, ExitCode, Result};
+use crate::exhausted;
 
 /// Arguments of a binary: a clap parser that holds the shared [`Verbosity`] flags.
 pub trait Arguments: Parser {
@@ -123,15 +124,16 @@ fn record_panics() -> Seen {
     seen
 }
 
+/// The message of a device or process without memory. `text` is what the library said.
+fn print_exhausted(text: &str) {
+    let (sentence, hint) = exhausted::explain(exhausted::first_words(text));
+    let (error, hint_head) = (logging::paint("error:", "1;31"), logging::paint("hint:", "1;36"));
+    progress::print_above(&format!("{error} {sentence}\n\n{hint_head} {hint}"));
+}
+
 fn report_panic(text: &str) -> ExitCode {
     if kind_of_foreign(text) == ExitCode::Device {
-        progress::print_above(&format!(
-            "{} {}\n\n{} use a smaller batch (`training.batch_size=…`), a lower precision (`training.precision=bf16`), or \
-             `--device cpu`",
-            logging::paint("error:", "1;31"),
-            text.lines().next().unwrap_or_default(),
-            logging::paint("hint:", "1;36"),
-        ));
+        print_exhausted(text);
         return ExitCode::Device;
     }
     progress::print_above(&format!(

@@ -161,6 +161,19 @@ impl Training {
         }
     }
 
+    /// Overrides that make a run need less memory, the mildest first.
+    pub fn less_memory(&self) -> Vec<String> {
+        let mut remedies = vec![
+            format!("training.accumulation={}  # the same step in smaller pieces", self.accumulation * 2),
+            format!("training.batch_size={}", (self.batch_size / 2).max(1)),
+        ];
+        if self.precision == Precision::F32 {
+            remedies.push("training.precision=bf16".into());
+        }
+        remedies.push("--device cpu  # where the machine has more memory than its GPU".into());
+        remedies
+    }
+
     /// Checks ranges; `at` is the path of the section in the config.
     pub fn validate(&self, at: &str, problems: &mut Problems) {
         let mut at_least_one = |key: &str, value: u64| {

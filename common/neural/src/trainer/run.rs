@@ -7,7 +7,7 @@ use common::cli::progress::Bar;
 use common::cli::signals;
 use common::durable::Written;
 use common::scalars::ScalarLog;
-use common::{Error, Result};
+use common::{Error, Result, exhausted};
 use serde_json::{Value, json};
 use tch::Tensor;
 
@@ -78,6 +78,8 @@ impl Run {
     /// Sets everything up, or takes everything from the checkpoint to resume from.
     fn start(plan: &mut Plan, steps: u64) -> Result<Self> {
         let training = plan.training;
+        let rows = training.batch_size.div_ceil(training.accumulation);
+        exhausted::working_on(format!("training `{}` with {rows} rows at a time", plan.label), training.less_memory());
         let checkpoints = Checkpoints::open(plan.folder.join(CHECKPOINTS))?;
         let mut optimizer = Optimizer::new(&training.optimizer, groups(plan)?)?;
         let schedule = Schedule::new(&training.schedule, &optimizer.learning_rates())?;

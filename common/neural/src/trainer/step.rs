@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use common::seed::seed_for;
-use common::{Error, Result};
+use common::{Error, Result, exhausted};
 use tch::{Device, Tensor};
 
 use super::config::{NonFinite, Training};
@@ -43,18 +43,23 @@ pub(super) struct Changing<'a> {
 /// Forward, backward, clip, check, update. On an error or interruption the weights are those before the step.
 pub(super) fn step(mut changing: Changing, context: &Context, batch: &[Tensor]) -> Result<Done> {
     let rows = batch.first().and_then(|t| t.size().first().copied()).unwrap_or(0);
+    let pieces = context.training.accumulation;
+    exhausted::working_on(
+        format!(
+            "training step {}: a batch of {rows} rows in {pieces} piece(s), {:?}",
+            context.global_step + 1,
+            context.training.precision
+        ),
+        context.training.less_memory(),
+    );
     // Model code uses the panicking calls where only memory can fail; here such a panic becomes an error.
     let attempt = AssertUnwindSafe(|| attempt(&mut changing, context, batch, rows));
-    let outcome = catch_unwind(attempt).unwrap_or_else(|panic| match panic_text(panic.as_ref()) {
+    catch_unwind(attempt).unwrap_or_else(|panic| match panic_text(panic.as_ref()) {
         Some(text) => match from_text("training", &text) {
             Error::Failed { .. } => resume_unwind(panic),
             device => Err(device),
         },
         None => resume_unwind(panic),
-    });
-    outcome.map_err(|error| match error {
-        Error::Device { message, .. } if message.contains("out of memory") => out_of_memory(&message, context, rows),
-        other => other,
     })
 }
 
@@ -119,21 +124,4 @@ fn attempt(changing: &mut Changing, context: &Context, batch: &[Tensor], rows: i
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> Option<String> {
     panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
-}
-
-/// What was being done, with how much, and three overrides that help.
-fn out_of_memory(cause: &str, context: &Context, rows: i64) -> Error {
-    let Context { training, global_step, .. } = *context;
-    let half = (training.batch_size / 2).max(1);
-    let pieces = training.accumulation * 2;
-    Error::device(format!(
-        "out of memory in training step {}: a batch of {rows} rows in {} piece(s), {:?}; {cause}",
-        global_step + 1,
-        training.accumulation,
-        training.precision
-    ))
-    .hint(format!(
-        "same result in less memory: `training.accumulation={pieces}`; or a smaller batch: `training.batch_size={half}`; \
-         or a smaller number format: `training.precision=bf16`"
-    ))
 }

@@ -12,6 +12,7 @@ use super::*;
 use crate::Params;
 use crate::checkpoint::Checkpoints;
 use crate::ema::EmaConfig;
+use crate::errors::Doing;
 use crate::init::Init;
 use crate::loader::{Field, InMemory, Shuffle};
 use crate::optim::{AdamWConfig, OptimizerConfig};
@@ -38,7 +39,7 @@ impl Task for Line {
         const TEXT: &str = "CUDA out of memory. Tried to allocate 2.00 GiB";
         match self.out_of_memory {
             Some(true) => panic!("{TEXT}"),
-            Some(false) => return Err(Error::device(TEXT.to_lowercase())),
+            Some(false) => return Err(tch::TchError::Torch(TEXT.into())).doing("computing the loss"),
             None => {}
         }
         let loss = (batch[0].dropout(self.dropout, true).matmul(&self.weight) - &batch[1]).square().mean(Kind::Float);
@@ -209,11 +210,11 @@ fn out_of_memory_says_what_was_done_and_gives_three_overrides() {
         assert!(matches!(error, Error::Device { .. }));
         let text = error.to_string();
         assert!(
-            text.contains("training step 1: a batch of 8 rows in 1 piece(s), F32") && text.contains("out of memory"),
+            text.starts_with("out of memory while training step 1: a batch of 8 rows in 1 piece(s), F32: "),
             "{text}"
         );
         let hint = error.hint_text().unwrap();
-        for remedy in ["`training.accumulation=2`", "`training.batch_size=4`", "`training.precision=bf16`"] {
+        for remedy in ["training.accumulation=2", "training.batch_size=4", "training.precision=bf16"] {
             assert!(hint.contains(remedy), "{hint}");
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use common::cli::{progress, signals};
 use common::stage::Manifest;
 use common::store::tensors::TensorFile;
-use common::{Error, Result};
+use common::{Error, Result, exhausted};
 use neural::Doing;
 use neural::loader::{Delivery, Field, Loader, Source};
 use neural::precision::{Precision, with_autocast};
@@ -179,6 +179,11 @@ impl Predictor {
         mut take: impl FnMut(&[f32], &[f64]) -> Result<()>,
     ) -> Result<()> {
         let source: Arc<dyn Source> = Arc::clone(test) as Arc<dyn Source>;
+        let half = (settings.batch / 2).max(1);
+        exhausted::working_on(
+            format!("predicting batches of {} rows, {:?}", settings.batch, settings.precision),
+            vec![format!("--batch-size {half}"), "--precision bf16".into(), "--device cpu".into()],
+        );
         let mut loader = Loader::sequential(source, settings.batch, Delivery::to(settings.device))?;
         let bar = progress::Bar::new("predict", test.rows());
         let mut done = 0;

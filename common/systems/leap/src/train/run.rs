@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use common::durable::Written;
 use common::store::tensors::TensorFile;
-use common::{Error, Result};
+use common::{Error, Result, exhausted};
 use neural::Params;
 use neural::layers::Network;
 use neural::loader::{Order, Source};
@@ -77,6 +77,10 @@ pub struct Built {
 
 /// Builds a network with initial weights drawn from `seed`.
 pub fn build(model: &ModelConfig, device: Device, seed: u64) -> Result<Built> {
+    exhausted::working_on(
+        format!("building the network `{}`", model.name()),
+        vec!["a narrower network: the widths below `model`".into(), "--device cpu".into()],
+    );
     let params = Params::new(device, seed);
     let network = model.build(&params)?;
     Ok(Built { params, network })
