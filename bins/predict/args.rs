@@ -78,6 +78,10 @@ impl Arguments for Args {
     fn verbosity(&self) -> &Verbosity {
         &self.verbosity
     }
+
+    fn schemas() -> Vec<(&'static str, String)> {
+        vec![("tracknet", common::config::schema::<::tracknet::predict::PredictConfig>())]
+    }
 }
 
 const SHORT: &str = "`--help` says more and shows examples.";

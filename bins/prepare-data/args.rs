@@ -41,6 +41,8 @@ pub struct Args {
 pub enum System {
     /// LEAP / ClimSim: mli/mlo netCDF files, Kaggle csv files
     Leap,
+    /// TrackNET: TrackML csv events
+    Tracknet,
 }
 
 impl Arguments for Args {
@@ -49,7 +51,10 @@ impl Arguments for Args {
     }
 
     fn schemas() -> Vec<(&'static str, String)> {
-        vec![("leap", common::config::schema::<PrepareConfig>())]
+        vec![
+            ("leap", common::config::schema::<PrepareConfig>()),
+            ("tracknet", common::config::schema::<::tracknet::prepare::PrepareConfig>()),
+        ]
     }
 }
 

@@ -3,6 +3,7 @@
 mod args;
 mod report;
 mod tables;
+mod tracknet;
 
 use std::process::ExitCode;
 
@@ -21,6 +22,9 @@ fn main() -> ExitCode {
 
 fn run(args: &ScoreArgs) -> Result<()> {
     args.cpu_threads();
+    if let Some(events) = tracknet::truth(&args.truth)? {
+        return tracknet::run(args, &events);
+    }
     let truth = resolve(&args.truth, &["valid", "b/valid", "a/valid", "solution"])?;
     let system;
     let (reports, inputs) = if tables::is_table(&truth) {

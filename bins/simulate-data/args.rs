@@ -31,6 +31,8 @@ pub struct Args {
 pub enum System {
     /// LEAP / ClimSim: mli/mlo netCDF files, Kaggle csv files
     Leap,
+    /// TrackNET: TrackML csv events
+    Tracknet,
 }
 
 impl Arguments for Args {
@@ -39,7 +41,10 @@ impl Arguments for Args {
     }
 
     fn schemas() -> Vec<(&'static str, String)> {
-        vec![("leap", common::config::schema::<SimulateConfig>())]
+        vec![
+            ("leap", common::config::schema::<SimulateConfig>()),
+            ("tracknet", common::config::schema::<::tracknet::simulate::SimulateConfig>()),
+        ]
     }
 }
 

@@ -3,6 +3,7 @@
 mod args;
 mod leap;
 mod run;
+mod tracknet;
 
 fn main() -> std::process::ExitCode {
     common::cli::main(run::run)

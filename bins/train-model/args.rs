@@ -40,7 +40,10 @@ impl Arguments for Args {
     }
 
     fn schemas() -> Vec<(&'static str, String)> {
-        vec![("leap", common::config::schema::<TrainConfig>())]
+        vec![
+            ("leap", common::config::schema::<TrainConfig>()),
+            ("tracknet", common::config::schema::<::tracknet::train::TrainConfig>()),
+        ]
     }
 }
 

@@ -44,7 +44,8 @@ const MOST_SKIPPED: u64 = 100;
 /// [`Error::Interrupted`] after SIGINT or SIGTERM, with everything saved; [`Error::Failed`] for a non-finite loss under
 /// that policy; [`Error::Device`] out of memory; whatever the source, the task or the file system report.
 pub fn train(mut plan: Plan, task: &mut dyn Task) -> Result<Outcome> {
-    let batches = Batches::training(plan.training.batch_size);
+    let mut batches = Batches::training(plan.training.batch_size);
+    batches.drop_last = !plan.training.keep_last_batch;
     let whole = batches.steps(plan.order.len());
     let steps = plan.max_steps.map_or(whole, |most| whole.min(most));
     if steps == 0 {
@@ -197,7 +198,7 @@ impl Run {
         self.optimizer.set_learning_rates(self.state.schedule.rates())?;
         let state = &self.state;
         if state.global_step.is_multiple_of(training.print_freq) || state.step == self.steps {
-            log::step(&mut self.log, state, done.loss, &rates)?;
+            log::step(&mut self.log, state, done.loss, &rates, task)?;
             tracing::debug!("{}", self.line(plan));
         }
         tell(plan, || Event::Step {
@@ -243,7 +244,7 @@ impl Run {
         }
         self.rank(plan, &evaluated);
         self.optimizer.set_learning_rates(self.state.schedule.rates())?;
-        log::evaluation(&mut self.log, &evaluated)?;
+        log::evaluation(&mut self.log, &evaluated, task)?;
         tracing::info!(
             "{}: epoch {} step {}: score {:.6}{}  loss {:.4}  lr {}  {}  evaluated in {:.0} s",
             plan.label,

@@ -65,6 +65,7 @@ fn training() -> Training {
     Training {
         epochs: 4,
         batch_size: 8,
+        keep_last_batch: false,
         shuffle: Shuffle::Global,
         accumulation: 1,
         max_grad_norm: Some(5.0),

@@ -1,0 +1,93 @@
+//! TrackNET: submissions against the truth of their events.
+
+use std::path::{Path, PathBuf};
+
+use common::stage::{MANIFEST, Manifest, Stage};
+use common::{Error, Result, durable};
+use serde_json::{Value, json};
+use ::tracknet::judge::{self, Judgement};
+use ::tracknet::{files, simulate};
+
+use crate::args::ScoreArgs;
+
+/// The events of a truth, where it is one of TrackML: a folder of events, or a stage of simulated, prepared or predicted
+/// events.
+pub fn truth(given: &str) -> Result<Option<Vec<PathBuf>>> {
+    let path = Path::new(given);
+    if given == "-" || !path.is_dir() {
+        return Ok(None);
+    }
+    if !path.join(MANIFEST).exists() {
+        let folder = std::fs::read_dir(path).map_err(|e| Error::opening(path, e))?;
+        let is_event = |name: String| name.starts_with("event") && name.contains("-truth.csv");
+        let found = folder.flatten().any(|e| is_event(e.file_name().to_string_lossy().into_owned()));
+        return if found { Ok(Some(files::events(&[path.to_path_buf()])?)) } else { Ok(None) };
+    }
+    let stage = Manifest::read(given)?;
+    if stage.system != "tracknet" {
+        return Ok(None);
+    }
+    let raw = stage.find("simulate-data")?.folder.join(simulate::RAW);
+    Ok(Some(files::events(&[raw])?))
+}
+
+/// Scores all submissions.
+pub fn run(args: &ScoreArgs, events: &[PathBuf]) -> Result<()> {
+    let events = &events[..args.limit.map_or(events.len(), |n| events.len().min(usize::try_from(n).unwrap_or(usize::MAX)))];
+    let mut reports: Vec<(String, PathBuf, Judgement, Option<Value>)> = Vec::new();
+    for given in &args.predictions {
+        let folder = Path::new(given);
+        let stage = (given == "-" || folder.join(MANIFEST).exists()).then(|| Manifest::read(given)).transpose()?;
+        let (path, speed) = match &stage {
+            Some(stage) => (stage.output("submission")?, stage.metrics.get("ms_per_event").cloned()),
+            None => (folder.to_path_buf(), None),
+        };
+        let judgement = judge::judge(&path, events)?;
+        let speed_text = speed.as_ref().and_then(Value::as_f64).map_or(String::new(), |ms| format!("\n{ms:.0} ms an event"));
+        tracing::info!("`{}`: {}{speed_text}", path.display(), judgement.table());
+        reports.push((given.clone(), path, judgement, speed));
+    }
+    let scores: Vec<Value> = reports
+        .iter()
+        .map(|(name, path, judgement, speed)| {
+            let mut value = judgement.json();
+            value["name"] = json!(name);
+            value["path"] = json!(path);
+            value["ms_per_event"] = speed.clone().unwrap_or(Value::Null);
+            value
+        })
+        .collect();
+    let value = json!({ "metric": "trackml", "scores": scores });
+    let pretty = |value: &Value| serde_json::to_string_pretty(value).map_err(|e| Error::failed(format!("report: {e}")));
+    let Some(out) = &args.out else {
+        let text = if args.json { pretty(&value)? } else { value.to_string() };
+        return common::cli::print_line(&text);
+    };
+    let mut stage = Stage::begin("score", "tracknet", out, &args.config_text(), 0, args.force)?;
+    for (name, path, _, _) in &reports {
+        stage.input(name, path)?;
+    }
+    let written = durable::write(stage.folder().join("score.json"), format!("{}\n", pretty(&value)?).as_bytes())?;
+    stage.output("score", &written);
+    if let [(_, _, judgement, speed)] = reports.as_slice() {
+        stage.metric("trackml_score", judgement.trackml);
+        if let Some((_, figures)) = judgement.figures.first() {
+            for (name, value) in [
+                ("efficiency", figures.all.efficiency()),
+                ("purity", figures.all.purity()),
+                ("purity_above_1_gev", figures.high_pt.purity()),
+                ("clone_rate", figures.all.clone_rate()),
+                ("ghost_rate", figures.all.ghost_rate()),
+            ] {
+                if value.is_finite() {
+                    stage.metric(name, value);
+                }
+            }
+        }
+        if let Some(ms) = speed {
+            stage.metric("ms_per_event", ms.clone());
+        }
+    }
+    stage.finish()?;
+    Ok(())
+}
