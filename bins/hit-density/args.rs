@@ -19,7 +19,14 @@ pub struct Args {
     #[arg(long, value_name = "MM", default_value_t = 100.0, help_heading = "Map")]
     pub voxel_size: f64,
     /// Box instead of the one of all hits: x0,x1,y0,y1,z0,z1 in mm
-    #[arg(long, value_name = "BOX", value_delimiter = ',', num_args = 1, allow_hyphen_values = true, help_heading = "Map")]
+    #[arg(
+        long,
+        value_name = "BOX",
+        value_delimiter = ',',
+        num_args = 1,
+        allow_hyphen_values = true,
+        help_heading = "Map"
+    )]
     pub bounds: Option<Vec<f32>>,
     /// Round towards zero, as the original does
     ///

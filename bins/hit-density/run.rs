@@ -54,10 +54,8 @@ fn readable(args: &Args, events: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
     if !args.skip_bad {
         return Ok(events);
     }
-    let checked: Vec<Result<PathBuf>> = events
-        .into_par_iter()
-        .map(|event| density::positions(&event).map(|_| event))
-        .collect();
+    let checked: Vec<Result<PathBuf>> =
+        events.into_par_iter().map(|event| density::positions(&event).map(|_| event)).collect();
     let mut good = Vec::new();
     for outcome in checked {
         match outcome {

@@ -2,15 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use ::tracknet::dataset::Dataset;
+use ::tracknet::predict::{self, Finder, PredictConfig};
+use ::tracknet::{files, simulate};
 use common::cli::print_line;
 use common::config::{self, Resolved};
 use common::stage::{MANIFEST, Manifest, Stage};
 use common::store::tensors::TensorFile;
 use common::{Error, Result};
 use neural::device;
-use ::tracknet::dataset::Dataset;
-use ::tracknet::predict::{self, Finder, PredictConfig};
-use ::tracknet::{files, simulate};
 
 use crate::args::Args;
 
@@ -120,4 +120,3 @@ fn settings(config: &Resolved<PredictConfig>, limit: Option<u64>) -> String {
     let limit = limit.map_or(String::new(), |n| format!("# the first {n} events\n"));
     format!("{limit}{}", config.text)
 }
-

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
+use ::tracknet::prepare::{self, PrepareConfig, Sources};
 use common::cli::print_line;
 use common::config;
 use common::stage::{Manifest, Stage};
-use ::tracknet::prepare::{self, PrepareConfig, Sources};
 
 use crate::args::Args;
 

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use ::tracknet::judge::{self, Judgement};
+use ::tracknet::{files, simulate};
 use common::stage::{MANIFEST, Manifest, Stage};
 use common::{Error, Result, durable};
 use serde_json::{Value, json};
-use ::tracknet::judge::{self, Judgement};
-use ::tracknet::{files, simulate};
 
 use crate::args::ScoreArgs;
 
@@ -33,7 +33,8 @@ pub fn truth(given: &str) -> Result<Option<Vec<PathBuf>>> {
 
 /// Scores all submissions.
 pub fn run(args: &ScoreArgs, events: &[PathBuf]) -> Result<()> {
-    let events = &events[..args.limit.map_or(events.len(), |n| events.len().min(usize::try_from(n).unwrap_or(usize::MAX)))];
+    let events =
+        &events[..args.limit.map_or(events.len(), |n| events.len().min(usize::try_from(n).unwrap_or(usize::MAX)))];
     let mut reports: Vec<(String, PathBuf, Judgement, Option<Value>)> = Vec::new();
     for given in &args.predictions {
         let folder = Path::new(given);
@@ -43,7 +44,8 @@ pub fn run(args: &ScoreArgs, events: &[PathBuf]) -> Result<()> {
             None => (folder.to_path_buf(), None),
         };
         let judgement = judge::judge(&path, events)?;
-        let speed_text = speed.as_ref().and_then(Value::as_f64).map_or(String::new(), |ms| format!("\n{ms:.0} ms an event"));
+        let speed_text =
+            speed.as_ref().and_then(Value::as_f64).map_or(String::new(), |ms| format!("\n{ms:.0} ms an event"));
         tracing::info!("`{}`: {}{speed_text}", path.display(), judgement.table());
         reports.push((given.clone(), path, judgement, speed));
     }

@@ -1,9 +1,9 @@
 //! TrackNET: helices through the TrackML detector as csv events.
 
+use ::tracknet::simulate::{self, SimulateConfig};
 use common::cli::print_line;
 use common::config;
 use common::stage::Stage;
-use ::tracknet::simulate::{self, SimulateConfig};
 
 use crate::args::Args;
 
@@ -25,7 +25,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if args.run.dry_run {
         return Ok(());
     }
-    let mut stage = Stage::begin("simulate-data", "tracknet", &folder, &config.text, config.value.seed, args.run.force)?;
+    let mut stage =
+        Stage::begin("simulate-data", "tracknet", &folder, &config.text, config.value.seed, args.run.force)?;
     let report = simulate::run(&config.value, limit, &mut stage)?;
     tracing::info!("{} events with {} hits", report.events, report.hits);
     stage.finish()?;

@@ -3,6 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use ::tracknet::dataset::Dataset;
+use ::tracknet::tracker::train as tracker;
+use ::tracknet::train::config::NetworkKind;
+use ::tracknet::train::{self, Options, TrainConfig};
 use common::cli::print_line;
 use common::config::{self, Resolved};
 use common::curves::Curves;
@@ -12,10 +16,6 @@ use common::{Error, Result};
 use neural::device;
 use neural::loader::{Head, Source};
 use neural::trainer::{Outcome, Resume};
-use ::tracknet::dataset::Dataset;
-use ::tracknet::tracker::train as tracker;
-use ::tracknet::train::config::NetworkKind;
-use ::tracknet::train::{self, Options, TrainConfig};
 
 use crate::args::Args;
 

@@ -3,6 +3,7 @@
 mod data;
 mod maps;
 mod networks;
+mod run;
 mod scoring;
 mod steps;
 
@@ -29,4 +30,6 @@ pub const KINDS: &[Kind] = &[
     ("score_event", scoring::score),
     ("hit_weights", scoring::weights),
     ("track_building", scoring::building),
+    ("train_run", run::training),
+    ("visualization", run::picture),
 ];

@@ -53,6 +53,25 @@ pub fn load_event(case: &Case) -> Result<()> {
     checks.finish()
 }
 
+/// Tracks of the training or validating events of a case whose filters stand under `at`.
+pub fn tracks_of_part(case: &Case, at: &str, train: bool, normalizer: Normalizer) -> Result<Vec<Tracks>> {
+    let folder = case.str("config.data_dir").or_else(|_| case.str("data_dir"))?;
+    let blacklist = case.str("config.blacklist_dir").or_else(|_| case.str("blacklist_dir"))?;
+    let all = files::events(&[case.path(folder)])?;
+    let n = files::validation(all.len(), case.f64("config.validation_split")?);
+    let recipe = Recipe {
+        transforms: vec![Transform::DropRepeatedLayers, Transform::Normalize(normalizer)],
+        filters: Filters {
+            min_hits: Some(case.usize(&format!("{at}.min_hits"))?),
+            min_pt: Some(case.f64(&format!("{at}.min_pt"))? as f32),
+            first_layers: serde_json::from_value(case.value(&format!("{at}.valid_first_layers"))?.clone())?,
+        },
+    };
+    let part = if train { &all[n..] } else { &all[..n] };
+    let blacklist = case.path(blacklist);
+    part.iter().map(|e| Ok(Tracks::of_event(e, Some(&blacklist), &recipe)?)).collect()
+}
+
 /// The tracks that the case's configuration yields, with the event of each.
 pub fn tracks_of(case: &Case) -> Result<(Vec<(i64, Tracks)>, usize)> {
     let mut folders: Vec<PathBuf> = match case.find("data_dirs") {
@@ -142,7 +161,9 @@ pub fn dataset(case: &Case) -> Result<()> {
         }
     }
     checks.add(equal_lists("offsets", &offsets, &expected.i64s("offsets")?));
-    let floats = |take: &dyn Fn(&Tracks) -> Vec<f32>| found.iter().flat_map(|(_, t)| take(t)).map(f64::from).collect::<Vec<f64>>();
+    let floats = |take: &dyn Fn(&Tracks) -> Vec<f32>| {
+        found.iter().flat_map(|(_, t)| take(t)).map(f64::from).collect::<Vec<f64>>()
+    };
     let reals: [(&str, Vec<f64>); 6] = [
         ("hits_xyz", floats(&|t| t.xyz.as_flattened().to_vec())),
         ("hits_cylindrical", floats(&|t| t.cylindrical.as_flattened().to_vec())),

@@ -40,14 +40,19 @@ pub fn map(case: &Case) -> Result<()> {
     for name in expected.names() {
         let got = match name {
             "origin" => wide(&grid.origin),
-            "shape" | "grid_shape" => grid.shape.map(|s| s as f64).to_vec(),
+            "shape" => grid.shape.map(|s| s as f64).to_vec(),
             "voxel_size" => vec![grid.voxel_size],
-            "density_map" | "density" => wide(&map.density),
-            "voxel_centers" | "centers" => (0..grid.len()).flat_map(|at| grid.centre(at)).collect(),
+            "density_map" => wide(&map.density),
+            "voxel_centers" => (0..grid.len()).flat_map(|at| grid.centre(at)).collect(),
             "occupied_mask" => map.density.iter().map(|&d| f64::from(u8::from(d > 0.0))).collect(),
             other => anyhow::bail!("nothing to compare with `{other}`"),
         };
-        checks.values(name, &got, &expected.f64s(name)?, if name.contains("dens") || name.contains("cent") { 1e-6 } else { 0.0 });
+        checks.values(
+            name,
+            &got,
+            &expected.f64s(name)?,
+            if name.contains("dens") || name.contains("cent") { 1e-6 } else { 0.0 },
+        );
     }
     let printed = case.text("stdout.txt")?;
     ensure!(printed.contains(map.statistics().trim()), "statistics\n{}\nexpected\n{printed}", map.statistics());

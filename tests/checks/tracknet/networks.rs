@@ -115,8 +115,7 @@ pub fn checkpoint(case: &Case) -> Result<()> {
         ensure!(got == Some(want), "schedule `{key}` is {got:?}, expected {want}");
     }
     let (found, _) = data::tracks_of(case)?;
-    let tracks: Vec<&[[f32; 3]]> =
-        found.iter().flat_map(|(_, t)| (0..t.len()).map(|i| &t.xyz[t.hits(i)])).collect();
+    let tracks: Vec<&[[f32; 3]]> = found.iter().flat_map(|(_, t)| (0..t.len()).map(|i| &t.xyz[t.hits(i)])).collect();
     let expected = case.tensors("expected.safetensors")?;
     let chunks: Vec<_> = tracks.chunks(case.usize("batch_size")?).collect();
     ensure!(chunks.len() == case.usize("n_batches")?, "{} batches", chunks.len());

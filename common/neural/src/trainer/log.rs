@@ -12,13 +12,7 @@ use super::Task;
 use super::state::{Evaluated, State};
 
 /// The line of an optimizer step.
-pub(super) fn step(
-    log: &mut ScalarLog,
-    state: &State,
-    loss: f64,
-    rates: &[f64],
-    task: &mut dyn Task,
-) -> Result<()> {
+pub(super) fn step(log: &mut ScalarLog, state: &State, loss: f64, rates: &[f64], task: &mut dyn Task) -> Result<()> {
     let rates = named(rates);
     let more: Vec<(String, f64)> =
         task.step_metrics()?.into_iter().map(|m| (format!("train/{}", m.name), m.value)).collect();

@@ -71,12 +71,20 @@ fn strip(tensors: Vec<(String, Tensor)>) -> Vec<(String, Tensor)> {
     tensors.into_iter().map(|(name, tensor)| (plain(name), tensor)).collect()
 }
 
-fn network(path: &Path, tensors: &[(String, Tensor)], normalizer: Normalizer, about: serde_json::Value) -> Result<Loaded> {
+fn network(
+    path: &Path,
+    tensors: &[(String, Tensor)],
+    normalizer: Normalizer,
+    about: serde_json::Value,
+) -> Result<Loaded> {
     let shape = |name: &str| tensors.iter().find(|(n, _)| n == name).map(|(_, t)| t.size());
     let (Some(rnn), Some(head)) = (shape("rnn.weight_ih_l0"), shape("coords_1.0.weight")) else {
         let names: Vec<&str> = tensors.iter().take(4).map(|(n, _)| n.as_str()).collect();
-        return Err(Error::input(path, format!("holds no `rnn.weight_ih_l0` and `coords_1.0.weight`; it has {}", names.join(", ")))
-            .hint("expected are weights of a StepAheadTrackNET"));
+        return Err(Error::input(
+            path,
+            format!("holds no `rnn.weight_ih_l0` and `coords_1.0.weight`; it has {}", names.join(", ")),
+        )
+        .hint("expected are weights of a StepAheadTrackNET"));
     };
     let ([rows, inputs], [outputs, _]) = (rnn.as_slice(), head.as_slice()) else {
         return Err(Error::input(path, format!("`rnn.weight_ih_l0` is {rnn:?}, expected two dimensions")));

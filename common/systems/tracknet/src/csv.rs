@@ -69,7 +69,8 @@ impl Table {
                     return Err(Error::input(path, format!("line 1: has two columns `{name}`: `{header}`")));
                 }
                 (None, _) if *required => {
-                    let problem = format!("line 1: has no column `{name}`, found `{header}`, expected `{}`", expected());
+                    let problem =
+                        format!("line 1: has no column `{name}`, found `{header}`, expected `{}`", expected());
                     return Err(Error::input(path, problem)
                         .hint("the file must be one of the TrackML data set, with its header line"));
                 }
@@ -136,7 +137,10 @@ impl Table {
     }
 
     fn mistaken(&self, column: usize) -> Error {
-        Error::failed(format!("reading `{}`: column {column} was taken before or is of another type", self.path.display()))
+        Error::failed(format!(
+            "reading `{}`: column {column} was taken before or is of another type",
+            self.path.display()
+        ))
     }
 }
 
@@ -286,11 +290,14 @@ mod tests {
 
     #[test]
     fn numbers_of_every_form_are_read_exactly() {
-        let mut table = read("n,other,x,id\r\n-1,a,0.1,9007199254740993\r\n7,,-1e-3,4503668346847232\n+0,,12345678901234567890,-5").unwrap_err();
+        let mut table =
+            read("n,other,x,id\r\n-1,a,0.1,9007199254740993\r\n7,,-1e-3,4503668346847232\n+0,,12345678901234567890,-5")
+                .unwrap_err();
         assert!(table.to_string().contains("line 4: column `n` is `+0`"), "{table}");
         table = read("x,id,n\n1,2,3.0\n").unwrap_err();
         assert!(table.to_string().contains("`n` is `3.0`, expected a 32-bit whole number"));
-        let mut table = read("n,other,x,id\r\n-1,a,0.1,9007199254740993\r\n7,,-1.5e-3,9223372036854775807\n0,,123.456,-5").unwrap();
+        let mut table =
+            read("n,other,x,id\r\n-1,a,0.1,9007199254740993\r\n7,,-1.5e-3,9223372036854775807\n0,,123.456,-5").unwrap();
         assert_eq!(table.i64(0).unwrap(), [9_007_199_254_740_993, i64::MAX, -5]);
         assert_eq!(table.f32(1).unwrap(), [0.1, -1.5e-3, 123.456]);
         assert_eq!(table.i32(2).unwrap(), [-1, 7, 0]);

@@ -44,7 +44,8 @@ impl Dataset {
             let file = TensorFile::open(&path)?;
             let offsets = checked_offsets(&file)?;
             if let Some(short) = offsets.windows(2).position(|w| w[1] - w[0] < 2) {
-                let problem = format!("track {short} has {} hits, expected at least 2", offsets[short + 1] - offsets[short]);
+                let problem =
+                    format!("track {short} has {} hits, expected at least 2", offsets[short + 1] - offsets[short]);
                 return Err(Error::input(&path, problem).hint("prepare with `filters.min_hits=3`"));
             }
             longest = offsets.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(2).max(longest);

@@ -261,7 +261,8 @@ impl Places {
                 before
             };
             if let Some(before) = before {
-                let problem = format!("line {}: hit {id} stands on line {} already; ids are unique", row + 2, before + 2);
+                let problem =
+                    format!("line {}: hit {id} stands on line {} already; ids are unique", row + 2, before + 2);
                 return Err(Error::input(path, problem));
             }
         }

@@ -53,7 +53,12 @@ pub fn judge(path: &Path, truth: &[PathBuf]) -> Result<Judgement> {
         return Err(Error::input(path, "holds no rows"));
     }
     if pairs.len() < truth.len() {
-        tracing::warn!("`{}` has {} of the {} events of the truth: only those are scored", path.display(), pairs.len(), truth.len());
+        tracing::warn!(
+            "`{}` has {} of the {} events of the truth: only those are scored",
+            path.display(),
+            pairs.len(),
+            truth.len()
+        );
     }
     let each = pairs
         .into_par_iter()

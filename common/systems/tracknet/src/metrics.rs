@@ -83,7 +83,8 @@ impl StepMetrics {
         sums.inside += number(distance.le_tensor(&radius).masked_select(mask).sum(Kind::Int64))? as u64;
         if let Some((map, normalizer)) = map {
             let centres = centre.masked_select(&mask.unsqueeze(-1)).contiguous();
-            let centres: Vec<f32> = Vec::try_from(centres).map_err(|e| common::Error::failed(format!("metrics: {e}")))?;
+            let centres: Vec<f32> =
+                Vec::try_from(centres).map_err(|e| common::Error::failed(format!("metrics: {e}")))?;
             let radii: Vec<f32> = Vec::try_from(real).map_err(|e| common::Error::failed(format!("metrics: {e}")))?;
             for (centre, radius) in centres.as_chunks::<3>().0.iter().zip(radii) {
                 let centre = normalizer.denormalize(*centre);

@@ -52,9 +52,10 @@ impl Normalizer {
 
     /// Demands a box of positive volume.
     pub fn validate(&self, at: &str, problems: &mut Problems) {
-        let good = (0..3).all(|i| {
-            self.min_xyz[i].is_finite() && self.max_xyz[i].is_finite() && self.max_xyz[i] > self.min_xyz[i]
+        let good = (0..3)
+            .all(|i| self.min_xyz[i].is_finite() && self.max_xyz[i].is_finite() && self.max_xyz[i] > self.min_xyz[i]);
+        problems.demand(good, at, || {
+            format!("spans {:?} to {:?}, expected min < max on all axes", self.min_xyz, self.max_xyz)
         });
-        problems.demand(good, at, || format!("spans {:?} to {:?}, expected min < max on all axes", self.min_xyz, self.max_xyz));
     }
 }

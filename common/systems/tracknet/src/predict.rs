@@ -95,9 +95,7 @@ impl Finder {
                 let normalizer = config.normalizer.unwrap_or(loaded.normalizer);
                 Ok(build(hits, &loaded.network, &normalizer, &config.build)?.submission)
             }
-            Self::Tracker(loaded) => {
-                Ok(find(hits, &loaded.network, &loaded.transitions, &config.search)?.submission)
-            }
+            Self::Tracker(loaded) => Ok(find(hits, &loaded.network, &loaded.transitions, &config.search)?.submission),
         }
     }
 }
@@ -118,7 +116,12 @@ pub struct Report {
 }
 
 /// Writes the submission of all events: `event_id,hit_id,track_id`, hits by id.
-pub fn submission(finder: &Finder, config: &PredictConfig, events: &[PathBuf], path: &Path) -> Result<(Written, Report)> {
+pub fn submission(
+    finder: &Finder,
+    config: &PredictConfig,
+    events: &[PathBuf],
+    path: &Path,
+) -> Result<(Written, Report)> {
     let mut file = AtomicFile::create(path)?;
     let bar = Bar::new("predict", events.len() as u64);
     let mut report = Report { events: events.len() as u64, ..Report::default() };
@@ -172,7 +175,8 @@ pub fn next_hits(loaded: &checkpoint::Loaded, data: Dataset, batch: u64, path: &
             let width = tensor.size()[2];
             let whole = Tensor::zeros([n, steps as i64, width], (tch::Kind::Float, Device::Cpu));
             whole.narrow(1, 0, length).f_copy_(&(tensor * &real)).doing("predicting")?;
-            let values = Vec::<f32>::try_from(whole.flatten(0, -1)).map_err(|e| Error::failed(format!("predicting: {e}")))?;
+            let values =
+                Vec::<f32>::try_from(whole.flatten(0, -1)).map_err(|e| Error::failed(format!("predicting: {e}")))?;
             writer.append_elements(name, &values)
         };
         put("coords_t1", &outputs.coords_1)?;

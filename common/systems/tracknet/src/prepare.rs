@@ -105,8 +105,7 @@ impl Sources {
         }
         let mut events = files::events(&config.data_dirs)?;
         if let Some(folder) = config.blacklist_dir.as_ref().filter(|f| !f.is_dir()) {
-            return Err(Error::input(folder, "no such folder")
-                .hint("`blacklist_dir=null` prepares without blacklists"));
+            return Err(Error::input(folder, "no such folder").hint("`blacklist_dir=null` prepares without blacklists"));
         }
         if let Some(limit) = limit {
             events.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
@@ -154,7 +153,11 @@ pub fn run(config: &PrepareConfig, sources: &Sources, stage: &mut Stage) -> Resu
     bar.finish();
     let mut report = Report::default();
     for (name, tracks, file) in written {
-        if name.starts_with("train/") { report.train += tracks } else { report.valid += tracks }
+        if name.starts_with("train/") {
+            report.train += tracks
+        } else {
+            report.valid += tracks
+        }
         stage.output(&name, &file);
     }
     for (part, tracks) in [("training", report.train), ("validation", report.valid)] {

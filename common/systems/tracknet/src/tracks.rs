@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use common::config::Problems;
 use common::Result;
+use common::config::Problems;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -44,7 +44,10 @@ impl Filters {
     /// Checks ranges.
     pub fn validate(&self, at: &str, problems: &mut Problems) {
         if let Some(hits) = self.min_hits.filter(|&hits| hits <= 2) {
-            problems.push(format!("{at}.min_hits"), format!("is {hits}, expected at least 3: a step ahead needs two hits and one more"));
+            problems.push(
+                format!("{at}.min_hits"),
+                format!("is {hits}, expected at least 3: a step ahead needs two hits and one more"),
+            );
         }
         if let Some(pt) = self.min_pt.filter(|pt| !(*pt >= 0.0 && pt.is_finite())) {
             problems.push(format!("{at}.min_pt"), format!("is {pt}, expected a finite number >= 0"));

@@ -60,12 +60,20 @@ impl BuildConfig {
     /// Checks ranges.
     pub fn validate(&self, at: &str, problems: &mut Problems) {
         let scale = self.radius_scale;
-        problems.demand(scale > 0.0 && scale.is_finite(), &format!("{at}.radius_scale"), || format!("is {scale}, expected > 0"));
-        problems.demand(!self.seed_layers.is_empty(), &format!("{at}.seed_layers"), || "is empty, so no track can start".into());
-        for (key, value, least) in
-            [("branch", self.branch, 1), ("beam", self.beam, 1), ("max_steps", self.max_steps, 1), ("min_hits", self.min_hits, 2)]
-        {
-            problems.demand(value >= least, &format!("{at}.{key}"), || format!("is {value}, expected at least {least}"));
+        problems.demand(scale > 0.0 && scale.is_finite(), &format!("{at}.radius_scale"), || {
+            format!("is {scale}, expected > 0")
+        });
+        problems.demand(!self.seed_layers.is_empty(), &format!("{at}.seed_layers"), || {
+            "is empty, so no track can start".into()
+        });
+        for (key, value, least) in [
+            ("branch", self.branch, 1),
+            ("beam", self.beam, 1),
+            ("max_steps", self.max_steps, 1),
+            ("min_hits", self.min_hits, 2),
+        ] {
+            problems
+                .demand(value >= least, &format!("{at}.{key}"), || format!("is {value}, expected at least {least}"));
         }
     }
 }
@@ -99,8 +107,7 @@ pub fn build(hits: &Hits, network: &StepAhead, normalizer: &Normalizer, config: 
     let seeds = layers.named(&config.seed_layers);
     let event = Event { xyz: &xyz, radii: &radii, layers: &layers, cells: Cells::new(&xyz) };
 
-    let starts: Vec<u32> =
-        (0..xyz.len()).filter(|&i| seeds >> layers.of_hit[i] & 1 == 1).map(|i| i as u32).collect();
+    let starts: Vec<u32> = (0..xyz.len()).filter(|&i| seeds >> layers.of_hit[i] & 1 == 1).map(|i| i as u32).collect();
     let mut finished = Vec::new();
     // Seeds do not meet before the selection, so they run in blocks of bounded memory.
     for block in starts.chunks(BATCH / config.beam.clamp(1, BATCH)) {
@@ -138,7 +145,13 @@ struct Event<'a> {
 }
 
 /// Grows the candidates of a block of seeds until none is active.
-fn grow(event: &Event, network: &StepAhead, config: &BuildConfig, seeds: &[u32], finished: &mut Vec<Candidate>) -> Result<()> {
+fn grow(
+    event: &Event,
+    network: &StepAhead,
+    config: &BuildConfig,
+    seeds: &[u32],
+    finished: &mut Vec<Candidate>,
+) -> Result<()> {
     let mut active: Vec<Candidate> =
         seeds.iter().enumerate().map(|(seed, &hit)| Candidate::start(seed, hit, event.layers)).collect();
     let mut state = network.start(active.len() as i64);
@@ -148,8 +161,13 @@ fn grow(event: &Event, network: &StepAhead, config: &BuildConfig, seeds: &[u32],
         }
         state = advance(event, network, &mut active, &state)?;
         let outputs = network.heads(&state.get(1));
-        let read = |t: &Tensor| Vec::<f32>::try_from(t.flatten(0, -1)).map_err(|e| Error::failed(format!("building tracks: {e}")));
-        let (c1, c2) = (read(&outputs.coords_1.narrow(-1, 0, 3).contiguous())?, read(&outputs.coords_2.narrow(-1, 0, 3).contiguous())?);
+        let read = |t: &Tensor| {
+            Vec::<f32>::try_from(t.flatten(0, -1)).map_err(|e| Error::failed(format!("building tracks: {e}")))
+        };
+        let (c1, c2) = (
+            read(&outputs.coords_1.narrow(-1, 0, 3).contiguous())?,
+            read(&outputs.coords_2.narrow(-1, 0, 3).contiguous())?,
+        );
         let (r1, r2) = (read(&outputs.radius_1)?, read(&outputs.radius_2)?);
         let mut next: Vec<Candidate> = Vec::new();
         let mut parents: Vec<i64> = Vec::new();

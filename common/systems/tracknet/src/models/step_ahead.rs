@@ -3,8 +3,8 @@
 //!
 //! `train-model configs/tracknet/published/step_ahead.yaml --from PREPARED`
 
-use common::config::Problems;
 use common::Result;
+use common::config::Problems;
 use neural::init::Init;
 use neural::params::{Params, Path};
 use schemars::JsonSchema;
@@ -37,7 +37,8 @@ impl ModelConfig {
             ("hidden_features", self.hidden_features, 1),
             ("output_features", self.output_features, 3),
         ] {
-            problems.demand(value >= least, &format!("{at}.{key}"), || format!("is {value}, expected at least {least}"));
+            problems
+                .demand(value >= least, &format!("{at}.{key}"), || format!("is {value}, expected at least {least}"));
         }
     }
 }

@@ -17,7 +17,9 @@ pub fn six(value: f32) -> String {
     let text = format!("{:.5e}", f64::from(value));
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    let trim = |t: &str| if t.contains('.') { t.trim_end_matches('0').trim_end_matches('.').to_string() } else { t.to_string() };
+    let trim = |t: &str| {
+        if t.contains('.') { t.trim_end_matches('0').trim_end_matches('.').to_string() } else { t.to_string() }
+    };
     if (-5..6).contains(&exponent) {
         trim(&format!("{:.*}", (5 - exponent).max(0) as usize, f64::from(value)))
     } else {
@@ -32,7 +34,8 @@ pub fn write(event: &Event, folder: &Path, name: &str, gzip: bool) -> Result<Vec
     let mut text = String::from("hit_id,x,y,z,volume_id,layer_id,module_id\n");
     for i in 0..hits.len() {
         let [x, y, z] = hits.xyz[i].map(six);
-        let _ = writeln!(text, "{},{x},{y},{z},{},{},{}", hits.hit_id[i], hits.volume[i], hits.layer[i], hits.module[i]);
+        let _ =
+            writeln!(text, "{},{x},{y},{z},{},{},{}", hits.hit_id[i], hits.volume[i], hits.layer[i], hits.module[i]);
     }
     let mut written = vec![publish(folder, name, "hits", gzip, &text)?];
     text = String::from("particle_id,vx,vy,vz,px,py,pz,q,nhits\n");
@@ -69,7 +72,14 @@ mod tests {
 
     #[test]
     fn numbers_have_six_significant_digits() {
-        let pairs = [(0.0, "0"), (-64.4099, "-64.4099"), (1502.5, "1502.5"), (1.25e-5, "1.25e-05"), (1e6, "1e+06"), (0.001, "0.001")];
+        let pairs = [
+            (0.0, "0"),
+            (-64.4099, "-64.4099"),
+            (1502.5, "1502.5"),
+            (1.25e-5, "1.25e-05"),
+            (1e6, "1e+06"),
+            (0.001, "0.001"),
+        ];
         for (value, text) in pairs {
             assert_eq!(six(value), text);
         }

@@ -56,10 +56,8 @@ impl State {
     /// Turning angle (0 < t < pi) at which the helix first crosses a cylinder around the axis.
     fn to_cylinder(self, r: f64) -> Option<f64> {
         let (radius, sign) = (self.pt * MM_PER_GEV, -self.charge);
-        let (cx, cy) = (
-            self.position[0] - sign * radius * self.phi.sin(),
-            self.position[1] + sign * radius * self.phi.cos(),
-        );
+        let (cx, cy) =
+            (self.position[0] - sign * radius * self.phi.sin(), self.position[1] + sign * radius * self.phi.cos());
         let d = cx.hypot(cy);
         let cosine = (d * d + radius * radius - r * r) / (2.0 * d * radius);
         if !(-1.0..=1.0).contains(&cosine) {
@@ -179,7 +177,14 @@ pub fn simulate(config: &SimulateConfig, number: u32) -> Result<Event> {
 }
 
 /// Leaves the hits of one particle.
-fn fly(config: &SimulateConfig, layers: &[Layer], start: State, particle: usize, marks: &mut Vec<Mark>, rng: &mut Pcg64) {
+fn fly(
+    config: &SimulateConfig,
+    layers: &[Layer],
+    start: State,
+    particle: usize,
+    marks: &mut Vec<Mark>,
+    rng: &mut Pcg64,
+) {
     let mut state = start;
     let mut passed = vec![false; layers.len()];
     loop {
@@ -201,7 +206,13 @@ fn fly(config: &SimulateConfig, layers: &[Layer], start: State, particle: usize,
                 let phi = at.position[1].atan2(at.position[0]);
                 if let Some(t) = state.to_flat(layer, other, phi) {
                     let at = state.turned(t);
-                    marks.push(Mark { layer: i, module: other, measured: measure(layer, other, &at, rng), particle, at });
+                    marks.push(Mark {
+                        layer: i,
+                        module: other,
+                        measured: measure(layer, other, &at, rng),
+                        particle,
+                        at,
+                    });
                 }
             }
         }

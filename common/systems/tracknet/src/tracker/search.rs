@@ -52,13 +52,13 @@ impl Default for SearchConfig {
     fn default() -> Self {
         Self {
             passes: vec![SEED_LAYERS.to_vec(), vec![(8, 4), (7, 12), (9, 4)]],
-            min_pt: 0.4,
+            min_pt: 0.2,
             max_z0: 22.0,
             window: 4.5,
             branch: vec![20, 6, 3],
             beam: 8,
-            min_hits: 4,
-            min_score: 10.0,
+            min_hits: 3,
+            min_score: 5.0,
             max_shared: 1,
             double_hits: true,
             learned: true,
@@ -70,10 +70,14 @@ impl SearchConfig {
     /// Checks ranges.
     pub fn validate(&self, at: &str, problems: &mut Problems) {
         for (key, value) in [("min_pt", self.min_pt), ("max_z0", self.max_z0), ("window", self.window)] {
-            problems.demand(value > 0.0 && value.is_finite(), &format!("{at}.{key}"), || format!("is {value}, expected > 0"));
+            problems.demand(value > 0.0 && value.is_finite(), &format!("{at}.{key}"), || {
+                format!("is {value}, expected > 0")
+            });
         }
         problems.demand(self.beam >= 1, &format!("{at}.beam"), || "is 0, expected at least 1".into());
-        problems.demand(self.min_hits >= 3, &format!("{at}.min_hits"), || format!("is {}, expected at least 3", self.min_hits));
+        problems.demand(self.min_hits >= 3, &format!("{at}.min_hits"), || {
+            format!("is {}, expected at least 3", self.min_hits)
+        });
         problems.demand(!self.branch.is_empty() && !self.branch.contains(&0), &format!("{at}.branch"), || {
             format!("is {:?}, expected numbers of at least 1", self.branch)
         });
@@ -233,7 +237,8 @@ impl Search<'_> {
                 let seed = active[i].seed;
                 children.clear();
                 while i < active.len() && active[i].seed == seed {
-                    let predicted: [f32; 4] = std::array::from_fn(|k| if self.config.learned { outputs[4 * i + k] } else { 0.0 });
+                    let predicted: [f32; 4] =
+                        std::array::from_fn(|k| if self.config.learned { outputs[4 * i + k] } else { 0.0 });
                     self.extensions(&active[i], predicted, branch, i, &mut children);
                     i += 1;
                 }
@@ -250,7 +255,9 @@ impl Search<'_> {
                     parents.push(parent as i64);
                 }
             }
-            found.extend(active.into_iter().filter(|c| c.hits.len() >= self.config.min_hits && c.score >= self.config.min_score));
+            found.extend(
+                active.into_iter().filter(|c| c.hits.len() >= self.config.min_hits && c.score >= self.config.min_score),
+            );
             memory = memory.index_select(0, &Tensor::from_slice(&parents));
             active = next;
             step += 1;
@@ -259,14 +266,20 @@ impl Search<'_> {
 
     fn feed<'b>(&self, states: impl Iterator<Item = &'b State>, memory: &Tensor) -> Result<Tensor> {
         let features: Vec<f32> = states.flat_map(State::features).collect();
-        let features = Tensor::f_from_slice(&features)
-            .and_then(|t| t.f_view([-1, FEATURES as i64]))
-            .doing("building tracks")?;
+        let features =
+            Tensor::f_from_slice(&features).and_then(|t| t.f_view([-1, FEATURES as i64])).doing("building tracks")?;
         Ok(self.network.step(&features, memory))
     }
 
     /// The likely next hits of a candidate: (score of the longer candidate, candidate, hit).
-    fn extensions(&self, from: &Candidate, predicted: [f32; 4], branch: usize, at: usize, out: &mut Vec<(f64, usize, u32)>) {
+    fn extensions(
+        &self,
+        from: &Candidate,
+        predicted: [f32; 4],
+        branch: usize,
+        at: usize,
+        out: &mut Vec<(f64, usize, u32)>,
+    ) {
         let Some(helix) = from.state.helix else { return };
         if helix.pt() < 0.7 * self.config.min_pt {
             return;
@@ -336,7 +349,8 @@ impl Search<'_> {
         for at in 2..hits.len() {
             let window = [hits[at - 2], hits[at - 1], hits[at]];
             let [a, b, c] = window.map(|h| points[h as usize]);
-            let chord = |p: &super::state::Point, q: &super::state::Point| (q.xyz[0] - p.xyz[0]).hypot(q.xyz[1] - p.xyz[1]);
+            let chord =
+                |p: &super::state::Point, q: &super::state::Point| (q.xyz[0] - p.xyz[0]).hypot(q.xyz[1] - p.xyz[1]);
             for (own, hit) in [(a, window[0]), (b, window[1]), (c, window[2])] {
                 // All three of the first window, one more of each later one.
                 if at > 2 && hit != window[2] {

@@ -106,8 +106,7 @@ impl Source for TrackerSource {
             let part = &self.parts[at];
             let mut rng = rng_for(self.seed, "tracker-gaps", row);
             let all: Vec<usize> = part.hits((row - self.firsts[at]) as usize).collect();
-            let mut hits: Vec<Point> =
-                all.iter().map(|&h| Point::new(part.xyz[h], part.volume[h])).collect();
+            let mut hits: Vec<Point> = all.iter().map(|&h| Point::new(part.xyz[h], part.volume[h])).collect();
             let mut i = 0;
             hits.retain(|_| {
                 i += 1;

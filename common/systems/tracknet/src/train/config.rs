@@ -74,10 +74,13 @@ impl Config for TrainConfig {
             format!("is {}, expected 0 to 1", self.loss_alpha)
         });
         for (key, value) in [("gaps", self.tracker.gaps), ("noise", self.tracker.noise)] {
-            problems.demand((0.0..1.0).contains(&value), &format!("tracker.{key}"), || format!("is {value}, expected 0 <= {key} < 1"));
+            problems.demand((0.0..1.0).contains(&value), &format!("tracker.{key}"), || {
+                format!("is {value}, expected 0 <= {key} < 1")
+            });
         }
         problems.demand(self.val_batch_size > 0, "val_batch_size", || "is 0, expected at least 1".into());
-        problems.demand(self.limit_train_batches != Some(0), "limit_train_batches", || "is 0, expected at least 1".into());
+        problems
+            .demand(self.limit_train_batches != Some(0), "limit_train_batches", || "is 0, expected at least 1".into());
         self.training.validate("training", problems);
     }
 }
