@@ -10,12 +10,12 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 TEST := $(if $(NEXTEST),$(CARGO) nextest run --release --workspace --no-fail-fast,$(CARGO) test --release --workspace --no-fail-fast)
 # The long sweeps are tests marked `ignored`. Golden cases that are not built yet carry the same mark: left out here.
-LONG := $(if $(NEXTEST),$(TEST) --run-ignored only -E 'not binary(golden)',$(TEST) -- --ignored --skip leap::)
+LONG := $(if $(NEXTEST),$(TEST) --run-ignored only -E 'not binary(golden) and not test(r18)',$(TEST) -- --ignored --skip leap:: --skip icecube:: --skip polarmae:: --skip tracknet:: --skip r18)
 
-.PHONY: help setup build demo test test-long lint docs bench install clean
+.PHONY: help setup build demo demo-tracknet test test-long fuzz lint docs bench install clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Fetch and unpack libtorch and cmake (CUDA=1: everything for GPUs)
 	@scripts/setup $(if $(filter 1 yes true,$(CUDA)),--cuda)
@@ -26,12 +26,18 @@ build: setup ## Build all binaries into target/release
 demo: setup ## The main job at small size: simulate, prepare, train, fine-tune, predict, blend, score
 	@scripts/demo
 
+demo-tracknet: setup ## TrackNET at small size: simulate, prepare, train, find tracks, score
+	@scripts/demo-tracknet
+
 test: setup ## Run all tests (35 minutes at most on 2 cores, after the build)
 	$(TEST)
 
 test-long: setup ## Run also the long sweeps (crashes, damaged files, full-size parity)
 	$(TEST)
 	PODIUM_LONG=1 $(LONG)
+
+fuzz: setup ## Evolve inputs against the file readers, ten minutes each (PODIUM_FUZZ_SECONDS=N)
+	$(CARGO) test --release --workspace --test corpus -- --ignored --nocapture r18
 
 lint: setup ## Check formatting, clippy and the generated reference
 	$(CARGO) fmt --all --check

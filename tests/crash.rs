@@ -127,6 +127,27 @@ fn r12_one_signal_saves_and_ends_with_130_within_five_seconds() {
 }
 
 #[test]
+fn r12_no_thread_that_computes_takes_a_signal() {
+    let out = tempfile::tempdir().unwrap();
+    let mut child = started(out.path());
+    let mut takers = vec![];
+    let tasks = fs::read_dir(format!("/proc/{}/task", child.id())).unwrap();
+    for task in tasks.flatten() {
+        let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
+        let field = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).unwrap_or("0").trim().to_owned();
+        // The thread that waits in `sigwait` shows the signals as unblocked while it waits.
+        let blocked = u64::from_str_radix(&field("SigBlk:"), 16).unwrap();
+        let wanted = 1 << (libc::SIGINT - 1) | 1 << (libc::SIGTERM - 1);
+        if blocked & wanted != wanted {
+            takers.push(field("Name:"));
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(takers.iter().all(|name| name == "signals"), "{takers:?}");
+}
+
+#[test]
 fn r12_a_second_signal_ends_at_once() {
     let out = tempfile::tempdir().unwrap();
     let mut child = started(out.path());

@@ -4,11 +4,10 @@ use std::path::{Path, PathBuf};
 
 use ::tracknet::dataset::Dataset;
 use ::tracknet::predict::{self, Finder, PredictConfig};
-use ::tracknet::{files, simulate};
+use ::tracknet::{files, prepare, simulate};
 use common::cli::print_line;
 use common::config::{self, Resolved};
 use common::stage::{MANIFEST, Manifest, Stage};
-use common::store::tensors::TensorFile;
 use common::{Error, Result};
 use neural::device;
 
@@ -106,12 +105,7 @@ fn events(data: Option<&str>, trained: Option<&Manifest>) -> Result<(Option<Mani
         return Ok((Some(stage), events));
     }
     let stage = stage.find("prepare-data")?;
-    let mut events = Vec::new();
-    for (_, path) in stage.outputs_with_prefix("valid/")? {
-        let file = TensorFile::open(&path)?;
-        let raw = file.metadata().and_then(|about| about["raw"].as_str().map(PathBuf::from));
-        events.push(raw.ok_or_else(|| Error::input(&path, "does not say which event it was made of"))?);
-    }
+    let events = prepare::raw_events(&stage, "valid")?;
     Ok((Some(stage), events))
 }
 

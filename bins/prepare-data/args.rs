@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 use common::cli::{Arguments, ConfigArgs, FromFlag, HELP_STYLES, RunFlags, Verbosity};
-use leap::prepare::PrepareConfig;
 
 /// Turn raw competition files into the arrays that networks read
 ///
-/// Reads each raw file once and writes normalised f32 arrays (safetensors), one file a month, a validation set and a
-/// test set, for every preprocessing chain of the config. Memory does not grow with the data. A run that was killed
-/// goes on where it stopped when the same command is given again.
+/// Reads raw files once and writes what networks read as safetensors, to be mapped into memory. `leap`: normalised f32
+/// arrays, one file a month, a validation set and a test set, for every preprocessing chain of the config. `icecube`: a
+/// store of events, one file for each pulse file, and the event counts. Memory does not grow with the data. A run that
+/// was killed goes on where it stopped when the same command is given again.
 #[derive(Debug, Parser)]
 #[command(name = "prepare-data", version, styles = HELP_STYLES, max_term_width = 79, after_help = SHORT, after_long_help = EXAMPLES)]
 pub struct Args {
@@ -21,15 +21,16 @@ pub struct Args {
     pub config: ConfigArgs,
     /// Folder of raw data, wins over the config's `raw`
     ///
-    /// Expected below it: `train/YYYY-MM/E3SM-MMF.{mli,mlo}.*.nc` (or the same below `ClimSim_low-res`) and
-    /// `kaggle-data/{test,train}.csv`, as far as the config asks for them.
+    /// Expected below it, as far as the config asks for them; `leap`: `train/YYYY-MM/E3SM-MMF.{mli,mlo}.*.nc` (or the
+    /// same below `ClimSim_low-res`) and `kaggle-data/{test,train}.csv`; `icecube`: `sensor_geometry.csv`,
+    /// `ice_transparency.txt`, `train/`, `train_meta/`, `test/`.
     #[arg(long, value_name = "FOLDER", help_heading = "Input", conflicts_with = "from")]
     pub raw: Option<PathBuf>,
     #[command(flatten)]
     pub from: FromFlag,
     #[command(flatten)]
     pub run: RunFlags,
-    /// Smoke run: the first 2 steps of each set (as `--limit 2`)
+    /// Smoke run: the first 2 steps or files of each set (as `--limit 2`)
     #[arg(long, help_heading = "Run", conflicts_with = "limit")]
     pub fast_dev_run: bool,
     #[command(flatten)]
@@ -39,6 +40,8 @@ pub struct Args {
 /// Systems whose raw data can be prepared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum System {
+    /// IceCube: parquet files of pulses, one row a pulse
+    Icecube,
     /// LEAP / ClimSim: mli/mlo netCDF files, Kaggle csv files
     Leap,
     /// TrackNET: TrackML csv events
@@ -52,7 +55,8 @@ impl Arguments for Args {
 
     fn schemas() -> Vec<(&'static str, String)> {
         vec![
-            ("leap", common::config::schema::<PrepareConfig>()),
+            ("icecube", common::config::schema::<icecube::prepare::PrepareConfig>()),
+            ("leap", common::config::schema::<leap::prepare::PrepareConfig>()),
             ("tracknet", common::config::schema::<::tracknet::prepare::PrepareConfig>()),
         ]
     }
@@ -74,5 +78,9 @@ Examples:
     simulate-data leap configs/leap/demo/simulate.yaml --out sim |
       prepare-data leap configs/leap/demo/prepare.yaml --from - --out data
 
-With --limit N the first N time steps of each month and of the validation
-set are taken, and N x 384 rows of csv files.";
+  The event store of IceCube, 2 files of each part:
+    prepare-data icecube configs/icecube/prepare.yaml --raw data \\
+      --out store --limit 2
+
+With --limit N: `leap` takes the first N time steps of each month and of the
+validation set, and N x 384 rows of csv files; `icecube` the first N files.";

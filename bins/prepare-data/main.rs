@@ -1,6 +1,7 @@
 //! `prepare-data`: raw competition files to the arrays that networks read.
 
 mod args;
+mod icecube;
 mod leap;
 mod run;
 mod tracknet;

@@ -5,22 +5,29 @@ use std::path::PathBuf;
 use clap::Parser;
 use common::cli::{Arguments, HELP_STYLES, Verbosity};
 
-/// Score predictions against a truth: mean R2, per target, group and level
+/// Score predictions against a truth: mean R2, or mean opening angle
 ///
-/// The table goes to standard error, the figures as one line of JSON to standard output. Higher is better.
+/// What is scored follows from the truth. Values get R2 (higher is better): mean, per target, group and level.
+/// Directions (`event_id`, `azimuth`, `zenith`) get the mean opening angle in radians (lower is better): overall, by
+/// kind of event, pulses, zenith and kappa, and how well kappa is calibrated. Tracks (TrackML submissions) get the
+/// TrackML score, efficiency, purity, clones and ghosts, by pT, eta and number of hits. The table goes to standard error, the
+/// figures as one line of JSON to standard output.
 #[derive(Debug, Parser)]
 #[command(name = "score", version, max_term_width = 79, styles = HELP_STYLES, after_help = EXAMPLES)]
 pub struct ScoreArgs {
     /// Predictions: out-of-fold files, run folders, or submissions
     ///
     /// For a truth of arrays: safetensors files with `predictions`, `mean` and `std`, or folders of finished runs. For
-    /// a table as truth: submissions in parquet or csv.
+    /// a table as truth: submissions in parquet or csv. For directions: tables with `event_id`, `azimuth`, `zenith` and,
+    /// where known, `kappa`. For events of TrackML: submissions, or folders of `predict` stages.
     #[arg(value_name = "PREDICTIONS", required = true, help_heading = "Input")]
     pub predictions: Vec<String>,
     /// Truth: arrays (`valid.safetensors`), a table, a folder, or `-`
     ///
     /// A safetensors file with `targets`, `target_mean` and `target_std`; a parquet or csv table in the form of a
-    /// submission; or the folder (`-`: piped manifest) of a stage with the output `valid` or `solution`.
+    /// submission; or the folder (`-`: piped manifest) of a stage with the output `valid` or `solution`. Directions: a
+    /// parquet table, or the folder of a simulate-data or prepare-data stage of IceCube. Tracks: a folder of
+    /// `event*-{hits,particles,truth}.csv`, or a stage that was fed by such events.
     #[arg(short, long, value_name = "TRUTH", help_heading = "Input")]
     pub truth: String,
     /// Let columns with R2 below that of predicting zero keep it
@@ -52,7 +59,8 @@ pub struct ScoreArgs {
 
 const EXAMPLES: &str = "Examples:
   score --truth valid.safetensors runs/195/oof.safetensors runs/197
-  score --truth solution.parquet submission.csv --json";
+  score --truth solution.parquet submission.csv --json
+  score --truth train_meta_655.parquet runs/b32 runs/b64";
 
 impl Arguments for ScoreArgs {
     fn verbosity(&self) -> &Verbosity {

@@ -1,15 +1,17 @@
 //! `score`: how well predictions meet a truth, per target, group and level. Uses no tensor library.
 
 mod args;
+mod icecube;
 mod report;
 mod tables;
 mod tracknet;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use common::metrics::{ColumnSums, Scores};
-use common::oof::{Table, resolve};
-use common::stage::Stage;
+use common::oof::{Table, resolve, resolve_in};
+use common::stage::{Manifest, Stage};
 use common::{Error, Result, durable};
 use tracing::info;
 
@@ -22,10 +24,11 @@ fn main() -> ExitCode {
 
 fn run(args: &ScoreArgs) -> Result<()> {
     args.cpu_threads();
-    if let Some(events) = tracknet::truth(&args.truth)? {
-        return tracknet::run(args, &events);
-    }
-    let truth = resolve(&args.truth, &["valid", "b/valid", "a/valid", "solution"])?;
+    let truth = match find(&args.truth)? {
+        Found::Directions(truth) => return icecube::run(args, &truth),
+        Found::Events(events) => return tracknet::run(args, &events),
+        Found::Values(path) => path,
+    };
     let system;
     let (reports, inputs) = if tables::is_table(&truth) {
         system = String::new();
@@ -62,6 +65,37 @@ fn run(args: &ScoreArgs) -> Result<()> {
     }
     stage.finish()?;
     Ok(())
+}
+
+/// What is compared with, which also says what is scored.
+enum Found {
+    /// Directions: opening angles.
+    Directions(icecube::Truth),
+    /// Arrays or a table of values: R2.
+    Values(PathBuf),
+    /// Events of TrackML, by the beginning of their file names.
+    Events(Vec<PathBuf>),
+}
+
+fn find(argument: &str) -> Result<Found> {
+    let path = Path::new(argument);
+    if let Some(events) = tracknet::events_in(path)? {
+        return Ok(Found::Events(events));
+    }
+    if argument != "-" && !path.is_dir() {
+        return Ok(match icecube::Truth::of_file(path) {
+            Some(truth) => Found::Directions(truth),
+            None => Found::Values(resolve(argument, &[])?),
+        });
+    }
+    let manifest = Manifest::read(argument)?;
+    if manifest.system == "icecube" {
+        return icecube::Truth::of_stage(&manifest).map(Found::Directions);
+    }
+    if manifest.system == "tracknet" {
+        return tracknet::events_of(&manifest).map(Found::Events);
+    }
+    resolve_in(&manifest, &["valid", "b/valid", "a/valid", "solution"]).map(Found::Values)
 }
 
 /// Scores one file of out-of-fold predictions in a single pass.

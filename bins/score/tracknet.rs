@@ -3,32 +3,30 @@
 use std::path::{Path, PathBuf};
 
 use ::tracknet::judge::{self, Judgement};
-use ::tracknet::{files, simulate};
+use ::tracknet::{files, prepare, simulate};
 use common::stage::{MANIFEST, Manifest, Stage};
 use common::{Error, Result, durable};
 use serde_json::{Value, json};
 
 use crate::args::ScoreArgs;
 
-/// The events of a truth, where it is one of TrackML: a folder of events, or a stage of simulated, prepared or predicted
-/// events.
-pub fn truth(given: &str) -> Result<Option<Vec<PathBuf>>> {
-    let path = Path::new(given);
-    if given == "-" || !path.is_dir() {
+/// The events of a folder of csv files; none where it is something else.
+pub fn events_in(folder: &Path) -> Result<Option<Vec<PathBuf>>> {
+    if !folder.is_dir() || folder.join(MANIFEST).exists() {
         return Ok(None);
     }
-    if !path.join(MANIFEST).exists() {
-        let folder = std::fs::read_dir(path).map_err(|e| Error::opening(path, e))?;
-        let is_event = |name: String| name.starts_with("event") && name.contains("-truth.csv");
-        let found = folder.flatten().any(|e| is_event(e.file_name().to_string_lossy().into_owned()));
-        return if found { Ok(Some(files::events(&[path.to_path_buf()])?)) } else { Ok(None) };
+    let entries = std::fs::read_dir(folder).map_err(|e| Error::opening(folder, e))?;
+    let is_truth = |name: String| name.starts_with("event") && name.contains("-truth.csv");
+    let found = entries.flatten().any(|e| is_truth(e.file_name().to_string_lossy().into_owned()));
+    if found { Ok(Some(files::events(&[folder.to_path_buf()])?)) } else { Ok(None) }
+}
+
+/// The events of a stage: all simulated ones behind it, or the validating ones that were prepared.
+pub fn events_of(stage: &Manifest) -> Result<Vec<PathBuf>> {
+    if let Ok(simulated) = stage.find("simulate-data") {
+        return files::events(&[simulated.folder.join(simulate::RAW)]);
     }
-    let stage = Manifest::read(given)?;
-    if stage.system != "tracknet" {
-        return Ok(None);
-    }
-    let raw = stage.find("simulate-data")?.folder.join(simulate::RAW);
-    Ok(Some(files::events(&[raw])?))
+    prepare::raw_events(&stage.find("prepare-data")?, "valid")
 }
 
 /// Scores all submissions.

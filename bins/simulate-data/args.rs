@@ -2,7 +2,6 @@
 
 use clap::{Parser, ValueEnum};
 use common::cli::{Arguments, ConfigArgs, HELP_STYLES, RunFlags, Verbosity};
-use leap::simulate::SimulateConfig;
 
 /// Make raw competition files with learnable content, for demos and tests
 ///
@@ -19,7 +18,7 @@ pub struct Args {
     pub config: ConfigArgs,
     #[command(flatten)]
     pub run: RunFlags,
-    /// Smoke run: the first 2 steps of each month (as `--limit 2`)
+    /// Smoke run: 2 steps of each month, 2 events of each file (as `--limit 2`)
     #[arg(long, help_heading = "Run", conflicts_with = "limit")]
     pub fast_dev_run: bool,
     #[command(flatten)]
@@ -29,6 +28,8 @@ pub struct Args {
 /// Systems that can be simulated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum System {
+    /// IceCube: parquet files of pulses, one row a pulse
+    Icecube,
     /// LEAP / ClimSim: mli/mlo netCDF files, Kaggle csv files
     Leap,
     /// TrackNET: TrackML csv events
@@ -42,7 +43,8 @@ impl Arguments for Args {
 
     fn schemas() -> Vec<(&'static str, String)> {
         vec![
-            ("leap", common::config::schema::<SimulateConfig>()),
+            ("icecube", common::config::schema::<icecube::simulate::SimulateConfig>()),
+            ("leap", common::config::schema::<leap::simulate::SimulateConfig>()),
             ("tracknet", common::config::schema::<::tracknet::simulate::SimulateConfig>()),
         ]
     }
@@ -63,7 +65,13 @@ Examples:
     simulate-data leap configs/leap/demo/simulate.yaml --out sim |
       prepare-data leap configs/leap/demo/prepare.yaml --from - --out data
 
-Files: raw/train/YYYY-MM/E3SM-MMF.{mli,mlo}.*.nc, raw/kaggle-data/*.csv, and
+  Tracks alone, without noise:
+    simulate-data icecube configs/icecube/demo/simulate.yaml --out sim \\
+      physics.tracks=1 physics.noise_pulses=0
+
+Files of `leap`: raw/train/YYYY-MM/E3SM-MMF.{mli,mlo}.*.nc, raw/kaggle-data/*.csv, and
 truth/solution.parquet with the targets of the test rows.
+Files of `icecube`: those of the competition below raw, and
+truth/events.parquet with what happened in every event.
 With --limit N the first N time steps of each month are made, and at most
-N x 384 rows of csv files.";
+N x 384 rows of csv files; or the first N events of each file.";

@@ -1,6 +1,7 @@
 //! `simulate-data`: raw competition files with learnable content, for demos and tests.
 
 mod args;
+mod icecube;
 mod leap;
 mod run;
 mod tracknet;

@@ -1,11 +1,12 @@
 //! Which system's data it is.
 
 use crate::args::{Args, System};
-use crate::{leap, tracknet};
+use crate::{icecube, leap, tracknet};
 
 /// Simulates the raw data of a system.
 pub fn run(args: Args) -> anyhow::Result<()> {
     match args.system {
+        System::Icecube => icecube::run(args),
         System::Leap => leap::run(args),
         System::Tracknet => tracknet::run(args),
     }

@@ -1,6 +1,7 @@
 //! What every stage of a Podium pipeline shares: the manifest that stages hand on, configs, the command line, file
 //! formats, durable writing. Nothing here knows a tensor library, so binaries built on it alone start anywhere.
 
+pub mod angles;
 pub mod cli;
 pub mod climb;
 pub mod config;
@@ -8,9 +9,11 @@ pub mod curves;
 pub mod durable;
 pub mod error;
 pub mod exhausted;
+pub mod journal;
 pub mod memory;
 pub mod metrics;
 pub mod oof;
+pub mod ordered;
 pub mod report;
 pub mod scalars;
 pub mod seed;

@@ -208,7 +208,11 @@ pub fn resolve(argument: &str, outputs: &[&str]) -> Result<PathBuf> {
     if argument != "-" && !path.is_dir() {
         return if path.exists() { Ok(path.into()) } else { Err(Error::input(path, "no such file or folder")) };
     }
-    let manifest = Manifest::read(argument)?;
+    resolve_in(&Manifest::read(argument)?, outputs)
+}
+
+/// The first of `outputs` that a finished stage has.
+pub fn resolve_in(manifest: &Manifest, outputs: &[&str]) -> Result<PathBuf> {
     match outputs.iter().find(|name| manifest.outputs.contains_key(**name)) {
         Some(name) => manifest.output(name),
         None => Err(Error::input(

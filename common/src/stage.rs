@@ -210,6 +210,11 @@ impl Stage {
         Ok(stage)
     }
 
+    /// What the manifest would say now.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
     /// The output folder, absolute.
     pub fn folder(&self) -> &Path {
         &self.manifest.folder

@@ -233,6 +233,96 @@ fn no_change_of_a_few_bytes_breaks_a_reader() {
     });
 }
 
+/// Inputs that once broke a reader: files `FORMAT.NAME` (spaces as `_`) below `tests/regressions`.
+#[test]
+fn no_input_that_once_broke_a_reader_breaks_it_again() {
+    let regressions = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/regressions");
+    over_samples(|folder, name, _, reader| {
+        for entry in std::fs::read_dir(&regressions).into_iter().flatten().flatten() {
+            let file = entry.file_name().to_string_lossy().into_owned();
+            if file.split('.').next() == Some(&name.replace(' ', "_")) {
+                let _ = survives(folder, &file, &std::fs::read(entry.path()).unwrap(), reader);
+            }
+        }
+    });
+}
+
+/// `make fuzz`: the readers that are our own, for `PODIUM_FUZZ_SECONDS` each (ten minutes without it). An input that
+/// breaks one is left in `tests/regressions` and becomes a case of the test above.
+#[test]
+#[ignore = "takes ten minutes a reader: `make fuzz`"]
+fn r18_no_evolved_input_breaks_a_reader() {
+    let seconds = std::env::var("PODIUM_FUZZ_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(600);
+    over_samples(|folder, name, bytes, reader| {
+        if !["netcdf hdf5", "parquet"].contains(&name) {
+            evolve(folder, name, bytes, reader, Duration::from_secs(seconds));
+        }
+    });
+}
+
+/// Changes inputs again and again. One that leads to an answer not seen before (what a message says, without its
+/// numbers and names) has reached new code: it is kept and changed further.
+fn evolve(folder: &Path, name: &str, bytes: &[u8], reader: Reader, time: Duration) {
+    let regressions = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/regressions");
+    let mut answers = std::collections::BTreeSet::new();
+    let mut kept = vec![bytes.to_vec()];
+    let (begun, mut round) = (Instant::now(), 0);
+    while begun.elapsed() < time {
+        let mut rng = rng_for(11, name, round);
+        round += 1;
+        let mut input = kept[rng.random_range(0..kept.len())].clone();
+        for _ in 0..rng.random_range(1..=4) {
+            mutate(&mut input, &kept[rng.random_range(0..kept.len())], &mut rng);
+        }
+        let outcome = catch_unwind(AssertUnwindSafe(|| survives(folder, name, &input, reader)));
+        let Ok(outcome) = outcome else {
+            let file = format!("{}.{}", name.replace(' ', "_"), &blake3::hash(&input).to_hex()[..12]);
+            std::fs::create_dir_all(&regressions).unwrap();
+            common::durable::write(regressions.join(&file), &input).unwrap();
+            panic!("{name}: the input of round {round} breaks the reader; it is kept as `{file}`");
+        };
+        let said = outcome.err().map_or("read".into(), |e| e.to_string());
+        // Names stand in backticks.
+        let plain: String =
+            said.split('`').step_by(2).collect::<String>().chars().filter(|c| !c.is_numeric()).collect();
+        if answers.insert(plain) && input.len() < 1 << 16 {
+            kept.push(input);
+        }
+    }
+    eprintln!("{name}: {round} inputs, {} different answers", answers.len());
+    assert!(answers.len() > 1, "{name}: no change had any effect");
+}
+
+/// One random change; `other` is another input to take a piece from.
+fn mutate(input: &mut Vec<u8>, other: &[u8], rng: &mut impl RngExt) {
+    let at = rng.random_range(0..=input.len());
+    let end = (at + rng.random_range(1..=16usize)).min(input.len());
+    match rng.random_range(0..7) {
+        0 => drop(input.drain(at..end)),
+        1 => {
+            let piece = input[at..end].to_vec();
+            drop(input.splice(at..at, piece));
+        }
+        2 if !other.is_empty() => {
+            let from = rng.random_range(0..other.len());
+            let piece = other[from..(from + rng.random_range(1..=64usize)).min(other.len())].to_vec();
+            drop(input.splice(at..end, piece));
+        }
+        3 => input.truncate(at),
+        4 => {
+            // Numbers at the edges of their types, in both byte orders.
+            let number: u64 = [0, 1, 0x7f, 0xff, 0x7fff_ffff, 0xffff_ffff, 1 << 40, u64::MAX][rng.random_range(0..8)];
+            let piece = if rng.random() { number.to_le_bytes() } else { number.to_be_bytes() };
+            let wide = [1, 2, 4, 8][rng.random_range(0..4)];
+            let piece = if rng.random() { &piece[..wide] } else { &piece[8 - wide..] };
+            let end = (at + wide).min(input.len());
+            drop(input.splice(at..end, piece.iter().copied()));
+        }
+        _ if at < input.len() => input[at] ^= 1 << rng.random_range(0..8),
+        _ => input.push(rng.random()),
+    }
+}
+
 #[test]
 fn hostile_files_are_refused_at_once() {
     let folder = tempfile::tempdir().unwrap();

@@ -10,6 +10,7 @@ use std::process::{Child, Command};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use common::cli::signals;
 use common::{Error, Result};
 
 /// How a process ended.
@@ -27,7 +28,7 @@ pub struct Ended {
 pub fn spawn(command: &mut Command) -> io::Result<Child> {
     let parent = std::process::id();
     command.process_group(0);
-    // SAFETY: between fork and exec only prctl and getppid are called, both async-signal-safe.
+    // SAFETY: between fork and exec only prctl, getppid and the signal mask are called, all async-signal-safe.
     unsafe {
         command.pre_exec(move || {
             if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
@@ -37,6 +38,7 @@ pub fn spawn(command: &mut Command) -> io::Result<Child> {
             if libc::getppid() as u32 != parent {
                 return Err(io::Error::from_raw_os_error(libc::ESRCH));
             }
+            signals::unblock();
             Ok(())
         });
     }

@@ -123,23 +123,6 @@ pub fn synchronize(device: Device) {
     }
 }
 
-/// LSTMs with fewer hidden units than this count as narrow. The published ones have 256 and more.
-pub const NARROW: i64 = 128;
-
-/// Keeps oneDNN off its AVX-512 kernel for small matrix products, which sometimes writes behind the workspace that it
-/// allocated: with 4 hidden units about one run in a hundred ended in `corrupted size vs. prev_size`, always when
-/// `sgemm_nocopy_driver` freed that workspace. Only narrow networks get there. `ONEDNN_MAX_CPU_ISA` wins where it is set.
-pub fn avoid_narrow_products() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        if std::env::var_os("ONEDNN_MAX_CPU_ISA").is_none() {
-            // SAFETY: networks are built before any thread of ours reads the environment; oneDNN reads it at its first
-            // operation, which comes later.
-            unsafe { std::env::set_var("ONEDNN_MAX_CPU_ISA", "AVX2") };
-        }
-    });
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

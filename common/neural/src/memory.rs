@@ -9,13 +9,16 @@
 pub fn keep_freed_blocks() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
-        // The largest threshold that the C library documents: beyond it blocks always come from the system.
-        const LARGEST_KEPT: libc::c_int = 32 << 20;
+        // Newer C libraries take any threshold (activations of a published batch exceed 32 MiB), older ones up to that.
+        const LARGEST_KEPT: libc::c_int = 1 << 30;
+        const LARGEST_DOCUMENTED: libc::c_int = 32 << 20;
         const NEVER: libc::c_int = -1;
         const GROW_BY: libc::c_int = 16 << 20;
         // SAFETY: only sets parameters of the allocator, which takes its own lock.
         unsafe {
-            libc::mallopt(libc::M_MMAP_THRESHOLD, LARGEST_KEPT);
+            if libc::mallopt(libc::M_MMAP_THRESHOLD, LARGEST_KEPT) == 0 {
+                libc::mallopt(libc::M_MMAP_THRESHOLD, LARGEST_DOCUMENTED);
+            }
             libc::mallopt(libc::M_TRIM_THRESHOLD, NEVER);
             libc::mallopt(libc::M_TOP_PAD, GROW_BY);
         }

@@ -32,6 +32,34 @@ pub fn permutation(rows: usize, seed: u64) -> Result<Vec<i64>> {
     Vec::try_from(order).doing("reading a permutation")
 }
 
+/// A `torch.Generator` of the CPU: the same twister as NumPy's, with torch's way of drawing permutations.
+#[derive(Debug, Clone)]
+pub struct TorchRandom(NumpyRandom);
+
+impl TorchRandom {
+    /// `torch.Generator().manual_seed(seed)`; only the lower 32 bits count, as there.
+    pub fn new(seed: u64) -> Self {
+        Self(NumpyRandom::new(seed as u32))
+    }
+
+    /// `torch.empty((), dtype=torch.int64).random_()`: 0 to 2^63 - 1.
+    pub fn random_i64(&mut self) -> i64 {
+        let high = u64::from(self.0.next_u32());
+        ((high << 32 | u64::from(self.0.next_u32())) & (u64::MAX >> 1)) as i64
+    }
+
+    /// `torch.randperm(items)`, for less than 2^32 / 20 items.
+    pub fn permutation(&mut self, items: usize) -> Vec<u32> {
+        debug_assert!(items < u32::MAX as usize / 20);
+        let mut order: Vec<u32> = (0..items as u32).collect();
+        for i in 0..items.saturating_sub(1) {
+            let other = self.0.next_u32() as usize % (items - i);
+            order.swap(i, i + other);
+        }
+        order
+    }
+}
+
 const N: usize = 624;
 const M: usize = 397;
 
@@ -103,6 +131,17 @@ mod tests {
         let mut random = NumpyRandom::new(5489);
         let last = (0..10_000).map(|_| random.next_u32()).last();
         assert_eq!(last, Some(4_123_659_995));
+    }
+
+    #[test]
+    fn a_torch_generator_gives_the_permutations_of_the_library() {
+        for (rows, seed) in [(1, 0), (2, 7), (57, 5), (1000, 1 << 33 | 41)] {
+            let mine: Vec<i64> = TorchRandom::new(seed).permutation(rows).into_iter().map(i64::from).collect();
+            assert_eq!(mine, permutation(rows, seed).unwrap());
+        }
+        let mut random = TorchRandom::new(6);
+        assert_ne!(random.permutation(30), random.permutation(30));
+        assert!(random.random_i64() >= 0);
     }
 
     #[test]

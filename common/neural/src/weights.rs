@@ -292,6 +292,7 @@ fn kind_of(dtype: Dtype) -> Kind {
         Dtype::I64 => Kind::Int64,
         Dtype::I32 => Kind::Int,
         Dtype::U8 => Kind::Uint8,
+        Dtype::I16 => Kind::Int16,
         Dtype::Bool => Kind::Bool,
     }
 }

@@ -19,6 +19,8 @@ pub enum Dtype {
     I64,
     /// Signed 32-bit integer.
     I32,
+    /// Signed 16-bit integer.
+    I16,
     /// Unsigned byte.
     U8,
     /// One byte an element, 0 or 1.
@@ -27,15 +29,15 @@ pub enum Dtype {
 
 impl Dtype {
     /// All element types.
-    pub const ALL: [Self; 8] =
-        [Self::F32, Self::F64, Self::F16, Self::BF16, Self::I64, Self::I32, Self::U8, Self::Bool];
+    pub const ALL: [Self; 9] =
+        [Self::F32, Self::F64, Self::F16, Self::BF16, Self::I64, Self::I32, Self::I16, Self::U8, Self::Bool];
 
     /// Bytes an element.
     pub const fn size(self) -> usize {
         match self {
             Self::F64 | Self::I64 => 8,
             Self::F32 | Self::I32 => 4,
-            Self::F16 | Self::BF16 => 2,
+            Self::F16 | Self::BF16 | Self::I16 => 2,
             Self::U8 | Self::Bool => 1,
         }
     }
@@ -49,6 +51,7 @@ impl Dtype {
             Self::BF16 => "BF16",
             Self::I64 => "I64",
             Self::I32 => "I32",
+            Self::I16 => "I16",
             Self::U8 => "U8",
             Self::Bool => "BOOL",
         }
@@ -83,4 +86,4 @@ pub trait Element: Plain {
 macro_rules! element {
     ($($kind:ty => $dtype:ident),*) => {$(impl Element for $kind { const DTYPE: Dtype = Dtype::$dtype; })*};
 }
-element!(f32 => F32, f64 => F64, i64 => I64, i32 => I32, u8 => U8);
+element!(f32 => F32, f64 => F64, i64 => I64, i32 => I32, i16 => I16, u8 => U8);

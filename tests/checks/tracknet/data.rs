@@ -257,7 +257,7 @@ pub fn loader_order(case: &Case) -> Result<()> {
     for step in 0..batches.steps(n) {
         let positions = batches.positions(n, step);
         let at = step as usize * size as usize;
-        for (place, row) in order.epoch(0).rows(positions.start, positions.end).into_iter().enumerate() {
+        for (place, row) in order.epoch(0)?.rows(positions.start, positions.end).into_iter().enumerate() {
             got[at + place] = row as i64;
         }
     }

@@ -3,7 +3,6 @@
 use common::Result;
 use tch::{Device, Tensor};
 
-use crate::device;
 use crate::init::Init;
 use crate::params::Path;
 
@@ -34,9 +33,6 @@ impl BiLstm {
                     weights.push(p.parameter(&format!("{name}_l{layer}{direction}"), &shape, Init::fan_in(hidden))?);
                 }
             }
-        }
-        if matches!(p.device(), Device::Cpu) && hidden < device::NARROW {
-            device::avoid_narrow_products();
         }
         let lstm = Self { hidden, layers, weights };
         if matches!(p.device(), Device::Cuda(_)) {

@@ -48,6 +48,16 @@ pub trait Source: Send + Sync {
     /// Appends the values of `rows`, in that order, to one buffer per field. Buffers arrive empty and keep their
     /// capacity between calls.
     fn gather(&self, rows: &[u64], buffers: &mut [Vec<f32>]) -> Result<()>;
+
+    /// The tensors of a batch on the CPU, by default one f32 tensor `[rows, ...]` a field. Sources whose rows differ in
+    /// length, or whose values are no f32, make their own here and leave [`Source::gather`] alone.
+    fn tensors(&self, rows: &[u64]) -> Result<Vec<Tensor>> {
+        let fields = self.fields();
+        let mut buffers: Vec<Vec<f32>> =
+            fields.iter().map(|field| Vec::with_capacity(rows.len() * field.width())).collect();
+        self.gather(rows, &mut buffers)?;
+        to_tensors(&fields, &buffers, rows.len())
+    }
 }
 
 /// The first `rows` rows of a source: `--limit` and smoke runs.
@@ -76,6 +86,10 @@ impl<S: Source> Source for Head<S> {
     fn gather(&self, rows: &[u64], buffers: &mut [Vec<f32>]) -> Result<()> {
         self.source.gather(rows, buffers)
     }
+
+    fn tensors(&self, rows: &[u64]) -> Result<Vec<Tensor>> {
+        self.source.tensors(rows)
+    }
 }
 
 impl<S: Source + ?Sized> Source for Arc<S> {
@@ -89,6 +103,10 @@ impl<S: Source + ?Sized> Source for Arc<S> {
 
     fn gather(&self, rows: &[u64], buffers: &mut [Vec<f32>]) -> Result<()> {
         (**self).gather(rows, buffers)
+    }
+
+    fn tensors(&self, rows: &[u64]) -> Result<Vec<Tensor>> {
+        (**self).tensors(rows)
     }
 }
 
@@ -240,15 +258,16 @@ impl Loader {
         }
         let flat = |(epoch, step): (u64, u64)| epoch * steps_per_epoch + step;
         let pin = delivery.device.is_cuda();
-        let fields = source.fields();
         let read = move |index: u64| {
             let (epoch, step) = (index / steps_per_epoch, index % steps_per_epoch);
             let positions = batches.positions(order.len(), step);
-            let rows = order.epoch(epoch).rows(positions.start, positions.end);
-            let mut buffers: Vec<Vec<f32>> =
-                fields.iter().map(|field| Vec::with_capacity(rows.len() * field.width())).collect();
-            source.gather(&rows, &mut buffers)?;
-            to_tensors(&fields, &buffers, rows.len(), pin)
+            let rows = order.epoch(epoch)?.rows(positions.start, positions.end);
+            let tensors = source.tensors(&rows)?;
+            if !pin {
+                return Ok(tensors);
+            }
+            let pinned = |t: &Tensor| t.f_pin_memory(Device::Cuda(0)).map_err(|e| tensor_error(&e));
+            tensors.iter().map(pinned).collect()
         };
         Ok(Self {
             prefetch: Prefetch::start(read, flat(from)..flat(to), delivery.workers, delivery.ahead)?,
@@ -286,7 +305,7 @@ impl Loader {
     }
 }
 
-fn to_tensors(fields: &[Field], buffers: &[Vec<f32>], rows: usize, pin: bool) -> Result<Vec<Tensor>> {
+fn to_tensors(fields: &[Field], buffers: &[Vec<f32>], rows: usize) -> Result<Vec<Tensor>> {
     fields
         .iter()
         .zip(buffers)
@@ -301,8 +320,7 @@ fn to_tensors(fields: &[Field], buffers: &[Vec<f32>], rows: usize, pin: bool) ->
             }
             let shape: Vec<i64> = std::iter::once(rows as i64).chain(field.shape.iter().copied()).collect();
             let tensor = Tensor::f_from_slice(buffer).and_then(|t| t.f_reshape(&shape));
-            let tensor = tensor.map_err(|e| tensor_error(&e))?;
-            if pin { tensor.f_pin_memory(Device::Cuda(0)).map_err(|e| tensor_error(&e)) } else { Ok(tensor) }
+            tensor.map_err(|e| tensor_error(&e))
         })
         .collect()
 }

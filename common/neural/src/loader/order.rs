@@ -7,6 +7,8 @@
 //! Upstream draws a full permutation from a generator that model creation has used before, so its order cannot be
 //! reproduced and is not worth it; golden runs give theirs explicitly ([`Order::given`]).
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use common::seed::seed_for;
 use common::{Error, Result};
 use schemars::JsonSchema;
@@ -48,7 +50,24 @@ pub struct Order {
 enum Rule {
     Shuffle(Shuffle),
     /// One list per epoch; epochs beyond the last repeat it.
-    Given(Vec<Vec<u64>>),
+    Given(Vec<Arc<Vec<u64>>>),
+    /// Lists that are made when their epoch begins.
+    Made(Arc<Made>),
+}
+
+/// Makes the list of an epoch.
+type Make = dyn Fn(u64) -> Result<Vec<u64>> + Send + Sync;
+
+struct Made {
+    make: Box<Make>,
+    /// The newest two: readers may be ahead by an epoch.
+    kept: Mutex<Vec<(u64, Arc<Vec<u64>>)>>,
+}
+
+impl std::fmt::Debug for Made {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Made")
+    }
 }
 
 impl Order {
@@ -68,7 +87,14 @@ impl Order {
         if epochs.iter().any(|e| e.len() as u64 != rows) {
             return Err(Error::usage("given order: the epochs differ in length"));
         }
-        Ok(Self { rows, seed: 0, rule: Rule::Given(epochs) })
+        Ok(Self { rows, seed: 0, rule: Rule::Given(epochs.into_iter().map(Arc::new).collect()) })
+    }
+
+    /// An order whose lists of `rows` rows are made epoch by epoch: sampling rules that look at the rows themselves,
+    /// such as batches of events of similar length. `make` must give the same list whenever it is asked for an epoch.
+    pub fn made(rows: u64, make: impl Fn(u64) -> Result<Vec<u64>> + Send + Sync + 'static) -> Self {
+        let made = Made { make: Box::new(make), kept: Mutex::default() };
+        Self { rows, seed: 0, rule: Rule::Made(Arc::new(made)) }
     }
 
     /// Positions of one epoch.
@@ -81,10 +107,14 @@ impl Order {
         self.rows == 0
     }
 
-    /// Everything of one epoch that lookups need, computed in O(1).
-    pub fn epoch(&self, epoch: u64) -> EpochOrder<'_> {
+    /// Everything of one epoch that lookups need, computed in O(1) but for [`Order::made`].
+    ///
+    /// # Errors
+    /// What the maker of the list reports.
+    pub fn epoch(&self, epoch: u64) -> Result<EpochOrder> {
         let kind = match &self.rule {
-            Rule::Given(epochs) => Kind::Given(&epochs[(epoch as usize).min(epochs.len() - 1)]),
+            Rule::Given(epochs) => Kind::Given(Arc::clone(&epochs[(epoch as usize).min(epochs.len() - 1)])),
+            Rule::Made(made) => Kind::Given(made.epoch(epoch, self.rows)?),
             Rule::Shuffle(Shuffle::Sequential) => Kind::Sequential,
             Rule::Shuffle(Shuffle::Global) => {
                 Kind::Global(Permutation::new(self.rows, seed_for(self.seed, "shuffle", epoch)))
@@ -103,18 +133,37 @@ impl Order {
                 }
             }
         };
-        EpochOrder { rows: self.rows, kind }
+        Ok(EpochOrder { rows: self.rows, kind })
+    }
+}
+
+impl Made {
+    fn epoch(&self, epoch: u64, rows: u64) -> Result<Arc<Vec<u64>>> {
+        // Held while the list is made, so that workers that arrive together make it once.
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, list)) = kept.iter().find(|(known, _)| *known == epoch) {
+            return Ok(Arc::clone(list));
+        }
+        let list = Arc::new((self.make)(epoch)?);
+        if list.len() as u64 != rows {
+            return Err(Error::failed(format!("the order of epoch {epoch} has {} rows, expected {rows}", list.len())));
+        }
+        if kept.len() == 2 {
+            kept.remove(0);
+        }
+        kept.push((epoch, Arc::clone(&list)));
+        Ok(list)
     }
 }
 
 /// The order of one epoch.
-pub struct EpochOrder<'a> {
+pub struct EpochOrder {
     rows: u64,
-    kind: Kind<'a>,
+    kind: Kind,
 }
 
-enum Kind<'a> {
-    Given(&'a [u64]),
+enum Kind {
+    Given(Arc<Vec<u64>>),
     Sequential,
     Global(Permutation),
     Block {
@@ -128,7 +177,7 @@ enum Kind<'a> {
     },
 }
 
-impl EpochOrder<'_> {
+impl EpochOrder {
     /// The row at `position` (< rows).
     pub fn row(&self, position: u64) -> u64 {
         debug_assert!(position < self.rows);
@@ -228,10 +277,12 @@ fn mix(x: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
 
     fn all(order: &Order, epoch: u64) -> Vec<u64> {
-        order.epoch(epoch).rows(0, order.len())
+        order.epoch(epoch).unwrap().rows(0, order.len())
     }
 
     #[test]
@@ -266,7 +317,7 @@ mod tests {
     #[test]
     fn a_block_shuffle_reads_few_blocks_at_a_time() {
         let order = Order::new(10_000, &Shuffle::Block { rows: 100, window: 5 }, 1).unwrap();
-        let epoch = order.epoch(0);
+        let epoch = order.epoch(0).unwrap();
         let mut first: Vec<u64> = epoch.rows(0, 500).iter().map(|row| row / 100).collect();
         first.sort_unstable();
         first.dedup();
@@ -301,5 +352,18 @@ mod tests {
         assert_eq!(all(&order, 0), [3, 1]);
         assert_eq!(all(&order, 7), [0, 2]);
         assert!(Order::given(vec![vec![1], vec![]]).is_err());
+    }
+
+    #[test]
+    fn a_made_order_is_made_once_an_epoch_and_must_have_the_declared_length() {
+        let calls = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&calls);
+        let order = Order::made(3, move |epoch| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            Ok(if epoch < 5 { vec![epoch, epoch + 1, epoch + 2] } else { vec![0] })
+        });
+        assert_eq!((all(&order, 0), all(&order, 4), all(&order, 0)), (vec![0, 1, 2], vec![4, 5, 6], vec![0, 1, 2]));
+        assert_eq!(calls.load(Ordering::SeqCst), 2);
+        assert!(order.epoch(5).is_err());
     }
 }

@@ -143,6 +143,7 @@ pub(super) fn storage(state: &mut State<'_>, id: Id) -> Result<Node, String> {
         "torch.LongStorage" => Dtype::I64,
         "torch.IntStorage" => Dtype::I32,
         "torch.ByteStorage" | "torch.storage.UntypedStorage" => Dtype::U8,
+        "torch.ShortStorage" => Dtype::I16,
         "torch.BoolStorage" => Dtype::Bool,
         other => return Err(format!("storages of the type `{other}` are not supported")),
     };

@@ -71,6 +71,7 @@ fn storage_class(dtype: Dtype) -> &'static str {
         Dtype::BF16 => "BFloat16Storage",
         Dtype::I64 => "LongStorage",
         Dtype::I32 => "IntStorage",
+        Dtype::I16 => "ShortStorage",
         Dtype::U8 => "ByteStorage",
         Dtype::Bool => "BoolStorage",
     }

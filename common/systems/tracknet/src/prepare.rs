@@ -7,7 +7,7 @@ use common::cli::progress::Bar;
 use common::cli::signals;
 use common::config::{Config, Problems};
 use common::durable::Written;
-use common::stage::Stage;
+use common::stage::{Manifest, Stage};
 use common::store::tensors::{self, TensorFile, TensorView};
 use common::{Error, Result};
 use rayon::prelude::*;
@@ -211,6 +211,17 @@ pub fn read(path: &Path) -> Result<Tracks> {
         layer: file.i32("layer")?.to_vec(),
         module: file.i32("module")?.to_vec(),
     })
+}
+
+/// Prefixes of the raw events that one part (`train` or `valid`) of a `prepare-data` stage was made of.
+pub fn raw_events(prepared: &Manifest, part: &str) -> Result<Vec<PathBuf>> {
+    let mut events = Vec::new();
+    for (_, path) in prepared.outputs_with_prefix(&format!("{part}/"))? {
+        let file = TensorFile::open(&path)?;
+        let raw = file.metadata().and_then(|about| about["raw"].as_str().map(PathBuf::from));
+        events.push(raw.ok_or_else(|| Error::input(&path, "does not say which event it was made of"))?);
+    }
+    Ok(events)
 }
 
 /// Bounds of the tracks of a file: ascending, from 0 to the number of hits.

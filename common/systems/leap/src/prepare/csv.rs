@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use common::store::Mapped;
 use common::{Error, Result};
 
-use super::ordered::ordered;
+use common::ordered::ordered;
 
 /// Bytes of a piece; a line of `train.csv` has about 20 kB.
 const PIECE: usize = 2 << 20;

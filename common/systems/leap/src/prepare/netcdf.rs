@@ -9,13 +9,13 @@ use common::{Error, Result};
 use super::Plan;
 use super::block::{self, Block, WIDTH};
 use super::config::NonFinite;
-use super::journal::Finished;
-use super::ordered::ordered;
 use super::output::{Kind, SetWriter};
 use super::raw::Pair;
 use super::scale::Rows;
 use super::table::TableWriter;
 use crate::columns::LEVELS;
+use common::journal::Finished;
+use common::ordered::ordered;
 
 /// Memory that blocks in flight may take, in bytes. With everything else a run stays below 2 GiB.
 const BUDGET: usize = 1 << 30;

@@ -13,13 +13,13 @@ use serde_json::{Map, Value};
 
 use super::block::{self, Block};
 use super::config::{Normalisation, PrepareConfig};
-use super::journal::{Finished, Journal};
 use super::moments::{Moments, row_weights};
-use super::ordered::ordered;
 use super::scale::Scaler;
 use super::{RowSource, Set, Sources, netcdf, tabular};
 use crate::columns::{csv_inputs, submission, train_inputs, train_targets};
 use crate::norm::{Chain, Constants};
+use common::journal::{Finished, Journal};
+use common::ordered::ordered;
 
 /// Name of the fitted constants in the journal.
 pub const SET: &str = "norm";

@@ -14,7 +14,7 @@ use super::world::{Step, World};
 use crate::columns::{self, TARGETS};
 use crate::norm::{Chain, Constants};
 use crate::prepare::block::WIDTH;
-use crate::prepare::ordered::ordered;
+use common::ordered::ordered;
 
 /// Rows formatted at a time by one worker.
 const CHUNK: u64 = 64;

@@ -30,7 +30,7 @@ use kaggle::Draw;
 use world::{Step, World};
 
 use crate::columns;
-use crate::prepare::ordered::ordered;
+use common::ordered::ordered;
 
 /// Folder of everything that a user would have downloaded.
 pub const RAW: &str = "raw";

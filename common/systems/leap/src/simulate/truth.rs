@@ -9,7 +9,7 @@ use common::store::tables::{Column, ColumnKind, ParquetWriter, Table};
 use super::kaggle::Draw;
 use crate::columns::{self, INPUTS, TARGETS};
 use crate::prepare::block::WIDTH;
-use crate::prepare::ordered::ordered;
+use common::ordered::ordered;
 
 /// Rows of a row group.
 const GROUP_ROWS: u64 = 4096;

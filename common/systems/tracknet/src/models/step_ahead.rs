@@ -9,7 +9,7 @@ use neural::init::Init;
 use neural::params::{Params, Path};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 /// Sizes of the network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -107,9 +107,6 @@ impl StepAhead {
             ] {
                 gru.push(rnn.parameter(&format!("{name}_l{layer}"), &shape, Init::fan_in(hidden))?);
             }
-        }
-        if matches!(params.device(), Device::Cpu) && hidden < neural::device::NARROW {
-            neural::device::avoid_narrow_products();
         }
         Ok(Self {
             hidden,

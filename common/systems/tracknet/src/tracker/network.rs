@@ -3,7 +3,7 @@
 use common::Result;
 use neural::init::Init;
 use neural::params::Params;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use super::state::FEATURES;
 
@@ -33,9 +33,6 @@ impl TrackerNet {
             .into_iter()
             .map(|(name, shape)| rnn.parameter(name, &shape, Init::fan_in(hidden)))
             .collect::<Result<Vec<_>>>()?;
-        if matches!(params.device(), Device::Cpu) && hidden < neural::device::NARROW {
-            neural::device::avoid_narrow_products();
-        }
         let head = params.root().sub("head");
         let weight = head.parameter("weight", &[OUTPUTS, hidden], Init::Zeros)?;
         let bias = head.parameter("bias", &[OUTPUTS], Init::Zeros)?;

@@ -6,18 +6,18 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use common::durable::{self, Written};
-use common::{Error, Result};
+use crate::durable::{self, Written};
+use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// One finished set: the same rows in every chain.
+/// One finished set of files: the rows of one part of the raw data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finished {
     /// Hash over the sources' names and lengths and the options that shape the arrays.
     pub key: String,
     /// Rows in each of the files.
     pub rows: u64,
-    /// Raw steps (or csv rows) read.
+    /// Raw steps or rows read.
     pub sources: u64,
     /// Raw files left out, with the reason.
     pub skipped: Vec<String>,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, mpsc};
 
-use common::Result;
+use crate::Result;
 
 /// Runs `work(i)` for `i` in `0..items` on `threads` threads and hands the results to `sink` in order.
 ///
@@ -110,7 +110,7 @@ impl Drop for Opener<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use common::Error;
+    use crate::Error;
 
     #[test]
     fn results_arrive_in_order_whatever_the_threads() {

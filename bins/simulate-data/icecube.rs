@@ -1,0 +1,38 @@
+//! IceCube: events in the real detector, in the layout of the competition.
+
+use common::cli::print_line;
+use common::config;
+use common::stage::Stage;
+use icecube::simulate::{self, Options, SimulateConfig};
+
+use crate::args::Args;
+
+/// Simulates the raw data.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let mut overrides = args.config.overrides.clone();
+    if let Some(seed) = args.run.seed {
+        overrides.push(format!("seed={seed}"));
+    }
+    let config = config::load::<SimulateConfig>(Some(&args.config.config), &overrides)?;
+    if args.run.print_config {
+        return Ok(print_line(config.annotated().trim_end())?);
+    }
+    let limit = if args.fast_dev_run { Some(2) } else { args.run.limit };
+    let options = Options { threads: args.run.cpu_threads(), limit };
+    let folder = args.run.folder("simulate-data");
+    if args.run.dry_run {
+        let events = simulate::events(&config.value, &options);
+        tracing::info!("would simulate {events} events into {}", folder.display());
+        return Ok(());
+    }
+    let mut stage = Stage::begin("simulate-data", "icecube", &folder, &config.text, config.value.seed, args.run.force)?;
+    let report = simulate::run(&config.value, &options, &mut stage)?;
+    tracing::info!(
+        "{} training events, {} test events, {} pulses",
+        report.train_events,
+        report.test_events,
+        report.pulses
+    );
+    stage.finish()?;
+    Ok(())
+}

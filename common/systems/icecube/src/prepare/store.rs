@@ -1,0 +1,173 @@
+//! One pulse file as a file of the event store: what networks read, encoded once, mapped into memory.
+//!
+//! Tensors: `event_id` i64 `[n]`, ascending; `offset` i64 `[n + 1]`; `direction` f64 `[n, 2]` (azimuth, zenith; training
+//! only); and of the pulses, event by event in file order, `sensor` i16 (`sensor_id`, or `-1 - sensor_id` of an auxiliary
+//! pulse), `time` f32 `(t - 10^4) / (3 10^4)` and `charge` f32 `log10(q) / 3`. Ten bytes a pulse.
+
+use std::path::Path;
+
+use common::cli::signals;
+use common::durable::Written;
+use common::store::tables::{Column, ParquetFile, Table};
+use common::store::tensors::{Declaration, Dtype, TensorWriter};
+use common::{Error, Result};
+use serde_json::json;
+
+use super::scan::{SLICE_ROWS, Scan};
+use crate::raw::PulseFile;
+
+/// Columns of a pulse file.
+const COLUMNS: [&str; 4] = ["sensor_id", "time", "charge", "auxiliary"];
+
+/// Nanoseconds that are subtracted from all times.
+pub const TIME_SHIFT_NS: f64 = 1e4;
+/// Nanoseconds of one unit of scaled time.
+pub const TIME_SCALE_NS: f64 = 3e4;
+
+/// Scaled time.
+pub fn scaled_time(time_ns: i64) -> f32 {
+    ((time_ns as f64 - TIME_SHIFT_NS) / TIME_SCALE_NS) as f32
+}
+
+/// Scaled logarithm of a charge in photo-electrons.
+pub fn scaled_charge(charge: f64) -> f32 {
+    (charge.log10() / 3.0) as f32
+}
+
+/// Sensor and flag in one number.
+pub fn packed(sensor_id: i16, auxiliary: bool) -> i16 {
+    if auxiliary { !sensor_id } else { sensor_id }
+}
+
+/// Sensor of a packed number.
+pub fn sensor_of(packed: i16) -> usize {
+    (packed ^ (packed >> 15)) as usize
+}
+
+/// Whether a packed number is that of an auxiliary pulse.
+pub fn is_auxiliary(packed: i16) -> bool {
+    packed < 0
+}
+
+/// Writes the store file of one pulse file.
+pub fn write(source: &PulseFile, pulses: &ParquetFile, scan: &Scan, sensors: usize, path: &Path) -> Result<Written> {
+    let (n, rows) = (scan.events.len(), scan.rows as usize);
+    let mut tensors = vec![
+        Declaration::new("event_id", Dtype::I64, &[n]),
+        Declaration::new("offset", Dtype::I64, &[n + 1]),
+        Declaration::new("sensor", Dtype::I16, &[rows]),
+        Declaration::new("time", Dtype::F32, &[rows]),
+        Declaration::new("charge", Dtype::F32, &[rows]),
+    ];
+    if source.meta.is_some() {
+        tensors.push(Declaration::new("direction", Dtype::F64, &[n, 2]));
+    }
+    let about = json!({ "system": "icecube", "source": source.name, "events": n, "pulses": rows });
+    let mut writer = TensorWriter::create(path, &tensors, Some(&about))?;
+    let mut offset = 0;
+    writer.append_elements("offset", &[0i64])?;
+    for event in &scan.events {
+        offset += event.pulses() as i64;
+        writer.append_elements("event_id", &[event.id])?;
+        writer.append_elements("offset", &[offset])?;
+        if source.meta.is_some() {
+            writer.append_elements("direction", &event.direction)?;
+        }
+    }
+    if scan.in_order() {
+        for begin in (0..rows).step_by(SLICE_ROWS) {
+            signals::check(super::SAVED)?;
+            let block =
+                Block::encode(&pulses.read(Some(&COLUMNS), begin..begin + SLICE_ROWS)?, begin, sensors, source)?;
+            block.append(&mut writer)?;
+        }
+    } else {
+        // Events in another order: one file in memory, encoded, then event by event.
+        let all = Block::read(pulses, sensors, source)?;
+        for event in &scan.events {
+            let mut block = Block::default();
+            for &(first, n) in &event.rows {
+                block.extend(&all, first as usize..(first + n) as usize);
+            }
+            block.append(&mut writer)?;
+        }
+    }
+    writer.finish()
+}
+
+/// Encoded pulses.
+#[derive(Default)]
+struct Block {
+    sensor: Vec<i16>,
+    time: Vec<f32>,
+    charge: Vec<f32>,
+}
+
+impl Block {
+    fn read(pulses: &ParquetFile, sensors: usize, source: &PulseFile) -> Result<Self> {
+        let mut all = Self::default();
+        for begin in (0..pulses.rows()).step_by(SLICE_ROWS) {
+            signals::check(super::SAVED)?;
+            let block = Self::encode(&pulses.read(Some(&COLUMNS), begin..begin + SLICE_ROWS)?, begin, sensors, source)?;
+            all.extend(&block, 0..block.sensor.len());
+        }
+        Ok(all)
+    }
+
+    fn extend(&mut self, from: &Self, rows: std::ops::Range<usize>) {
+        self.sensor.extend_from_slice(&from.sensor[rows.clone()]);
+        self.time.extend_from_slice(&from.time[rows.clone()]);
+        self.charge.extend_from_slice(&from.charge[rows]);
+    }
+
+    fn append(&self, writer: &mut TensorWriter) -> Result<()> {
+        writer.append_elements("sensor", &self.sensor)?;
+        writer.append_elements("time", &self.time)?;
+        writer.append_elements("charge", &self.charge)
+    }
+
+    /// Checks and encodes rows of a file; `first` is the number of the first one, for messages.
+    fn encode(table: &Table, first: usize, sensors: usize, source: &PulseFile) -> Result<Self> {
+        let bad = |row: usize, problem: String| Error::input(&source.path, format!("row {}: {problem}", first + row));
+        let Column::Bool(auxiliary) = table.column("auxiliary")? else {
+            let found = table.column("auxiliary")?.kind();
+            return Err(Error::input(&source.path, format!("column `auxiliary` is {found}, expected bool")));
+        };
+        let ids: Vec<i64> = match table.column("sensor_id")? {
+            Column::I16(v) => v.iter().map(|&id| i64::from(id)).collect(),
+            Column::I32(v) => v.iter().map(|&id| i64::from(id)).collect(),
+            Column::I64(v) => v.clone(),
+            other => {
+                let problem = format!("column `sensor_id` is {}, expected whole numbers", other.kind());
+                return Err(Error::input(&source.path, problem));
+            }
+        };
+        let (time, charge) = (table.i64("time")?, table.f64("charge")?);
+        if let Some(row) = ids.iter().position(|id| !(0..sensors as i64).contains(id)) {
+            return Err(bad(row, format!("sensor_id is {}, expected 0 to {}", ids[row], sensors - 1)));
+        }
+        if let Some(row) = charge.iter().position(|q| !(q.is_finite() && *q > 0.0)) {
+            return Err(bad(row, format!("charge is {}, expected more than 0", charge[row])));
+        }
+        Ok(Self {
+            sensor: ids.iter().zip(auxiliary).map(|(&id, &aux)| packed(id as i16, aux)).collect(),
+            time: time.iter().map(|&t| scaled_time(t)).collect(),
+            charge: charge.iter().map(|&q| scaled_charge(q)).collect(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sensor_and_flag_share_sixteen_bits() {
+        for sensor in [0i16, 1, 5159, i16::MAX] {
+            for auxiliary in [false, true] {
+                let number = packed(sensor, auxiliary);
+                assert_eq!((sensor_of(number), is_auxiliary(number)), (sensor as usize, auxiliary));
+            }
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! IceCube through the binaries: simulated and damaged raw files, the event store, scores.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod prepare;
+mod raw;
+mod score;
+mod simulate;
+mod tensors;
