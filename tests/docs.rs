@@ -191,3 +191,8 @@ fn follow(page: &str) {
 fn the_commands_of_the_leap_tutorial_run() {
     follow("tutorial-leap.md");
 }
+
+#[test]
+fn the_commands_of_the_tracknet_tutorial_run() {
+    follow("tutorial-tracknet.md");
+}

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ::tracknet::dataset::Dataset;
 use ::tracknet::predict::{self, Finder, PredictConfig};
-use ::tracknet::{files, prepare, simulate};
+use ::tracknet::{files, prepare, simulate, trackml};
 use common::cli::print_line;
 use common::config::{self, Resolved};
 use common::stage::{MANIFEST, Manifest, Stage};
@@ -68,7 +68,22 @@ pub fn run(args: Args, before: Option<Manifest>) -> anyhow::Result<()> {
         };
         let data = Dataset::of_stage(prepared, "valid")?;
         let path = stage.folder().join("next_hits.safetensors");
-        stage.output("next_hits", &predict::next_hits(loaded, data, args.batch_size, &path)?);
+        let (written, metrics) = predict::next_hits(loaded, data, args.batch_size, &path)?;
+        stage.output("next_hits", &written);
+        for (horizon, figures) in [metrics.figures(0, false), metrics.figures(1, false)].into_iter().enumerate() {
+            let Some(figures) = figures else { continue };
+            stage.metric(&format!("hit_efficiency_t{}", horizon + 1), figures.hit_efficiency);
+            stage.metric(&format!("search_area_t{}", horizon + 1), figures.search_area);
+        }
+    }
+    if config.value.picture
+        && let Some(first) = events.first()
+    {
+        let found = trackml::read_submission(&written.path)?;
+        let submission = found.first().map(|(_, submission)| submission.clone()).unwrap_or_default();
+        let (page, flat) = predict::picture(first, &submission, stage.folder())?;
+        stage.output("event.html", &page);
+        stage.output("event.svg", &flat);
     }
     for (name, value) in [("events", report.events), ("hits", report.hits), ("tracks", report.tracks)] {
         stage.metric(name, value);

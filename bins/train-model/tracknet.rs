@@ -7,6 +7,7 @@ use ::tracknet::dataset::Dataset;
 use ::tracknet::tracker::train as tracker;
 use ::tracknet::train::config::NetworkKind;
 use ::tracknet::train::{self, Options, TrainConfig};
+use ::tracknet::{checkpoint, predict};
 use common::cli::print_line;
 use common::config::{self, Resolved};
 use common::curves::Curves;
@@ -71,10 +72,16 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         NetworkKind::StepAhead => {
             let train = Dataset::of_stage(&prepared, "train")?;
             let normalizer = train.normalizer();
-            let valid = head(Arc::new(Dataset::of_stage(&prepared, "valid")?));
+            let shown = Arc::new(Dataset::of_stage(&prepared, "valid")?);
+            let valid = head(Arc::clone(&shown) as Arc<dyn Source>);
             let Some(mut stage) = begin(train.rows(), valid.rows())? else { return Ok(()) };
             let options = options(stage.folder());
             let trained = train::train(value, &hash, (Arc::new(train), valid), normalizer, options)?;
+            // As published, the first validating track; at the end of the run, not in every epoch.
+            let best = checkpoint::load(&trained.model)?;
+            let (page, flat) = predict::picture_of_track(&best.network, &shown, 0, stage.folder())?;
+            stage.output("last_track_viz.html", &page);
+            stage.output("last_track_viz.svg", &flat);
             publish(&mut stage, &config, &trained.outcome, &trained.model)?;
             stage.finish()?;
         }

@@ -32,13 +32,21 @@ fn a_chain_of_stages_ends_with_a_score_and_a_repeated_one_with_the_same_bytes() 
 
     let tracks = |out: &str| {
         let command = cmd("predict").arg("configs/tracknet/published/predict.yaml").within(root());
-        let command = command.args(["next_hits=true", "-q", "--threads", "1", "--device", "cpu", "--from"]);
+        let command =
+            command.args(["next_hits=true", "picture=true", "-q", "--threads", "1", "--device", "cpu", "--from"]);
         command.arg(at("run")).arg("--out").arg(at(out)).succeeds()
     };
     assert_eq!(tracks("tracks").manifest()["metrics"]["events"], 1);
     tracks("tracks_again");
-    let names = ["submission.csv", "next_hits.safetensors"];
+    let names = ["submission.csv", "next_hits.safetensors", "event.html", "event.svg"];
     assert_eq!(bytes(&at("tracks"), &names), bytes(&at("tracks_again"), &names));
+    for (page, least) in [(at("tracks/event.html"), 1), (at("run/last_track_viz.html"), 6)] {
+        let text = std::fs::read_to_string(&page).unwrap();
+        assert!(!text.contains("http") && !text.contains("@DATA@"), "the page needs nothing else");
+        if let Some(drawn) = traces_drawn(&page) {
+            assert!(drawn >= least, "{drawn} traces drawn in {}", page.display());
+        }
+    }
     let hits = std::fs::read_to_string(at("sim/raw/event000001000-hits.csv")).unwrap().lines().count();
     let submission = std::fs::read_to_string(at("tracks/submission.csv")).unwrap();
     assert_eq!(submission.lines().count(), hits, "every hit of the event has a row");
@@ -49,6 +57,31 @@ fn a_chain_of_stages_ends_with_a_score_and_a_repeated_one_with_the_same_bytes() 
     assert!((0.0..=1.0).contains(&value), "{score}");
     let stage = cmd("score").arg(at("tracks")).arg("--truth").arg(at("data")).args(["-q", "--out"]).arg(at("score"));
     assert_eq!(stage.succeeds().manifest()["metrics"]["trackml_score"].as_f64().unwrap(), value);
+}
+
+/// Opens a page in a browser without a window and asks how many traces its script drew; none where no browser is.
+fn traces_drawn(page: &std::path::Path) -> Option<usize> {
+    let browser = ["chromium", "chromium-browser", "google-chrome"]
+        .into_iter()
+        .find(|name| std::process::Command::new(name).arg("--version").output().is_ok_and(|o| o.status.success()));
+    let Some(browser) = browser else {
+        eprintln!("skipped: no chromium, so `{}` is not opened", page.display());
+        return None;
+    };
+    let profile = tempfile::tempdir().unwrap();
+    let output = std::process::Command::new(browser)
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=3000", "--dump-dom"])
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .arg(format!("file://{}", page.display()))
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let drawn = text.split("data-drawn=\"").nth(1).and_then(|rest| rest.split('"').next()?.parse().ok());
+    Some(
+        drawn.unwrap_or_else(|| {
+            panic!("the script of the page did not run: {}", String::from_utf8_lossy(&output.stderr))
+        }),
+    )
 }
 
 #[test]
@@ -112,7 +145,10 @@ fn the_tracker_learns_on_simulated_events_and_finds_their_particles() {
     let at = |name: &str| folder.path().join(name);
     let c = |name: &str| format!("configs/tracknet/tracker/{name}.yaml");
     let run = |name: &str| cmd(name).within(root());
-    run("simulate-data").args(["tracknet", &c("simulate"), "events=4", "particles=400", "-q", "--out"]).arg(at("sim")).succeeds();
+    run("simulate-data")
+        .args(["tracknet", &c("simulate"), "events=4", "particles=400", "-q", "--out"])
+        .arg(at("sim"))
+        .succeeds();
     let prepare = run("prepare-data").args(["tracknet", &c("prepare"), "validation_split=0.25", "-q", "--from"]);
     prepare.arg(at("sim")).arg("--out").arg(at("data")).succeeds();
     let train = run("train-model").arg(c("train")).args(["-q", "--threads", "1", "--device", "cpu", "--from"]);
@@ -141,7 +177,8 @@ fn the_tracker_finds_the_particles_of_the_real_event() {
     let prepare = run("prepare-data").args(["tracknet", &c("prepare"), "validation_split=0.25", "-q", "--from"]);
     prepare.arg(at("sim")).arg("--out").arg(at("data")).succeeds();
     let short = ["training.epochs=3", "training.schedule.cosine_restarts.t_0=3"];
-    let train = run("train-model").arg(c("train")).args(short).args(["-q", "--threads", "1", "--device", "cpu", "--from"]);
+    let train =
+        run("train-model").arg(c("train")).args(short).args(["-q", "--threads", "1", "--device", "cpu", "--from"]);
     train.arg(at("data")).arg("--out").arg(at("run")).succeeds();
     let find = run("predict").arg(c("predict")).args(["-q", "--threads", "1", "--device", "cpu", "--data"]);
     find.arg(&real).arg("--from").arg(at("run")).arg("--out").arg(at("tracks")).succeeds();

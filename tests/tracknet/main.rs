@@ -19,14 +19,20 @@ const SHORT: [&str; 4] =
 
 /// Simulates five events into `folder/sim`.
 fn simulate(folder: &Path) -> Outcome {
-    let command = cmd("simulate-data").args(["tracknet", "configs/tracknet/demo/simulate.yaml"]).within(support::root());
+    let command =
+        cmd("simulate-data").args(["tracknet", "configs/tracknet/demo/simulate.yaml"]).within(support::root());
     command.args(SMALL).args(["-q", "--threads", "1", "--out"]).arg(folder.join("sim")).succeeds()
 }
 
 /// Prepares them into `folder/data`.
 fn prepare(folder: &Path) -> Outcome {
     let command = cmd("prepare-data").args(["tracknet", "configs/tracknet/demo/prepare.yaml"]).within(support::root());
-    command.args(["-q", "--threads", "1", "--from"]).arg(folder.join("sim")).arg("--out").arg(folder.join("data")).succeeds()
+    command
+        .args(["-q", "--threads", "1", "--from"])
+        .arg(folder.join("sim"))
+        .arg("--out")
+        .arg(folder.join("data"))
+        .succeeds()
 }
 
 /// The command that trains on them into `folder/NAME`.

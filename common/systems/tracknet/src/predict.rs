@@ -22,7 +22,10 @@ use crate::build::{BuildConfig, build};
 use crate::checkpoint;
 use crate::dataset::Dataset;
 use crate::event::{self, Hits};
+use crate::metrics::StepMetrics;
+use crate::models::StepAhead;
 use crate::normalizer::Normalizer;
+use crate::picture;
 use crate::tracker::{SearchConfig, find, train as tracker};
 use crate::trackml::Submission;
 
@@ -45,6 +48,9 @@ pub struct PredictConfig {
     /// Also write the predictions of next hits along the prepared validating tracks (published network only).
     #[serde(default)]
     pub next_hits: bool,
+    /// Also draw the tracks of the first event: `event.html`, which turns under the mouse, and `event.svg`.
+    #[serde(default)]
+    pub picture: bool,
 }
 
 fn system() -> String {
@@ -54,7 +60,7 @@ fn system() -> String {
 impl Default for PredictConfig {
     fn default() -> Self {
         let (build, search) = (BuildConfig::default(), SearchConfig::default());
-        Self { system: system(), build, search, normalizer: None, next_hits: false }
+        Self { system: system(), build, search, normalizer: None, next_hits: false, picture: false }
     }
 }
 
@@ -152,9 +158,52 @@ pub fn submission(
     Ok((file.commit()?, report))
 }
 
+/// Draws the tracks of an event as a submission has them, each hit once.
+pub fn picture(prefix: &Path, submission: &Submission, folder: &Path) -> Result<(Written, Written)> {
+    let hits = Hits::read(prefix)?;
+    let places = event::Places::of(&hits.hit_id, prefix)?;
+    let mut tracks: std::collections::BTreeMap<i64, Vec<[f32; 3]>> = std::collections::BTreeMap::new();
+    let mut rest = Vec::new();
+    for (hit, track) in submission.hit_id.iter().zip(&submission.track_id) {
+        let Some(row) = places.get(*hit) else { continue };
+        if *track > 0 { tracks.entry(*track).or_default().push(hits.xyz[row]) } else { rest.push(hits.xyz[row]) }
+    }
+    for points in tracks.values_mut() {
+        points.sort_by(|a, b| crate::tracks::radius(*a).total_cmp(&crate::tracks::radius(*b)));
+    }
+    let tracks: Vec<_> = tracks.into_iter().collect();
+    let name = prefix.file_name().unwrap_or_default().to_string_lossy();
+    let title = format!("{name}: {} tracks", tracks.len());
+    picture::write(folder, "event", &title, &picture::event(&tracks, rest))
+}
+
+/// Draws one track of `data` and what the network says along it, in mm.
+pub fn picture_of_track(network: &StepAhead, data: &Dataset, row: u64, folder: &Path) -> Result<(Written, Written)> {
+    let track = data.track(row)?;
+    let batch = Batch::of(&[track]);
+    let outputs = tch::no_grad(|| network.forward(&batch.inputs, &batch.lengths));
+    let read = |t: &Tensor| -> Result<Vec<f32>> {
+        let t = t.to_device(Device::Cpu).contiguous().flatten(0, -1);
+        Vec::<f32>::try_from(t).map_err(|e| Error::failed(format!("drawing a track: {e}")))
+    };
+    let (c1, r1) = (read(&outputs.coords_1.narrow(-1, 0, 3))?, read(&outputs.radius_1)?);
+    let (c2, r2) = (read(&outputs.coords_2.narrow(-1, 0, 3))?, read(&outputs.radius_2)?);
+    let (c1, c2) = (c1.as_chunks::<3>().0, c2.as_chunks::<3>().0);
+    let n = track.len() - 1;
+    let steps: Vec<picture::Step> =
+        (0..n).map(|i| picture::Step { first: (c1[i], r1[i]), second: (c2[i], r2[i]) }).collect();
+    let traces = picture::in_mm(picture::track(&track[..n], &track[1..], &steps), &data.normalizer());
+    picture::write(folder, "last_track_viz", "Track Visualization", &traces)
+}
+
 /// Writes the predictions along the tracks of `data`: for track i and step t centres and radii for hits t + 1 and t + 2,
 /// `[tracks, longest - 1, ...]`, zero behind the end of a track; and the numbers of steps.
-pub fn next_hits(loaded: &checkpoint::Loaded, data: Dataset, batch: u64, path: &Path) -> Result<Written> {
+pub fn next_hits(
+    loaded: &checkpoint::Loaded,
+    data: Dataset,
+    batch: u64,
+    path: &Path,
+) -> Result<(Written, StepMetrics)> {
     let (rows, steps) = (Source::rows(&data) as usize, data.longest() - 1);
     let declared = [
         Declaration::new("coords_t1", Dtype::F32, &[rows, steps, 3]),
@@ -164,11 +213,13 @@ pub fn next_hits(loaded: &checkpoint::Loaded, data: Dataset, batch: u64, path: &
         Declaration::new("steps", Dtype::I64, &[rows]),
     ];
     let about = json!({ "system": "tracknet", "normalizer": data.normalizer() });
+    let mut metrics = StepMetrics::default();
     let mut writer = TensorWriter::create(path, &declared, Some(&about))?;
     let mut loader = Loader::sequential(Arc::new(data), batch, Delivery { device: Device::Cpu, workers: 1, ahead: 4 })?;
     while let Some(found) = loader.next_batch()? {
         let batch = Batch::cut(&found.tensors[0], &found.tensors[1].squeeze_dim(-1));
         let outputs = tch::no_grad(|| loaded.network.forward(&batch.inputs, &batch.lengths));
+        metrics.add(&outputs, &batch.targets, &batch.mask, None)?;
         let (n, length) = (batch.inputs.size()[0], batch.inputs.size()[1]);
         let real = batch.mask.narrow(1, 0, length).unsqueeze(-1).to_kind(tch::Kind::Float);
         let mut put = |name: &str, tensor: &Tensor| -> Result<()> {
@@ -186,5 +237,5 @@ pub fn next_hits(loaded: &checkpoint::Loaded, data: Dataset, batch: u64, path: &
         let lengths = Vec::<i64>::try_from(&batch.lengths).map_err(|e| Error::failed(format!("predicting: {e}")))?;
         writer.append_elements("steps", &lengths)?;
     }
-    writer.finish()
+    Ok((writer.finish()?, metrics))
 }
