@@ -12,7 +12,7 @@ TEST := $(if $(NEXTEST),$(CARGO) nextest run --release --workspace --no-fail-fas
 # The long sweeps are tests marked `ignored`. Golden cases that are not built yet carry the same mark: left out here.
 LONG := $(if $(NEXTEST),$(TEST) --run-ignored only -E 'not binary(golden) and not test(r18)',$(TEST) -- --ignored --skip leap:: --skip icecube:: --skip polarmae:: --skip tracknet:: --skip r18)
 
-.PHONY: help setup build demo demo-tracknet test test-long fuzz lint docs bench install clean
+.PHONY: help setup build demo demo-tracknet reproduce test test-long fuzz lint docs bench install clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ demo: setup ## The main job at small size: simulate, prepare, train, fine-tune, 
 
 demo-tracknet: setup ## TrackNET at small size: simulate, prepare, train, find tracks, score
 	@scripts/demo-tracknet
+
+reproduce: setup ## The blend pipeline at its smallest size from nothing, byte for byte as committed
+	$(CARGO) test --release --workspace --test reproduce
 
 test: setup ## Run all tests (35 minutes at most on 2 cores, after the build)
 	$(TEST)

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use common::seed::rng_for;
 use rand::RngExt;
+use support::cmd;
 use training::{assert_same_results, reference, train, train_command};
 
 #[test]
@@ -54,6 +55,26 @@ fn a_checkpoint_of_another_config_is_refused() {
     train(out.path()).succeeds();
     std::fs::remove_file(out.path().join("stage.json")).unwrap();
     train(out.path()).arg("training.learning_rate=1e-4").fails(2).says("another config").says("--resume never");
+}
+
+#[test]
+fn a_checkpoint_from_other_data_is_refused() {
+    let (out, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    train(out.path()).succeeds();
+    std::fs::remove_file(out.path().join("stage.json")).unwrap();
+    let at = |name: &str| other.path().join(name).display().to_string();
+    let within = training::workshop();
+    cmd("simulate-data").args(["leap", "simulate.yaml", "-q", "--out", &at("raw"), "seed=4"]).within(within).succeeds();
+    cmd("prepare-data")
+        .args(["leap", "prepare.yaml", "-q", "--from", &at("raw"), "--out", &at("data")])
+        .within(within)
+        .succeeds();
+    let again = || {
+        let args = ["train.yaml", "-q", "--threads", "1", "--device=cpu", "--from", &at("data"), "--out"];
+        cmd("train-model").args(args).arg(out.path()).within(within)
+    };
+    again().fails(2).says("from other data").says("--resume never");
+    again().args(["--resume", "never"]).succeeds();
 }
 
 #[test]

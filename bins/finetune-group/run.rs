@@ -135,10 +135,10 @@ fn resolve(args: &Args, config: Resolved<FinetuneConfig>) -> Result<Plan> {
     };
     let limit = if args.fast_dev_run { Some(2) } else { args.run.limit };
     let arrays = arrays(&prepared, &base, &config.value, limit)?;
+    // Base and data belong to the identity of the run: others give another result.
+    let (weights, data) = (durable::hash_file(&base.path)?.blake3, prepared.identity());
+    let hash = format!("{} base {weights} data {data} limit {limit:?}", config.hash);
     upstream.push(prepared);
-    // The base belongs to the identity of the run: other weights give another result.
-    let weights = durable::hash_file(&base.path)?.blake3;
-    let hash = format!("{} base {weights} limit {limit:?}", config.hash);
     let folder = args.run.folder("finetune-group");
     Ok(Plan { config, hash, limit, groups, base, upstream, arrays, device, folder })
 }

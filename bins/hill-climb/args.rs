@@ -158,13 +158,13 @@ pub struct BlendArgs {
     /// Output folder [default: outputs/DATE/TIME/STAGE]
     #[arg(short, long, value_name = "FOLDER", help_heading = "Run")]
     pub out: Option<PathBuf>,
-    /// CPU threads [default: all cores]
+    /// CPU threads [default: OMP_NUM_THREADS or all]
     #[arg(long, value_name = "N", help_heading = "Run")]
     pub threads: Option<usize>,
     /// Replace a finished stage in the output folder
     #[arg(short, long, help_heading = "Run")]
     pub force: bool,
-    /// Check everything, say what would be done, do nothing
+    /// Check everything and say what would be done
     #[arg(long, help_heading = "Run")]
     pub dry_run: bool,
     #[command(flatten)]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use common::cli::progress::Bar;
 use common::cli::signals;
-use common::oof::resolve;
+use common::oof::{named, resolve};
 use common::stage::{MANIFEST, Manifest, Stage};
 use common::submission::{Rows, Spool, SpoolWriter, Submission, SubmissionFile, SubmissionWriter, match_ids};
 use common::{Error, Result};
@@ -68,10 +68,7 @@ impl Files {
     fn find(arguments: &[String]) -> Result<Self> {
         let mut files = Self(BTreeMap::new());
         for argument in arguments {
-            let (name, path) = match argument.split_once('=') {
-                Some((name, path)) if !name.contains('/') && !Path::new(argument).exists() => (Some(name), path),
-                _ => (None, argument.as_str()),
-            };
+            let (name, path) = named(argument);
             let path = Path::new(path);
             if path == Path::new("-") || path.join(MANIFEST).exists() {
                 let manifest = Manifest::read(&path.to_string_lossy())?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use common::metrics::Matrix;
-use common::oof::{Table, resolve};
+use common::oof::{Table, named, resolve};
 use common::{Error, Result};
 
 /// One model.
@@ -21,7 +21,7 @@ pub fn open(arguments: &[String]) -> Result<Vec<Member>> {
     arguments
         .iter()
         .map(|argument| {
-            let (name, path) = split(argument);
+            let (name, path) = named(argument);
             let table = Table::predictions(resolve(path, &["oof"])?)?;
             let name = name.map(str::to_string).or_else(|| table.layout().member.clone());
             let name = name.unwrap_or_else(|| name_of(table.path()));
@@ -37,16 +37,6 @@ pub fn open(arguments: &[String]) -> Result<Vec<Member>> {
 /// The predictions of all models in the space of the truth, the first `rows` of them.
 pub fn matrices<'a>(members: &'a [Member], truth: &Table, rows: usize) -> Result<Vec<Matrix<'a>>> {
     members.iter().map(|m| Ok(m.table.in_space_of(truth)?.head(rows))).collect()
-}
-
-/// `NAME=PATH`, unless the whole is the path of something that exists.
-fn split(argument: &str) -> (Option<&str>, &str) {
-    match argument.split_once('=') {
-        Some((name, path)) if !name.is_empty() && !name.contains('/') && !Path::new(argument).exists() => {
-            (Some(name), path)
-        }
-        _ => (None, argument),
-    }
 }
 
 /// The file's stem, or its folder's name if the file is just called `oof`.

@@ -42,6 +42,9 @@ pub struct PipelineArgs {
     /// Memory to give to stages, in MB [default: as found]
     #[arg(long, value_name = "MB", help_heading = "Run")]
     pub mem_mb: Option<u64>,
+    /// Print named outs and metrics as one line of JSON
+    #[arg(long, help_heading = "Run", conflicts_with_all = ["json", "look"])]
+    pub result: bool,
     /// Print what would run and why; run nothing
     #[arg(short = 'n', long, help_heading = "Look", group = "look")]
     pub dry_run: bool,
@@ -123,7 +126,15 @@ pub fn run(arguments: &PipelineArgs) -> anyhow::Result<()> {
     if arguments.json {
         print_line(&done.record.json()?)?;
     }
-    Ok(done.result?)
+    done.result?;
+    let text = done.results.text();
+    if !text.is_empty() {
+        tracing::info!("\n{text}");
+    }
+    if arguments.result {
+        print_line(&done.results.json()?)?;
+    }
+    Ok(())
 }
 
 fn json(planned: &[plan::Planned]) -> Result<String> {

@@ -40,7 +40,11 @@ impl State {
         let folder = pipeline.join(FOLDER);
         durable::create_folder(&folder)?;
         let lock = stage::lock(&folder).map_err(|e| match e {
-            Error::InUse { pid, .. } => Error::InUse { path: shown.to_path_buf(), pid },
+            Error::InUse { pid, .. } => {
+                let hint =
+                    format!("wait for it to end, or end it with `kill -INT {pid}`: running stages save their work");
+                Error::InUse { path: shown.to_path_buf(), pid, hint: Some(hint) }
+            }
             other => other,
         })?;
         let ignore = folder.join(".gitignore");
@@ -50,9 +54,10 @@ impl State {
         let (left_by, open) = read(&folder);
         if let Some(left_by) = left_by.filter(|_| !open.is_empty()) {
             os::end_processes_of(RUN_VARIABLE, &left_by)?;
-            durable::sweep(pipeline)?;
-            durable::sweep(&folder)?;
         }
+        // Beside the lock only: what stages write below the pipeline's folder is their own.
+        durable::sweep_flat(pipeline)?;
+        durable::sweep(&folder)?;
         Ok(Self { folder, run: run.into(), journal: Mutex::new(Journal { open, file: None }), _lock: lock })
     }
 

@@ -20,7 +20,8 @@ pub struct ScoreArgs {
     /// For a truth of arrays: safetensors files with `predictions`, `mean` and `std`, or folders of finished runs. For
     /// a table as truth: submissions in parquet or csv. For directions: tables with `event_id`, `azimuth`, `zenith` and,
     /// where known, `kappa`. For events of TrackML: submissions, or folders of `predict` stages.
-    #[arg(value_name = "PREDICTIONS", required = true, help_heading = "Input")]
+    /// `NAME=` in front gives a name for the report.
+    #[arg(value_name = "[NAME=]PREDICTIONS", required = true, help_heading = "Input")]
     pub predictions: Vec<String>,
     /// Truth: arrays (`valid.safetensors`), a table, a folder, or `-`
     ///
@@ -41,13 +42,18 @@ pub struct ScoreArgs {
     /// Print the JSON over several lines
     #[arg(long, help_heading = "Output")]
     pub json: bool,
+    /// Write the means as JSON, the form of `dvc metrics`
+    ///
+    /// `{"members": {NAME: SCORE, ...}}`; the predictions named `blend`, if any, stand beside the members as `blend`.
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub summary: Option<PathBuf>,
     /// Write `score.json` and `stage.json` to this folder
     #[arg(short, long, value_name = "FOLDER", help_heading = "Output")]
     pub out: Option<PathBuf>,
     /// Replace a finished stage in the output folder
     #[arg(short, long, help_heading = "Output")]
     pub force: bool,
-    /// CPU threads [default: all cores]
+    /// CPU threads [default: OMP_NUM_THREADS or all]
     #[arg(long, value_name = "N", help_heading = "Run")]
     pub threads: Option<usize>,
     /// Take only the first N rows
@@ -71,9 +77,9 @@ impl Arguments for ScoreArgs {
 impl ScoreArgs {
     /// Sizes the shared thread pool.
     pub fn cpu_threads(&self) {
-        let available = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = self.threads.unwrap_or_else(common::cli::default_threads).max(1);
         // Fails only when the pool exists already, which then keeps its size.
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(self.threads.unwrap_or(available).max(1)).build_global();
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     }
 
     /// What a score depends on beside its inputs, as config of the stage.

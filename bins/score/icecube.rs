@@ -8,7 +8,7 @@ mod report;
 use std::path::{Path, PathBuf};
 
 use common::angles;
-use common::oof::{resolve, resolve_in};
+use common::oof::{named, resolve, resolve_in};
 use common::stage::{Manifest, Stage};
 use common::store::tables::{Column, ColumnKind, ParquetFile, Table, read_csv, read_parquet};
 use common::store::tensors::TensorFile;
@@ -114,13 +114,18 @@ pub fn run(args: &ScoreArgs, truth: &Truth) -> Result<()> {
     let mut reports = Vec::new();
     let mut inputs = truth.files();
     for argument in &args.predictions {
-        let path = resolve(argument, &["predictions", "oof", "submission", "submission.csv"])?;
+        let (called, file) = named(argument);
+        let path = resolve(file, &["predictions", "oof", "submission", "submission.csv"])?;
         let predictions = Predictions::read(&path, args.limit)?;
         let scored = predictions.against(truth)?;
-        reports.push(Report::new(name(argument, &path), &path, &scored));
+        reports.push(Report::new(called.map_or_else(|| name(file, &path), str::to_string), &path, &scored));
         inputs.push(path);
     }
     info!("{}", report::table(&reports));
+    if let Some(file) = &args.summary {
+        let means: Vec<_> = reports.iter().map(|r| (r.name.as_str(), r.mean)).collect();
+        crate::report::write_summary(file, &means)?;
+    }
     let value = report::json(&reports);
     let Some(out) = &args.out else {
         let text = if args.json { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use common::metrics::{ColumnSums, Scores};
-use common::oof::{Table, resolve, resolve_in};
+use common::oof::{Table, named, resolve, resolve_in};
 use common::stage::{Manifest, Stage};
 use common::{Error, Result, durable};
 use tracing::info;
@@ -38,14 +38,18 @@ fn run(args: &ScoreArgs) -> Result<()> {
         system = truth.layout().system.clone();
         let mut reports = Vec::new();
         let mut inputs = vec![truth.path().to_path_buf()];
-        for file in &args.predictions {
+        for argument in &args.predictions {
+            let (name, file) = named(argument);
             let table = Table::predictions(resolve(file, &["oof"])?)?;
             inputs.push(table.path().to_path_buf());
-            reports.push(arrays(args, &truth, &table)?);
+            reports.push(arrays(args, &truth, &table)?.called(name));
         }
         (reports, inputs)
     };
     info!("{}", report::table(&reports, args.targets));
+    if let Some(file) = &args.summary {
+        report::write_summary(file, &reports.iter().map(|r| (r.name.as_str(), r.mean)).collect::<Vec<_>>())?;
+    }
     let Some(out) = &args.out else {
         let value = report::json(&reports);
         let text = if args.json { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };

@@ -33,10 +33,11 @@ pub fn score(args: &ScoreArgs, truth: &Path) -> Result<(Vec<Report>, Vec<PathBuf
     let truth = SubmissionFile::open(truth, &scratch)?;
     let mut reports = Vec::new();
     let mut inputs = vec![truth.path().to_path_buf()];
-    for file in &args.predictions {
+    for argument in &args.predictions {
+        let (name, file) = common::oof::named(argument);
         let path = common::oof::resolve(file, &["submission"])?;
         let predictions = SubmissionFile::open(&path, &scratch)?;
-        reports.push(compare(args, &truth, &predictions)?);
+        reports.push(compare(args, &truth, &predictions)?.called(name));
         inputs.push(path);
     }
     Ok((reports, inputs))

@@ -9,6 +9,7 @@ use common::{Error, Result, durable};
 use serde_json::{Value, json};
 
 use crate::args::ScoreArgs;
+use crate::report;
 
 /// The events of a folder of csv files; none where it is something else.
 pub fn events_in(folder: &Path) -> Result<Option<Vec<PathBuf>>> {
@@ -34,7 +35,8 @@ pub fn run(args: &ScoreArgs, events: &[PathBuf]) -> Result<()> {
     let events =
         &events[..args.limit.map_or(events.len(), |n| events.len().min(usize::try_from(n).unwrap_or(usize::MAX)))];
     let mut reports: Vec<(String, PathBuf, Judgement, Option<Value>)> = Vec::new();
-    for given in &args.predictions {
+    for argument in &args.predictions {
+        let (called, given) = common::oof::named(argument);
         let folder = Path::new(given);
         let stage = (given == "-" || folder.join(MANIFEST).exists()).then(|| Manifest::read(given)).transpose()?;
         let (path, speed) = match &stage {
@@ -45,7 +47,7 @@ pub fn run(args: &ScoreArgs, events: &[PathBuf]) -> Result<()> {
         let speed_text =
             speed.as_ref().and_then(Value::as_f64).map_or(String::new(), |ms| format!("\n{ms:.0} ms an event"));
         tracing::info!("`{}`: {}{speed_text}", path.display(), judgement.table());
-        reports.push((given.clone(), path, judgement, speed));
+        reports.push((called.unwrap_or(given).to_string(), path, judgement, speed));
     }
     let scores: Vec<Value> = reports
         .iter()
@@ -59,6 +61,10 @@ pub fn run(args: &ScoreArgs, events: &[PathBuf]) -> Result<()> {
         .collect();
     let value = json!({ "metric": "trackml", "scores": scores });
     let pretty = |value: &Value| serde_json::to_string_pretty(value).map_err(|e| Error::failed(format!("report: {e}")));
+    if let Some(file) = &args.summary {
+        let means: Vec<(&str, f64)> = reports.iter().map(|(name, _, j, _)| (name.as_str(), j.trackml)).collect();
+        report::write_summary(file, &means)?;
+    }
     let Some(out) = &args.out else {
         let text = if args.json { pretty(&value)? } else { value.to_string() };
         return common::cli::print_line(&text);

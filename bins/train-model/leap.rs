@@ -21,7 +21,7 @@ use crate::args::Args;
 /// What will be done: everything resolved and found, nothing written.
 struct Plan {
     config: Resolved<TrainConfig>,
-    /// Identity of the run for its checkpoints: a limited run is another one.
+    /// Identity of the run for its checkpoints: other data or a limit make another run.
     hash: String,
     limit: Option<u64>,
     prepared: Manifest,
@@ -90,9 +90,10 @@ fn resolve(args: &Args, config: Resolved<TrainConfig>) -> Result<Plan> {
     neural::memory::keep_freed_blocks();
     let limit = if args.fast_dev_run { Some(2) } else { args.run.limit };
     let arrays = arrays(&prepared, &config.value, limit)?;
+    let data = prepared.identity();
     let hash = match limit {
-        Some(limit) => format!("{} limit {limit}", config.hash),
-        None => config.hash.clone(),
+        Some(limit) => format!("{} data {data} limit {limit}", config.hash),
+        None => format!("{} data {data}", config.hash),
     };
     Ok(Plan { hash, limit, prepared, arrays, device, folder: args.run.folder("train-model"), config })
 }

@@ -135,6 +135,11 @@ pub fn sweep(folder: impl AsRef<Path>) -> Result<()> {
     sweep_to_depth(folder.as_ref(), SWEEP_DEPTH)
 }
 
+/// Removes temporaries that lie in `folder` itself: for folders below which others may be writing.
+pub fn sweep_flat(folder: impl AsRef<Path>) -> Result<()> {
+    sweep_to_depth(folder.as_ref(), 0)
+}
+
 fn sweep_to_depth(folder: &Path, depth: usize) -> Result<()> {
     let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
     for entry in entries.flatten() {

@@ -93,6 +93,8 @@ pub enum Error {
         path: PathBuf,
         /// The process that holds it.
         pid: u32,
+        /// What the user can do, where choosing another output folder is no help.
+        hint: Option<String>,
     },
     /// The user asked to stop; the text says what was saved.
     #[error("interrupted: {saved}")]
@@ -144,10 +146,11 @@ impl Error {
             Self::Failed { hint, .. }
             | Self::Usage { hint, .. }
             | Self::Input { hint, .. }
-            | Self::Device { hint, .. } => {
+            | Self::Device { hint, .. }
+            | Self::InUse { hint, .. } => {
                 *hint = Some(text.into());
             }
-            Self::Io { .. } | Self::InUse { .. } | Self::Interrupted { .. } => {}
+            Self::Io { .. } | Self::Interrupted { .. } => {}
         }
         self
     }
@@ -172,7 +175,10 @@ impl Error {
                 }
                 _ => None,
             },
-            Self::InUse { .. } => Some("wait for that run to end, or choose another folder with `--out`".into()),
+            Self::InUse { hint, .. } => {
+                let usual = "wait for that run to end, or choose another folder with `--out`";
+                Some(hint.clone().unwrap_or_else(|| usual.into()))
+            }
             Self::Interrupted { .. } => None,
         }
     }

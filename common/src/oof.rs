@@ -201,6 +201,16 @@ impl Table {
     }
 }
 
+/// Name and path of `NAME=PATH`; no name where there is none, or the whole is the path of something that exists.
+pub fn named(argument: &str) -> (Option<&str>, &str) {
+    match argument.split_once('=') {
+        Some((name, path)) if !name.is_empty() && !name.contains('/') && !Path::new(argument).exists() => {
+            (Some(name), path)
+        }
+        _ => (None, argument),
+    }
+}
+
 /// The file that an argument stands for: itself, or the first of `outputs` in the folder (or piped manifest, `-`) of a
 /// finished stage.
 pub fn resolve(argument: &str, outputs: &[&str]) -> Result<PathBuf> {

@@ -114,6 +114,16 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// Tells what the stage wrote from anything else that it might have written: one hash over the names and hashes of
+    /// all outputs. A run that is taken up again must find what it began with.
+    pub fn identity(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for (name, artifact) in &self.outputs {
+            hasher.update(format!("{name}\0{}\0", artifact.blake3).as_bytes());
+        }
+        hasher.finalize().to_hex().to_string()
+    }
+
     /// Absolute path of the output `name`, after its size and hash were found to be what the stage wrote.
     pub fn output(&self, name: &str) -> Result<PathBuf> {
         let artifact = self.outputs.get(name).ok_or_else(|| {
@@ -272,7 +282,8 @@ pub fn lock(folder: &Path) -> Result<File> {
         Err(TryLockError::WouldBlock) => {
             let mut text = String::new();
             let _ = file.read_to_string(&mut text);
-            return Err(Error::InUse { path: folder.to_path_buf(), pid: text.trim().parse().unwrap_or(0) });
+            let pid = text.trim().parse().unwrap_or(0);
+            return Err(Error::InUse { path: folder.to_path_buf(), pid, hint: None });
         }
         Err(TryLockError::Error(e)) => return Err(Error::io("locking", &path, e)),
     }

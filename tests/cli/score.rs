@@ -90,7 +90,7 @@ fn rows_columns_and_files_that_do_not_go_together_are_refused() {
     run("swapped.safetensors").says("column 1 is `t_1`, in the truth it is `t_0`");
     run("none.safetensors").says("`none.safetensors`: no such file or folder");
     run("valid.safetensors").says("has no tensor `predictions`");
-    cmd("score").args(["-t", "valid.safetensors"]).within(folder.path()).fails(2).says("<PREDICTIONS>");
+    cmd("score").args(["-t", "valid.safetensors"]).within(folder.path()).fails(2).says("PREDICTIONS>");
 }
 
 #[test]

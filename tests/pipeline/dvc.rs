@@ -67,6 +67,7 @@ fn project() -> Project {
         ("sizes.yaml", "rows: 8\nother: 1\n"),
         ("whole.yaml", "a: 1\nb: {c: text}\n"),
         ("in.txt", "hello\n"),
+        ("held.txt", "frozen stages never run: it has to be there\n"),
         ("sub/.keep", ""),
     ]);
     let git = Command::new("git").args(["init", "-q", "."]).current_dir(project.path()).output().unwrap();
@@ -94,7 +95,7 @@ fn dvc_finds_nothing_to_do_after_run_pipeline() {
     let project = project();
     dvc.run("dvc", &["init", "-q"], project.path());
     let ran = project.ran(&["-j", "2"]);
-    assert_eq!(ran.len(), 10, "{ran:?}");
+    assert_eq!(ran.len(), 9, "{ran:?}");
     assert_eq!(changed(&dvc, &project), [""; 0]);
     let lock = project.read("dvc.lock");
     let repro = dvc.run("dvc", &["repro"], project.path());
@@ -137,7 +138,7 @@ fn every_change_gets_the_verdict_of_dvc() {
     project.run(&["-q", "-j", "2"]);
     let first = project.read("dvc.yaml");
     type Edit = (&'static str, fn(&Project), &'static [&'static str]);
-    let cases: [Edit; 14] = [
+    let cases: [Edit; 15] = [
         ("cached out edited", |p| p.write("sum.txt", "other\n"), &["nested", "score"]),
         ("uncached out edited", |p| p.write("m1.txt", "other\n"), &["score", "train@m1"]),
         ("file in a folder out added", |p| p.write("all/new", "1"), &["prepare", "train@m1", "train@m2"]),
@@ -148,6 +149,7 @@ fn every_change_gets_the_verdict_of_dvc() {
             &["prepare", "score", "train@m1", "train@m2"],
         ),
         ("metric edited", |p| p.write("score.json", "{}"), &["score"]),
+        ("one of two outs deleted", |p| fs::remove_file(p.at("score.json")).unwrap(), &["score"]),
         ("dep edited", |p| p.write("in.txt", "other\n"), &["prepare"]),
         ("param edited", |p| p.edit("params.yaml", "5e-4", "6e-4"), &["train@m1", "train@m2"]),
         ("param written in another way", |p| p.edit("params.yaml", "5e-4", "0.0005"), &[]),
@@ -184,6 +186,46 @@ fn every_change_gets_the_verdict_of_dvc() {
 }
 
 #[test]
+fn a_frozen_stage_is_verified_and_never_run_as_dvc_does_it() {
+    let Some(dvc) = tools::dvc() else { return };
+    let pipeline = "stages:\n  held:\n    cmd: cp in.txt held.txt\n    deps: [in.txt]\n    outs: [held.txt]\n    frozen: true\n  \
+                    use:\n    cmd: cp held.txt used.txt\n    deps: [held.txt]\n    outs: [used.txt]\n";
+    let [ours, theirs] = [(); 2].map(|()| {
+        let project = Project::new(&[("dvc.yaml", pipeline), ("in.txt", "in\n")]);
+        dvc.run("dvc", &["init", "-q", "--no-scm"], project.path());
+        project
+    });
+    let repro = || dvc.command("dvc", theirs.path()).args(["repro", "-q"]).output().unwrap();
+    assert!(!repro().status.success());
+    let outcome = crate::support::cmd("run-pipeline").within(ours.path()).fails(1);
+    outcome.says("stage `held` is frozen, and its out `held.txt` does not exist").says("hint: bring `held.txt` back");
+    assert!(!ours.at("held.txt").exists() && !theirs.at("held.txt").exists());
+    type Edit = fn(&Project);
+    let cases: [(&str, Edit, &[&str]); 5] = [
+        ("out brought back", |p| p.write("held.txt", "mine\n"), &["held", "use"]),
+        ("out edited", |p| p.write("held.txt", "edited\n"), &["held", "use"]),
+        ("command changed", |p| p.edit("dvc.yaml", "cp in.txt held.txt", "cp in.txt  held.txt"), &["held"]),
+        ("dep edited", |p| p.write("in.txt", "other\n"), &[]),
+        ("dep deleted", |p| fs::remove_file(p.at("in.txt")).unwrap(), &[]),
+    ];
+    for (name, edit, expected) in cases {
+        edit(&ours);
+        edit(&theirs);
+        assert_eq!(stale(&ours), expected, "{name}");
+        assert_eq!(changed(&dvc, &theirs), expected, "{name}: dvc");
+        ours.run(&["-q"]);
+        checked(&repro(), "dvc repro");
+        let tree = |project: &Project| serde_saphyr::from_str::<Value>(&project.read("dvc.lock")).unwrap();
+        assert_eq!(tree(&ours), tree(&theirs), "{name}");
+        assert_eq!(ours.read("used.txt"), theirs.read("used.txt"), "{name}");
+        assert_eq!((stale(&ours), changed(&dvc, &ours)), (vec![], vec![]), "{name}: afterwards");
+    }
+    assert_eq!(ours.read("held.txt"), "edited\n", "never run");
+    let table = ours.run(&["--force", "held"]).stderr;
+    assert!(table.contains("held   verified") && ours.read("held.txt") == "edited\n", "{table}");
+}
+
+#[test]
 fn one_long_line_folded_by_dvc_is_the_same_command() {
     let Some(dvc) = tools::dvc() else { return };
     let words = vec!["word"; 60].join(" ");
@@ -196,9 +238,9 @@ fn one_long_line_folded_by_dvc_is_the_same_command() {
 }
 
 #[test]
-fn the_pipelines_of_this_repository_are_read_alike_at_both_sizes() {
+fn the_pipelines_of_this_repository_are_read_alike_at_all_sizes() {
     let Some(dvc) = tools::dvc() else { return };
-    for size in ["demo", "published"] {
+    for size in ["demo", "small", "published"] {
         let project = Project::new(&[]);
         let copy = |from: &str| {
             let to = project.at(from);

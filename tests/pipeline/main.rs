@@ -2,11 +2,14 @@
 
 #![allow(clippy::print_stdout)] // a skipped test says why
 
+#[path = "../support/small.rs"]
+mod small;
 #[path = "../support/mod.rs"]
 mod support;
 
 mod crashes;
 mod dvc;
+mod faults;
 mod parallel;
 mod project;
 mod slurm;

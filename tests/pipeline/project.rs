@@ -71,7 +71,7 @@ impl Project {
     pub fn stale(&self, args: &[&str]) -> Vec<(String, Vec<String>)> {
         let outcome = self.run(&[args, &["--explain", "--json"]].concat());
         let plan: Value = serde_json::from_str(&outcome.stdout).unwrap();
-        let stale = plan.as_array().unwrap().iter().filter(|s| s["state"] == "run");
+        let stale = plan.as_array().unwrap().iter().filter(|s| s["state"] == "run" || s["state"] == "verify");
         let reasons = |s: &Value| {
             s["reasons"].as_array().unwrap().iter().map(|r| r.as_str().unwrap().to_string()).collect::<Vec<_>>()
         };

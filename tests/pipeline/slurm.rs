@@ -17,17 +17,21 @@ stages:
   part:
     foreach: [1, 2]
     do:
-      cmd: seq 5 | awk '{ s += $1 * ${item} } END { print s }' > part${item}.txt
+      cmd: awk -F, 'NR == 1 { print } NR > 1 { print $1 FS ${item} * $2 }' truth.csv > part${item}.csv
+      deps: [truth.csv]
       outs:
-      - part${item}.txt: {cache: false}
+      - part${item}.csv: {cache: false}
       meta: {mem_mb: 100, threads: 1, runtime: 5}
-  sum:
-    cmd: cat part1.txt part2.txt > sum.txt
-    deps: [part1.txt, part2.txt]
-    outs:
-    - sum.txt: {cache: false}
+  score:
+    cmd: score --truth truth.csv exact=part1.csv blend=part2.csv --summary score.json > /dev/null
+    deps: [truth.csv, part1.csv, part2.csv]
+    metrics:
+    - score.json: {cache: false}
     meta: {mem_mb: 100, runtime: 5}
 ";
+
+/// What the first part predicts exactly, and the second twice as high.
+const TRUTH: &str = "sample_id,target\nr1,1\nr2,2\nr3,4\n";
 
 /// Where Slurm's programs look for their configuration when nothing else says so: jobs get a clean environment.
 const CONFIG: &str = "/etc/slurm/slurm.conf";
@@ -132,7 +136,7 @@ fn free_port() -> u16 {
 fn the_exported_pipeline_runs_on_slurm() {
     let Some(tool) = tools::snakemake() else { return };
     let Some(_slurm) = Slurm::start() else { return };
-    let project = Project::new(&[("dvc.yaml", PIPELINE)]);
+    let project = Project::new(&[("dvc.yaml", PIPELINE), ("truth.csv", TRUTH)]);
     project.run(&["--export", "snakemake", "--out", "Snakefile"]);
     let args = "--executor slurm --jobs 2 --slurm-status-command squeue --slurm-init-seconds-before-status-checks 2 \
                 --seconds-between-status-checks 1 --latency-wait 10";
@@ -140,5 +144,8 @@ fn the_exported_pipeline_runs_on_slurm() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     assert!(said.contains("has been submitted with SLURM jobid"), "{said}");
-    assert_eq!(project.read("sum.txt"), "15\n30\n");
+    // The last job is one of our own binaries.
+    let score: serde_json::Value = serde_json::from_str(&project.read("score.json")).unwrap();
+    assert_eq!(score["members"]["exact"], 1.0, "{score}");
+    assert!(score["blend"].as_f64().unwrap() < 0.0, "{score}");
 }

@@ -1,6 +1,8 @@
 //! The exported Snakefile under `snakemake` 9.27.1. Installs snakemake where it is not there yet.
 
 use crate::project::Project;
+use crate::small::{self, BLEND, PINS};
+use crate::support::cmd;
 use crate::tools::{self, Tool, checked};
 
 pub const PIPELINE: &str = "\
@@ -57,4 +59,23 @@ fn the_exported_pipeline_runs_under_snakemake_with_the_same_results() {
     assert_eq!(project.read("sum.txt"), expected);
     let again = snakemake(&tool, &project, &["--cores", "2"]);
     assert!(again.contains("Nothing to be done"), "{again}");
+}
+
+#[test]
+fn the_blend_pipeline_runs_under_snakemake_with_the_bytes_of_run_pipeline() {
+    let Some(tool) = tools::snakemake() else { return };
+    let [ours, theirs] = [(); 2].map(|()| {
+        let project = Project::new(&[]);
+        small::copy_into(project.path());
+        project
+    });
+    let ran = cmd("run-pipeline").args(["pipelines/leap-blend", "-q", "-j", "2", "--gpus", "2"]).within(ours.path());
+    PINS.into_iter().fold(ran, |command, (name, value)| command.env(name, value)).succeeds();
+    theirs.run(&["pipelines/leap-blend", "--export", "snakemake", "--out", "Snakefile"]);
+    let plan = snakemake(&tool, &theirs, &["-n"]);
+    assert!(plan.contains("leap_max2020_finetune_max022"), "{plan}");
+    let output = tool.command("snakemake", theirs.path()).args(["--cores", "2"]).envs(PINS).output().unwrap();
+    checked(&output, "snakemake --cores 2");
+    let blend = |project: &Project| common::durable::hash_file(project.at(BLEND)).unwrap().blake3;
+    assert_eq!(blend(&ours), blend(&theirs));
 }

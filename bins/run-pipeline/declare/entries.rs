@@ -81,6 +81,10 @@ pub struct Out {
     pub cache: bool,
     /// Not removed before a run.
     pub persist: bool,
+    /// DVC's free `type`: what the out is, for readers of the pipeline's results.
+    pub kind: Option<String>,
+    /// Stands under `metrics`.
+    pub is_metric: bool,
 }
 
 impl Stage {
@@ -201,6 +205,8 @@ fn out(item: &Node, key: &str, wdir: &Path) -> Result<Out> {
         at: at.clone(),
         cache: true,
         persist: false,
+        kind: None,
+        is_metric: key == "metrics",
     };
     let Some(entries) = item.as_map() else { return Ok(new(path_text(item, key)?, &item.at)) };
     let [(path, flags)] = entries else {
@@ -235,6 +241,7 @@ fn out(item: &Node, key: &str, wdir: &Path) -> Result<Out> {
         match flag.name.as_str() {
             "cache" => out.cache = boolean()?,
             "persist" => out.persist = boolean()?,
+            "type" => out.kind = Some(text::python(value)),
             "push" | "header" => {
                 boolean()?;
             }

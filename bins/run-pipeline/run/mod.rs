@@ -5,5 +5,6 @@ pub mod os;
 pub mod process;
 pub mod record;
 pub mod resources;
+pub mod result;
 pub mod schedule;
 pub mod work;

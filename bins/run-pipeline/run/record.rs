@@ -27,7 +27,8 @@ pub struct Record {
 #[derive(Debug, Serialize)]
 pub struct StageRecord {
     pub stage: String,
-    /// `ran`, `unchanged`, `failed`, or `not reached`.
+    /// `ran`, `unchanged`, `verified` (frozen: its outs were taken as they lie), `failed`,
+    /// `interrupted`, or `not reached`.
     pub state: &'static str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
@@ -54,6 +55,8 @@ impl StageRecord {
             None => ("not reached", None, None),
             Some(Outcome::Unchanged) => ("unchanged", None, None),
             Some(Outcome::Ran(cost)) => ("ran", Some(cost), None),
+            Some(Outcome::Verified(cost)) => ("verified", Some(cost), None),
+            Some(Outcome::Interrupted(cost)) => ("interrupted", Some(cost), None),
             Some(Outcome::Failed(cost, failure)) => ("failed", Some(cost), Some(failure.sentence.clone())),
         };
         let outs = cost.map(|c| c.outs.as_slice()).unwrap_or_default();
@@ -89,8 +92,11 @@ impl Record {
         serde_json::to_string_pretty(self).map_err(|e| common::Error::failed(format!("run record: {e}")))
     }
 
-    /// The last table: stage, state, time, memory, outputs.
+    /// The last table: stage, state, time, memory, outputs. One line where nothing had to be done.
     pub fn table(&self) -> String {
+        if self.stages.iter().all(|stage| stage.state == "unchanged") {
+            return format!("nothing to run: all {} stages are up to date", self.stages.len());
+        }
         let mut rows = vec![["stage", "state", "time", "memory", "outputs"].map(String::from)];
         for stage in &self.stages {
             let outs: Vec<String> = stage.outs.iter().map(|o| format!("{} ({})", o.path, size(o.bytes))).collect();

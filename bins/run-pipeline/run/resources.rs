@@ -12,6 +12,8 @@ pub struct Resources {
     gpu_taken: Vec<bool>,
     mem_mb: u64,
     mem_taken_mb: u64,
+    cores: u64,
+    cores_taken: u64,
     slots: usize,
     running: usize,
 }
@@ -23,15 +25,23 @@ pub struct Held {
     pub visible_gpus: Option<String>,
     gpus: Vec<usize>,
     mem_mb: u64,
+    cores: u64,
 }
 
 impl Resources {
     /// `slots` stages at once; GPUs and memory as found unless given.
     pub fn new(slots: usize, gpus: Option<u64>, mem_mb: Option<u64>) -> Self {
-        let gpus: Vec<Option<String>> = match (gpus, std::env::var("CUDA_VISIBLE_DEVICES")) {
+        Self::of(slots, gpus, mem_mb, std::env::var("CUDA_VISIBLE_DEVICES").ok().as_deref())
+    }
+
+    fn of(slots: usize, gpus: Option<u64>, mem_mb: Option<u64>, visible: Option<&str>) -> Self {
+        let gpus: Vec<Option<String>> = match (gpus, visible) {
+            // Hidden GPUs stay hidden: as many stages that would use one compute side by side on the CPU.
+            (Some(count), Some("" | "-1")) => (0..count).map(|_| None).collect(),
             (Some(count), _) => (0..count).map(|n| Some(n.to_string())).collect(),
-            (None, Ok(names)) => names.split(',').filter(|n| !n.is_empty()).map(|n| Some(n.trim().into())).collect(),
-            (None, Err(_)) => (0..gpus_found()).map(|n| Some(n.to_string())).collect(),
+            (None, Some("-1")) => Vec::new(),
+            (None, Some(names)) => names.split(',').filter(|n| !n.is_empty()).map(|n| Some(n.trim().into())).collect(),
+            (None, None) => (0..gpus_found()).map(|n| Some(n.to_string())).collect(),
         };
         // Without a GPU such stages compute on all cores: still only one at a time.
         let gpus = if gpus.is_empty() { vec![None] } else { gpus };
@@ -41,6 +51,8 @@ impl Resources {
             gpu_taken,
             mem_mb: mem_mb.unwrap_or_else(memory_mb),
             mem_taken_mb: 0,
+            cores: std::thread::available_parallelism().map_or(1, |n| n.get() as u64),
+            cores_taken: 0,
             slots: slots.max(1),
             running: 0,
         }
@@ -56,26 +68,33 @@ impl Resources {
         if self.running >= self.slots {
             return None;
         }
+        // More threads than cores are slow, not wrong: such a stage takes all cores.
+        let cores = needs.threads.min(self.cores);
         let free: Vec<usize> = (0..self.gpus.len()).filter(|&g| !self.gpu_taken[g]).collect();
         let held = if self.is_beyond(needs) {
             if self.running > 0 {
                 return None;
             }
-            Held { visible_gpus: None, gpus: free, mem_mb: self.mem_mb }
+            Held { visible_gpus: None, gpus: free, mem_mb: self.mem_mb, cores: self.cores }
         } else {
             let wanted = needs.gpu as usize;
-            if free.len() < wanted || self.mem_taken_mb + needs.mem_mb > self.mem_mb {
+            if free.len() < wanted
+                || self.mem_taken_mb + needs.mem_mb > self.mem_mb
+                || self.cores_taken + cores > self.cores
+            {
                 return None;
             }
             let gpus = free[..wanted].to_vec();
             let some = wanted > 0 && wanted < self.gpus.len();
             let names: Vec<&str> = gpus.iter().filter_map(|&g| self.gpus[g].as_deref()).collect();
-            Held { visible_gpus: some.then(|| names.join(",")), gpus, mem_mb: needs.mem_mb }
+            let some = some && !names.is_empty();
+            Held { visible_gpus: some.then(|| names.join(",")), gpus, mem_mb: needs.mem_mb, cores }
         };
         for &gpu in &held.gpus {
             self.gpu_taken[gpu] = true;
         }
         self.mem_taken_mb += held.mem_mb;
+        self.cores_taken += held.cores;
         self.running += 1;
         Some(held)
     }
@@ -86,6 +105,7 @@ impl Resources {
             self.gpu_taken[gpu] = false;
         }
         self.mem_taken_mb -= held.mem_mb;
+        self.cores_taken -= held.cores;
         self.running -= 1;
     }
 }
@@ -112,7 +132,7 @@ mod tests {
 
     #[test]
     fn the_machine_is_never_oversubscribed() {
-        let mut machine = Resources::new(4, Some(2), Some(1000));
+        let mut machine = Resources::of(4, Some(2), Some(1000), None);
         let gpu = Needs { gpu: 1, ..Needs::default() };
         let first = machine.take(&gpu).unwrap();
         let second = machine.take(&gpu).unwrap();
@@ -129,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_stage_that_needs_more_than_there_is_runs_alone() {
-        let mut machine = Resources::new(2, Some(1), Some(1000));
+        let mut machine = Resources::of(2, Some(1), Some(1000), None);
         let huge = Needs { mem_mb: 5000, ..Needs::default() };
         let small = machine.take(&Needs::default()).unwrap();
         assert!(machine.take(&huge).is_none());
@@ -137,5 +157,27 @@ mod tests {
         let alone = machine.take(&huge).unwrap();
         assert!(machine.take(&Needs { mem_mb: 1, ..Needs::default() }).is_none());
         machine.give_back(&alone);
+    }
+
+    #[test]
+    fn stated_threads_are_given_away_once_and_never_wait_in_vain() {
+        let mut machine = Resources { cores: 2, ..Resources::of(4, Some(1), Some(1000), None) };
+        let threads = |threads| Needs { threads, ..Needs::default() };
+        let one = machine.take(&threads(1)).unwrap();
+        assert!(machine.take(&threads(2)).is_none());
+        assert!(machine.take(&threads(0)).is_some(), "a stage that does not say is not held back");
+        machine.give_back(&one);
+        let all = machine.take(&threads(8)).unwrap();
+        assert!(machine.take(&threads(1)).is_none());
+        machine.give_back(&all);
+        assert!(machine.take(&threads(1)).is_some());
+    }
+
+    #[test]
+    fn hidden_gpus_stay_hidden() {
+        let mut machine = Resources::of(4, Some(2), Some(1000), Some(""));
+        let gpu = Needs { gpu: 1, ..Needs::default() };
+        assert!((0..2).all(|_| machine.take(&gpu).is_some_and(|held| held.visible_gpus.is_none())));
+        assert!(machine.take(&gpu).is_none());
     }
 }

@@ -16,6 +16,7 @@ use super::os;
 use super::process::tail;
 use super::record::{Record, StageRecord, now, seconds};
 use super::resources::{Held, Resources};
+use super::result::Results;
 use super::work::{self, Failure, Home, Outcome, Shared};
 use crate::content::cache::Cache;
 use crate::content::lock::{self, Lock};
@@ -25,7 +26,7 @@ use crate::graph::{Project, Unit};
 use crate::state::State;
 
 /// Time that interrupted stages get to save their work.
-const GRACE: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_secs(30);
 /// A run of this length is worth a sync of the disk, after which hashes stay valid beyond a crash of the machine.
 const WORTH_A_SYNC: Duration = Duration::from_secs(60);
 
@@ -45,6 +46,7 @@ pub struct Options {
 /// How it went.
 pub struct Done {
     pub record: Record,
+    pub results: Results,
     /// What the process ends with.
     pub result: Result<()>,
 }
@@ -86,7 +88,8 @@ pub fn run(project: Project, options: &Options) -> Result<Done> {
         let written = shared.homes[0].state().and_then(|state| record.write(state.folder()));
         result = result.and(written);
     }
-    Ok(Done { record, result: result.and(saved) })
+    let results = Results::read(record.pipeline.clone(), &units);
+    Ok(Done { record, results, result: result.and(saved) })
 }
 
 /// Takes the pipelines, always in the same order, so that two runs cannot wait for each other.
@@ -164,7 +167,7 @@ impl Slot {
     }
 
     fn is_good(&self) -> bool {
-        matches!(self, Self::Ended(Outcome::Unchanged | Outcome::Ran(_)))
+        matches!(self, Self::Ended(Outcome::Unchanged | Outcome::Ran(_) | Outcome::Verified(_)))
     }
 }
 
@@ -269,6 +272,8 @@ impl Scheduler<'_> {
 
     fn ends(&mut self, index: usize, outcome: Result<Outcome>) {
         let title = &self.units[index].title;
+        let done = 1 + self.slots.iter().filter(|slot| slot.is_good()).count();
+        let of = format!("({done} of {})", self.slots.len());
         let slot = std::mem::replace(&mut self.slots[index], Slot::Waiting);
         if let Slot::Running(running) = slot {
             drop(running.bar);
@@ -277,11 +282,17 @@ impl Scheduler<'_> {
         }
         self.slots[index] = match outcome {
             Ok(outcome) => {
+                let outcome = match outcome {
+                    Outcome::Failed(cost, _) if self.interrupted_at.is_some() => Outcome::Interrupted(cost),
+                    other => other,
+                };
                 match &outcome {
-                    Outcome::Unchanged => tracing::info!("{title}: unchanged"),
-                    Outcome::Ran(cost) => tracing::info!("{title}: done in {}", seconds(cost.wall.as_secs_f64())),
+                    Outcome::Unchanged => tracing::info!("{title}: unchanged {of}"),
+                    Outcome::Ran(cost) => tracing::info!("{title}: done in {} {of}", seconds(cost.wall.as_secs_f64())),
+                    Outcome::Interrupted(_) => tracing::info!("{title}: interrupted"),
+                    Outcome::Verified(_) => tracing::info!("{title}: frozen, its outs are taken as they are"),
                     Outcome::Failed(_, failure) => {
-                        tracing::warn!("{}", failure.sentence);
+                        tracing::info!("{}", failure.sentence);
                         self.failures.push((index, failure.clone()));
                     }
                 }
@@ -289,8 +300,8 @@ impl Scheduler<'_> {
             }
             Err(error) => {
                 let home = &self.shared.homes[self.units[index].home];
-                let log = home.state().map(|s| s.log(&self.units[index].stage.name)).unwrap_or_default();
-                let failure = Failure { sentence: error.to_string(), command: None, log };
+                let log = home.state().map(|s| s.log(&self.units[index].stage.name)).ok();
+                let failure = Failure { sentence: error.to_string(), command: None, log, hint: None };
                 if self.error.is_none() {
                     self.error = Some(error);
                 }
@@ -328,8 +339,9 @@ impl Scheduler<'_> {
             if let Some(bar) = &running.bar {
                 let unit = &self.units[index];
                 let log = self.shared.homes[unit.home].state().map(|s| s.log(&unit.stage.name));
-                let line = log.ok().and_then(|log| tail(&log, 1).pop()).unwrap_or_default();
-                let line: String = line.chars().take(160).collect();
+                // A manifest is for the next stage to read, not for people.
+                let line = log.ok().and_then(|log| tail(&log, 2).into_iter().rfind(|line| !line.starts_with('{')));
+                let line: String = line.unwrap_or_default().chars().take(160).collect();
                 bar.show(format!("{}  {line}", clock(running.since.elapsed().as_secs_f64())));
             }
         }
@@ -341,7 +353,7 @@ impl Scheduler<'_> {
             return;
         }
         let since = *self.interrupted_at.get_or_insert_with(|| {
-            tracing::warn!("interrupted: waiting for the running stages to save their work");
+            tracing::warn!("interrupted: the running stages save their work; once more ends them at once");
             Instant::now()
         });
         for slot in &self.slots {
@@ -366,18 +378,17 @@ impl Scheduler<'_> {
         if let Some(error) = self.error.take() {
             return Err(error);
         }
-        let Some((first, _)) = self.failures.first() else { return Ok(()) };
+        let Some((first, failure)) = self.failures.first() else { return Ok(()) };
         let mut text: Vec<String> = self.failures.iter().map(|(_, failure)| describe(failure)).collect();
         if text.len() > 1 {
             let names: Vec<String> = self.failures.iter().map(|(u, _)| format!("`{}`", self.units[*u].title)).collect();
             text.insert(0, format!("{} stages failed: {}", names.len(), names.join(", ")));
         }
-        let title = &self.units[*first].title;
-        Err(Error::failed(text.join("\n")).hint(format!(
-            "to run only this stage again: `{} --until {}`",
-            self.options.call,
-            quote(title)
-        )))
+        let again = || {
+            let title = quote(&self.units[*first].title);
+            format!("to run only this stage again: `{} --until {title}`", self.options.call)
+        };
+        Err(Error::failed(text.join("\n")).hint(failure.hint.clone().unwrap_or_else(again)))
     }
 }
 
@@ -387,8 +398,9 @@ fn describe(failure: &Failure) -> String {
     if let Some(command) = &failure.command {
         text += &format!("\n  command: {command}");
     }
-    text += &format!("\n  log: {}", failure.log.display());
-    let lines = tail(&failure.log, 15);
+    let Some(log) = &failure.log else { return text };
+    text += &format!("\n  log: {}", log.display());
+    let lines = tail(log, 15);
     if !lines.is_empty() {
         text += &format!("\n  last lines:\n    {}", lines.join("\n    "));
     }

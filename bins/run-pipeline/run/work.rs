@@ -59,7 +59,11 @@ pub struct Shared {
 pub enum Outcome {
     Unchanged,
     Ran(Cost),
+    /// Frozen: not run, its outs were taken into the lock as they lie.
+    Verified(Cost),
     Failed(Cost, Failure),
+    /// Stopped because the user asked for it.
+    Interrupted(Cost),
 }
 
 /// What a run of a stage cost.
@@ -72,12 +76,22 @@ pub struct Cost {
     pub outs: Vec<(String, u64)>,
 }
 
+impl Cost {
+    /// Nothing yet, but for the reasons.
+    fn of(found: &Verdict) -> Self {
+        Self { reasons: found.reasons.iter().map(ToString::to_string).collect(), ..Self::default() }
+    }
+}
+
 /// Why a stage failed.
 #[derive(Debug, Clone)]
 pub struct Failure {
     pub sentence: String,
     pub command: Option<String>,
-    pub log: PathBuf,
+    /// None where nothing was run.
+    pub log: Option<PathBuf>,
+    /// What to do, where running the stage again is no remedy.
+    pub hint: Option<String>,
 }
 
 /// True when a stage needs no run.
@@ -112,6 +126,9 @@ pub fn stage(
     if found.is_fresh() {
         return Ok(Outcome::Unchanged);
     }
+    if stage.frozen {
+        return verify(unit, shared, found);
+    }
     told(&found.reasons);
     refuse_missing(stage, &found)?;
     run(unit, shared, found, held, group)
@@ -131,27 +148,45 @@ fn run(unit: &Unit, shared: &Shared, found: Verdict, held: &Held, group: &Arc<At
         ("DVC_ROOT".to_string(), repository(&home.folder).display().to_string()),
     ];
     variables.extend(shared.path.iter().map(|path| ("PATH".to_string(), path.clone())));
+    // Stated threads are part of what a stage computes: sums depend on their number.
+    let threads = stage.needs.threads;
+    variables.extend((threads > 0).then(|| ("OMP_NUM_THREADS".to_string(), threads.to_string())));
     variables.extend(held.visible_gpus.iter().map(|gpus| ("CUDA_VISIBLE_DEVICES".to_string(), gpus.clone())));
     let around = Surroundings { wdir: &stage.wdir, log: &log, variables, watch: &shared.watch, group };
     let ended = process::run(&stage.commands, &around)?;
-    let mut cost = Cost {
-        wall: ended.wall,
-        peak_bytes: ended.peak_bytes,
-        reasons: found.reasons.iter().map(ToString::to_string).collect(),
-        outs: Vec::new(),
-    };
+    let mut cost = Cost { wall: ended.wall, peak_bytes: ended.peak_bytes, ..Cost::of(&found) };
     if let Some((command, how)) = ended.failed {
         let sentence = format!("stage `{}` failed with {how}", unit.title);
-        return Ok(Outcome::Failed(cost, Failure { sentence, command: Some(command), log }));
+        return Ok(Outcome::Failed(cost, Failure { sentence, command: Some(command), log: Some(log), hint: None }));
     }
+    if let Some(missing) = keep(unit, shared, found, &mut cost)? {
+        let sentence = format!("stage `{}` ended well but did not write `{missing}`", unit.title);
+        return Ok(Outcome::Failed(cost, Failure { sentence, command: None, log: Some(log), hint: None }));
+    }
+    home.state()?.finished(&stage.name)?;
+    Ok(Outcome::Ran(cost))
+}
+
+/// A frozen stage is never run: what lies there counts as what it wrote, as in DVC.
+fn verify(unit: &Unit, shared: &Shared, found: Verdict) -> Result<Outcome> {
+    let mut cost = Cost::of(&found);
+    if let Some(missing) = keep(unit, shared, found, &mut cost)? {
+        let sentence = format!("stage `{}` is frozen, and its out `{missing}` does not exist", unit.title);
+        let hint = format!("bring `{missing}` back, or remove `frozen: true` to let the stage run");
+        return Ok(Outcome::Failed(cost, Failure { sentence, command: None, log: None, hint: Some(hint) }));
+    }
+    Ok(Outcome::Verified(cost))
+}
+
+/// Takes the outs of a stage into cache and lock. Gives the first out that is not there; then nothing is kept.
+fn keep(unit: &Unit, shared: &Shared, found: Verdict, cost: &mut Cost) -> Result<Option<String>> {
+    let home = &shared.homes[unit.home];
+    let stage = &unit.stage;
     let mut outs: Vec<(&Out, Content)> = Vec::new();
     for out in &stage.outs {
         match hash::content(&out.file, &shared.seen)? {
             Some(content) => outs.push((out, content)),
-            None => {
-                let sentence = format!("stage `{}` ended well but did not write `{}`", unit.title, out.path);
-                return Ok(Outcome::Failed(cost, Failure { sentence, command: None, log }));
-            }
+            None => return Ok(Some(out.path.clone())),
         }
     }
     for (out, content) in &outs {
@@ -169,13 +204,10 @@ fn run(unit: &Unit, shared: &Shared, found: Verdict, held: &Held, group: &Arc<At
         outs: outs.iter().map(|(out, content)| (out.path.as_str(), content)).collect(),
     };
     let entry: Node = entry.node();
-    {
-        let Ok(mut lock) = home.lock.lock() else { return Err(Error::failed("another thread failed")) };
-        lock.set(&stage.name, entry);
-        lock.write()?;
-    }
-    home.state()?.finished(&stage.name)?;
-    Ok(Outcome::Ran(cost))
+    let Ok(mut lock) = home.lock.lock() else { return Err(Error::failed("another thread failed")) };
+    lock.set(&stage.name, entry);
+    lock.write()?;
+    Ok(None)
 }
 
 /// Deps and parameters have to be there once everything upstream has run.

@@ -17,7 +17,8 @@ use crate::state::{self, State};
 #[derive(Debug, Serialize)]
 pub struct Planned {
     pub stage: String,
-    /// `run`, `maybe` (a stage before it runs and may change its deps), or `unchanged`.
+    /// `run`, `maybe` (a stage before it runs and may change its deps), `verify` (frozen: what lies there would be taken
+    /// into the lock), or `unchanged`.
     pub state: &'static str,
     pub reasons: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,6 +56,7 @@ pub fn plan(project: &Project, forced: &[bool]) -> Result<Vec<Planned>> {
             .collect();
         let mut why: Vec<String> = reasons.iter().map(ToString::to_string).collect();
         let state = match (why.is_empty(), before.is_empty()) {
+            (false, _) if unit.stage.frozen => "verify",
             (false, _) => "run",
             (true, false) => {
                 why.push(format!("if {} changes what it reads", before.join(" or ")));
@@ -81,7 +83,11 @@ pub fn text(planned: &[Planned], all: bool) -> String {
             "unchanged" if !all => {}
             "unchanged" => lines.push(format!("{}: unchanged", stage.stage)),
             state => {
-                let verb = if state == "run" { "would run" } else { "may run" };
+                let verb = match state {
+                    "run" => "would run",
+                    "verify" => "frozen, would be verified",
+                    _ => "may run",
+                };
                 lines.push(format!("{}: {verb}: {}", stage.stage, stage.reasons.join("; ")));
                 if all {
                     lines.extend(stage.desc.iter().map(|desc| format!("  # {desc}")));

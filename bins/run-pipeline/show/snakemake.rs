@@ -22,10 +22,11 @@ const RUNTIME_MIN: u64 = 60;
 pub fn export(project: &Project) -> Result<(String, PathBuf)> {
     let root = common_folder(project);
     let mut names = HashSet::new();
-    let rules: Vec<String> =
-        project.units.iter().map(|unit| rule(unit, project, &root, &mut names)).collect::<Result<_>>()?;
+    // What frozen stages write is there already, like any other file that no rule makes.
+    let units = || project.units.iter().filter(|unit| !unit.stage.frozen);
+    let rules: Vec<String> = units().map(|unit| rule(unit, project, &root, &mut names)).collect::<Result<_>>()?;
     let mut targets = Vec::new();
-    for unit in &project.units {
+    for unit in units() {
         if unit.stage.outs.is_empty() {
             targets.push(literal(&doubled(&done_file(unit, &root)?)));
         }

@@ -85,7 +85,7 @@ pub struct RunFlags {
     /// Seed; wins over the config's
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// CPU threads [default: all cores]
+    /// CPU threads [default: OMP_NUM_THREADS or all]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
     /// Take only the first N units of work, for a quick look
@@ -94,7 +94,7 @@ pub struct RunFlags {
     /// Replace a finished stage in the output folder
     #[arg(short, long)]
     pub force: bool,
-    /// Check everything, say what would be done, do nothing
+    /// Check everything and say what would be done
     #[arg(long)]
     pub dry_run: bool,
     /// Print the resolved config with the origin of each value
@@ -113,15 +113,23 @@ impl RunFlags {
         })
     }
 
-    /// Number of CPU threads: as given, else all cores that the process may use. Also sizes the shared thread pool;
-    /// call it once, before any parallel work.
+    /// Number of CPU threads: as given, else [`default_threads`]. Also sizes the shared thread pool; call it once, before
+    /// any parallel work.
     pub fn cpu_threads(&self) -> usize {
-        let available = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = self.threads.unwrap_or(available).max(1);
+        let threads = self.threads.unwrap_or_else(default_threads).max(1);
         // Fails only when the pool exists already, which then keeps its size.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
         threads
     }
+}
+
+/// Threads where none are asked for: `OMP_NUM_THREADS`, by which pipelines, batch systems and PyTorch users say it, else
+/// all cores that the process may use.
+pub fn default_threads() -> usize {
+    let asked = std::env::var("OMP_NUM_THREADS").ok();
+    // OpenMP allows a list, one figure a nesting level.
+    let asked = asked.and_then(|list| list.split(',').next()?.trim().parse::<usize>().ok()).filter(|n| *n > 0);
+    asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
 
 /// Where tensors live.

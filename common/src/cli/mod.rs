@@ -17,7 +17,9 @@ use std::sync::Mutex;
 
 use clap::Parser;
 
-pub use flags::{ConfigArgs, DeviceFlag, FromFlag, HELP_STYLES, OptionalConfigArgs, RunFlags, Verbosity};
+pub use flags::{
+    ConfigArgs, DeviceFlag, FromFlag, HELP_STYLES, OptionalConfigArgs, RunFlags, Verbosity, default_threads,
+};
 
 use crate::error::{Error, ExitCode, Result};
 use crate::exhausted;

@@ -4,7 +4,7 @@ complete -c finetune-group -l base -d 'Base weights instead of those of `--from`
 complete -c finetune-group -l group -d 'Groups: all, or numbers as in 0,4' -r
 complete -c finetune-group -s o -l out -d 'Output folder [default: outputs/DATE/TIME/STAGE]' -r -F
 complete -c finetune-group -l seed -d 'Seed; wins over the config\'s' -r
-complete -c finetune-group -l threads -d 'CPU threads [default: all cores]' -r
+complete -c finetune-group -l threads -d 'CPU threads [default: OMP_NUM_THREADS or all]' -r
 complete -c finetune-group -l limit -d 'Take only the first N units of work, for a quick look' -r
 complete -c finetune-group -l device -d 'Device: auto, cpu, cuda or cuda:N' -r
 complete -c finetune-group -l resume -d 'Where to take up: auto or never' -r
@@ -12,7 +12,7 @@ complete -c finetune-group -l color -d 'Colours on standard error' -r -f -a "aut
 always\t'Always'
 never\t'Never'"
 complete -c finetune-group -s f -l force -d 'Replace a finished stage in the output folder'
-complete -c finetune-group -l dry-run -d 'Check everything, say what would be done, do nothing'
+complete -c finetune-group -l dry-run -d 'Check everything and say what would be done'
 complete -c finetune-group -l print-config -d 'Print the resolved config with the origin of each value'
 complete -c finetune-group -l fast-dev-run -d 'Smoke run: one epoch of 2 steps of 8 rows a group'
 complete -c finetune-group -s v -l verbose -d 'Say more; twice shows everything'

@@ -41,7 +41,7 @@ complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l toleran
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l max-steps -d 'Steps at most' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -s o -l out -d 'Output folder [default: outputs/DATE/TIME/STAGE]' -r -F
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l seed -d 'Seed; wins over the config\'s' -r
-complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l threads -d 'CPU threads [default: all cores]' -r
+complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l threads -d 'CPU threads [default: OMP_NUM_THREADS or all]' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l limit -d 'Take only the first N units of work, for a quick look' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l color -d 'Colours on standard error' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
@@ -52,7 +52,7 @@ complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l polish 
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l per-group -d 'Weights for every group of columns as well'
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l write-oof -d 'Also write the blended predictions, `oof.safetensors`'
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -s f -l force -d 'Replace a finished stage in the output folder'
-complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l dry-run -d 'Check everything, say what would be done, do nothing'
+complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l dry-run -d 'Check everything and say what would be done'
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l print-config -d 'Print the resolved config with the origin of each value'
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -s v -l verbose -d 'Say more; twice shows everything'
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -s q -l quiet -d 'Say only warnings and errors'
@@ -63,14 +63,14 @@ complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l base -d 
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l name -d 'Name of the files without their ending' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l competition -d 'Competition, for the line that submits the blend' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -s o -l out -d 'Output folder [default: outputs/DATE/TIME/STAGE]' -r -F
-complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l threads -d 'CPU threads [default: all cores]' -r
+complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l threads -d 'CPU threads [default: OMP_NUM_THREADS or all]' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l color -d 'Colours on standard error' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l keep-equal -d 'Keep columns in which all submissions agree'
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l no-csv -d 'Write no csv beside the parquet'
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -s f -l force -d 'Replace a finished stage in the output folder'
-complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l dry-run -d 'Check everything, say what would be done, do nothing'
+complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l dry-run -d 'Check everything and say what would be done'
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -s v -l verbose -d 'Say more; twice shows everything'
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -s q -l quiet -d 'Say only warnings and errors'
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l no-progress -d 'No progress bars or lines'

@@ -11,7 +11,7 @@ apply\t'Always'
 ignore\t'Never'"
 complete -c predict -s o -l out -d 'Output folder [default: outputs/DATE/TIME/STAGE]' -r -F
 complete -c predict -l seed -d 'Seed; wins over the config\'s' -r
-complete -c predict -l threads -d 'CPU threads [default: all cores]' -r
+complete -c predict -l threads -d 'CPU threads [default: OMP_NUM_THREADS or all]' -r
 complete -c predict -l limit -d 'Take only the first N units of work, for a quick look' -r
 complete -c predict -l device -d 'Device: auto, cpu, cuda or cuda:N' -r
 complete -c predict -l color -d 'Colours on standard error' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
@@ -19,7 +19,7 @@ always\t'Always'
 never\t'Never'"
 complete -c predict -l csv -d 'Also write the submission as csv'
 complete -c predict -s f -l force -d 'Replace a finished stage in the output folder'
-complete -c predict -l dry-run -d 'Check everything, say what would be done, do nothing'
+complete -c predict -l dry-run -d 'Check everything and say what would be done'
 complete -c predict -l print-config -d 'Print the resolved config with the origin of each value'
 complete -c predict -l fast-dev-run -d 'Smoke run: the first 8 rows (no complete submission)'
 complete -c predict -s v -l verbose -d 'Say more; twice shows everything'

@@ -1,6 +1,7 @@
 complete -c score -s t -l truth -d 'Truth: arrays (`valid.safetensors`), a table, a folder, or `-`' -r
+complete -c score -l summary -d 'Write the means as JSON, the form of `dvc metrics`' -r -F
 complete -c score -s o -l out -d 'Write `score.json` and `stage.json` to this folder' -r -F
-complete -c score -l threads -d 'CPU threads [default: all cores]' -r
+complete -c score -l threads -d 'CPU threads [default: OMP_NUM_THREADS or all]' -r
 complete -c score -l limit -d 'Take only the first N rows' -r
 complete -c score -l color -d 'Colours on standard error' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'

@@ -1,7 +1,7 @@
 complete -c train-model -l from -d 'Folder of the stage before, or `-` to read its manifest from a pipe' -r
 complete -c train-model -s o -l out -d 'Output folder [default: outputs/DATE/TIME/STAGE]' -r -F
 complete -c train-model -l seed -d 'Seed; wins over the config\'s' -r
-complete -c train-model -l threads -d 'CPU threads [default: all cores]' -r
+complete -c train-model -l threads -d 'CPU threads [default: OMP_NUM_THREADS or all]' -r
 complete -c train-model -l limit -d 'Take only the first N units of work, for a quick look' -r
 complete -c train-model -l device -d 'Device: auto, cpu, cuda or cuda:N' -r
 complete -c train-model -l resume -d 'Where to take up: auto, never, or a checkpoint folder' -r
@@ -9,7 +9,7 @@ complete -c train-model -l color -d 'Colours on standard error' -r -f -a "auto\t
 always\t'Always'
 never\t'Never'"
 complete -c train-model -s f -l force -d 'Replace a finished stage in the output folder'
-complete -c train-model -l dry-run -d 'Check everything, say what would be done, do nothing'
+complete -c train-model -l dry-run -d 'Check everything and say what would be done'
 complete -c train-model -l print-config -d 'Print the resolved config with the origin of each value'
 complete -c train-model -l fast-dev-run -d 'Smoke run: one epoch of 2 steps of 8 rows'
 complete -c train-model -s v -l verbose -d 'Say more; twice shows everything'

@@ -94,7 +94,8 @@ impl std::str::FromStr for Resume {
 pub struct Plan<'a> {
     /// The `training:` section.
     pub training: &'a Training,
-    /// Hash of the whole config; a checkpoint of another config is refused.
+    /// Identity of the run: hash of the whole config, and of the data (`Manifest::identity`). A checkpoint of another run
+    /// is refused.
     pub config_hash: String,
     /// Seed of the run.
     pub seed: u64,

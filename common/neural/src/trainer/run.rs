@@ -450,8 +450,12 @@ fn find(checkpoints: &Checkpoints, plan: &Plan) -> Result<Option<Found>> {
     if let Some(found) = &found
         && found.manifest.config_hash != plan.config_hash
     {
-        return Err(Error::usage(format!("`{}` was written under another config than this one", found.folder.display()))
-            .hint("give the config of that run to continue it; or start anew with `--resume never`, which replaces its checkpoints"));
+        let sentence = format!("`{}` was written under another config or from other data", found.folder.display());
+        return Err(Error::usage(sentence).hint(format!(
+            "give the config and data of that run to continue it; or start anew with `--resume never`, which replaces its \
+             checkpoints, or `rm -r {}`",
+            plan.folder.display()
+        )));
     }
     Ok(found)
 }

@@ -1,0 +1,102 @@
+//! What a pipeline is for: the outs that it names with `type`, and the figures of its metric files.
+//!
+//! The figures of a metric file with a `type` stand below that name, those of the others at the top, so that a pipeline
+//! chooses by itself what a reader sees first.
+
+use std::path::PathBuf;
+
+use common::Result;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::graph::Unit;
+
+/// Named outputs and figures of the pipeline that was asked for.
+#[derive(Debug, Default, Serialize)]
+pub struct Results {
+    pub pipeline: String,
+    pub outputs: Map<String, Value>,
+    pub metrics: Map<String, Value>,
+}
+
+impl Results {
+    /// Reads them from the disk; what is not there, or is no JSON, is left out.
+    pub fn read(pipeline: String, units: &[Unit]) -> Self {
+        let mut results = Self { pipeline, ..Self::default() };
+        for out in units.iter().filter(|unit| unit.home == 0).flat_map(|unit| &unit.stage.outs) {
+            if out.is_metric {
+                let text = std::fs::read_to_string(&out.file).unwrap_or_default();
+                let Ok(Value::Object(figures)) = serde_json::from_str(&text) else { continue };
+                match &out.kind {
+                    Some(kind) => merge(&mut results.metrics, Map::from_iter([(kind.clone(), figures.into())])),
+                    None => merge(&mut results.metrics, figures),
+                }
+            } else if let (Some(kind), true) = (&out.kind, out.file.exists()) {
+                let path: PathBuf = out.file.clone();
+                results.outputs.insert(kind.clone(), serde_json::json!({ "path": path }));
+            }
+        }
+        results
+    }
+
+    /// One line of JSON.
+    pub fn json(&self) -> Result<String> {
+        serde_json::to_string(self).map_err(|e| common::Error::failed(format!("results: {e}")))
+    }
+
+    /// For people: one line a figure, then where the outputs lie. Empty without either.
+    pub fn text(&self) -> String {
+        let mut rows = Vec::new();
+        flatten("", &self.metrics, &mut rows);
+        let here = std::env::current_dir().unwrap_or_default();
+        for (name, output) in &self.outputs {
+            let path = output["path"].as_str().unwrap_or_default();
+            let shown = std::path::Path::new(path).strip_prefix(&here).map_or(path.into(), |p| p.display().to_string());
+            rows.push((name.clone(), shown));
+        }
+        let wide = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+        rows.iter().map(|(name, value)| format!("{name:wide$}  {value}")).collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn merge(into: &mut Map<String, Value>, from: Map<String, Value>) {
+    for (key, value) in from {
+        match (into.get_mut(&key), value) {
+            (Some(Value::Object(known)), Value::Object(more)) => merge(known, more),
+            (_, value) => {
+                into.insert(key, value);
+            }
+        }
+    }
+}
+
+/// Dotted keys and numbers; anything else in a metric file is for machines.
+fn flatten(prefix: &str, figures: &Map<String, Value>, rows: &mut Vec<(String, String)>) {
+    for (key, value) in figures {
+        match value {
+            Value::Object(inner) => flatten(&format!("{prefix}{key}."), inner, rows),
+            Value::Number(number) => {
+                let shown = match number.as_f64() {
+                    Some(value) if number.is_f64() => format!("{value:.6}"),
+                    _ => number.to_string(),
+                };
+                rows.push((format!("{prefix}{key}"), shown));
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_of_several_files_stand_together() {
+        let object = |text: &str| serde_json::from_str::<Map<String, Value>>(text).unwrap();
+        let mut metrics = object("{\"members\": {\"a\": 0.5}, \"n\": 3}");
+        merge(&mut metrics, object("{\"members\": {\"b\": 0.25}, \"blend\": 0.75, \"list\": [1]}"));
+        let results = Results { metrics, ..Results::default() };
+        assert_eq!(results.text(), "members.a  0.500000\nmembers.b  0.250000\nn          3\nblend      0.750000");
+    }
+}
