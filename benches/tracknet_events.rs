@@ -50,10 +50,8 @@ fn map(prefixes: &[std::path::PathBuf]) -> anyhow::Result<DensityMap> {
     let kept: Vec<Vec<[f32; 3]>> = prefixes.par_iter().map(|e| density::positions(e)).collect::<common::Result<_>>()?;
     let (mut low, mut high) = ([f32::INFINITY; 3], [f32::NEG_INFINITY; 3]);
     for xyz in kept.iter().flatten() {
-        for i in 0..3 {
-            low[i] = low[i].min(xyz[i]);
-            high[i] = high[i].max(xyz[i]);
-        }
+        low = std::array::from_fn(|i| low[i].min(xyz[i]));
+        high = std::array::from_fn(|i| high[i].max(xyz[i]));
     }
     let grid = Grid::around(low, high, 100.0)?;
     Ok(DensityMap::count(grid, Rounding::Floor, kept.par_iter().map(|p| Ok(Cow::Borrowed(p.as_slice()))))?.0)

@@ -94,10 +94,8 @@ fn grid(args: &Args, events: &[PathBuf]) -> Result<(Grid, Option<Positions>)> {
     let kept: Positions = events.par_iter().map(|event| density::positions(event)).collect::<Result<_>>()?;
     let (mut low, mut high) = ([f32::INFINITY; 3], [f32::NEG_INFINITY; 3]);
     for xyz in kept.iter().flatten() {
-        for i in 0..3 {
-            low[i] = low[i].min(xyz[i]);
-            high[i] = high[i].max(xyz[i]);
-        }
+        low = std::array::from_fn(|i| low[i].min(xyz[i]));
+        high = std::array::from_fn(|i| high[i].max(xyz[i]));
     }
     if low[0] > high[0] {
         return Err(Error::input(&args.data_dir, "the events hold no hits"));

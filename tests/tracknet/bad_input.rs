@@ -21,7 +21,6 @@ fn prepared(folder: &Path, code: i32, more: &[&str]) -> Outcome {
 fn edit(path: &Path, from: &str, to: &str) {
     let text = fs::read_to_string(path).unwrap();
     assert!(text.contains(from), "{} has no `{from}`", path.display());
-    #[allow(clippy::disallowed_methods, reason = "a test damages a file")]
     fs::write(path, text.replacen(from, to, 1)).unwrap();
 }
 
@@ -38,7 +37,6 @@ fn damaged_events_are_named_with_their_row() {
     let (hits, truth) = (raw.join("event000001003-hits.csv"), raw.join("event000001003-truth.csv"));
     let original = fs::read_to_string(&hits).unwrap();
     let restore = || {
-        #[allow(clippy::disallowed_methods, reason = "a test repairs a file")]
         fs::write(&hits, &original).unwrap();
     };
 
@@ -60,7 +58,6 @@ fn damaged_events_are_named_with_their_row() {
         edit(&truth, ",4.5036e15,", &format!(",{id},"));
     }
     let twin = raw.join("event000001003-truth.csv.gz");
-    #[allow(clippy::disallowed_methods, reason = "a test adds a file")]
     fs::write(&twin, b"").unwrap();
     prepared(folder.path(), INPUT, &[]).says("event `event000001003` has its truth twice");
     fs::remove_file(&twin).unwrap();
@@ -85,7 +82,6 @@ fn particle_ids_beyond_2_to_the_53_are_kept_apart() {
     for (old, new) in [(ids[0], a), (ids[1], b)] {
         edit(&particles, &format!("{old},"), &format!("{new},"));
         let text = fs::read_to_string(&truth).unwrap().replace(&format!(",{old},"), &format!(",{new},"));
-        #[allow(clippy::disallowed_methods, reason = "a test edits a file")]
         fs::write(&truth, text).unwrap();
     }
     let recipe = tracknet::tracks::Recipe { transforms: vec![], filters: tracknet::tracks::Filters::default() };
@@ -112,7 +108,6 @@ fn submissions_that_cannot_be_scored_say_why() {
     simulate(folder.path());
     let write = |text: &str| {
         let path = folder.path().join("submission.csv");
-        #[allow(clippy::disallowed_methods, reason = "a test writes its input")]
         fs::write(&path, text).unwrap();
         cmd("score").arg(path).arg("--truth").arg(folder.path().join("sim/raw")).fails(INPUT)
     };

@@ -35,7 +35,6 @@ fn a_bad_event_fails_unless_it_is_to_be_skipped() {
     let folder = tempfile::tempdir().unwrap();
     simulate(folder.path());
     let raw = folder.path().join("sim/raw");
-    #[allow(clippy::disallowed_methods, reason = "a test damages a file")]
     std::fs::write(raw.join("event000001002-hits.csv"), "hit_id,x\n1,2\n").unwrap();
     let command = || cmd("hit-density").arg("--data-dir").arg(&raw).arg("--output").arg(folder.path().join("x.npz"));
     command().fails(3).says("event000001002-hits.csv").says("has no column `y`");

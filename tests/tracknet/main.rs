@@ -1,5 +1,7 @@
 //! TrackNET end to end: every binary's path through the system, bad input, interruption, determinism.
 
+#![allow(clippy::disallowed_methods, clippy::print_stderr, reason = "tests damage files and say what they skip")]
+
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -12,6 +12,12 @@ use tracknet::tracks::{Filters, Recipe, Tracks, Transform, pt};
 
 use crate::checks::{Case, Comparison, Tensors, compare, equal_lists};
 
+/// Fails with a text unless something holds.
+pub fn demand(holds: bool, text: String) -> Result<()> {
+    ensure!(holds, text);
+    Ok(())
+}
+
 /// Columns of the four files of an event, exact.
 pub fn load_event(case: &Case) -> Result<()> {
     let prefix = case.path(case.str("files")?.trim_end_matches("-*.csv"));
@@ -176,7 +182,7 @@ pub fn dataset(case: &Case) -> Result<()> {
         checks.values(name, &got, &expected.f64s(name)?, 1e-6);
     }
     let tracks = found.iter().map(|(_, t)| t.len()).sum::<usize>();
-    checks.add((|| Ok(ensure!(tracks == case.usize("n_tracks")?, "{tracks} tracks")))());
+    checks.add(demand(tracks == case.usize("n_tracks")?, format!("{tracks} tracks")));
     checks.finish()
 }
 

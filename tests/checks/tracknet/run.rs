@@ -13,7 +13,7 @@ use tracknet::picture::{Form, Step, track};
 use tracknet::prepare;
 use tracknet::train::{self, Options, TrainConfig};
 
-use super::data::{points, tracks_of_part};
+use super::data::{demand, points, tracks_of_part};
 use crate::checks::{Case, Comparison};
 
 /// Epoch by epoch: validation loss, fresh metrics, learning rates, kept checkpoints; final weights.
@@ -90,9 +90,10 @@ pub fn training(case: &Case) -> Result<()> {
             // up to the noise of those draws. Exact values are those of the case `metrics`.
             if metric.name.starts_with("hit_density") {
                 let (name, value) = (&metric.name, metric.value);
-                checks.add((|| {
-                    Ok(ensure!(value > 0.8 * want && value < 10.0 * want, "{name}: {value}, expected {want} or more"))
-                })());
+                checks.add(demand(
+                    value > 0.8 * want && value < 10.0 * want,
+                    format!("{name}: {value}, expected {want} or more"),
+                ));
             } else {
                 checks.number(&metric.name, metric.value, want, 1e-4);
             }

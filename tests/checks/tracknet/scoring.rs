@@ -7,6 +7,7 @@ use tracknet::figures::figures;
 use tracknet::trackml::{self, Phase};
 use tracknet::tracks::Filters;
 
+use super::data::demand;
 use super::networks::network;
 use crate::checks::{Case, Comparison};
 
@@ -21,7 +22,7 @@ pub fn score(case: &Case) -> Result<()> {
         ensure!(read.len() == 1, "{} events", read.len());
         let (score, tracks) = trackml::score(&truth, &read[0].1)?;
         let want = want.as_f64().unwrap_or(f64::NAN);
-        checks.add((|| Ok(ensure!((score - want).abs() <= 1e-6, "{kind}: {score}, expected {want}")))());
+        checks.add(demand((score - want).abs() <= 1e-6, format!("{kind}: {score}, expected {want}")));
         let table = case.text(&format!("tracks-{kind}.csv"))?;
         let header: Vec<&str> = table.lines().next().unwrap_or_default().split(',').collect();
         let rows: Vec<Vec<&str>> = table.lines().skip(1).map(|l| l.split(',').collect()).collect();
@@ -83,7 +84,7 @@ pub fn building(case: &Case) -> Result<()> {
         let want = trackml::read_submission(&case.path(&format!("submission-{name}.csv")))?;
         let differing = built.submission.track_id.iter().zip(&want[0].1.track_id).filter(|(a, b)| a != b).count();
         ensure!(built.submission.hit_id == want[0].1.hit_id, "{name}: hits differ");
-        checks.add((|| Ok(ensure!(differing == 0, "{name}: {differing} hits are in other tracks")))());
+        checks.add(demand(differing == 0, format!("{name}: {differing} hits are in other tracks")));
         let number = |key: &str| run[key].as_f64().unwrap_or(f64::NAN);
         let (score, _) = trackml::score(&truth, &built.submission)?;
         let found = figures(

@@ -43,7 +43,7 @@ impl Grid {
         let origin: [f32; 3] = std::array::from_fn(|i| low[i] - margin);
         let sides: [f64; 3] = std::array::from_fn(|i| f64::from((((high[i] + margin) - origin[i]) / size).ceil()));
         let voxels: f64 = sides.iter().product();
-        if !(voxels >= 1.0 && voxels <= MOST_VOXELS) {
+        if !(1.0..=MOST_VOXELS).contains(&voxels) {
             return Err(Error::usage(format!(
                 "a voxel of {voxel_size} mm cuts {low:?} to {high:?} mm into {voxels:.1e} voxels, expected 1 to {MOST_VOXELS:.0e}"
             ))
@@ -66,13 +66,13 @@ impl Grid {
     pub fn voxel(&self, xyz: [f32; 3], rounding: Rounding) -> Option<usize> {
         let size = self.voxel_size as f32;
         let mut at = 0;
-        for i in 0..3 {
-            let place = (xyz[i] - self.origin[i]) / size;
+        for ((value, origin), side) in xyz.iter().zip(self.origin).zip(self.shape) {
+            let place = (value - origin) / size;
             let place = if rounding == Rounding::Floor { place.floor() } else { place.trunc() };
-            if !(place >= 0.0 && place < self.shape[i] as f32) {
+            if !(place >= 0.0 && place < side as f32) {
                 return None;
             }
-            at = at * self.shape[i] + place as usize;
+            at = at * side + place as usize;
         }
         Some(at)
     }

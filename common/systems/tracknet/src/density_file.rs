@@ -56,8 +56,10 @@ fn checked(path: &Path, origin: &[f64], shape: &[i64], voxel_size: f64) -> Resul
     let (&[x, y, z], &[nx, ny, nz]) = (origin, shape) else {
         return Err(Error::input(path, format!("origin {origin:?} and shape {shape:?}, expected three numbers each")));
     };
-    let good = [nx, ny, nz].iter().all(|&side| (1..=1 << 20).contains(&side));
-    if !good || !(voxel_size > 0.0 && voxel_size.is_finite()) || ![x, y, z].iter().all(|v| v.is_finite()) {
+    let good = [nx, ny, nz].iter().all(|&side| (1..=1 << 20).contains(&side))
+        && (voxel_size > 0.0 && voxel_size.is_finite())
+        && [x, y, z].iter().all(|v| v.is_finite());
+    if !good {
         let problem =
             format!("a grid of {shape:?} voxels of {voxel_size} mm from {origin:?}, expected positive finite sizes");
         return Err(Error::input(path, problem));

@@ -159,11 +159,13 @@ pub fn html(title: &str, traces: &[Trace]) -> Result<String> {
     Ok(include_str!("picture.html").replace("@TITLE@", &title).replace("@DATA@", &data))
 }
 
+/// From a place to a flat one.
+type View<'a> = &'a dyn Fn([f32; 3]) -> (f32, f32);
+
 /// Two flat views side by side: across the beam (x, y), and along it (z, r).
 pub fn svg(title: &str, traces: &[Trace]) -> String {
     const SIDE: f32 = 420.0;
-    let views: [(&str, &dyn Fn([f32; 3]) -> (f32, f32)); 2] =
-        [("x, y in mm", &|p| (p[0], p[1])), ("z, r in mm", &|p| (p[2], p[0].hypot(p[1])))];
+    let views: [(&str, View); 2] = [("x, y in mm", &|p| (p[0], p[1])), ("z, r in mm", &|p| (p[2], p[0].hypot(p[1])))];
     let title = title.replace('&', "&amp;").replace('<', "&lt;");
     let mut text = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {} {}\" font-family=\"sans-serif\" font-size=\"12\">\n\

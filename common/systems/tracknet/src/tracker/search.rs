@@ -14,7 +14,7 @@ use tch::Tensor;
 use super::helix::{MM_PER_GEV, turn};
 use super::layers::Layers;
 use super::network::TrackerNet;
-use super::source::Transitions;
+use super::source::{Key, Transitions};
 use super::state::{FEATURES, State};
 use crate::event::Hits;
 use crate::trackml::Submission;
@@ -124,7 +124,7 @@ pub fn find(hits: &Hits, network: &TrackerNet, transitions: &Transitions, config
     if layers.all.len() > 255 {
         return Err(Error::failed(format!("the event has hits in {} layers, expected at most 255", layers.all.len())));
     }
-    let mut shares: HashMap<(i32, i32), Vec<((i32, i32), f64)>> = HashMap::new();
+    let mut shares: HashMap<Key, Vec<(Key, f64)>> = HashMap::new();
     for (from, to, share) in &transitions.shares {
         shares.entry(*from).or_default().push((*to, *share));
     }

@@ -17,11 +17,14 @@ use crate::tracks::Tracks;
 /// Longest sequence.
 pub const LONGEST: usize = 20;
 
+/// Volume and layer.
+pub type Key = (i32, i32);
+
 /// How often a track of some layer goes on in which layer, or ends: (volume, layer) to shares that sum to one.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Transitions {
     /// (from, to, share); `to` is (0, 0) for the end of the track.
-    pub shares: Vec<((i32, i32), (i32, i32), f64)>,
+    pub shares: Vec<(Key, Key, f64)>,
 }
 
 /// Rarer transitions are not followed.
@@ -30,8 +33,8 @@ const RAREST: f64 = 2e-3;
 impl Transitions {
     /// Counts consecutive layers of tracks; `gaps` more of each hit are taken as lost.
     fn count(tracks: &[Tracks]) -> Self {
-        let mut counts: BTreeMap<((i32, i32), (i32, i32)), u64> = BTreeMap::new();
-        let mut totals: BTreeMap<(i32, i32), u64> = BTreeMap::new();
+        let mut counts: BTreeMap<(Key, Key), u64> = BTreeMap::new();
+        let mut totals: BTreeMap<Key, u64> = BTreeMap::new();
         for part in tracks {
             for i in 0..part.len() {
                 let keys: Vec<(i32, i32)> = part.hits(i).map(|h| (part.volume[h], part.layer[h])).collect();
@@ -42,7 +45,7 @@ impl Transitions {
                 }
             }
         }
-        let share = |((from, to), n): (((i32, i32), (i32, i32)), u64)| {
+        let share = |((from, to), n): ((Key, Key), u64)| {
             let share = n as f64 / totals[&from] as f64;
             (share >= RAREST || to == (0, 0)).then_some((from, to, share))
         };
