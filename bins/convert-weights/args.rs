@@ -57,5 +57,9 @@ Examples:
     convert-weights small.pt small.safetensors model.max022.hidden_state=64 \\
       --config configs/leap/max2020/022.yaml
 
+  A published IceCube checkpoint, for `predict` and further training:
+    convert-weights V23FT5_6.pth b_gnn.safetensors \\
+      --config configs/icecube/b_gnn/stage1.yaml
+
   Back to what `torch.load` reads:
     convert-weights runs/022/checkpoints/best/model.safetensors max022.pt";

@@ -1,6 +1,8 @@
 //! `convert-weights`: published checkpoints to safetensors and back, strictly.
 
 mod args;
+mod icecube;
+mod leap;
 mod run;
 
 fn main() -> std::process::ExitCode {

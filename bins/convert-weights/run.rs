@@ -4,19 +4,33 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use common::cli::print_line;
-use common::config;
 use common::durable::Written;
 use common::store::pickle::{NamedTensor, write_state_dict};
 use common::store::tensors::{TensorFile, TensorView, write};
+use common::system::Systems;
 use common::{Error, Result};
-use leap::finetune::Base;
-use leap::models::ModelConfig;
-use leap::train::{self, TrainConfig};
 use neural::weights::{self, Allow};
 use serde_json::{Value, json};
-use tch::Device;
+use tch::Tensor;
 
 use crate::args::Args;
+use crate::{icecube, leap};
+
+/// The network that weights belong to.
+pub struct Network {
+    /// Name of its kind.
+    pub name: &'static str,
+    /// Its tensors, in the published order.
+    pub state: Vec<(String, Tensor)>,
+    /// What a new file says about itself.
+    pub about: Value,
+}
+
+/// How a system describes the network of a config, and of a file that says it itself.
+type Described = (fn(&Path, &[String]) -> Result<Network>, fn(&Path) -> Result<Network>);
+
+const SYSTEMS: Systems<Described> =
+    Systems(&[("icecube", (icecube::of_config, icecube::of_file)), ("leap", (leap::of_config, leap::of_file))]);
 
 /// What OUT becomes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,13 +47,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             .hint("add `--force` to replace it")
             .into());
     }
-    let (model, about) = network(&args)?;
-    let names = check(&args, &model)?;
+    let network = network(&args)?;
+    let names = check(&args, &network)?;
     if args.dry_run {
         tracing::info!("would write {} tensors to `{}`", names.len(), args.output.display());
         return Ok(());
     }
-    let written = convert(&args, form, &names, &about)?;
+    let written = convert(&args, form, &names, &network.about)?;
     let line =
         json!({ "path": written.path, "bytes": written.bytes, "blake3": written.blake3, "tensors": names.len() });
     print_line(&line.to_string())?;
@@ -57,27 +71,29 @@ fn form_of(output: &Path) -> Result<Form> {
 }
 
 /// Which network the weights belong to, and what the new file says about itself.
-fn network(args: &Args) -> Result<(ModelConfig, Value)> {
+fn network(args: &Args) -> Result<Network> {
     if let Some(file) = &args.config {
-        let config = config::load::<TrainConfig>(Some(file), &args.overrides)?.value;
-        let about = train::about(&config.member, &config.model, config.chain(), config.apply_zero_list)?;
-        return Ok((config.model, about));
+        if icecube::is_published(file)? {
+            return icecube::of_config(file, &args.overrides);
+        }
+        let (of_config, _) = SYSTEMS.of_config(file)?;
+        return of_config(file, &args.overrides);
     }
     if args.input.extension().is_some_and(|e| e == "safetensors") {
-        let base = Base::open(&args.input)?;
-        return Ok((base.model, base.about));
+        let about = weights::metadata(&args.input)?.unwrap_or(Value::Null);
+        let of_file = if about["system"] == "icecube" { icecube::of_file } else { leap::of_file };
+        return of_file(&args.input);
     }
     Err(Error::usage("`--config` is missing: the file does not say which network it holds")
         .hint("for example `--config configs/leap/adam/exp195.yaml`"))
 }
 
 /// Compares names and shapes with the network's, by loading into one; gives the names in the network's order.
-fn check(args: &Args, model: &ModelConfig) -> Result<Vec<String>> {
-    let state = train::build(model, Device::Cpu, 0)?.params.state();
+fn check(args: &Args, network: &Network) -> Result<Vec<String>> {
     let allow = Allow { dropped: args.drop.clone(), ..Allow::default() };
-    let report = weights::load(&state, &args.input, &allow)?;
-    tracing::info!("`{}`: {}: {report}", args.input.display(), model.name());
-    Ok(state.into_iter().map(|(name, _)| name).collect())
+    let report = weights::load(&network.state, &args.input, &allow)?;
+    tracing::info!("`{}`: {}: {report}", args.input.display(), network.name);
+    Ok(network.state.iter().map(|(name, _)| name.clone()).collect())
 }
 
 /// Writes the tensors of the input as they are: no value passes through arithmetic.

@@ -4,6 +4,7 @@ mod args;
 mod blend;
 mod measure;
 mod members;
+mod page;
 mod problem;
 mod report;
 mod search;

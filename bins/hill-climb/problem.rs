@@ -57,6 +57,11 @@ pub struct Blend {
     pub score: f64,
     /// Columns that physical zero predicts better than the blend.
     pub zero_list: Vec<usize>,
+    /// Score over all columns if a model's weight were shared out among the others in proportion; none where nothing
+    /// is left, or where the score needs more than squared errors.
+    pub without: Vec<Option<f64>>,
+    /// Sums of products of the errors, for scores that are functions of squared errors.
+    pub gram: Option<Gram>,
 }
 
 impl Blend {
@@ -108,7 +113,8 @@ impl<'a> Problem<'a> {
                 }
             }
         }
-        let mut blend = Blend { score: global.score, global, groups, zero_list: Vec::new() };
+        let without = self.without(&global, gram.as_ref())?;
+        let mut blend = Blend { score: global.score, global, groups, zero_list: vec![], without, gram: None };
         if !blend.groups.is_empty() {
             blend.score = self.joint_score(&blend, gram.as_ref())?;
         }
@@ -116,7 +122,24 @@ impl<'a> Problem<'a> {
             let weights = blend.by_column(columns.len());
             blend.zero_list = gram.scores(|c| weights[c], &self.rules).zero_list;
         }
+        blend.gram = gram;
         Ok(blend)
+    }
+
+    /// See [`Blend::without`].
+    fn without(&self, global: &Scope, gram: Option<&Gram>) -> Result<Vec<Option<f64>>> {
+        let Some(gram) = gram else { return Ok(vec![None; self.models.len()]) };
+        let objective = self.exact(gram, &global.columns)?;
+        let one = |k: usize| {
+            let rest = 1.0 - global.weights[k];
+            if rest.abs() < 1e-9 {
+                return Ok(None);
+            }
+            let mut weights: Vec<f64> = global.weights.iter().map(|w| w / rest).collect();
+            weights[k] = 0.0;
+            objective.score(&weights).map(Some)
+        };
+        (0..self.models.len()).map(one).collect()
     }
 
     /// Score over all columns when groups have weights of their own.

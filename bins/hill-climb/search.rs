@@ -13,7 +13,7 @@ use tracing::info;
 
 use crate::args::SearchArgs;
 use crate::problem::{Blend, Problem};
-use crate::{members, report, weights};
+use crate::{members, page, report, weights};
 
 /// Rows of the blended predictions that are held at once.
 const BLOCK_ROWS: usize = 4096;
@@ -50,6 +50,8 @@ pub fn run(args: &SearchArgs) -> Result<()> {
     stage.output("weights", &weights::write_csv(&out.join("weights.csv"), &report::weighted(&problem, &blend))?);
     stage.output("weights_json", &write_json(&out.join("weights.json"), &report::json(&problem, &blend))?);
     stage.output("history", &durable::write(out.join("history.csv"), report::history(&problem, &blend).as_bytes())?);
+    let about = page::page(&problem, &blend, config.annotated())?;
+    stage.output("report", &about.write(&out.join("report.html"))?);
     if args.write_oof {
         stage.output("oof", &write_oof(&out.join("oof.safetensors"), &problem, &blend)?);
     }

@@ -19,17 +19,18 @@ pub struct Args {
     /// Weights instead of `--from`: one file, or seven
     ///
     /// `.safetensors` files of `convert-weights`: one network, or those of the groups 0 to 6 in order. Needs `--data`.
+    /// IceCube: the folder in which the config's weights lie, or one file.
     #[arg(long, value_name = "FILE", num_args = 1.., help_heading = "Input", conflicts_with = "from", requires = "data")]
     pub weights: Vec<PathBuf>,
     /// Arrays: folder of `prepare-data` [default: the networks']
     #[arg(long, value_name = "FOLDER", help_heading = "Input")]
     pub data: Option<String>,
-    /// `sample_submission.csv`: its header and ids must agree
+    /// Sample submission: its header and ids must agree
     #[arg(long, value_name = "FILE", help_heading = "Input")]
     pub sample: Option<PathBuf>,
-    /// Rows of a batch
-    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Run")]
-    pub batch_size: u64,
+    /// Rows or events of a batch [default: leap 4096, icecube 32]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Run")]
+    pub batch_size: Option<u64>,
     /// Number format of the forward pass
     #[arg(long, value_enum, default_value = "f32", help_heading = "Run")]
     pub precision: Format,
@@ -80,7 +81,10 @@ impl Arguments for Args {
     }
 
     fn schemas() -> Vec<(&'static str, String)> {
-        vec![("tracknet", common::config::schema::<::tracknet::predict::PredictConfig>())]
+        vec![
+            ("icecube", common::config::schema::<icecube::predict::PredictConfig>()),
+            ("tracknet", common::config::schema::<::tracknet::predict::PredictConfig>()),
+        ]
     }
 }
 
@@ -99,5 +103,10 @@ Examples:
   A published checkpoint:
     convert-weights adam_195.pt adam_195.safetensors --config configs/leap/adam/exp195.yaml
     predict --weights adam_195.safetensors --data data --out submissions/adam_195
+
+  The five published IceCube networks, and one that was trained:
+    predict configs/icecube/ensemble.yaml --weights ice-cube-final-models \\
+      --data data --sample raw/sample_submission.parquet --out submission
+    predict --from runs/b64 --out submissions/b64
 
 With --limit N only the first N test rows are predicted.";

@@ -88,7 +88,7 @@ fn resolve(args: &Args, before: Option<Manifest>) -> Result<Plan> {
     neural::memory::keep_freed_blocks();
     let settings = Settings {
         device,
-        batch: if args.fast_dev_run { 8 } else { args.batch_size },
+        batch: if args.fast_dev_run { 8 } else { args.batch_size.unwrap_or(4096) },
         precision: match args.precision {
             Format::F32 => Precision::F32,
             Format::Bf16 => Precision::Bf16,

@@ -1,6 +1,7 @@
 //! `predict`: a submission from trained networks, checked before it is written.
 
 mod args;
+mod icecube;
 mod leap;
 mod run;
 mod tracknet;

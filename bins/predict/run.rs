@@ -4,11 +4,11 @@ use common::stage::Manifest;
 use common::system::Systems;
 
 use crate::args::Args;
-use crate::{leap, tracknet};
+use crate::{icecube, leap, tracknet};
 
 type Run = fn(Args, Option<Manifest>) -> anyhow::Result<()>;
 
-const SYSTEMS: Systems<Run> = Systems(&[("leap", leap::run), ("tracknet", tracknet::run)]);
+const SYSTEMS: Systems<Run> = Systems(&[("icecube", icecube::run), ("leap", leap::run), ("tracknet", tracknet::run)]);
 
 /// Predicts with the networks of the stage before, of the config's system, or of converted weights.
 pub fn run(args: Args) -> anyhow::Result<()> {

@@ -68,7 +68,7 @@ pub fn run(args: Args, before: Option<Manifest>) -> anyhow::Result<()> {
         };
         let data = Dataset::of_stage(prepared, "valid")?;
         let path = stage.folder().join("next_hits.safetensors");
-        let (written, metrics) = predict::next_hits(loaded, data, args.batch_size, &path)?;
+        let (written, metrics) = predict::next_hits(loaded, data, args.batch_size.unwrap_or(1024), &path)?;
         stage.output("next_hits", &written);
         for (horizon, figures) in [metrics.figures(0, false), metrics.figures(1, false)].into_iter().enumerate() {
             let Some(figures) = figures else { continue };

@@ -1,8 +1,9 @@
 //! What can be typed.
 
+use std::path::PathBuf;
+
 use clap::Parser;
 use common::cli::{Arguments, ConfigArgs, DeviceFlag, FromFlag, HELP_STYLES, RunFlags, Verbosity};
-use leap::train::TrainConfig;
 use neural::trainer::Resume;
 
 /// Train one network from a config
@@ -27,9 +28,23 @@ pub struct Args {
     /// checkpoints there first.
     #[arg(long, value_name = "auto|never|PATH", default_value = "auto", help_heading = "Run")]
     pub resume: Resume,
+    /// Begin with these weights: a file, or a training's folder
+    ///
+    /// A `.safetensors` or `.pt` file with the network's tensors, or the folder of a finished `train-model` stage, whose
+    /// best weights are taken. The config says which tensors may differ (`initial.drop`).
+    #[arg(long, value_name = "PATH", help_heading = "Input")]
+    pub init: Option<PathBuf>,
     /// Smoke run: one epoch of 2 steps of 8 rows
     #[arg(long, help_heading = "Run", conflicts_with = "limit")]
     pub fast_dev_run: bool,
+    /// Train with N processes on this machine, each with its share of every batch
+    ///
+    /// `torchrun --no-python`, `srun` and `mpirun` start processes by themselves: without this flag.
+    #[arg(long, value_name = "N", help_heading = "Run", value_parser = clap::value_parser!(u64).range(1..=1024))]
+    pub nproc: Option<u64>,
+    /// Seconds that a process waits for the others at the start
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, help_heading = "Run")]
+    pub rank_timeout: u64,
     #[command(flatten)]
     pub verbosity: Verbosity,
 }
@@ -41,7 +56,8 @@ impl Arguments for Args {
 
     fn schemas() -> Vec<(&'static str, String)> {
         vec![
-            ("leap", common::config::schema::<TrainConfig>()),
+            ("icecube", common::config::schema::<icecube::train::TrainConfig>()),
+            ("leap", common::config::schema::<leap::train::TrainConfig>()),
             ("tracknet", common::config::schema::<::tracknet::train::TrainConfig>()),
         ]
     }
@@ -57,6 +73,16 @@ Examples:
   The same with another batch size and a schedule of fewer epochs:
     train-model configs/leap/adam/exp195.yaml --from data --out runs/small \\
       training.batch_size=256 training.epochs=3
+
+  IceCube: the next stage of a network from the weights of the one before,
+  and a published config as it is:
+    train-model configs/icecube/b64/stage2.yaml --from data \\
+      --out runs/b64-2 weights=runs/b64-1
+    train-model config.json LR_MAX 1e-5 MODEL_KWARGS.dim 768 --from data
+
+  A second stage that begins with the first one's weights:
+    train-model configs/leap/forcewithme/lstmmamba_stage2.yaml --from data \\
+      --init runs/lstmmamba_stage1 --out runs/lstmmamba
 
   In a pipe, and a look at what would be done:
     prepare-data leap configs/leap/demo/prepare.yaml --raw raw --out data |

@@ -25,6 +25,8 @@ struct Plan {
     hash: String,
     limit: Option<u64>,
     prepared: Manifest,
+    /// Weights to begin with.
+    initial: Option<PathBuf>,
     arrays: Arrays,
     device: Device,
     folder: PathBuf,
@@ -42,6 +44,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let mut stage =
         Stage::begin("train-model", &config.system, &plan.folder, &plan.config.text, config.seed, args.run.force)?;
     stage.upstream(&plan.prepared);
+    if let Some(initial) = &plan.initial {
+        stage.input("init", initial)?;
+    }
     // Where TensorBoard users look for it.
     let hparams = durable::write(stage.folder().join("hparams.yaml"), plan.config.text.as_bytes())?;
     stage.output("hparams", &hparams);
@@ -52,7 +57,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         device: plan.device,
         resume,
         max_steps: plan.limit,
-        initial: None,
+        initial: plan.initial.as_deref(),
         observer: None,
     };
     let trained = train::train(config, &plan.hash, &plan.arrays, options)?;
@@ -90,12 +95,32 @@ fn resolve(args: &Args, config: Resolved<TrainConfig>) -> Result<Plan> {
     neural::memory::keep_freed_blocks();
     let limit = if args.fast_dev_run { Some(2) } else { args.run.limit };
     let arrays = arrays(&prepared, &config.value, limit)?;
-    let data = prepared.identity();
-    let hash = match limit {
-        Some(limit) => format!("{} data {data} limit {limit}", config.hash),
-        None => format!("{} data {data}", config.hash),
-    };
-    Ok(Plan { hash, limit, prepared, arrays, device, folder: args.run.folder("train-model"), config })
+    let initial = initial(args, &config.value)?;
+    let mut hash = format!("{} data {}", config.hash, prepared.identity());
+    if let Some(limit) = limit {
+        hash = format!("{hash} limit {limit}");
+    }
+    // Other weights to begin with are another run.
+    if let Some(path) = &initial {
+        hash = format!("{hash} init {}", durable::hash_file(path)?.blake3);
+    }
+    Ok(Plan { hash, limit, prepared, initial, arrays, device, folder: args.run.folder("train-model"), config })
+}
+
+/// The file that `--init` means.
+fn initial(args: &Args, config: &TrainConfig) -> Result<Option<PathBuf>> {
+    match &args.init {
+        Some(path) if path.is_file() => Ok(Some(path.clone())),
+        Some(path) => {
+            let stage = Manifest::read(&path.to_string_lossy())?.find("train-model")?;
+            stage.output("model").map(Some)
+        }
+        None if config.initial.is_some() => {
+            Err(Error::usage("`--init` is missing: the config begins with the weights of another run")
+                .hint("name the folder of that run: `--init runs/lstmmamba_stage1`; or draw them: `initial=null`"))
+        }
+        None => Ok(None),
+    }
 }
 
 fn arrays(prepared: &Manifest, config: &TrainConfig, limit: Option<u64>) -> Result<Arrays> {

@@ -1,7 +1,9 @@
 //! `train-model`: trains one network from a config.
 
 mod args;
+mod icecube;
 mod leap;
+mod processes;
 mod run;
 mod tracknet;
 

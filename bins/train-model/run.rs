@@ -1,13 +1,26 @@
 //! Which system's network is trained.
 
+use std::time::Duration;
+
 use common::system::Systems;
 
 use crate::args::Args;
-use crate::{leap, tracknet};
+use crate::{icecube, leap, processes, tracknet};
 
-const SYSTEMS: Systems<fn(Args) -> anyhow::Result<()>> = Systems(&[("leap", leap::run), ("tracknet", tracknet::run)]);
+const SYSTEMS: Systems<fn(Args) -> anyhow::Result<()>> =
+    Systems(&[("icecube", icecube::run), ("leap", leap::run), ("tracknet", tracknet::run)]);
 
-/// Trains a network of the system that the config names.
+/// Trains a network of the system that the config names, alone or with the processes that the environment names.
 pub fn run(args: Args) -> anyhow::Result<()> {
+    let trains = !args.run.dry_run && !args.run.print_config;
+    if let Some(n) = args.nproc.filter(|&n| n > 1 && trains) {
+        return Ok(processes::run(&args, n)?);
+    }
+    if trains {
+        neural::parallel::join(Duration::from_secs(args.rank_timeout))?;
+    }
+    if icecube::is_published(&args.config.config)? {
+        return icecube::run(args);
+    }
     SYSTEMS.of_config(&args.config.config)?(args)
 }

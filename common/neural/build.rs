@@ -8,7 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::exit;
 
 /// One translation unit a noun; each costs several seconds, so they compile in parallel.
-const SOURCES: [&str; 3] = ["torch-ext/optim.cpp", "torch-ext/runtime.cpp", "torch-ext/cuda.cpp"];
+const SOURCES: [&str; 6] = [
+    "torch-ext/optim.cpp",
+    "torch-ext/runtime.cpp",
+    "torch-ext/cuda.cpp",
+    "torch-ext/parallel.cpp",
+    "torch-ext/scan.cpp",
+    "torch-ext/scan_kernels.cpp",
+];
 
 fn main() {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
@@ -19,10 +26,11 @@ fn main() {
     let include = libtorch.join("include");
 
     let mut build = cc::Build::new();
-    build.cpp(true).std("c++17").pic(true).warnings(false).opt_level(2);
+    build.cpp(true).std("c++17").pic(true).warnings(false).flag_if_supported("-Wno-psabi").opt_level(2);
     for folder in [include.clone(), include.join("torch/csrc/api/include")] {
         build.flag("-isystem").flag(&folder);
     }
+    build.include("torch-ext");
     build.define("_GLIBCXX_USE_CXX11_ABI", "1").files(SOURCES).compile("podium_torch_ext");
 
     println!("cargo:rustc-link-search=native={}", lib.display());

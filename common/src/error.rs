@@ -96,6 +96,9 @@ pub enum Error {
         /// What the user can do, where choosing another output folder is no help.
         hint: Option<String>,
     },
+    /// One of several processes has done its share; rank 0 goes on alone. Ends the process without a word.
+    #[error("the share of this rank is done")]
+    ShareDone,
     /// The user asked to stop; the text says what was saved.
     #[error("interrupted: {saved}")]
     Interrupted {
@@ -150,7 +153,7 @@ impl Error {
             | Self::InUse { hint, .. } => {
                 *hint = Some(text.into());
             }
-            Self::Io { .. } | Self::Interrupted { .. } => {}
+            Self::Io { .. } | Self::ShareDone | Self::Interrupted { .. } => {}
         }
         self
     }
@@ -179,7 +182,7 @@ impl Error {
                 let usual = "wait for that run to end, or choose another folder with `--out`";
                 Some(hint.clone().unwrap_or_else(|| usual.into()))
             }
-            Self::Interrupted { .. } => None,
+            Self::Interrupted { .. } | Self::ShareDone => None,
         }
     }
 
@@ -193,6 +196,7 @@ impl Error {
             Self::Device { .. } => ExitCode::Device,
             Self::InUse { .. } => ExitCode::InUse,
             Self::Interrupted { .. } => ExitCode::Interrupted,
+            Self::ShareDone => ExitCode::Done,
         }
     }
 }

@@ -22,6 +22,7 @@ pub mod store;
 pub mod submission;
 pub mod system;
 pub mod versions;
+pub mod world;
 
 pub use error::{Error, ExitCode, Result};
 

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 
 use crate::durable::{self, Written};
 use crate::error::{Error, Result};
-use crate::memory;
+use crate::{memory, world};
 
 /// Name of the manifest in a stage's folder.
 pub const MANIFEST: &str = "stage.json";
@@ -179,7 +179,8 @@ impl Manifest {
 /// One running stage: holds the lock of its folder and collects what goes into the manifest.
 pub struct Stage {
     manifest: Manifest,
-    lock: File,
+    /// None in processes that follow rank 0.
+    lock: Option<File>,
     started: Instant,
     memory: memory::Peak,
 }
@@ -190,6 +191,11 @@ impl Stage {
     pub fn begin(name: &str, system: &str, folder: &Path, config_text: &str, seed: u64, force: bool) -> Result<Self> {
         durable::create_folder(folder)?;
         let folder = absolute(folder)?;
+        if !world::leads() {
+            // Rank 0 sweeps the folder first.
+            world::meet()?;
+            return Ok(Self::following(name, system, folder, seed));
+        }
         let lock = lock(&folder)?;
         durable::sweep(&folder)?;
         if folder.join(MANIFEST).exists() {
@@ -201,12 +207,22 @@ impl Stage {
         }
         crate::cli::logging::to_file(&folder.join("run.jsonl"))?;
         let config = durable::write(folder.join(CONFIG), config_text.as_bytes())?;
+        let mut stage = Self::following(name, system, folder, seed);
+        stage.lock = Some(lock);
+        stage.manifest.config_hash = blake3::hash(config_text.as_bytes()).to_hex().to_string();
+        stage.output("config", &config);
+        world::meet()?;
+        Ok(stage)
+    }
+
+    /// The stage as a process sees it that trains under the lead of another: it holds no lock and writes no manifest.
+    fn following(name: &str, system: &str, folder: PathBuf, seed: u64) -> Self {
         let manifest = Manifest {
             stage: name.into(),
             system: system.into(),
             version: crate::VERSION.into(),
             folder,
-            config_hash: blake3::hash(config_text.as_bytes()).to_hex().to_string(),
+            config_hash: String::new(),
             seed,
             upstream: Vec::new(),
             inputs: BTreeMap::new(),
@@ -215,9 +231,7 @@ impl Stage {
             wall_s: 0.0,
             peak_anonymous_bytes: 0,
         };
-        let mut stage = Self { manifest, lock, started: Instant::now(), memory: memory::Peak::start() };
-        stage.output("config", &config);
-        Ok(stage)
+        Self { manifest, lock: None, started: Instant::now(), memory: memory::Peak::start() }
     }
 
     /// What the manifest would say now.
@@ -261,6 +275,9 @@ impl Stage {
 
     /// Ends the stage: `stage.json` last, then the same as one line on standard output.
     pub fn finish(mut self) -> Result<Manifest> {
+        if self.lock.is_none() {
+            return Err(Error::ShareDone);
+        }
         self.manifest.wall_s = (self.started.elapsed().as_secs_f64() * 1e3).round() / 1e3;
         self.manifest.peak_anonymous_bytes = self.memory.bytes();
         let text = serde_json::to_string_pretty(&self.manifest).map_err(|e| Error::failed(format!("manifest: {e}")))?;

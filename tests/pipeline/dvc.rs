@@ -240,7 +240,7 @@ fn one_long_line_folded_by_dvc_is_the_same_command() {
 #[test]
 fn the_pipelines_of_this_repository_are_read_alike_at_all_sizes() {
     let Some(dvc) = tools::dvc() else { return };
-    for size in ["demo", "small", "published"] {
+    for size in ["demo", "small", "members", "published"] {
         let project = Project::new(&[]);
         let copy = |from: &str| {
             let to = project.at(from);
@@ -248,7 +248,7 @@ fn the_pipelines_of_this_repository_are_read_alike_at_all_sizes() {
             let text = fs::read_to_string(crate::support::root().join(from)).unwrap();
             project.write(from, &text.replace("leap.demo.yaml", &format!("leap.{size}.yaml")));
         };
-        for member in ["raw", "data", "adam", "max2020", "blend"] {
+        for member in ["raw", "data", "adam", "max2020", "forcewithme", "joseph", "zuiye", "blend"] {
             copy(&format!("pipelines/leap-{member}/dvc.yaml"));
         }
         copy(&format!("pipelines/leap.{size}.yaml"));

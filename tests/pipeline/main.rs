@@ -6,6 +6,8 @@
 mod small;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/training.rs"]
+mod training;
 
 mod crashes;
 mod dvc;

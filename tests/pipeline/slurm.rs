@@ -10,7 +10,9 @@ use std::process::Command;
 
 use crate::parallel::wait_for;
 use crate::project::Project;
+use crate::support::binary;
 use crate::tools::{self, checked};
+use crate::training::{TRAIN_ARGS, workshop};
 
 const PIPELINE: &str = "\
 stages:
@@ -132,10 +134,30 @@ fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+/// One Slurm serves both: a machine has one configuration.
 #[test]
-fn the_exported_pipeline_runs_on_slurm() {
-    let Some(tool) = tools::snakemake() else { return };
+fn slurm_starts_ranks_that_train_together_and_runs_the_exported_pipeline() {
     let Some(_slurm) = Slurm::start() else { return };
+    two_ranks_of_a_step_train_together();
+    the_exported_pipeline_runs();
+}
+
+fn two_ranks_of_a_step_train_together() {
+    let out = tempfile::tempdir().unwrap();
+    let mut command = Command::new("srun");
+    command.args(["-n", "2"]).arg(binary("train-model")).args(["--rank-timeout", "60"]).args(TRAIN_ARGS);
+    let output = command.arg(out.path().join("run")).current_dir(workshop()).output().unwrap();
+    checked(&output, "srun");
+    let manifest: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(manifest["metrics"]["steps"], 48, "{manifest}");
+    assert!(out.path().join("run/stage.json").exists());
+    // The checkpoint belongs to two processes: one refuses to go on with it.
+    let manifest = fs::read_to_string(out.path().join("run/checkpoints/last/manifest.json")).unwrap();
+    assert!(manifest.contains("over 2 processes"), "{manifest}");
+}
+
+fn the_exported_pipeline_runs() {
+    let Some(tool) = tools::snakemake() else { return };
     let project = Project::new(&[("dvc.yaml", PIPELINE), ("truth.csv", TRUTH)]);
     project.run(&["--export", "snakemake", "--out", "Snakefile"]);
     let args = "--executor slurm --jobs 2 --slurm-status-command squeue --slurm-init-seconds-before-status-checks 2 \

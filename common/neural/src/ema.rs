@@ -14,6 +14,10 @@ use crate::weights::{self, Allow};
 pub struct EmaConfig {
     /// Share of the old average that is kept at every step, in [0, 1).
     pub decay: f64,
+    /// With gradients summed over several batches: whether the average moves after every batch, as in fastai, or only
+    /// after steps of the optimizer.
+    #[serde(default)]
+    pub every_batch: bool,
 }
 
 impl EmaConfig {
@@ -113,7 +117,7 @@ mod tests {
     #[test]
     fn the_average_follows_with_its_decay() {
         let params = params(&[1.0, -2.0]);
-        let mut ema = Ema::new(&EmaConfig { decay: 0.9 }, &params).unwrap();
+        let mut ema = Ema::new(&EmaConfig { decay: 0.9, every_batch: false }, &params).unwrap();
         let mut expected = [1.0_f64, -2.0];
         for step in 1..20 {
             let new = [step as f32, 1.0 / step as f32];
@@ -130,7 +134,7 @@ mod tests {
     #[test]
     fn swapping_twice_changes_nothing_and_once_exchanges() {
         let params = params(&[1.0]);
-        let mut ema = Ema::new(&EmaConfig { decay: 0.5 }, &params).unwrap();
+        let mut ema = Ema::new(&EmaConfig { decay: 0.5, every_batch: false }, &params).unwrap();
         set(&params, &[3.0]);
         ema.update(&params).unwrap();
         ema.swap(&params).unwrap();
@@ -143,12 +147,12 @@ mod tests {
     #[test]
     fn a_restored_average_continues_bit_for_bit() {
         let params = params(&[0.1]);
-        let mut straight = Ema::new(&EmaConfig { decay: 0.99 }, &params).unwrap();
+        let mut straight = Ema::new(&EmaConfig { decay: 0.99, every_batch: false }, &params).unwrap();
         set(&params, &[0.7]);
         straight.update(&params).unwrap();
         let mut saved: Vec<_> = straight.state().into_iter().map(|(n, t)| (n, t.copy())).collect();
         saved.push(("pe".into(), Tensor::from_slice(&[0.0_f32])));
-        let mut resumed = Ema::new(&EmaConfig { decay: 0.99 }, &params).unwrap();
+        let mut resumed = Ema::new(&EmaConfig { decay: 0.99, every_batch: false }, &params).unwrap();
         resumed.load_state(&saved).unwrap();
         straight.update(&params).unwrap();
         resumed.update(&params).unwrap();
@@ -158,11 +162,11 @@ mod tests {
 
     #[test]
     fn other_parameters_and_decays_out_of_range_are_refused() {
-        let mut ema = Ema::new(&EmaConfig { decay: 0.5 }, &params(&[1.0])).unwrap();
+        let mut ema = Ema::new(&EmaConfig { decay: 0.5, every_batch: false }, &params(&[1.0])).unwrap();
         assert!(ema.update(&params(&[1.0, 2.0])).is_err());
         assert!(ema.swap(&[]).is_err());
         for decay in [1.0, -0.1, f64::NAN] {
-            assert!(matches!(Ema::new(&EmaConfig { decay }, &[]), Err(Error::Usage { .. })));
+            assert!(matches!(Ema::new(&EmaConfig { decay, every_batch: false }, &[]), Err(Error::Usage { .. })));
         }
     }
 }

@@ -36,6 +36,8 @@ pub enum Init {
     Orthogonal,
     /// Zero, except one in the second quarter: the forget gate of an LSTM bias.
     ForgetGate,
+    /// `softplus^-1` of step sizes drawn log-uniformly from 0.001..0.1, at least 1e-4: the bias of Mamba's step sizes.
+    StepSizes,
     /// These values, row-major.
     Values(Vec<f32>),
 }
@@ -74,6 +76,7 @@ impl Init {
                 orthogonal(rows, n.checked_div(rows).unwrap_or(0), rng)
             }
             Self::ForgetGate => (0..n).map(|i| if (n / 4..n / 2).contains(&i) { 1.0 } else { 0.0 }).collect(),
+            Self::StepSizes => step_sizes(n, rng),
             Self::Values(values) if values.len() == n => values.clone(),
             Self::Values(values) => {
                 return Err(Error::failed(format!(
@@ -152,6 +155,15 @@ fn orthogonal(rows: usize, columns: usize, rng: &mut Pcg64) -> Vec<f32> {
         if rows >= columns { values[column * long + row] } else { values[row * long + column] }
     };
     (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))).map(|(r, c)| at(r, c) as f32).collect()
+}
+
+fn step_sizes(n: usize, rng: &mut Pcg64) -> Vec<f32> {
+    let (low, high) = (0.001_f64.ln(), 0.1_f64.ln());
+    let mut draw = || {
+        let size = (low + rng.random::<f64>() * (high - low)).exp().max(1e-4);
+        (size + (-(-size).exp_m1()).ln()) as f32
+    };
+    (0..n).map(|_| draw()).collect()
 }
 
 /// Dot product with eight running sums, in an order that does not depend on anything but the length.

@@ -15,6 +15,7 @@ pub mod layers;
 pub mod loader;
 pub mod memory;
 pub mod optim;
+pub mod parallel;
 pub mod params;
 pub mod precision;
 pub mod replay;

@@ -173,6 +173,15 @@ impl Optimizer {
         Ok(())
     }
 
+    /// Sets beta1 of the next step of Adam; SGD has none.
+    pub fn set_beta1(&mut self, beta1: f64) {
+        if let OptimizerConfig::Adam(AdamConfig { betas, .. }) | OptimizerConfig::AdamW(AdamWConfig { betas, .. }) =
+            &mut self.config
+        {
+            betas[0] = beta1;
+        }
+    }
+
     /// All parameters with their names, group by group.
     pub fn params(&self) -> Vec<(String, Tensor)> {
         self.groups.iter().flat_map(|g| &g.params).map(|(n, t)| (n.clone(), t.shallow_clone())).collect()

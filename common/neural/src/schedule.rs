@@ -17,6 +17,8 @@ pub enum ScheduleConfig {
     Plateau(PlateauConfig),
     /// Cosine from the base rate to `eta_min`, again and again. Set after every step.
     CosineRestarts(CosineConfig),
+    /// Up and down once over the whole run, and beta1 of the optimizer the other way: fastai's `fit_one_cycle`.
+    OneCycle(OneCycleConfig),
 }
 
 /// The plateau rule.
@@ -53,6 +55,37 @@ pub struct CosineConfig {
     pub eta_min: f64,
 }
 
+/// One cycle over all epochs, a step at a time: the rate rises from `lr / div` to `lr`, then falls to `lr / div_final`,
+/// both along a cosine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OneCycleConfig {
+    /// Share of the run that rises, 0 < `pct_start` < 1.
+    pub pct_start: f64,
+    /// Base rate divided by the first rate, >= 1.
+    pub div: f64,
+    /// Base rate divided by the last rate, >= 1.
+    pub div_final: f64,
+    /// Beta1 of Adam at the beginning, at the highest rate and at the end, each in [0, 1).
+    pub moms: [f64; 3],
+}
+
+impl Default for OneCycleConfig {
+    fn default() -> Self {
+        Self { pct_start: 0.25, div: 25.0, div_final: 1e5, moms: [0.95, 0.85, 0.95] }
+    }
+}
+
+impl OneCycleConfig {
+    /// The value at a share `p` of the run, between `a` at the start, `b` at the top and `c` at the end. The position
+    /// inside a phase is rounded to f32, as published.
+    fn at(&self, p: f64, [a, b, c]: [f64; 3]) -> f64 {
+        let (p, start) = (p as f32, self.pct_start as f32);
+        let (from, to, q) = if p < start { (a, b, p / start) } else { (b, c, (p - start) / (1.0 - start)) };
+        from + (1.0 + (std::f64::consts::PI * (1.0 - f64::from(q))).cos()) * (to - from) / 2.0
+    }
+}
+
 fn one() -> u32 {
     1
 }
@@ -78,6 +111,14 @@ impl ScheduleConfig {
                 ask("t_mult", f64::from(c.t_mult), c.t_mult >= 1, ">= 1");
                 ask("eta_min", c.eta_min, c.eta_min >= 0.0 && c.eta_min.is_finite(), ">= 0");
             }
+            Self::OneCycle(c) => {
+                ask("pct_start", c.pct_start, c.pct_start > 0.0 && c.pct_start < 1.0, "0 < pct_start < 1");
+                ask("div", c.div, c.div >= 1.0 && c.div.is_finite(), ">= 1");
+                ask("div_final", c.div_final, c.div_final >= 1.0 && c.div_final.is_finite(), ">= 1");
+                for beta in c.moms {
+                    ask("moms", beta, (0.0..1.0).contains(&beta), "0 <= beta < 1");
+                }
+            }
         }
         found
     }
@@ -97,6 +138,12 @@ pub struct Schedule {
     best: Option<f64>,
     /// Evaluations since the last improvement.
     bad: u32,
+    /// Epochs of the run, which a single cycle spans.
+    #[serde(default)]
+    epochs: u64,
+    /// Share of the run that is done, for a single cycle.
+    #[serde(default, with = "crate::exact")]
+    turned: f64,
 }
 
 impl Schedule {
@@ -105,7 +152,41 @@ impl Schedule {
         if let Some((key, problem)) = config.problems().first() {
             return Err(Error::usage(format!("schedule: `{key}` {problem}")));
         }
-        Ok(Self { config: config.clone(), base: base.to_vec(), rates: base.to_vec(), best: None, bad: 0 })
+        Ok(Self {
+            config: config.clone(),
+            base: base.to_vec(),
+            rates: base.to_vec(),
+            best: None,
+            bad: 0,
+            epochs: 1,
+            turned: 0.0,
+        }
+        .over(1))
+    }
+
+    /// The same over a run of so many epochs. Only a single cycle depends on it.
+    #[must_use]
+    pub fn over(mut self, epochs: u64) -> Self {
+        self.epochs = epochs;
+        if matches!(self.config, ScheduleConfig::OneCycle(_)) {
+            self.turn(0.0);
+        }
+        self
+    }
+
+    /// Beta1 of the next step, where the schedule moves it.
+    pub fn beta1(&self) -> Option<f64> {
+        let ScheduleConfig::OneCycle(cycle) = &self.config else { return None };
+        Some(cycle.at(self.turned, cycle.moms))
+    }
+
+    /// Sets the rates of a single cycle at a share of the run.
+    fn turn(&mut self, p: f64) {
+        let ScheduleConfig::OneCycle(cycle) = &self.config else { return };
+        self.turned = p;
+        for (rate, base) in self.rates.iter_mut().zip(&self.base) {
+            *rate = cycle.at(p, [base / cycle.div, *base, base / cycle.div_final]);
+        }
     }
 
     /// The rates of the next optimizer step, one a group.
@@ -128,6 +209,9 @@ impl Schedule {
     /// As published: the rate is set for the step just done, so steps 0 and 1 of a run both use the base rate, and the
     /// first step of a cycle still uses the end of the cycle before.
     pub fn after_step(&mut self, epoch: u64, step: u64, steps_per_epoch: u64) {
+        if let ScheduleConfig::OneCycle(_) = &self.config {
+            self.turn((epoch as f64 + (step + 1) as f64 / steps_per_epoch.max(1) as f64) / self.epochs.max(1) as f64);
+        }
         if let ScheduleConfig::CosineRestarts(cosine) = &self.config {
             let t = epoch as f64 + step as f64 / steps_per_epoch.max(1) as f64;
             let phase = cosine.phase(t);

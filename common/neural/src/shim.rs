@@ -5,11 +5,14 @@
 //! holds.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
+use std::time::Duration;
 
+use common::world::World;
 use common::{Error, Result};
 use tch::{Device, Tensor};
 
 use crate::errors;
+use crate::parallel::{self, Reduce};
 
 /// `at::Tensor` behind a pointer.
 type CTensor = c_void;
@@ -57,9 +60,52 @@ unsafe extern "C" {
     fn podium_set_tf32(on: c_int) -> c_int;
     fn podium_set_autocast(device: c_int, on: c_int, dtype: c_int, was_on: *mut c_int, was_dtype: *mut c_int) -> c_int;
     fn podium_clear_autocast_cache() -> c_int;
+    fn podium_selective_scan(
+        x: *const CTensor,
+        dt: *const CTensor,
+        a_log: *const CTensor,
+        b: *const CTensor,
+        c: *const CTensor,
+        d: *const CTensor,
+        z: *const CTensor,
+        allow_fused: c_int,
+        out: *mut *mut CTensor,
+    ) -> c_int;
+    fn podium_causal_conv_silu(
+        x: *const CTensor,
+        weight: *const CTensor,
+        bias: *const CTensor,
+        out: *mut *mut CTensor,
+    ) -> c_int;
     fn podium_cuda_memory_stats(device: c_int, stats: *mut CudaMemory) -> c_int;
     fn podium_cuda_reset_peak(device: c_int) -> c_int;
     fn podium_cuda_empty_cache() -> c_int;
+    fn podium_group_open(
+        host: *const c_char,
+        port: u16,
+        rank: c_int,
+        size: c_int,
+        serves: c_int,
+        kept: c_int,
+        prefix: *const c_char,
+        interface: *const c_char,
+        meet_ms: i64,
+        work_ms: i64,
+        group: *mut *mut c_void,
+    ) -> c_int;
+    fn podium_group_all_reduce(group: *mut c_void, tensor: *const CTensor, op: c_int) -> c_int;
+    fn podium_group_broadcast(group: *mut c_void, tensor: *const CTensor, root: c_int) -> c_int;
+    fn podium_group_barrier(group: *mut c_void) -> c_int;
+    fn podium_reducer_new(
+        group: *mut c_void,
+        n: usize,
+        params: Tensors,
+        first_bytes: i64,
+        bucket_bytes: i64,
+        reducer: *mut *mut c_void,
+    ) -> c_int;
+    fn podium_reducer_free(reducer: *mut c_void);
+    fn podium_reducer_prepare(reducer: *mut c_void, loss: *const CTensor) -> c_int;
 }
 
 /// Turns a code of the shim into a result.
@@ -289,6 +335,51 @@ pub(crate) fn clear_autocast_cache() -> Result<()> {
     check(unsafe { podium_clear_autocast_cache() }, "clearing the autocast cache")
 }
 
+/// What a selective scan works on: `x`, `dt` (before softplus) and `z` `[B, L, I]`, `a_log` `[I, N]`, `b` and `c`
+/// `[B, L, N]`, `d` `[I]`.
+pub(crate) struct Scan<'a> {
+    pub x: &'a Tensor,
+    pub dt: &'a Tensor,
+    pub a_log: &'a Tensor,
+    pub b: &'a Tensor,
+    pub c: &'a Tensor,
+    pub d: &'a Tensor,
+    pub z: &'a Tensor,
+}
+
+/// `y * silu(z)` `[B, L, I]`, y being the scan; differentiable once. Without `allow_fused` tensor operations do the
+/// work on the CPU too, as they do on a GPU.
+pub(crate) fn selective_scan(scan: &Scan, allow_fused: bool) -> Result<Tensor> {
+    let mut out = std::ptr::null_mut();
+    // SAFETY: seven live tensors; the shim writes a pointer to a new one, which from_ptr takes over.
+    unsafe {
+        let code = podium_selective_scan(
+            scan.x.as_ptr().cast(),
+            scan.dt.as_ptr().cast(),
+            scan.a_log.as_ptr().cast(),
+            scan.b.as_ptr().cast(),
+            scan.c.as_ptr().cast(),
+            scan.d.as_ptr().cast(),
+            scan.z.as_ptr().cast(),
+            c_int::from(allow_fused),
+            &raw mut out,
+        );
+        check(code, "selective scan")?;
+        Ok(Tensor::from_ptr(out.cast()))
+    }
+}
+
+/// silu of a causal depthwise convolution, f32 on the CPU: `x` `[B, L, I]`, `weight` `[I, 1, K]`, `bias` `[I]`.
+pub(crate) fn causal_conv_silu(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    let mut out = std::ptr::null_mut();
+    // SAFETY: three live tensors; the shim writes a pointer to a new one, which from_ptr takes over.
+    unsafe {
+        let (x, weight, bias) = (x.as_ptr().cast(), weight.as_ptr().cast(), bias.as_ptr().cast());
+        check(podium_causal_conv_silu(x, weight, bias, &raw mut out), "causal convolution")?;
+        Ok(Tensor::from_ptr(out.cast()))
+    }
+}
+
 /// Memory of one GPU as the caching allocator sees it, in bytes and counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 #[repr(C)]
@@ -331,6 +422,78 @@ pub fn reset_cuda_peak(device: Device) -> Result<()> {
 pub fn empty_cuda_cache() -> Result<()> {
     // SAFETY: no arguments.
     check(unsafe { podium_cuda_empty_cache() }, "emptying the GPU's cache")
+}
+
+/// Meets the other processes of `world`. The group lives as long as the process.
+pub(crate) fn group_open(world: &World, meet: Duration, work: Duration) -> Result<*mut c_void> {
+    let host = parallel::c_string(&world.address)?;
+    let prefix = parallel::c_string(&world.prefix)?;
+    let interface = parallel::c_string(&std::env::var("GLOO_SOCKET_IFNAME").unwrap_or_default())?;
+    let serves = world.rank == 0 && !world.store_is_kept;
+    let mut group = std::ptr::null_mut();
+    // SAFETY: the texts live through the call; `group` is written on success only.
+    let code = unsafe {
+        podium_group_open(
+            host.as_ptr(),
+            world.port,
+            world.rank as c_int,
+            world.size as c_int,
+            c_int::from(serves),
+            c_int::from(world.store_is_kept),
+            prefix.as_ptr(),
+            interface.as_ptr(),
+            meet.as_millis() as i64,
+            work.as_millis() as i64,
+            &raw mut group,
+        )
+    };
+    check(code, "meeting the other processes")?;
+    Ok(group)
+}
+
+/// Reduces a CPU tensor over the group, in place.
+pub(crate) fn group_all_reduce(group: *mut c_void, tensor: &Tensor, how: Reduce) -> Result<()> {
+    let op = match how {
+        Reduce::Sum => 0,
+        Reduce::Min => 1,
+        Reduce::Max => 2,
+    };
+    // SAFETY: `group` came from `group_open`; the tensor lives through the call.
+    check(unsafe { podium_group_all_reduce(group, tensor.as_ptr().cast(), op) }, "reducing over the ranks")
+}
+
+/// Gives a CPU tensor the values that rank `root` holds, in place.
+pub(crate) fn group_broadcast(group: *mut c_void, tensor: &Tensor, root: c_int) -> Result<()> {
+    // SAFETY: as in `group_all_reduce`.
+    check(unsafe { podium_group_broadcast(group, tensor.as_ptr().cast(), root) }, "hearing from rank 0")
+}
+
+/// Waits for all ranks.
+pub(crate) fn group_barrier(group: *mut c_void) -> Result<()> {
+    // SAFETY: as in `group_all_reduce`.
+    check(unsafe { podium_group_barrier(group) }, "waiting for the other ranks")
+}
+
+/// A reducer over `params`; `bytes` are the sizes of its first bucket and of all others.
+pub(crate) fn reducer_new(group: *mut c_void, params: &[&Tensor], bytes: (i64, i64)) -> Result<*mut c_void> {
+    let mut reducer = std::ptr::null_mut();
+    let list = pointers(params);
+    // SAFETY: the array holds live tensors; the reducer keeps references of its own.
+    let code = unsafe { podium_reducer_new(group, list.len(), list.as_ptr(), bytes.0, bytes.1, &raw mut reducer) };
+    check(code, "watching the gradients")?;
+    Ok(reducer)
+}
+
+/// Ends a reducer.
+pub(crate) fn reducer_free(reducer: *mut c_void) {
+    // SAFETY: came from `reducer_new` and is not used again.
+    unsafe { podium_reducer_free(reducer) };
+}
+
+/// Lets the next backward pass from `loss` average the gradients.
+pub(crate) fn reducer_prepare(reducer: *mut c_void, loss: &Tensor) -> Result<()> {
+    // SAFETY: `reducer` came from `reducer_new`; the tensor lives through the call.
+    check(unsafe { podium_reducer_prepare(reducer, loss.as_ptr().cast()) }, "preparing to average gradients")
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 //! `cargo nextest run --release --run-ignored only --test gpu`.
 
 use common::seed::rng_for;
+use neural::Params;
 use neural::init::Init;
+use neural::layers::{Mamba, MambaConfig};
 use neural::optim::{AdamConfig, AdamWConfig, Group, Optimizer, OptimizerConfig, SgdConfig};
 use neural::precision::{Precision, with_autocast};
 use neural::{Doing, clip, device, shim};
@@ -88,4 +90,24 @@ fn memory_is_counted_and_running_out_of_it_is_a_device_error() {
     drop(kept);
     shim::reset_cuda_peak(gpu).unwrap();
     shim::empty_cuda_cache().unwrap();
+}
+
+#[test]
+#[ignore = "needs a GPU"]
+fn a_mamba_block_on_the_gpu_agrees_with_the_fused_one_on_the_cpu() {
+    let run = |device: Device| {
+        let params = Params::new(device, 3);
+        let block = Mamba::new(&params.root(), MambaConfig::new(40, 16)).unwrap();
+        let values = Init::Normal(1.0).draw(&[7, 60, 40], &mut rng_for(2, "gpu", 1)).unwrap();
+        let u = Tensor::from_slice(&values).view([7, 60, 40]).to_device(device).set_requires_grad(true);
+        let out = block.forward(&u);
+        out.square().sum(Kind::Float).backward();
+        let gradients = params.named().into_iter().map(|(name, p)| (name, p.grad()));
+        let all = [("out".to_string(), out.detach()), ("u".to_string(), u.grad())].into_iter().chain(gradients);
+        all.map(|(name, t)| (name, t.to_device(Device::Cpu))).collect::<Vec<_>>()
+    };
+    for ((name, cpu), (_, gpu)) in run(Device::Cpu).iter().zip(run(gpu())) {
+        let difference = (cpu - &gpu).abs().max().double_value(&[]) / cpu.abs().max().double_value(&[]);
+        assert!(difference < 1e-4, "{name}: {difference}");
+    }
 }

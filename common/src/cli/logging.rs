@@ -17,6 +17,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::flags::{ColorChoice, Verbosity};
 use super::progress;
 use crate::error::{Error, Result};
+use crate::world;
 
 static COLOR: OnceLock<bool> = OnceLock::new();
 static FILE: Mutex<Option<File>> = Mutex::new(None);
@@ -97,6 +98,10 @@ struct StderrLayer;
 
 impl<S: Subscriber> Layer<S> for StderrLayer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        // Of several processes that train together one speaks; the others only warn.
+        if !world::leads() && *event.metadata().level() > Level::WARN {
+            return;
+        }
         let mut fields = Fields::default();
         event.record(&mut fields);
         let mut line = match *event.metadata().level() {

@@ -22,7 +22,7 @@ pub use flags::{
 };
 
 use crate::error::{Error, ExitCode, Result};
-use crate::exhausted;
+use crate::{exhausted, world};
 
 /// Arguments of a binary: a clap parser that holds the shared [`Verbosity`] flags.
 pub trait Arguments: Parser {
@@ -76,6 +76,9 @@ pub fn print_line(line: &str) -> Result<()> {
 /// one.
 fn report(error: &anyhow::Error) -> ExitCode {
     let known = error.chain().find_map(|e| e.downcast_ref::<Error>());
+    if matches!(known, Some(Error::ShareDone)) {
+        return ExitCode::Done;
+    }
     let text = error.chain().map(ToString::to_string).collect::<Vec<_>>();
     // Contexts repeat what their cause says when an error is wrapped twice: print each sentence once.
     let mut sentences: Vec<String> = Vec::new();
@@ -88,7 +91,8 @@ fn report(error: &anyhow::Error) -> ExitCode {
         Some(error) => error.exit_code(),
         None => kind_of_foreign(&sentences.join(": ")),
     };
-    let mut message = format!("{} {}", logging::paint("error:", "1;31"), sentences.join(": "));
+    let who = if world::leads() { String::new() } else { format!("rank {}: ", world::rank()) };
+    let mut message = format!("{} {who}{}", logging::paint("error:", "1;31"), sentences.join(": "));
     if let Some(hint) = known.and_then(Error::hint_text) {
         message += &format!("\n\n{} {hint}", logging::paint("hint:", "1;36"));
     }

@@ -60,7 +60,8 @@ impl Bar {
     /// Starts a bar; `total` counts steps, files or rows.
     pub fn new(label: impl Into<String>, total: u64) -> Self {
         let label = label.into();
-        match MODE.get().copied().unwrap_or(Mode::Off) {
+        let mode = MODE.get().copied().filter(|_| crate::world::leads());
+        match mode.unwrap_or(Mode::Off) {
             Mode::Bar => {
                 let bars = BARS.get_or_init(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(8)));
                 let template = if total > 0 {

@@ -87,8 +87,16 @@ pub fn load<T: Config>(file: Option<&Path>, overrides: &[String]) -> Result<Reso
         Some(path) => (path.to_path_buf(), read(path)?),
         None => (PathBuf::from("defaults"), "{}\n".to_string()),
     };
-    let given = yaml::parse_any(&path, &text)?;
-    let from_file: T = yaml::parse(&path, &text)?;
+    load_text(&path, &text, overrides)
+}
+
+/// As [`load`], from a text that stands for the file `path`: a config of another program, translated.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_text<T: Config>(path: &Path, text: &str, overrides: &[String]) -> Result<Resolved<T>> {
+    let given = yaml::parse_any(path, text)?;
+    let from_file: T = yaml::parse(path, text)?;
     let mut tree = to_tree(&from_file)?;
     let overrides = Override::parse_all(overrides)?;
     for entry in &overrides {
@@ -100,7 +108,7 @@ pub fn load<T: Config>(file: Option<&Path>, overrides: &[String]) -> Result<Reso
         if overrides.iter().any(|o| o.covers(key)) {
             "override".into()
         } else if tree::at(&given, key).is_some() {
-            match yaml::line_of(&text, key) {
+            match yaml::line_of(text, key) {
                 Some(line) => format!("{}:{line}", path.display()),
                 None => path.display().to_string(),
             }

@@ -5,6 +5,7 @@ complete -c train-model -l threads -d 'CPU threads [default: OMP_NUM_THREADS or 
 complete -c train-model -l limit -d 'Take only the first N units of work, for a quick look' -r
 complete -c train-model -l device -d 'Device: auto, cpu, cuda or cuda:N' -r
 complete -c train-model -l resume -d 'Where to take up: auto, never, or a checkpoint folder' -r
+complete -c train-model -l init -d 'Begin with these weights: a file, or a training\'s folder' -r -F
 complete -c train-model -l color -d 'Colours on standard error' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"

@@ -1,5 +1,6 @@
 //! Whole training runs: ADAM's 195, Max2020's stack, and the seven group fine-tunings from one base.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use neural::trainer::{Evaluated, Event, Resume, Training};
 use serde_json::{Value, json};
 use tch::Device;
 
+use super::networks::determined;
 use super::numbers::read_constants;
 use crate::checks::{Case, Comparison, Tensors, compare, compare_absolute};
 
@@ -98,6 +100,11 @@ pub fn adam(case: &Case) -> Result<()> {
 fn submission(case: &Case, run: &Run, constants: &Constants, want: &[f64]) -> Result<()> {
     let folder = case.path("../infer_end_to_end/raw_data/kaggle-data");
     let got = super::predict::values_of(&folder, &case.normalisation()?, &run.trained.model)?;
+    compare_submission(&got, want, constants, 0.1)
+}
+
+/// Each value times its weight within `allowed`; zero and linear columns to the last digits.
+pub fn compare_submission(got: &[f64], want: &[f64], constants: &Constants, allowed: f64) -> Result<()> {
     ensure!(got.len() == want.len(), "submission: {} values, expected {}", got.len(), want.len());
     let order = leap::columns::submission_to_train_targets();
     for (i, (got, want)) in got.iter().zip(want).enumerate() {
@@ -106,15 +113,15 @@ fn submission(case: &Case, run: &Run, constants: &Constants, want: &[f64]) -> Re
         let (difference, allowed) = if exact {
             ((got - want).abs(), 2e-12 * want.abs())
         } else {
-            ((got - want).abs() * constants.weight[column], 0.1)
+            ((got - want).abs() * constants.weight[column], allowed)
         };
         ensure!(difference <= allowed, "submission, row {}, column {column}: {got:e}, expected {want:e}", i / TARGETS);
     }
     Ok(())
 }
 
-/// Max2020's loop: loss, gradient norm and rate of every step, scores, the kept checkpoint, the out-of-fold array.
-pub fn max(case: &Case) -> Result<()> {
+/// A loop of the base stage: loss, gradient norm and rate of every step, scores, the kept checkpoint, the out-of-fold array.
+pub fn base(case: &Case) -> Result<()> {
     let inputs = case.tensors("inputs.safetensors")?;
     let expected = case.tensors("expected.safetensors")?;
     let tolerance = |name: &str| case.f64(&format!("tolerance.{name}"));
@@ -126,9 +133,11 @@ pub fn max(case: &Case) -> Result<()> {
             }),
             ..cosine_training(case)?
         },
-        loss: LossConfig { beta: beta(case)?, differences: 1.0, differences_in_validation: true },
+        // Max2020 reports the whole loss of the validation rows, ForcewithMe its first part.
+        loss: LossConfig { beta: beta(case)?, differences: 1.0, differences_in_validation: beta(case)? < 1.0 },
         val_batch_size: case.usize("valid_batch")? as u64,
-        ..train_config(case, case.value("constructor")?)?
+        model: super::networks::model_config(case.str("model")?, case.value("constructor")?)?,
+        ..train_config(case, &json!({}))?
     };
     let arrays = arrays(case, &inputs, inputs.i64s("order")?, case.usize("epochs")?)?;
     let run = Run::train(&config, &arrays, &case.path("weights.safetensors"))?;
@@ -185,7 +194,7 @@ pub fn groups(case: &Case) -> Result<()> {
         oof_npy: false,
         training: cosine_training(case)?,
     };
-    let model = serde_json::from_value(json!({ case.str("model")?: case.value("constructor")? }))?;
+    let model = super::networks::model_config(case.str("model")?, case.value("constructor")?)?;
     let folder = tempfile::tempdir()?;
     let about = train::about("base", &model, Chain::B, true)?;
     let base = Base { path: case.path("weights.safetensors"), model, chain: Chain::B, about };
@@ -214,11 +223,12 @@ pub fn groups(case: &Case) -> Result<()> {
         };
         let losses: Vec<f64> = steps.iter().map(|s| s.loss).collect();
         let norms: Vec<f64> = steps.iter().map(|s| s.norm).collect();
-        let rates: Vec<f64> = steps.iter().map(|s| s.rates[0]).collect();
+        let rates: Vec<f64> = steps.iter().flat_map(|s| s.rates.clone()).collect();
         let name = |what: &str| format!("group {group}: {what}");
         checks.values(&name("step_loss"), &losses, &of_group("step_loss")?, tolerance("step_loss")?);
         checks.values(&name("step_grad_norm"), &norms, &of_group("step_grad_norm")?, 1e-4);
-        checks.values(&name("step_lr"), &rates, &of_group("step_lr")?, 1e-12);
+        let want_rates = sorted_steps(&of_group("step_lr")?, steps.len());
+        checks.values(&name("step_lr"), &sorted_steps(&rates, steps.len()), &want_rates, 1e-12);
         checks.values(&name("score"), &scores, &of_group("score")?, tolerance("score")?);
         checks.number(
             &name("best_score"),
@@ -245,6 +255,14 @@ pub fn groups(case: &Case) -> Result<()> {
         &borrowed(&case.strings("merged_zero_list")?),
     ));
     checks.finish()
+}
+
+/// Rates of each step in ascending order: the case and we list the parameter groups in different orders.
+fn sorted_steps(rates: &[f64], steps: usize) -> Vec<f64> {
+    let mut rates = rates.to_vec();
+    let each = (rates.len() / steps.max(1)).max(1);
+    rates.chunks_mut(each).for_each(|step| step.sort_by(f64::total_cmp));
+    rates
 }
 
 fn merged_zero_list(score: &Score) -> Vec<usize> {
@@ -279,7 +297,7 @@ impl Run {
     }
 }
 
-fn options<'a>(folder: &Path) -> Options<'a> {
+pub fn options<'a>(folder: &Path) -> Options<'a> {
     Options {
         folder: folder.to_path_buf(),
         device: Device::Cpu,
@@ -291,7 +309,7 @@ fn options<'a>(folder: &Path) -> Options<'a> {
 }
 
 /// The sections of a training config that no case gives.
-fn training(optimizer: OptimizerConfig) -> Result<Training> {
+pub fn training(optimizer: OptimizerConfig) -> Result<Training> {
     Ok(serde_json::from_value(json!({
         "epochs": 1, "batch_size": 1, "learning_rate": 1e-3, "optimizer": serde_json::to_value(optimizer)?,
         "checkpoint": { "every_seconds": null },
@@ -310,7 +328,8 @@ fn cosine_training(case: &Case) -> Result<Training> {
         batch_size: case.usize("batch")? as u64,
         max_grad_norm: Some(case.f64("optimizer.max_grad_norm")?),
         evaluate_n_times_per_epoch: case.usize("evaluations_per_epoch")? as u64,
-        learning_rate: case.f64("optimizer.lr")?,
+        learning_rate: case.f64("optimizer.lr").unwrap_or(1e-3),
+        group_learning_rates: rates_of_groups(case.value("optimizer.lr")?),
         schedule: ScheduleConfig::CosineRestarts(CosineConfig {
             t_0: case.usize("schedule.T_0")? as u32,
             t_mult: case.usize("schedule.T_mult")? as u32,
@@ -320,9 +339,17 @@ fn cosine_training(case: &Case) -> Result<Training> {
     })
 }
 
+/// `{lstml: 8e-4, ..}`, or nothing where one rate serves all.
+pub fn rates_of_groups(rates: &Value) -> BTreeMap<String, f64> {
+    let rates = rates.as_object().into_iter().flatten();
+    rates.filter_map(|(name, rate)| Some((format!("{name}."), rate.as_f64()?))).collect()
+}
+
 fn train_config(case: &Case, sizes: &Value) -> Result<TrainConfig> {
+    // Where the case names its network otherwise, the caller replaces this one.
+    let model = case.str("model").ok().filter(|name| name.starts_with("adam")).unwrap_or("max022");
     Ok(serde_json::from_value(json!({
-        "system": "leap", "member": case.name, "seed": 1, "model": { case.str("model")?: sizes }, "loss": {},
+        "system": "leap", "member": case.name, "seed": 1, "model": { model: sizes }, "loss": {},
         "training": serde_json::to_value(training(OptimizerConfig::Adam(AdamConfig::default()))?)?,
     }))?)
 }
@@ -347,7 +374,7 @@ fn range(text: &str) -> Result<(usize, usize)> {
     Ok((first, last + 1 - first))
 }
 
-fn rows(tensors: &Tensors, inputs: &str, targets: &str, first: usize, count: usize) -> Result<Arc<dyn Source>> {
+pub fn rows(tensors: &Tensors, inputs: &str, targets: &str, first: usize, count: usize) -> Result<Arc<dyn Source>> {
     let cut = |name: &str, width: usize| -> Result<(Field, Vec<f32>)> {
         let values = tensors.f32s(name)?;
         ensure!(values.len() >= (first + count) * width, "`{name}` has {} values", values.len());
@@ -368,7 +395,11 @@ fn check_weights(checks: &mut Comparison, prefix: &str, ours: &Tensors, want: &T
     let count = ours.names().count();
     checks.add(if count == want.len() { Ok(()) } else { Err(anyhow!("{count} tensors, expected {}", want.len())) });
     for (name, tensor) in want {
-        checks.add(ours.get(&name).and_then(|ours| compare(&format!("{prefix}{name}"), &ours, &tensor, tolerance)));
+        let compared = ours.get(&name).and_then(|ours| {
+            let (ours, tensor) = (determined(&name, &ours), determined(&name, &tensor));
+            compare(&format!("{prefix}{name}"), &ours, &tensor, tolerance)
+        });
+        checks.add(compared);
     }
 }
 

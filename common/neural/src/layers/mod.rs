@@ -9,6 +9,7 @@ mod attention;
 mod conv;
 mod linear;
 mod lstm;
+mod mamba;
 mod norm;
 
 pub use activation::Activation;
@@ -16,6 +17,7 @@ pub use attention::{MultiheadAttention, TransformerEncoderLayer};
 pub use conv::Conv1dSame;
 pub use linear::Linear;
 pub use lstm::BiLstm;
+pub use mamba::{Form, Mamba, MambaConfig};
 pub use norm::LayerNorm;
 
 use tch::Tensor;

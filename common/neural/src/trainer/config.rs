@@ -10,7 +10,7 @@ use crate::ema::EmaConfig;
 use crate::loader::Shuffle;
 use crate::optim::OptimizerConfig;
 use crate::precision::Precision;
-use crate::schedule::ScheduleConfig;
+use crate::schedule::{ScheduleConfig, evaluation_steps};
 
 /// How a network is trained.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -30,12 +30,21 @@ pub struct Training {
     /// Pieces that a batch is cut into to save memory; gradients are summed, so the step stays the same up to rounding.
     #[serde(default = "one")]
     pub accumulation: u64,
+    /// Rows after which the weights are updated, where that takes several batches: gradients of batches are summed, each
+    /// weighted with its share of these rows, until at least so many rows were seen. The count goes on over the end of an
+    /// epoch. The schedule moves with every batch. `null`: an update with every batch.
+    #[serde(default)]
+    pub accumulate_rows: Option<u64>,
     /// Largest L2 norm of all gradients together; longer ones are scaled down. `null` switches it off.
     #[serde(default)]
     pub max_grad_norm: Option<f64>,
     /// Evaluations in an epoch, at equal distances, the last one at its end, >= 1.
     #[serde(default = "one")]
     pub evaluate_n_times_per_epoch: u64,
+    /// Of the evaluations in an epoch only so many last ones take place: 8 and here 3 evaluate after 6/8, 7/8 and 8/8.
+    /// `null`: all.
+    #[serde(default)]
+    pub evaluate_only_last: Option<u64>,
     /// Other numbers of evaluations for single epochs, counted from 1: `{7: 5, 8: 5}`.
     #[serde(default)]
     pub evaluate_overrides: BTreeMap<u64, u64>,
@@ -165,6 +174,15 @@ impl Training {
         }
     }
 
+    /// The steps (from 1) of `epoch` after which is evaluated, of `steps` steps.
+    pub fn evaluation_steps(&self, epoch: u64, steps: u64) -> Vec<usize> {
+        let mut all = evaluation_steps(steps as usize, self.evaluations(epoch) as usize);
+        if let Some(last) = self.evaluate_only_last {
+            all.drain(..all.len().saturating_sub(last as usize));
+        }
+        all
+    }
+
     /// Overrides that make a run need less memory, the mildest first.
     pub fn less_memory(&self) -> Vec<String> {
         let mut remedies = vec![
@@ -188,11 +206,15 @@ impl Training {
         at_least_one("epochs", self.epochs);
         at_least_one("batch_size", self.batch_size);
         at_least_one("accumulation", self.accumulation);
+        at_least_one("accumulate_rows", self.accumulate_rows.unwrap_or(1));
         at_least_one("evaluate_n_times_per_epoch", self.evaluate_n_times_per_epoch);
         at_least_one("print_freq", self.print_freq);
         if let Some(last) = &self.evaluate_last {
             at_least_one("evaluate_last.epochs", last.epochs);
             at_least_one("evaluate_last.times", last.times);
+        }
+        if let Some(last) = self.evaluate_only_last {
+            at_least_one("evaluate_only_last", last);
         }
         if let Some(steps) = self.checkpoint.every_steps {
             at_least_one("checkpoint.every_steps", steps);

@@ -7,8 +7,8 @@
 //! not: the order of rows and every random draw are functions of (seed, step), and everything else stands in the
 //! checkpoint. The metric files are cut back to where the checkpoint was taken.
 //!
-//! Laid out for data parallelism: a rank reads its share of each batch ([`crate::loader::Shard`]); the one place where
-//! gradients would be averaged over ranks is between backward and clipping in [`step`].
+//! Several processes train one network together where [`crate::parallel`] has joined them: each reads its share of a batch
+//! ([`crate::loader::Shard`]), gradients are averaged during backward, rank 0 evaluates and writes.
 
 pub mod best;
 pub mod config;
@@ -136,6 +136,10 @@ pub enum Event {
         gradient_norm: f64,
         /// Learning rates that the step used.
         rates: Vec<f64>,
+        /// Beta1 that the step used, where the schedule moves it.
+        beta1: Option<f64>,
+        /// Whether the weights were updated.
+        applied: bool,
     },
     /// An evaluation was done; `kept` says whether its weights are the best so far.
     Evaluation {

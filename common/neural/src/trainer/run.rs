@@ -7,19 +7,21 @@ use common::cli::progress::Bar;
 use common::cli::signals;
 use common::durable::Written;
 use common::scalars::ScalarLog;
-use common::{Error, Result, exhausted};
+use common::{Error, Result, exhausted, world};
 use serde_json::{Value, json};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::log::{self, Speed};
-use super::state::{self, Evaluated, Named, State};
+use super::state::{self, Evaluated, Metric, Named, State};
 use super::step::{Changing, Context, step};
-use super::{Event, Outcome, Plan, Resume, Task};
+use super::{Evaluation, Event, Outcome, Plan, Resume, Task, interrupted};
 use crate::checkpoint::{self, Checkpoints, Found, Label};
 use crate::ema::Ema;
+use crate::errors::Doing;
 use crate::loader::{Batches, Delivery, Loader};
 use crate::optim::{Group, Optimizer};
-use crate::schedule::{Schedule, evaluation_steps};
+use crate::parallel::{self, Averaging};
+use crate::schedule::Schedule;
 use crate::weights;
 
 /// Checkpoint that a run resumes from.
@@ -32,6 +34,8 @@ pub const CHECKPOINTS: &str = "checkpoints";
 pub const MODEL: &str = "model.safetensors";
 /// Averaged weights of a checkpoint; they are the ones to predict with, where present.
 pub const AVERAGED: &str = "ema.safetensors";
+/// Gradients that wait for more rows, in checkpoints between two updates of the weights.
+pub const GRADIENTS: &str = "gradients.safetensors";
 /// State of the optimizer.
 pub const OPTIMIZER: &str = "optimizer.safetensors";
 
@@ -44,8 +48,8 @@ const MOST_SKIPPED: u64 = 100;
 /// [`Error::Interrupted`] after SIGINT or SIGTERM, with everything saved; [`Error::Failed`] for a non-finite loss under
 /// that policy; [`Error::Device`] out of memory; whatever the source, the task or the file system report.
 pub fn train(mut plan: Plan, task: &mut dyn Task) -> Result<Outcome> {
-    let mut batches = Batches::training(plan.training.batch_size);
-    batches.drop_last = !plan.training.keep_last_batch;
+    let drop_last = !plan.training.keep_last_batch;
+    let batches = Batches { shard: parallel::shard(), drop_last, ..Batches::training(plan.training.batch_size) };
     let whole = batches.steps(plan.order.len());
     let steps = plan.max_steps.map_or(whole, |most| whole.min(most));
     if steps == 0 {
@@ -60,6 +64,10 @@ pub fn train(mut plan: Plan, task: &mut dyn Task) -> Result<Outcome> {
     if run.state.finished.is_none() {
         run.epochs(&mut plan, task, batches)?;
     }
+    // What comes after training (out-of-fold predictions, the manifest) is rank 0's.
+    if !world::leads() {
+        return Err(Error::ShareDone);
+    }
     Ok(run.outcome())
 }
 
@@ -70,7 +78,12 @@ struct Run {
     ema: Option<Ema>,
     state: State,
     checkpoints: Checkpoints,
-    log: ScalarLog,
+    /// Rank 0 writes it.
+    log: Option<ScalarLog>,
+    /// Averages gradients where several processes train together.
+    averaging: Option<Averaging>,
+    /// Whether any process of the group was asked to stop.
+    stop_agreed: bool,
     speed: Speed,
     saved_at: Instant,
 }
@@ -81,9 +94,13 @@ impl Run {
         let training = plan.training;
         let rows = training.batch_size.div_ceil(training.accumulation);
         exhausted::working_on(format!("training `{}` with {rows} rows at a time", plan.label), training.less_memory());
+        if let Some(group) = parallel::group() {
+            // Shares of a batch are rounded in another way for another number of processes.
+            plan.config_hash += &format!(" over {} processes", group.size());
+        }
         let checkpoints = Checkpoints::open(plan.folder.join(CHECKPOINTS))?;
         let mut optimizer = Optimizer::new(&training.optimizer, groups(plan)?)?;
-        let schedule = Schedule::new(&training.schedule, &optimizer.learning_rates())?;
+        let schedule = Schedule::new(&training.schedule, &optimizer.learning_rates())?.over(training.epochs);
         let mut ema = training.ema.as_ref().map(|ema| Ema::new(ema, &plan.trainable)).transpose()?;
         let state = match find(&checkpoints, plan)? {
             Some(found) => {
@@ -94,6 +111,9 @@ impl Run {
                     ema.load_state(&weights::read(found.folder.join(AVERAGED))?)?;
                 }
                 optimizer.set_learning_rates(state.schedule.rates())?;
+                if state.accumulated > 0 {
+                    restore_gradients(plan, &weights::read(found.folder.join(GRADIENTS))?)?;
+                }
                 tracing::info!(
                     "{}: resuming from `{}`: epoch {}, step {} of {steps}, best score {}",
                     plan.label,
@@ -106,8 +126,26 @@ impl Run {
             }
             None => State::new(plan.seed, schedule, training.precision),
         };
-        let log = ScalarLog::resume(&plan.folder, &state.log)?;
-        Ok(Self { steps, optimizer, ema, state, checkpoints, log, speed: Speed::default(), saved_at: Instant::now() })
+        let log = world::leads().then(|| ScalarLog::resume(&plan.folder, &state.log)).transpose()?;
+        if let Some(group) = parallel::group() {
+            let start = format!("{} step {} of {steps}", plan.config_hash, state.global_step);
+            group.demand_equal("the config, the data and the checkpoint", &start)?;
+            group.demand_equal("the initial weights", &parallel::fingerprint(&plan.state)?)?;
+        }
+        let params: Vec<Tensor> = plan.trainable.iter().map(|(_, parameter)| parameter.shallow_clone()).collect();
+        let averaging = Averaging::of(&params, plan.device)?;
+        Ok(Self {
+            steps,
+            optimizer,
+            ema,
+            state,
+            checkpoints,
+            log,
+            averaging,
+            stop_agreed: false,
+            speed: Speed::default(),
+            saved_at: Instant::now(),
+        })
     }
 
     fn epochs(&mut self, plan: &mut Plan, task: &mut dyn Task, batches: Batches) -> Result<()> {
@@ -136,12 +174,12 @@ impl Run {
                     (epoch, self.steps),
                     delivery,
                 )?;
-                let evaluations = evaluation_steps(self.steps as usize, training.evaluations(epoch) as usize);
+                let evaluations = training.evaluation_steps(epoch, self.steps);
                 let mut begun = Instant::now();
                 while let Some(batch) = loader.next_batch()? {
                     self.step(plan, task, &batch.tensors)?;
                     let rows = batch.tensors.first().and_then(|t| t.size().first().copied()).unwrap_or(0);
-                    self.speed.add(rows as u64, begun.elapsed(), loader.waited());
+                    self.speed.add(batch_rows(plan, rows as u64), begun.elapsed(), loader.waited());
                     bar.tick(1);
                     bar.message(self.line(plan));
                     if evaluations.contains(&(self.state.step as usize)) {
@@ -160,21 +198,43 @@ impl Run {
 
     fn step(&mut self, plan: &mut Plan, task: &mut dyn Task, batch: &[Tensor]) -> Result<()> {
         let training = plan.training;
+        self.optimizer.set_learning_rates(self.state.schedule.rates())?;
         let rates = self.optimizer.learning_rates();
-        let context = Context { training, device: plan.device, seed: plan.seed, global_step: self.state.global_step };
-        let changing = Changing { task, optimizer: &mut self.optimizer, scaler: self.state.scaler.as_mut() };
+        let beta1 = self.state.schedule.beta1();
+        beta1.into_iter().for_each(|beta1| self.optimizer.set_beta1(beta1));
+        let context = Context {
+            training,
+            device: plan.device,
+            seed: plan.seed,
+            global_step: self.state.global_step,
+            accumulated: self.state.accumulated,
+        };
+        let changing = Changing {
+            task,
+            optimizer: &mut self.optimizer,
+            scaler: self.state.scaler.as_mut(),
+            averaging: self.averaging.as_ref(),
+        };
         let done = match step(changing, &context, batch) {
             Err(Error::Interrupted { .. }) => return Err(self.stop(plan, task)?),
             outcome => outcome?,
         };
+        self.stop_agreed = done.stop;
         let state = &mut self.state;
-        if done.applied {
+        let rows = batch_rows(plan, batch.first().and_then(|t| t.size().first().copied()).unwrap_or(0) as u64);
+        state.accumulated = if done.waiting { state.accumulated + rows } else { 0 };
+        let every_batch = training.ema.as_ref().is_some_and(|ema| ema.every_batch);
+        if let Some(ema) = &mut self.ema
+            && (done.applied || every_batch)
+        {
+            ema.update(&plan.trainable)?;
+        }
+        if done.applied || done.waiting {
             state.skipped_in_a_row = 0;
-            let rows = batch.first().and_then(|t| t.size().first().copied()).unwrap_or(0);
-            state.loss.add(done.loss, rows as u64);
-            state.gradient_norm = done.gradient_norm;
-            if let Some(ema) = &mut self.ema {
-                ema.update(&plan.trainable)?;
+            state.loss.add(done.loss, rows);
+            state.smooth.add(done.loss);
+            if done.applied {
+                state.gradient_norm = done.gradient_norm;
             }
         } else {
             state.skipped += 1;
@@ -198,7 +258,9 @@ impl Run {
         self.optimizer.set_learning_rates(self.state.schedule.rates())?;
         let state = &self.state;
         if state.global_step.is_multiple_of(training.print_freq) || state.step == self.steps {
-            log::step(&mut self.log, state, done.loss, &rates, task)?;
+            if let Some(log) = &mut self.log {
+                log::step(log, state, done.loss, &rates, task)?;
+            }
             tracing::debug!("{}", self.line(plan));
         }
         tell(plan, || Event::Step {
@@ -207,6 +269,8 @@ impl Run {
             loss: done.loss,
             gradient_norm: done.gradient_norm,
             rates,
+            beta1,
+            applied: done.applied,
         });
         Ok(())
     }
@@ -217,7 +281,7 @@ impl Run {
         let begun = Instant::now();
         // The averaged weights stand in for the trained ones while the task looks at them.
         self.swap_averages(plan)?;
-        let evaluation = task.evaluate();
+        let evaluation = evaluate_for_all(task);
         self.swap_averages(plan)?;
         let evaluation = match evaluation {
             Err(Error::Interrupted { .. }) => return Err(self.stop(plan, task)?),
@@ -231,6 +295,7 @@ impl Run {
             global_step: state.global_step,
             score: evaluation.score,
             training_loss: state.loss.value(),
+            smooth_loss: state.smooth.value(),
             gradient_norm: state.gradient_norm,
             rates,
             metrics: evaluation.metrics,
@@ -244,7 +309,9 @@ impl Run {
         }
         self.rank(plan, &evaluated);
         self.optimizer.set_learning_rates(self.state.schedule.rates())?;
-        log::evaluation(&mut self.log, &evaluated, task)?;
+        if let Some(log) = &mut self.log {
+            log::evaluation(log, &evaluated, task)?;
+        }
         tracing::info!(
             "{}: epoch {} step {}: score {:.6}{}  loss {:.4}  lr {}  {}  evaluated in {:.0} s",
             plan.label,
@@ -283,14 +350,14 @@ impl Run {
         } else if plan.training.checkpoint.every_steps.is_none() {
             self.checkpoint_if_due(plan, task)?;
         }
-        if signals::interrupted() && self.state.finished.is_none() {
+        if self.interrupted() && self.state.finished.is_none() {
             return Err(self.stop(plan, task)?);
         }
         Ok(())
     }
 
     fn checkpoint_if_due(&mut self, plan: &Plan, task: &dyn Task) -> Result<()> {
-        if signals::interrupted() {
+        if self.interrupted() {
             return Err(self.stop(plan, task)?);
         }
         let rule = &plan.training.checkpoint;
@@ -300,6 +367,11 @@ impl Run {
             self.save(plan, task, LAST)?;
         }
         Ok(())
+    }
+
+    /// Whether to stop. Several processes stop together: after the step in which one of them was asked.
+    fn interrupted(&self) -> bool {
+        if self.averaging.is_some() { self.stop_agreed } else { signals::interrupted() }
     }
 
     /// Saves the state of an interrupted run and gives the error that ends it.
@@ -317,7 +389,8 @@ impl Run {
 
     fn save(&mut self, plan: &Plan, task: &dyn Task, name: &str) -> Result<std::path::PathBuf> {
         // The log is on disk before the checkpoint that says how long it is.
-        self.state.log = self.log.sync()?;
+        let Some(log) = &mut self.log else { return Ok(self.checkpoints.path(name)) };
+        self.state.log = log.sync()?;
         let state = &self.state;
         let label = Label {
             global_step: state.global_step,
@@ -335,6 +408,9 @@ impl Run {
                 weights::save(folder.join(OPTIMIZER), &self.optimizer.state(), None)?,
                 state.write(folder)?,
             ];
+            if state.accumulated > 0 {
+                files.push(weights::save(folder.join(GRADIENTS), &gradients(plan), None)?);
+            }
             if let Some(ema) = &self.ema {
                 files.push(averaged(folder, ema, plan, &metadata)?);
             }
@@ -362,6 +438,9 @@ impl Run {
     /// Writes the checkpoints that the evaluation of this step earned, and removes those that it pushed out. It follows
     /// from the state alone and may be repeated: a run that was killed in it does it again when it resumes.
     fn publish(&mut self, plan: &Plan, task: &dyn Task) -> Result<()> {
+        if !world::leads() {
+            return Ok(());
+        }
         let now = self.state.global_step;
         let earned = self.state.top.iter().filter(|named| named.global_step == now).map(|named| named.name.clone());
         for name in earned.collect::<Vec<_>>() {
@@ -405,6 +484,45 @@ impl Run {
     }
 }
 
+/// Rows of a batch over all processes, of which this one took `here`. Training leaves incomplete batches out.
+fn batch_rows(plan: &Plan, here: u64) -> u64 {
+    if parallel::group().is_some() { plan.training.batch_size } else { here }
+}
+
+/// Rank 0 evaluates and tells the others, who then take the same decisions.
+fn evaluate_for_all(task: &mut dyn Task) -> Result<Evaluation> {
+    let Some(group) = parallel::group() else { return task.evaluate() };
+    let found = if world::leads() { Some(task.evaluate()) } else { None };
+    let text = match &found {
+        Some(Ok(evaluation)) => spoken(evaluation),
+        Some(Err(Error::Interrupted { .. })) => "interrupted".into(),
+        Some(Err(error)) => format!("failed: {error}"),
+        None => String::new(),
+    };
+    let told = group.tell(&text)?;
+    match found {
+        Some(found) => found,
+        None if told == "interrupted" => Err(interrupted()),
+        None => heard(&told).ok_or_else(|| Error::failed(format!("rank 0 could not evaluate: {told}"))),
+    }
+}
+
+/// An evaluation as text. Numbers travel as their bits: JSON has no NaN.
+fn spoken(evaluation: &Evaluation) -> String {
+    let metrics: Vec<_> = evaluation.metrics.iter().map(|m| (&m.name, m.value.to_bits())).collect();
+    json!({ "score": evaluation.score.to_bits(), "metrics": metrics, "detail": evaluation.detail }).to_string()
+}
+
+fn heard(text: &str) -> Option<Evaluation> {
+    let value: Value = serde_json::from_str(text).ok()?;
+    let metric = |m: &Value| Some(Metric { name: m[0].as_str()?.into(), value: f64::from_bits(m[1].as_u64()?) });
+    Some(Evaluation {
+        score: f64::from_bits(value["score"].as_u64()?),
+        metrics: value["metrics"].as_array()?.iter().map(metric).collect::<Option<_>>()?,
+        detail: value["detail"].clone(),
+    })
+}
+
 /// The parameter groups: one for each prefix with a rate of its own, and the rest.
 fn groups(plan: &Plan) -> Result<Vec<Group>> {
     let rates = &plan.training.group_learning_rates;
@@ -433,6 +551,24 @@ fn groups(plan: &Plan) -> Result<Vec<Group>> {
 
 /// The checkpoint to resume from, if any.
 fn find(checkpoints: &Checkpoints, plan: &Plan) -> Result<Option<Found>> {
+    let Some(group) = parallel::group() else { return find_here(checkpoints, plan) };
+    // Rank 0 chooses; the others take the same folder.
+    let found = if world::leads() { Some(find_here(checkpoints, plan)) } else { None };
+    let folder = match &found {
+        Some(Ok(Some(found))) => found.folder.display().to_string(),
+        Some(Err(error)) => format!("failed: {error}"),
+        _ => String::new(),
+    };
+    let told = group.tell(&folder)?;
+    match found {
+        Some(found) => found,
+        None if told.is_empty() => Ok(None),
+        None if told.starts_with("failed: ") => Err(Error::failed(format!("rank 0 could not start: {told}"))),
+        None => Ok(Some(Found { manifest: checkpoint::verify(Path::new(&told))?, folder: told.into() })),
+    }
+}
+
+fn find_here(checkpoints: &Checkpoints, plan: &Plan) -> Result<Option<Found>> {
     let found = match &plan.resume {
         Resume::Never => {
             checkpoints.clear()?;
@@ -458,6 +594,25 @@ fn find(checkpoints: &Checkpoints, plan: &Plan) -> Result<Option<Found>> {
         )));
     }
     Ok(found)
+}
+
+/// The gradients at hand under the names of their parameters.
+fn gradients(plan: &Plan) -> Vec<(String, Tensor)> {
+    let grads = plan.trainable.iter().map(|(name, parameter)| (name.clone(), parameter.grad()));
+    grads.filter(|(_, grad)| grad.defined()).collect()
+}
+
+/// Gives parameters the gradients that a checkpoint holds.
+fn restore_gradients(plan: &Plan, saved: &[(String, Tensor)]) -> Result<()> {
+    for (name, parameter) in &plan.trainable {
+        if let Some((_, grad)) = saved.iter().find(|(n, _)| n == name) {
+            let what = || format!("restoring the gradient of `{name}`");
+            let grad = grad.f_to_device(parameter.device()).doing(what())?;
+            // Backward through a product with a constant leaves that constant as gradient, bit for bit.
+            (parameter * grad).f_sum(Kind::Float).doing(what())?.f_backward().doing(what())?;
+        }
+    }
+    Ok(())
 }
 
 fn averaged(folder: &Path, ema: &Ema, plan: &Plan, metadata: &Value) -> Result<Written> {

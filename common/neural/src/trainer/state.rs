@@ -42,6 +42,12 @@ pub struct State {
     pub top: Vec<Named>,
     /// Running mean of the training loss since the beginning of the epoch.
     pub loss: Mean,
+    /// Smoothed loss of the batches since the beginning of the run.
+    #[serde(default)]
+    pub smooth: Smooth,
+    /// Rows whose gradients wait for more: those of [`Training::accumulate_rows`](super::Training).
+    #[serde(default)]
+    pub accumulated: u64,
     /// Gradient norm before clipping in the last step.
     #[serde(with = "crate::exact")]
     pub gradient_norm: f64,
@@ -72,6 +78,9 @@ pub struct Evaluated {
     /// Running mean of the training loss since the beginning of the epoch.
     #[serde(with = "crate::exact")]
     pub training_loss: f64,
+    /// Exponentially smoothed loss of the batches.
+    #[serde(with = "crate::exact", default)]
+    pub smooth_loss: f64,
     /// Gradient norm before clipping in the last step.
     #[serde(with = "crate::exact")]
     pub gradient_norm: f64,
@@ -125,6 +134,31 @@ impl Mean {
     }
 }
 
+/// Exponentially smoothed mean, without the bias of its beginning: fastai's `train_loss`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Smooth {
+    #[serde(with = "crate::exact")]
+    sum: f64,
+    #[serde(with = "crate::exact")]
+    weight: f64,
+}
+
+impl Smooth {
+    /// How much of the past a new value leaves.
+    const BETA: f64 = 0.98;
+
+    /// Adds a value.
+    pub fn add(&mut self, value: f64) {
+        self.sum = self.sum * Self::BETA + value * (1.0 - Self::BETA);
+        self.weight = self.weight * Self::BETA + (1.0 - Self::BETA);
+    }
+
+    /// The mean, NaN of nothing.
+    pub fn value(&self) -> f64 {
+        self.sum / self.weight
+    }
+}
+
 impl State {
     /// The beginning of a run.
     pub fn new(seed: u64, schedule: Schedule, precision: Precision) -> Self {
@@ -140,6 +174,8 @@ impl State {
             kept: None,
             top: vec![],
             loss: Mean::default(),
+            smooth: Smooth::default(),
+            accumulated: 0,
             gradient_norm: 0.0,
             skipped: 0,
             skipped_in_a_row: 0,

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use common::seed::seed_for;
-use common::{Error, Result, exhausted};
+use common::{Error, Result, exhausted, world};
 use tch::{Device, Tensor};
 
 use super::config::{NonFinite, Training};
@@ -11,6 +11,7 @@ use super::{Task, interrupted};
 use crate::clip::clip_grad_norm;
 use crate::errors::{Doing, from_text};
 use crate::optim::Optimizer;
+use crate::parallel::{self, Averaging, Reduce};
 use crate::precision::{GradScaler, with_autocast};
 use crate::shim::manual_seed;
 
@@ -21,6 +22,10 @@ pub(super) struct Done {
     pub gradient_norm: f64,
     /// Whether the weights were updated.
     pub applied: bool,
+    /// Whether the gradients wait for more rows.
+    pub waiting: bool,
+    /// Whether any process of the group was asked to stop.
+    pub stop: bool,
 }
 
 /// What a step needs besides weights and rows.
@@ -30,6 +35,8 @@ pub(super) struct Context<'a> {
     pub device: Device,
     pub seed: u64,
     pub global_step: u64,
+    /// Rows whose gradients are summed already.
+    pub accumulated: u64,
 }
 
 /// What changes in a step beside the weights.
@@ -38,6 +45,8 @@ pub(super) struct Changing<'a> {
     pub optimizer: &'a mut Optimizer,
     /// Keeps gradients of f16 in range; nothing else needs one.
     pub scaler: Option<&'a mut GradScaler>,
+    /// Averages gradients where several processes train together.
+    pub averaging: Option<&'a Averaging>,
 }
 
 /// Forward, backward, clip, check, update. On an error or interruption the weights are those before the step.
@@ -64,15 +73,25 @@ pub(super) fn step(mut changing: Changing, context: &Context, batch: &[Tensor]) 
 }
 
 fn attempt(changing: &mut Changing, context: &Context, batch: &[Tensor], rows: i64) -> Result<Done> {
-    let Changing { task, optimizer, scaler } = changing;
-    let Context { training, device, seed, global_step } = *context;
+    let Changing { task, optimizer, scaler, averaging } = changing;
+    let Context { training, device, seed, global_step, accumulated } = *context;
     // Dropout draws from the library's generator: seeded anew for each step, so a resumed run draws the same.
-    manual_seed(device, seed_for(seed, "dropout", global_step))?;
-    optimizer.zero_grad()?;
+    // Each process draws for its own rows.
+    let stream = if world::leads() { "dropout".to_string() } else { format!("dropout/{}", world::rank()) };
+    manual_seed(device, seed_for(seed, &stream, global_step))?;
+    if accumulated == 0 {
+        optimizer.zero_grad()?;
+    }
+    // A batch counts with its share of the rows that make an update.
+    let whole = if averaging.is_some() { training.batch_size } else { rows as u64 };
+    let share = training.accumulate_rows.map_or(1.0, |limit| whole as f64 / limit as f64);
+    // The group takes the plain mean of its gradients: this one counts by its rows.
+    let share = share * parallel::group().map_or(1.0, |g| (rows as u64 * g.size()) as f64 / whole as f64);
+    let complete = training.accumulate_rows.is_none_or(|limit| accumulated + whole >= limit);
     let pieces = (training.accumulation as i64).min(rows.max(1));
     let mut loss = 0.0;
     for piece in 0..pieces {
-        if piece > 0 && common::cli::signals::interrupted() {
+        if piece > 0 && averaging.is_none() && common::cli::signals::interrupted() {
             return Err(interrupted());
         }
         let (from, to) = (rows * piece / pieces, rows * (piece + 1) / pieces);
@@ -84,17 +103,27 @@ fn attempt(changing: &mut Changing, context: &Context, batch: &[Tensor], rows: i
             Ok(task.loss(&cut, global_step)? * ((to - from) as f64 / rows as f64))
         })?;
         loss += part.f_double_value(&[]).doing("reading the loss")?;
-        // A loss that is not finite is not worth a backward pass.
-        if !loss.is_finite() {
+        // A loss that is not finite is not worth a backward pass, but the other processes wait for its gradients.
+        if !loss.is_finite() && averaging.is_none() {
             break;
         }
+        let part = if share == 1.0 { part } else { part * share };
         let part = match scaler {
             Some(scaler) => scaler.scale(&part)?,
             None => part,
         };
+        if let Some(averaging) = averaging
+            && complete
+            && piece + 1 == pieces
+        {
+            averaging.prepare(&part)?;
+        }
         part.f_backward().doing("computing gradients")?;
     }
-    // With several processes the gradients would be averaged over them here.
+    let (loss, stop) = agree(loss, rows as f64 / whole as f64)?;
+    if loss.is_finite() && !complete {
+        return Ok(Done { loss, gradient_norm: f64::NAN, applied: false, waiting: true, stop });
+    }
     let params = optimizer.params();
     let in_range = match scaler {
         Some(scaler) if loss.is_finite() => scaler.unscale(&params)?,
@@ -119,7 +148,15 @@ fn attempt(changing: &mut Changing, context: &Context, batch: &[Tensor], rows: i
             "lower the learning rate, clip gradients (`training.max_grad_norm=1`), or leave such batches out: `training.non_finite=skip`",
         ));
     }
-    Ok(Done { loss, gradient_norm, applied })
+    Ok(Done { loss, gradient_norm, applied, waiting: false, stop })
+}
+
+/// The loss of the whole batch from that of this process's share of it, and whether any process was asked to stop.
+fn agree(loss: f64, share: f64) -> Result<(f64, bool)> {
+    let Some(group) = parallel::group() else { return Ok((loss, false)) };
+    let mut values = [loss * share, f64::from(u8::from(common::cli::signals::interrupted()))];
+    group.all_reduce(&mut values, Reduce::Sum)?;
+    Ok((values[0], values[1] > 0.0))
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> Option<String> {

@@ -121,7 +121,7 @@ pub fn tune<'a>(
     let mut about = base.about.clone();
     about["member"] = json!(config.member);
     about["group"] = json!(group);
-    let mut task = LeapTask { network: built.network, objective: Objective::Group(group), evaluator, about };
+    let mut task = LeapTask::new(built.network, Objective::Group(group), evaluator, about);
     let options = Options { folder: run_folder(&folder, group), ..options };
     durable::create_folder(&options.folder)?;
     let label = format!("{} group {group}", config.member);

@@ -1,16 +1,16 @@
 //! Stacks of bidirectional LSTM layers with normalisation, skip connections and GELU (2nd place of LEAP, `fdzm_part`):
-//! ForcewithMe's reslstm (18, 32) and Max2020's 014, 015, 021 and 022, the best single network.
+//! ForcewithMe's reslstm (18, 32) and 1LSTM1mamba-5 (37), and Max2020's 014, 015, 021 and 022, the best single network.
 //!
-//! Layer i computes `y = lstm_i(h)`, `v = norm_i(y)`, where norm_i runs jointly over all 60 levels and channels, and
+//! Layer i computes `y = lstm_i(h)` (1LSTM1mamba: `mamba_i(lstm_i(h))`), `v = norm_i(y)`, where norm_i runs jointly over all 60 levels and channels, and
 //! then the next `h` from `v` and an earlier result `r`. The networks differ in that last step alone: see
 //! [`Rule::step`].
 //!
-//! Train one with `train-model configs/leap/max/022.yaml`.
+//! Train one with `train-model configs/leap/max2020/022.yaml`.
 
 use common::Result;
 use common::config::Problems;
 use neural::Params;
-use neural::layers::{BiLstm, LayerNorm, Linear, Network};
+use neural::layers::{BiLstm, LayerNorm, Linear, Mamba, MambaConfig, Network};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -29,6 +29,8 @@ pub enum Rule {
     Max015,
     /// Weighted skips from the second layer on (021, 022).
     Max021,
+    /// As [`Rule::Max021`] with another weight, and a Mamba block behind every LSTM.
+    OneLstmOneMamba,
 }
 
 /// What follows the normalisation of one layer: `h = GELU(skip(g(v), r))`, or `h = g(v)` without a skip connection;
@@ -52,13 +54,16 @@ enum Skip {
     Weighted(f64),
 }
 
-/// The weight of the layer's own result that all of Max2020's networks use.
+/// The weight of the layer's own result in all of Max2020's networks.
 const OWN_WEIGHT: f64 = 0.7;
+/// The same in 1LSTM1mamba.
+const OWN_WEIGHT_MAMBA: f64 = 0.6;
 
 impl Rule {
     fn step(self, layer: usize) -> Step {
         let plain = Step { wrapped: true, skip: None, keep: true };
-        let weighted = |wrapped| Step { wrapped, skip: Some(Skip::Weighted(OWN_WEIGHT)), keep: true };
+        let own = if self == Self::OneLstmOneMamba { OWN_WEIGHT_MAMBA } else { OWN_WEIGHT };
+        let weighted = |wrapped| Step { wrapped, skip: Some(Skip::Weighted(own)), keep: true };
         match (self, layer) {
             (_, 0) => plain,
             (Self::Reslstm, i) if i % 2 == 0 => Step { keep: false, ..plain },
@@ -66,7 +71,7 @@ impl Rule {
             (Self::Max014, 1) => Step { wrapped: false, skip: None, keep: false },
             (Self::Max014, i) => weighted(i % 2 == 0),
             (Self::Max015, 1 | 2) => plain,
-            (Self::Max015 | Self::Max021, _) => weighted(false),
+            (Self::Max015 | Self::Max021 | Self::OneLstmOneMamba, _) => weighted(false),
         }
     }
 
@@ -83,6 +88,8 @@ pub struct Config {
     pub rule: Rule,
     pub hidden_state: i64,
     pub num_lstm: usize,
+    /// States of the Mamba block behind every LSTM; `None`: there is no such block.
+    pub d_state: Option<i64>,
 }
 
 /// The networks differ in their defaults only, which serde ties to a type.
@@ -106,7 +113,7 @@ macro_rules! network {
 
         impl From<&$name> for Config {
             fn from(c: &$name) -> Self {
-                Self { rule: Rule::$rule, hidden_state: c.hidden_state, num_lstm: c.num_lstm }
+                Self { rule: Rule::$rule, hidden_state: c.hidden_state, num_lstm: c.num_lstm, d_state: None }
             }
         }
     };
@@ -133,12 +140,41 @@ network!(
     Max022, Max021: 256, 10
 );
 
+/// ForcewithMe's 1LSTM1mamba-5 (37: CV 0.7886, 0.7896 after fine-tuning; 15,675,406 parameters). The base script's default
+/// is 8 layers; fine-tuning and inference, and the published weights, have 5.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OneLstmOneMamba {
+    /// Hidden size of every LSTM per direction.
+    pub hidden_state: i64,
+    /// Number of LSTM layers, each with a Mamba block.
+    pub num_lstm: usize,
+    /// States of every inner channel of a Mamba block.
+    pub d_state: i64,
+}
+
+impl Default for OneLstmOneMamba {
+    fn default() -> Self {
+        Self { hidden_state: 256, num_lstm: 5, d_state: 16 }
+    }
+}
+
+impl From<&OneLstmOneMamba> for Config {
+    fn from(c: &OneLstmOneMamba) -> Self {
+        let OneLstmOneMamba { hidden_state, num_lstm, d_state } = *c;
+        Self { rule: Rule::OneLstmOneMamba, hidden_state, num_lstm, d_state: Some(d_state) }
+    }
+}
+
 impl Config {
     /// Reports sizes that cannot work.
     pub fn validate(&self, key: &str, problems: &mut Problems) {
         let hidden = self.hidden_state;
         problems.demand(hidden >= 1, &format!("{key}.hidden_state"), || format!("is {hidden}, expected at least 1"));
         problems.demand(self.num_lstm >= 1, &format!("{key}.num_lstm"), || "is 0, expected at least 1".into());
+        if let Some(states) = self.d_state {
+            problems.demand(states >= 1, &format!("{key}.d_state"), || format!("is {states}, expected at least 1"));
+        }
     }
 }
 
@@ -153,6 +189,7 @@ pub struct LstmStack {
 struct Layer {
     step: Step,
     lstm: BiLstm,
+    mamba: Option<Mamba>,
     norm: LayerNorm,
 }
 
@@ -160,18 +197,23 @@ impl LstmStack {
     /// Creates all parameters.
     pub fn new(params: &Params, c: &Config) -> Result<Self> {
         let (p, width) = (params.root(), 2 * c.hidden_state);
-        // All LSTMs stand before all norms in the published order.
+        // All blocks of one kind stand together in the published order.
+        let mut mambas = Vec::new();
+        for i in 0..c.num_lstm {
+            let block = |states| Mamba::new(&p.sub("mamba_layers").sub(i), MambaConfig::new(width, states));
+            mambas.push(c.d_state.map(block).transpose()?);
+        }
         let mut lstms = Vec::new();
         for i in 0..c.num_lstm {
             let inputs = if i == 0 { CHANNELS as i64 } else { width };
             lstms.push(BiLstm::new(&p.sub("lstm_stack").sub(format!("lstm{}", i + 1)), inputs, c.hidden_state, 1)?);
         }
         let mut layers = Vec::new();
-        for (i, lstm) in lstms.into_iter().enumerate() {
+        for (i, (lstm, mamba)) in lstms.into_iter().zip(mambas).enumerate() {
             let step = c.rule.step(i);
             let name = p.sub("residual_stack").sub(i);
             let name = if step.wrapped { name.sub(0) } else { name };
-            layers.push(Layer { step, lstm, norm: LayerNorm::new(&name, &[LEVELS as i64, width])? });
+            layers.push(Layer { step, lstm, mamba, norm: LayerNorm::new(&name, &[LEVELS as i64, width])? });
         }
         let fc = Linear::new(&p.sub("fc").sub(0), width, HEAD)?;
         if c.rule.has_own_init() {
@@ -188,6 +230,10 @@ impl LstmStack {
 impl Layer {
     fn forward(&self, h: &Tensor, r: Option<&Tensor>, train: bool) -> Tensor {
         let y = self.lstm.forward(h, train);
+        let y = match &self.mamba {
+            Some(mamba) => mamba.forward(&y),
+            None => y,
+        };
         let v = self.norm.forward(&y);
         let v = if self.step.wrapped { v.gelu("none") } else { v };
         match (self.step.skip, r) {

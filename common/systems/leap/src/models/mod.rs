@@ -2,6 +2,11 @@
 //! order. Parameter names and shapes equal the published checkpoints'.
 
 pub mod adam;
+pub mod cnnlstm;
+pub mod joseph;
+pub mod lstm_attention;
+pub mod lstm_block;
+pub mod lstm_mamba;
 pub mod lstm_stack;
 
 use common::Result;
@@ -31,6 +36,24 @@ pub enum ModelConfig {
     Adam200(adam::Adam200),
     /// ForcewithMe's residual LSTM (18, fine-tuned 32).
     Reslstm(lstm_stack::Reslstm),
+    /// ForcewithMe's convolutions and LSTM blocks (39).
+    Cnnlstm(cnnlstm::Cnnlstm),
+    /// ForcewithMe's LSTM and Mamba blocks, first stage.
+    #[serde(rename = "lstmmamba_stage1")]
+    LstmmambaStage1(lstm_mamba::LstmmambaStage1),
+    /// The same, second stage (40).
+    #[serde(rename = "lstmmamba_stage2")]
+    LstmmambaStage2(lstm_mamba::LstmmambaStage2),
+    /// ForcewithMe's LSTM and Mamba blocks in turn.
+    Lstmmambamixed(lstm_mamba::Lstmmambamixed),
+    /// The same with 64 states (38).
+    #[serde(rename = "2lstm1mamba")]
+    TwoLstmOneMamba(lstm_mamba::TwoLstmOneMamba),
+    /// ForcewithMe's LSTM stack with Mamba blocks (37).
+    #[serde(rename = "1lstm1mamba")]
+    OneLstmOneMamba(lstm_stack::OneLstmOneMamba),
+    /// Max2020's 007 (fine-tuned 010), a design of `ZuiYe`'s.
+    Max007(lstm_attention::Max007),
     /// Max2020's 014.
     Max014(lstm_stack::Max014),
     /// Max2020's 015.
@@ -39,6 +62,14 @@ pub enum ModelConfig {
     Max021(lstm_stack::Max021),
     /// Max2020's 022, the best single network.
     Max022(lstm_stack::Max022),
+    /// Joseph's 907.
+    Jo907(joseph::Jo907),
+    /// Joseph's 912 (fine-tuned 912sep).
+    Jo912(joseph::Jo912),
+    /// `ZuiYe`'s LSTM and attention.
+    ZuiyeA(lstm_attention::ZuiyeA),
+    /// `ZuiYe`'s convolutions, LSTM and attention.
+    ZuiyeB(lstm_attention::ZuiyeB),
 }
 
 impl ModelConfig {
@@ -49,10 +80,21 @@ impl ModelConfig {
             Self::Adam197(_) => "adam197",
             Self::Adam200(_) => "adam200",
             Self::Reslstm(_) => "reslstm",
+            Self::Cnnlstm(_) => "cnnlstm",
+            Self::LstmmambaStage1(_) => "lstmmamba_stage1",
+            Self::LstmmambaStage2(_) => "lstmmamba_stage2",
+            Self::Lstmmambamixed(_) => "lstmmambamixed",
+            Self::TwoLstmOneMamba(_) => "2lstm1mamba",
+            Self::OneLstmOneMamba(_) => "1lstm1mamba",
+            Self::Max007(_) => "max007",
             Self::Max014(_) => "max014",
             Self::Max015(_) => "max015",
             Self::Max021(_) => "max021",
             Self::Max022(_) => "max022",
+            Self::Jo907(_) => "jo907",
+            Self::Jo912(_) => "jo912",
+            Self::ZuiyeA(_) => "zuiye_a",
+            Self::ZuiyeB(_) => "zuiye_b",
         }
     }
 
@@ -70,6 +112,11 @@ impl ModelConfig {
         match self.family() {
             Family::Adam(config) => config.validate(&key, problems),
             Family::LstmStack(config) => config.validate(&key, problems),
+            Family::LstmMamba(config) => config.validate(&key, problems),
+            Family::LstmAttention(config) => config.validate(&key, problems),
+            Family::Cnnlstm(config) => config.validate(&key, problems),
+            Family::Jo907(config) => config.validate(&key, problems),
+            Family::Jo912(config) => config.validate(&key, problems),
         }
     }
 
@@ -78,10 +125,15 @@ impl ModelConfig {
         Ok(match self.family() {
             Family::Adam(config) => Box::new(adam::Adam::new(params, &config)?),
             Family::LstmStack(config) => Box::new(lstm_stack::LstmStack::new(params, &config)?),
+            Family::LstmMamba(config) => Box::new(lstm_mamba::LstmMamba::new(params, &config)?),
+            Family::LstmAttention(config) => Box::new(lstm_attention::LstmAttention::new(params, &config)?),
+            Family::Cnnlstm(config) => Box::new(cnnlstm::CnnLstm::new(params, config)?),
+            Family::Jo907(config) => Box::new(joseph::Network907::new(params, config)?),
+            Family::Jo912(config) => Box::new(joseph::Network912::new(params, config)?),
         })
     }
 
-    fn family(&self) -> Family {
+    fn family(&self) -> Family<'_> {
         match self {
             Self::Adam195(c) => Family::Adam(c.into()),
             Self::Adam197(c) => Family::Adam(c.into()),
@@ -91,21 +143,48 @@ impl ModelConfig {
             Self::Max015(c) => Family::LstmStack(c.into()),
             Self::Max021(c) => Family::LstmStack(c.into()),
             Self::Max022(c) => Family::LstmStack(c.into()),
+            Self::OneLstmOneMamba(c) => Family::LstmStack(c.into()),
+            Self::LstmmambaStage1(c) => Family::LstmMamba(c.into()),
+            Self::LstmmambaStage2(c) => Family::LstmMamba(c.into()),
+            Self::Lstmmambamixed(c) => Family::LstmMamba(c.into()),
+            Self::TwoLstmOneMamba(c) => Family::LstmMamba(c.into()),
+            Self::Max007(c) => Family::LstmAttention(c.into()),
+            Self::ZuiyeA(c) => Family::LstmAttention(c.into()),
+            Self::ZuiyeB(c) => Family::LstmAttention(c.into()),
+            Self::Cnnlstm(c) => Family::Cnnlstm(c),
+            Self::Jo907(c) => Family::Jo907(c),
+            Self::Jo912(c) => Family::Jo912(c),
         }
     }
 }
 
-enum Family {
+/// The code that a network is built by.
+enum Family<'a> {
     Adam(adam::Config),
     LstmStack(lstm_stack::Config),
+    LstmMamba(lstm_mamba::Config),
+    LstmAttention(lstm_attention::Config),
+    Cnnlstm(&'a cnnlstm::Cnnlstm),
+    Jo907(&'a joseph::Jo907),
+    Jo912(&'a joseph::Jo912),
 }
 
 /// `[B, 60, 14]` -> `[B, 368]`: scalars are the mean of channels 0..8 over the levels, profiles are channels 8..14.
 pub(crate) fn targets(channels: &Tensor) -> Tensor {
-    let (scalars, profiles) = (SCALAR_TARGETS as i64, PROFILE_TARGETS as i64);
-    let scalars = channels.narrow(2, 0, scalars).mean_dim([1_i64].as_slice(), false, Kind::Float);
-    let profiles = channels.narrow(2, SCALAR_TARGETS as i64, profiles).transpose(1, 2); // [B, 6, 60]
-    Tensor::cat(&[scalars.to_kind(channels.kind()), profiles.reshape([-1, (PROFILE_TARGETS * LEVELS) as i64])], 1)
+    let scalars = channels.narrow(2, 0, SCALAR_TARGETS as i64);
+    join(&scalars.mean_dim([1_i64].as_slice(), false, Kind::Float), channels)
+}
+
+/// The same with the scalars of one level instead of their mean.
+pub(crate) fn targets_with_scalars_of(channels: &Tensor, level: i64) -> Tensor {
+    join(&channels.narrow(2, 0, SCALAR_TARGETS as i64).select(1, level), channels)
+}
+
+/// Scalars `[B, 8]` and the profiles among the channels, in training order.
+fn join(scalars: &Tensor, channels: &Tensor) -> Tensor {
+    let profiles = channels.narrow(2, SCALAR_TARGETS as i64, PROFILE_TARGETS as i64).transpose(1, 2); // [B, 6, 60]
+    let profiles = profiles.reshape([-1, (PROFILE_TARGETS * LEVELS) as i64]);
+    Tensor::cat(&[scalars.to_kind(channels.kind()), profiles], 1)
 }
 
 /// The published rule for LSTMs: input weights Xavier uniform, recurrent weights orthogonal, all biases 0 but the
@@ -156,6 +235,10 @@ mod tests {
         assert!(found(r#"{"adam195": {"lstm_hidden": 5, "heads": 4}}"#).contains("a divisor of 10"));
         assert!(found(r#"{"adam200": {"conv_kernels": [2, 4]}}"#).contains("has 2 entries, expected 3"));
         assert!(found(r#"{"adam195": {"dropout": 1.0, "head_hidden": [0]}}"#).contains("model.adam195.head_hidden.0"));
+        assert!(found(r#"{"cnnlstm": {"hidden_state": 255}}"#).contains("expected 256 with `enc` = 106"));
+        assert!(found(r#"{"jo912": {"sample_dropouts": [0.1, 1.0]}}"#).contains("model.jo912.sample_dropouts.1"));
+        assert!(found(r#"{"zuiye_b": {"kernels": [3, 0]}}"#).contains("model.zuiye_b.kernels.1"));
+        assert!(found(r#"{"2lstm1mamba": {"d_state": 0}}"#).contains("model.2lstm1mamba.d_state"));
         assert_eq!(found(r#"{"max021": {}}"#), format!("{:?}", Problems::default()));
     }
 
@@ -163,9 +246,16 @@ mod tests {
     fn every_network_maps_a_batch_to_368_targets() {
         let adam = r#"{"lstm_hidden": 4, "lstm_layers": 1, "heads": 2, "feed_forward": 8, "head_hidden": [6]}"#;
         let stack = r#"{"hidden_state": 3, "num_lstm": 5}"#;
+        let mamba = r#"{"hidden_state": 3, "num_lstm": 1, "d_state": 4}"#;
+        let joseph = r#"{"hidden": 4, "blocks_after_first": 2, "heads": 2}"#;
+        let attention = r#"{"h1": 3, "h2": 4, "heads": 2}"#;
         for (sizes, names) in [
             (adam, ["adam195", "adam197", "adam200"].as_slice()),
-            (stack, ["reslstm", "max014", "max015", "max021", "max022"].as_slice()),
+            (stack, ["reslstm", "max014", "max015", "max021", "max022", "1lstm1mamba"].as_slice()),
+            (mamba, ["lstmmamba_stage1", "lstmmamba_stage2", "lstmmambamixed", "2lstm1mamba"].as_slice()),
+            (joseph, ["jo907", "jo912"].as_slice()),
+            (attention, ["max007", "zuiye_a", "zuiye_b"].as_slice()),
+            (r#"{"hidden_state": 155, "enc": 5, "num_lstm": 1}"#, ["cnnlstm"].as_slice()),
         ] {
             for name in names {
                 let config = parse(&format!(r#"{{"{name}": {sizes}}}"#)).unwrap();

@@ -5,6 +5,7 @@ use neural::trainer::Training;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::augment::Augmentation;
 use crate::dataset::Selection;
 use crate::models::ModelConfig;
 use crate::norm::Chain;
@@ -30,6 +31,12 @@ pub struct TrainConfig {
     pub rows: RowsConfig,
     /// What is minimised.
     pub loss: LossConfig,
+    /// Begin with the weights that `--init` names. `null`: with drawn ones.
+    #[serde(default)]
+    pub initial: Option<InitialConfig>,
+    /// Changes of the training rows. `null`: none.
+    #[serde(default)]
+    pub augmentation: Option<Augmentation>,
     /// Rows of a batch of the evaluation, >= 1. It changes speed and memory, and no result.
     #[serde(default = "val_batch_size")]
     pub val_batch_size: u64,
@@ -80,6 +87,15 @@ impl Default for LossConfig {
     }
 }
 
+/// How the weights of another run are taken over.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct InitialConfig {
+    /// Tensors that are left out and drawn anew, because the network is another one there: `[fc.0.weight]`. All others
+    /// must agree.
+    pub drop: Vec<String>,
+}
+
 fn val_batch_size() -> u64 {
     4096
 }
@@ -110,6 +126,9 @@ impl Config for TrainConfig {
         problems.demand(loss.differences >= 0.0 && loss.differences.is_finite(), "loss.differences", || {
             format!("is {}, expected >= 0", loss.differences)
         });
+        if let Some(augmentation) = &self.augmentation {
+            augmentation.validate("augmentation", problems);
+        }
         problems.demand(self.val_batch_size > 0, "val_batch_size", || "is 0, expected at least 1".into());
         let index_of_b = self.rows.index && self.chain() == Chain::B;
         problems.demand(!index_of_b, "rows.index", || "is set, but only chain `a` has a sampling index".into());

@@ -13,11 +13,12 @@ use neural::trainer::{Evaluated, Evaluation, Metric, Task};
 use serde_json::{Value, json};
 use tch::Tensor;
 
+use crate::augment::{self, Augmentation};
 use crate::columns::GROUP_NAMES;
 use crate::layout::expand;
 use crate::losses;
 use crate::metric::Score;
-pub use config::{LossConfig, RowsConfig, TrainConfig};
+pub use config::{InitialConfig, LossConfig, RowsConfig, TrainConfig};
 use evaluate::{Evaluator, predict, training_loss, validation_loss};
 pub use npy::write_npy;
 pub use run::{Arrays, Built, OOF, Options, Trained, about, best_weights, build, constants_of, evaluator, fit, train};
@@ -41,14 +42,35 @@ pub struct LeapTask {
     pub evaluator: Evaluator,
     /// What checkpoints say: see [`about`].
     pub about: Value,
+    /// Changes of the training rows, and the seed that they are drawn from.
+    pub augmentation: Option<(Augmentation, u64)>,
+    /// Step of the last batch, and how many pieces of it were seen.
+    seen: (u64, u64),
+}
+
+impl LeapTask {
+    /// A network in training, without augmentation.
+    pub fn new(network: Box<dyn Network>, objective: Objective, evaluator: Evaluator, about: Value) -> Self {
+        Self { network, objective, evaluator, about, augmentation: None, seen: (u64::MAX, 0) }
+    }
+
+    /// Network input and targets of a batch, augmented where that is wanted.
+    fn prepared(&mut self, batch: &[Tensor], step: u64) -> (Tensor, Tensor) {
+        let (x, y) = (expand(&batch[0]), batch[1].shallow_clone());
+        self.seen = if self.seen.0 == step { (step, self.seen.1 + 1) } else { (step, 0) };
+        let Some((augmentation, seed)) = &self.augmentation else { return (x, y) };
+        let changes = augmentation.draw(*seed, step, self.seen.1, x.size()[0] as usize);
+        augment::apply(&changes, &x, &y)
+    }
 }
 
 impl Task for LeapTask {
-    fn loss(&mut self, batch: &[Tensor], _step: u64) -> Result<Tensor> {
-        let predicted = self.network.forward(&expand(&batch[0]), true);
+    fn loss(&mut self, batch: &[Tensor], step: u64) -> Result<Tensor> {
+        let (x, target) = self.prepared(batch, step);
+        let predicted = self.network.forward(&x, true);
         Ok(match &self.objective {
-            Objective::All(config) => training_loss(config, &predicted, &batch[1]),
-            Objective::Group(g) => losses::of_group(&predicted, &batch[1], *g),
+            Objective::All(config) => training_loss(config, &predicted, &target),
+            Objective::Group(g) => losses::of_group(&predicted, &target, *g),
         })
     }
 

@@ -110,13 +110,18 @@ pub fn train<'a>(config: &'a TrainConfig, hash: &str, arrays: &Arrays, options: 
     let chain = config.chain();
     let Built { params, network } = build(&config.model, options.device, config.seed)?;
     if let Some(path) = options.initial {
-        weights::load(&params.state(), path, &weights::Allow::default())?;
+        let drop = config.initial.clone().unwrap_or_default().drop;
+        // What is dropped may be of another shape here, or not here at all.
+        let missing = drop.iter().filter(|name| params.get(name).is_some()).cloned().collect();
+        let allow = weights::Allow { dropped: drop, missing, ..weights::Allow::default() };
+        let report = weights::load(&params.state(), path, &allow)?;
+        tracing::info!("begins with `{}`: {report}", path.display());
     }
     tracing::info!("{}", neural::summary::summary(config.model.name(), &params.state()));
     let evaluator = evaluator(arrays, options.device, config.val_batch_size, config.training.precision);
     let about = about(&config.member, &config.model, chain, config.apply_zero_list)?;
-    let mut task =
-        LeapTask { network, objective: Objective::All(config.loss.clone()), evaluator, about: about.clone() };
+    let mut task = LeapTask::new(network, Objective::All(config.loss.clone()), evaluator, about.clone());
+    task.augmentation = config.augmentation.clone().map(|augmentation| (augmentation, config.seed));
     let folder = options.folder.clone();
     let outcome = fit(&mut task, &params, &config.training, hash, config.seed, arrays, options, &config.member)?;
 

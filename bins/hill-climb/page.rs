@@ -1,0 +1,148 @@
+//! The page about a blend: members, steps of the search, correlations, scores per group and per column.
+
+use common::Result;
+use common::climb::{Gram, MoveKind};
+use common::report::{Report, Series};
+
+use crate::problem::{Blend, Problem};
+
+/// Members that are drawn beside the blend in the plots of single columns.
+const DRAWN: usize = 3;
+
+/// The whole page, offline in one file.
+pub fn page(problem: &Problem, blend: &Blend, recipe: &str) -> Result<Report> {
+    let (metric, members) = (problem.config.metric, problem.members.len());
+    let subtitle = format!(
+        "{} {:.6} of {members} models on {} rows x {} columns of {}",
+        metric.name(),
+        metric.signed(blend.score),
+        problem.rows(),
+        problem.table.columns(),
+        problem.table.path().file_name().unwrap_or_default().to_string_lossy()
+    );
+    let mut page = Report::new("Blend", subtitle);
+    page.table("Members", &["model", metric.name(), "weight", "blend without its weight"], member_rows(problem, blend));
+    steps(problem, blend, &mut page)?;
+    if let Some(gram) = &blend.gram {
+        correlations(problem, gram, &mut page);
+        columns(problem, blend, gram, &mut page)?;
+    }
+    page.text("Configuration", recipe);
+    Ok(page)
+}
+
+/// Largest weight first.
+fn member_rows(problem: &Problem, blend: &Blend) -> Vec<Vec<String>> {
+    let metric = problem.config.metric;
+    let mut order: Vec<usize> = (0..problem.members.len()).collect();
+    order.sort_by(|&a, &b| blend.global.weights[b].total_cmp(&blend.global.weights[a]));
+    let row = |k: usize| {
+        let without = blend.without.get(k).copied().flatten();
+        vec![
+            problem.members[k].name.clone(),
+            format!("{:.6}", metric.signed(blend.global.singles[k])),
+            format!("{:.6}", blend.global.weights[k]),
+            without.map_or("-".into(), |score| format!("{:.6}", metric.signed(score))),
+        ]
+    };
+    let mut rows: Vec<Vec<String>> = order.into_iter().map(row).collect();
+    let others = blend.global.others.iter();
+    rows.extend(others.map(|(name, score)| {
+        let score = score.map_or("-".into(), |score| format!("{:.6}", metric.signed(score)));
+        vec![format!("({name})"), score, String::new(), String::new()]
+    }));
+    rows
+}
+
+/// What every accepted step of the search gained.
+fn steps(problem: &Problem, blend: &Blend, page: &mut Report) -> Result<()> {
+    let metric = problem.config.metric;
+    let mut points = vec![];
+    let mut rows = vec![];
+    let mut before: Option<f64> = None;
+    for (i, step) in blend.global.moves.iter().filter(|m| m.score.is_finite()).enumerate() {
+        points.push((i as f64, metric.signed(step.score)));
+        let gain = match (step.kind, before) {
+            (MoveKind::Start, _) | (_, None) => String::new(),
+            (_, Some(before)) => format!("{:.3e}", step.score - before),
+        };
+        before = Some(step.score);
+        rows.push(vec![
+            i.to_string(),
+            step.kind.name().to_string(),
+            problem.members[step.model].name.clone(),
+            format!("{:.4}", step.weight),
+            format!("{:.6}", metric.signed(step.score)),
+            gain,
+        ]);
+    }
+    let series = [Series { name: "blend".into(), points }];
+    page.plot("Score per step of the search", "step", metric.name(), &series)?;
+    page.table("Steps of the search", &["step", "kind", "model", "weight", metric.name(), "gain"], rows);
+    Ok(())
+}
+
+/// Correlations of the members' errors over all scored columns, each column on the scale of its variance.
+fn correlations(problem: &Problem, gram: &Gram, page: &mut Report) {
+    let scored = (0..gram.columns()).filter(|c| !problem.rules.fixed.contains(c) && gram.truth.m2[*c] > 0.0);
+    let square = gram.weighted(scored.map(|c| (c, 1.0 / gram.truth.m2[c])));
+    let names = problem.members.iter().map(|m| m.name.clone());
+    let numbers: Vec<String> = (1..=problem.members.len()).map(|k| k.to_string()).collect();
+    let mut header = vec!["", "errors of"];
+    header.extend(numbers.iter().map(String::as_str));
+    let rows = names.enumerate().map(|(i, name)| {
+        let cell = |j: usize| {
+            let scale = (square.at(i, i) * square.at(j, j)).sqrt();
+            if scale > 0.0 { format!("{:.3}", square.at(i, j) / scale) } else { "-".into() }
+        };
+        let mut row = vec![numbers[i].clone(), name];
+        row.extend((0..problem.members.len()).map(cell));
+        row
+    });
+    page.table("Correlations of the members' errors", &header, rows.collect());
+}
+
+/// R2 per group of columns, and along the columns of every longer group (levels of a profile).
+fn columns(problem: &Problem, blend: &Blend, gram: &Gram, page: &mut Report) -> Result<()> {
+    let members = problem.members.len();
+    let by_column = blend.by_column(gram.columns());
+    let of_blend = gram.scores(|c| by_column[c], &problem.rules).columns;
+    let alone: Vec<Vec<f64>> = (0..members)
+        .map(|k| {
+            let only: Vec<f64> = (0..members).map(|m| f64::from(u8::from(m == k))).collect();
+            gram.scores(|_| &only, &problem.rules).columns
+        })
+        .collect();
+    let mean = |scores: &[f64], from: usize, to: usize| scores[from..to].iter().sum::<f64>() / (to - from) as f64;
+    let mut rows = vec![];
+    for group in problem.table.groups() {
+        let of = |scores: &[f64]| mean(scores, group.start, group.end);
+        let best = (0..members).max_by(|&a, &b| of(&alone[a]).total_cmp(&of(&alone[b])));
+        let (Some(best), all) = (best, of(&of_blend)) else { continue };
+        let best_score = of(&alone[best]);
+        rows.push(vec![
+            group.name.clone(),
+            (group.end - group.start).to_string(),
+            problem.members[best].name.clone(),
+            format!("{best_score:.6}"),
+            format!("{all:.6}"),
+            format!("{:+.6}", all - best_score),
+        ]);
+    }
+    page.table("R2 per group of columns", &["group", "columns", "best member", "its R2", "blend", "gain"], rows);
+
+    let mut best: Vec<usize> = (0..members).collect();
+    best.sort_by(|&a, &b| blend.global.singles[b].total_cmp(&blend.global.singles[a]));
+    for group in problem.table.groups().into_iter().filter(|group| group.end - group.start > 1) {
+        let free: Vec<usize> = (group.start..group.end).filter(|c| !problem.rules.fixed.contains(c)).collect();
+        let line = |name: &str, scores: &[f64]| {
+            // A score far below zero would hide all others.
+            let points = free.iter().map(|&c| ((c - group.start) as f64, scores[c].max(-1.0)));
+            Series { name: name.into(), points: points.collect() }
+        };
+        let mut series = vec![line("blend", &of_blend)];
+        series.extend(best.iter().take(DRAWN).map(|&k| line(&problem.members[k].name, &alone[k])));
+        page.plot(&format!("R2 of {} per level or column", group.name), "level or column", "R2", &series)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,7 @@
+// See gloo/algorithm.h.
+#pragma once
+
+namespace gloo::transport {
+class Device;
+class UnboundBuffer;
+}

@@ -1,0 +1,187 @@
+//! The graph encoder of V22 and V23 (`DynEdge` of graphnet): four edge convolutions, each on the graph of the nearest
+//! neighbours in the space of what the one before made.
+
+use common::{Error, Result};
+use neural::layers::LayerNorm;
+use neural::{Doing, Path};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+
+use super::graph::{self, Edges};
+use super::linear::{Dense, normal};
+
+/// Features of a node: x, y, z, time, auxiliary, qe, charge, scattering, absorption.
+pub const FEATURES: i64 = 9;
+/// What is known of a whole event: the means of the features, four homophilies, the number of pulses.
+pub const GLOBALS: i64 = FEATURES + 4 + 1;
+/// Columns of latent features that span the space of the later graphs.
+const LATENT: i64 = 3;
+
+/// Sizes of the graph encoder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DynEdgeConfig {
+    /// Hidden and output width of each edge convolution.
+    pub layers: Vec<[i64; 2]>,
+    /// Hidden width of the perceptron behind them.
+    pub post: i64,
+    /// Width of the published read-out, which is stored and never used.
+    pub readout: i64,
+}
+
+impl Default for DynEdgeConfig {
+    fn default() -> Self {
+        Self { layers: vec![[128, 256], [336, 256], [336, 256], [336, 256]], post: 336, readout: 128 }
+    }
+}
+
+/// Linear, norm, GELU twice, on `[x_i, x_j - x_i]` of every edge, summed over the edges of a node.
+#[derive(Debug)]
+struct EdgeConv {
+    first: Dense,
+    norm1: LayerNorm,
+    second: Dense,
+    norm2: LayerNorm,
+    inputs: i64,
+}
+
+impl EdgeConv {
+    fn new(p: &Path, inputs: i64, hidden: i64, outputs: i64) -> Result<Self> {
+        let p = p.sub("nn");
+        Ok(Self {
+            first: Dense::new(&p.sub(0), 2 * inputs, hidden, normal())?,
+            norm1: LayerNorm::new(&p.sub(1), &[hidden])?,
+            second: Dense::new(&p.sub(3), hidden, outputs, normal())?,
+            norm2: LayerNorm::new(&p.sub(4), &[outputs])?,
+            inputs,
+        })
+    }
+
+    /// `[N, inputs]` -> `[N, outputs]`. The first map is linear in both ends of an edge, `(A - B) x_i + B x_j`, so it is
+    /// applied to nodes and not to their eight times as many edges.
+    fn forward(&self, x: &Tensor, source: &Tensor, target: &Tensor) -> Tensor {
+        let own = self.first.weight.narrow(1, 0, self.inputs);
+        let other = self.first.weight.narrow(1, self.inputs, self.inputs);
+        let of_target = x.linear(&(own - &other), self.first.bias.as_ref());
+        let of_source = x.linear(&other, None::<Tensor>);
+        let edges = of_target.index_select(0, target) + of_source.index_select(0, source);
+        let edges = self.norm1.forward(&edges).gelu("none");
+        let edges = self.norm2.forward(&self.second.forward(&edges)).gelu("none");
+        let nodes = edges.new_zeros([x.size()[0], edges.size()[1]], (edges.kind(), edges.device()));
+        nodes.index_add(0, target, &edges)
+    }
+}
+
+/// The nodes of a batch.
+#[derive(Debug)]
+pub struct Nodes<'a> {
+    /// Features `[N, 9]`.
+    pub features: Tensor,
+    /// Event of each node, i64 `[N]`.
+    pub event: Tensor,
+    /// Nodes of each event.
+    pub lengths: &'a [i64],
+    /// `log10` of the number of pulses of each event, f32 `[B]`.
+    pub log_pulses: Tensor,
+}
+
+/// The graph encoder.
+#[derive(Debug)]
+pub struct DynEdge {
+    convs: Vec<EdgeConv>,
+    post1: Dense,
+    norm1: LayerNorm,
+    post2: Dense,
+    norm2: LayerNorm,
+    columns: i64,
+}
+
+impl DynEdge {
+    /// `outputs` channels a pulse; the first graph lies on the first `columns` features (3: xyz, 4: and time).
+    pub fn new(p: &Path, config: &DynEdgeConfig, outputs: i64, columns: i64) -> Result<Self> {
+        let mut width = FEATURES + GLOBALS;
+        let mut all = width;
+        let mut convs = vec![];
+        for (i, &[hidden, out]) in config.layers.iter().enumerate() {
+            convs.push(EdgeConv::new(&p.sub("_conv_layers").sub(i), width, hidden, out)?);
+            width = out;
+            all += out;
+        }
+        let post = p.sub("_post_processing");
+        let built = Self {
+            convs,
+            post1: Dense::new(&post.sub(0), all, config.post, normal())?,
+            norm1: LayerNorm::new(&post.sub(1), &[config.post])?,
+            post2: Dense::new(&post.sub(3), config.post, outputs, normal())?,
+            norm2: LayerNorm::new(&post.sub(4), &[outputs])?,
+            columns,
+        };
+        // As published: checkpoints hold a read-out that no forward pass uses.
+        let readout = p.sub("_readout");
+        Dense::new(&readout.sub(0), outputs, config.readout, normal())?;
+        LayerNorm::new(&readout.sub(1), &[config.readout])?;
+        Ok(built)
+    }
+
+    /// `[N, outputs]`; `seen` is told the features after each convolution, and the graphs.
+    pub fn forward(&self, nodes: &Nodes, seen: &mut dyn FnMut(&str, &Tensor)) -> Result<Tensor> {
+        let device = nodes.features.device();
+        let columns = columns(&nodes.features, 4)?;
+        let edges = search(&columns[..self.columns as usize], nodes.lengths);
+        let globals = globals(nodes, &columns, &edges)?;
+        let inputs = Tensor::cat(&[&nodes.features, &globals.index_select(0, &nodes.event)], 1);
+        let mut graph = ends(&edges, device)?;
+        let mut x = inputs.shallow_clone();
+        let mut all = vec![inputs];
+        for (i, conv) in self.convs.iter().enumerate() {
+            seen(&format!("graph.{i}"), &Tensor::stack(&[&graph.0, &graph.1], 0));
+            x = conv.forward(&x, &graph.0, &graph.1);
+            seen(&format!("_conv_layers.{i}.0"), &x);
+            all.push(x.shallow_clone());
+            if i + 1 < self.convs.len() {
+                let latent = self::columns(&x, LATENT)?;
+                let latent: Vec<&[f32]> = latent.iter().map(Vec::as_slice).collect();
+                graph = ends(&graph::nearest(&latent, nodes.lengths, parallel()), device)?;
+            }
+        }
+        let x = self.norm1.forward(&self.post1.forward(&Tensor::cat(&all, 1))).gelu("none");
+        Ok(self.norm2.forward(&self.post2.forward(&x)).gelu("none"))
+    }
+}
+
+fn parallel() -> bool {
+    tch::get_num_threads() > 1
+}
+
+fn search(columns: &[Vec<f32>], lengths: &[i64]) -> Edges {
+    let columns: Vec<&[f32]> = columns.iter().map(Vec::as_slice).collect();
+    graph::nearest(&columns, lengths, parallel())
+}
+
+/// The first columns of a tensor, each as values.
+fn columns(x: &Tensor, count: i64) -> Result<Vec<Vec<f32>>> {
+    let x = x.detach().narrow(1, 0, count).to_kind(Kind::Float).transpose(0, 1).contiguous();
+    let x = x.f_to_device(Device::Cpu).doing("reading coordinates for the graph")?;
+    (0..count)
+        .map(|c| Vec::try_from(x.get(c)).map_err(|e| Error::failed(format!("reading coordinates for the graph: {e}"))))
+        .collect()
+}
+
+fn ends(edges: &Edges, device: Device) -> Result<(Tensor, Tensor)> {
+    let place = |list: &[i64]| Tensor::from_slice(list).f_to_device(device).doing("placing the graph");
+    Ok((place(&edges.source)?, place(&edges.target)?))
+}
+
+/// What is known of every event, `[B, 14]`: feature means, homophilies in x, y, z and time, `log10` of its pulses.
+pub fn globals(nodes: &Nodes, columns: &[Vec<f32>], edges: &Edges) -> Result<Tensor> {
+    let device = nodes.features.device();
+    let events = nodes.lengths.len() as i64;
+    let place = |t: Tensor| t.f_to_device(device).doing("placing what is known of the events");
+    let counts: Vec<f32> = nodes.lengths.iter().map(|&n| n.max(1) as f32).collect();
+    let sums = nodes.features.new_zeros([events, FEATURES], (Kind::Float, device));
+    let means = sums.index_add(0, &nodes.event, &nodes.features) / place(Tensor::from_slice(&counts))?.unsqueeze(1);
+    let columns: Vec<&[f32]> = columns.iter().map(Vec::as_slice).collect();
+    let same = place(Tensor::from_slice(&graph::homophily(&columns, edges)))?.view([events, 4]);
+    Ok(Tensor::cat(&[means, same, nodes.log_pulses.unsqueeze(1)], 1))
+}

@@ -1,0 +1,86 @@
+//! The networks of IceCube: a batch of events in, one vector an event out, `[B, 3]`. Parameter names and shapes equal
+//! the published checkpoints'.
+
+pub mod block;
+pub mod direction;
+pub mod dynedge;
+pub mod embed;
+pub mod graph;
+pub mod layout;
+pub mod linear;
+pub mod relative;
+
+use common::Result;
+use common::config::Problems;
+use neural::Params;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tch::{Device, Tensor};
+
+use crate::batch::Batch;
+pub use direction::{Config, DeepIce, Direction, WithGraph};
+pub use dynedge::DynEdgeConfig;
+
+/// A whole network.
+pub trait Network {
+    /// The vector of each event, `[B, 3]`; its length is the concentration kappa. `train`: gradients will be asked for.
+    fn forward(&self, batch: &Batch, train: bool) -> Result<Tensor>;
+}
+
+/// Which network, and its sizes. Left-out sizes are the defaults of the published classes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelConfig {
+    /// `DeepIceModel`: a transformer with relative space-time bias.
+    DeepIce(DeepIce),
+    /// `EncoderWithDirectionReconstructionV22`: with a graph encoder on xyz.
+    V22(WithGraph),
+    /// `EncoderWithDirectionReconstructionV23`: with a graph encoder on xyz and time, and the bias in all four blocks.
+    V23(WithGraph),
+}
+
+impl ModelConfig {
+    /// The network's name, as in config files.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::DeepIce(_) => "deep_ice",
+            Self::V22(_) => "v22",
+            Self::V23(_) => "v23",
+        }
+    }
+
+    /// Reports sizes that cannot work; `key` is the dotted path of the model in its config.
+    pub fn validate(&self, key: &str, problems: &mut Problems) {
+        let key = format!("{key}.{}", self.name());
+        self.config().validate(&key, problems);
+    }
+
+    /// Creates the parameters in `params`, with their published initial distribution.
+    pub fn build(&self, params: &Params) -> Result<Box<dyn Network>> {
+        Ok(Box::new(Direction::new(&params.root(), &self.config())?))
+    }
+
+    /// The sizes of a published network.
+    pub fn config(&self) -> Config {
+        match self {
+            Self::DeepIce(c) => c.into(),
+            Self::V22(c) => Config::v22(c),
+            Self::V23(c) => Config::v23(c),
+        }
+    }
+}
+
+/// A network with its parameters.
+pub struct Built {
+    /// The parameters; the network shares their memory.
+    pub params: Params,
+    /// The network.
+    pub network: Box<dyn Network>,
+}
+
+/// Builds a network with initial weights drawn from `seed`.
+pub fn build(model: &ModelConfig, device: Device, seed: u64) -> Result<Built> {
+    let params = Params::new(device, seed);
+    let network = model.build(&params)?;
+    Ok(Built { params, network })
+}

@@ -1,0 +1,100 @@
+//! What `predict` does for IceCube, as a config: the members of the ensemble.
+
+use std::path::PathBuf;
+
+use common::config::{Config, Problems};
+use neural::precision::Precision;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::dataset::InputConfig;
+use crate::models::ModelConfig;
+
+/// Everything that a prediction depends on, beside events and weights.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PredictConfig {
+    /// Always `icecube`.
+    pub system: String,
+    /// Name of the ensemble.
+    #[serde(default = "ensemble")]
+    pub member: String,
+    /// Seed of the choice of pulses of events that are longer than the sequence.
+    #[serde(default)]
+    pub seed: u64,
+    /// How an event becomes a sequence. Published: length 512 for predictions.
+    #[serde(default = "input")]
+    pub input: InputConfig,
+    /// Events of a batch, >= 1.
+    #[serde(default = "batch_size")]
+    pub batch_size: u64,
+    /// Number format of the forward pass.
+    #[serde(default)]
+    pub precision: Precision,
+    /// Also write a table of vectors for each member, which `hill-climb` fits weights on.
+    #[serde(default = "yes")]
+    pub tables: bool,
+    /// The networks.
+    pub members: Vec<MemberConfig>,
+}
+
+/// One network of an ensemble.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MemberConfig {
+    /// Its name.
+    pub name: String,
+    /// Its weights: a file (`.pth`, `.safetensors`) or the folder of a `train-model` stage, below the folder of
+    /// `--weights` where that is given.
+    pub weights: PathBuf,
+    /// Its share in the sum of vectors; shares are divided by their sum.
+    #[serde(default = "one")]
+    pub weight: f64,
+    /// Which network it is. `null`: as its weights file says.
+    #[serde(default)]
+    pub model: Option<ModelConfig>,
+}
+
+fn ensemble() -> String {
+    "ensemble".into()
+}
+
+fn input() -> InputConfig {
+    InputConfig { length: 512, ..InputConfig::default() }
+}
+
+fn batch_size() -> u64 {
+    32
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+impl Config for PredictConfig {
+    fn validate(&self, problems: &mut Problems) {
+        problems.demand(self.system == "icecube", "system", || format!("is `{}`, expected `icecube`", self.system));
+        problems.demand(self.input.length > 0, "input.length", || "is 0, expected at least 1".into());
+        problems.demand(self.batch_size > 0, "batch_size", || "is 0, expected at least 1".into());
+        problems.demand(!self.members.is_empty(), "members", || "is empty, expected at least one network".into());
+        for (i, member) in self.members.iter().enumerate() {
+            let key = format!("members.{i}");
+            problems.demand(member.weight.is_finite(), &format!("{key}.weight"), || "is not a finite number".into());
+            let plain =
+                !member.name.is_empty() && member.name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
+            problems.demand(plain, &format!("{key}.name"), || {
+                format!("is `{}`, expected letters, digits, `_`, `-` and `.`: it names a file", member.name)
+            });
+            let twice = self.members[..i].iter().any(|other| other.name == member.name);
+            problems
+                .demand(!twice, &format!("{key}.name"), || format!("`{}` names an earlier member too", member.name));
+            if let Some(model) = &member.model {
+                model.validate(&format!("{key}.model"), problems);
+            }
+        }
+    }
+}

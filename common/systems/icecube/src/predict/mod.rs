@@ -1,0 +1,169 @@
+//! Predicting events with an ensemble: vectors of all members from one batch of features, their weighted sum, and the
+//! tables and the submission that are made of them.
+//!
+//! Vectors are not normalised before they are summed: their lengths are the members' own confidence in an event.
+
+pub mod config;
+mod submission;
+mod table;
+
+use common::{Error, Result};
+use neural::Doing;
+use neural::precision::Precision;
+use neural::weights;
+use serde_json::Value;
+use std::path::Path;
+use tch::{Device, Tensor};
+
+use crate::batch::Batch;
+use crate::dataset::InputConfig;
+use crate::models::{self, Built, ModelConfig};
+use crate::train::{Visits, vectors};
+pub use config::{MemberConfig, PredictConfig};
+pub use submission::{sample_ids, write_submission};
+pub use table::{Rows, Table};
+
+/// Components of a vector beyond this are cut.
+const MOST: f64 = 1000.0;
+
+/// One network of an ensemble.
+pub struct Member {
+    /// Its name.
+    pub name: String,
+    /// Its share; they need not sum to one.
+    pub weight: f64,
+    built: Built,
+}
+
+/// What a weights file of `train-model` says about itself.
+#[derive(Debug, Clone)]
+pub struct About {
+    /// Name of the network.
+    pub member: String,
+    /// Which network it is.
+    pub model: ModelConfig,
+    /// How events were read in training.
+    pub input: InputConfig,
+}
+
+impl About {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where the file does not say it.
+    pub fn read(path: &Path) -> Result<Self> {
+        let missing = || {
+            Error::input(path, "does not say which IceCube network it is")
+                .hint("name the network under `model` of the member, or import the file with `convert-weights`")
+        };
+        if path.extension().is_none_or(|e| e != "safetensors") {
+            return Err(missing());
+        }
+        let about = weights::metadata(path)?.ok_or_else(missing)?;
+        if about["system"] != "icecube" {
+            return Err(missing());
+        }
+        let bad = |e: serde_json::Error| Error::input(path, format!("describes no network of this version: {e}"));
+        let field = |name: &str| about.get(name).cloned().unwrap_or(Value::Null);
+        Ok(Self {
+            member: about["member"].as_str().unwrap_or("member").to_string(),
+            model: serde_json::from_value(field("model")).map_err(bad)?,
+            input: serde_json::from_value(field("input")).map_err(bad)?,
+        })
+    }
+}
+
+impl Member {
+    /// A network with the weights of a file.
+    pub fn load(name: &str, weight: f64, model: &ModelConfig, path: &Path, device: Device) -> Result<Self> {
+        let built = models::build(model, device, 0)?;
+        weights::load(&built.params.state(), path, &weights::Allow::default())?;
+        Ok(Self { name: name.to_string(), weight, built })
+    }
+}
+
+/// Several networks and their weights.
+pub struct Ensemble {
+    members: Vec<Member>,
+    precision: Precision,
+    /// Number of outputs of each member that were not finite and count as zero.
+    pub not_finite: Vec<i64>,
+}
+
+impl Ensemble {
+    /// At least one member; weights are finite and their sum is positive.
+    pub fn new(members: Vec<Member>, precision: Precision) -> Result<Self> {
+        let sum: f64 = members.iter().map(|m| m.weight).sum();
+        if sum.is_nan() || sum <= 0.0 || sum.is_infinite() {
+            return Err(Error::usage(format!(
+                "the weights of the {} members sum to {sum}, expected above 0",
+                members.len()
+            )));
+        }
+        let not_finite = vec![0; members.len()];
+        Ok(Self { members, precision, not_finite })
+    }
+
+    /// Names of the members.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.members.iter().map(|m| m.name.as_str())
+    }
+
+    /// Weights that sum to one, f32 as the published script has them.
+    pub fn shares(&self) -> Vec<f32> {
+        let sum: f32 = self.members.iter().map(|m| m.weight as f32).sum();
+        self.members.iter().map(|m| m.weight as f32 / sum).collect()
+    }
+
+    /// The vectors of each member, `[B, 3]` f32, outputs that are not finite replaced as published (NaN by 0, infinity by
+    /// the largest number, all cut to +-1000), and their weighted sum.
+    pub fn predict(&mut self, batch: &Batch) -> Result<(Vec<Tensor>, Tensor)> {
+        let mut all = vec![];
+        for (member, bad) in self.members.iter().zip(&mut self.not_finite) {
+            let raw = vectors(member.built.network.as_ref(), batch, self.precision)?;
+            *bad +=
+                raw.isfinite().logical_not().sum(tch::Kind::Int64).f_int64_value(&[]).doing("checking predictions")?;
+            all.push(raw.nan_to_num(0.0, None, None).clamp(-MOST, MOST));
+        }
+        let mut blend = all[0].zeros_like();
+        for (vector, share) in all.iter().zip(self.shares()) {
+            blend += vector * f64::from(share);
+        }
+        Ok((all, blend))
+    }
+}
+
+/// What a prediction gave.
+pub struct Predicted {
+    /// The ensemble, by ascending event id.
+    pub blend: Table,
+    /// Each member with its name; empty for a single one.
+    pub members: Vec<(String, Table)>,
+}
+
+/// Predicts events in order. `duplicates` names the data in the message about an id that appears twice.
+pub fn predict(ensemble: &mut Ensemble, visits: &Visits, device: Device, duplicates: &Path) -> Result<Predicted> {
+    let names: Vec<String> = ensemble.names().map(str::to_string).collect();
+    let mut rows: Vec<Rows> = names.iter().map(|_| Rows::default()).collect();
+    let mut blend = Rows::default();
+    let bar = common::cli::progress::Bar::new("predict", visits.order.len());
+    visits.each(device, |batch| {
+        let (vectors, sum) = ensemble.predict(batch)?;
+        for (rows, vectors) in rows.iter_mut().zip(&vectors) {
+            rows.add(batch, vectors)?;
+        }
+        blend.add(batch, &sum)?;
+        bar.tick(batch.events() as u64);
+        Ok(())
+    })?;
+    bar.finish();
+    for (name, bad) in names.iter().zip(&ensemble.not_finite).filter(|(_, bad)| **bad > 0) {
+        tracing::warn!("`{name}`: {bad} outputs were not finite and count as zero or as the largest number");
+    }
+    let members = if names.len() == 1 {
+        vec![]
+    } else {
+        names.into_iter().zip(rows).map(|(name, rows)| Ok((name, rows.sorted(duplicates)?))).collect::<Result<_>>()?
+    };
+    Ok(Predicted { blend: blend.sorted(duplicates)?, members })
+}

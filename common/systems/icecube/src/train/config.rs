@@ -1,0 +1,113 @@
+//! What `train-model` does for IceCube, as a config.
+
+use std::path::PathBuf;
+
+use common::config::{Config, Problems};
+use neural::trainer::Training;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::dataset::{InputConfig, Lengths, published_validation};
+use crate::losses::{LossKind, Normalisation};
+use crate::models::ModelConfig;
+use crate::sampler::SamplerConfig;
+
+/// Everything that a trained network depends on, beside the prepared events.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Always `icecube`.
+    pub system: String,
+    /// Name of the network in the ensemble: `b64`.
+    pub member: String,
+    /// Seed of initial weights, order of events and choice of pulses.
+    pub seed: u64,
+    /// The network and its sizes.
+    pub model: ModelConfig,
+    /// Weights to begin with: a weights file, or the folder of a `train-model` stage, whose network must be this one.
+    /// `null`: drawn from the seed.
+    #[serde(default)]
+    pub weights: Option<PathBuf>,
+    /// How an event becomes a sequence (`L` of the published config).
+    #[serde(default)]
+    pub input: InputConfig,
+    /// Pulses of a sequence at most in validation (`L_VALID`).
+    #[serde(default = "valid_length")]
+    pub valid_length: usize,
+    /// Which events are trained and validated on (`SELECTION`).
+    #[serde(default)]
+    pub lengths: Lengths,
+    /// Files that are held back for validation. Default: the five published ones, `batch_655.parquet` to `batch_659.parquet`.
+    #[serde(default = "published_validation")]
+    pub validation: Vec<String>,
+    /// Which events an epoch visits, in which batches.
+    #[serde(default)]
+    pub sampler: SamplerConfig,
+    /// What is minimised.
+    pub loss: LossKind,
+    /// The normalisation of the likelihood.
+    #[serde(default)]
+    pub normalisation: Normalisation,
+    /// Leaves out training events that an earlier network was unsure of.
+    #[serde(default)]
+    pub kappa_filter: Option<KappaFilter>,
+    /// Events of a batch of the validation, >= 1 (`BS_VALID`).
+    #[serde(default = "val_batch_size")]
+    pub val_batch_size: u64,
+    /// Which weights count as the result.
+    #[serde(default)]
+    pub select: Select,
+    /// Parameters that stay as they are, by the beginnings of their names: `[local_root]` for a frozen graph encoder.
+    #[serde(default)]
+    pub freeze: Vec<String>,
+    /// How it is trained.
+    pub training: Training,
+}
+
+/// Training on the events whose prediction by an earlier network has at least some kappa.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KappaFilter {
+    /// Predictions of the training events: a table of `predict`.
+    pub predictions: PathBuf,
+    /// The smallest kappa that is kept. Published experiment: 0.5.
+    pub least: f64,
+}
+
+/// Which weights of a run count as its result.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Select {
+    /// Those with the best score in validation; with averaging the averaged ones, which the score belongs to.
+    #[default]
+    Best,
+    /// As published: those of the last sub-epoch; with averaging the averaged ones.
+    Last,
+    /// As published runs continued: the raw ones of the last sub-epoch, whatever the validation looked at.
+    LastRaw,
+}
+
+fn valid_length() -> usize {
+    192
+}
+
+fn val_batch_size() -> u64 {
+    32
+}
+
+impl Config for TrainConfig {
+    fn validate(&self, problems: &mut Problems) {
+        problems.demand(self.system == "icecube", "system", || format!("is `{}`, expected `icecube`", self.system));
+        problems.demand(!self.member.is_empty(), "member", || "is empty, expected a name such as `b64`".into());
+        self.model.validate("model", problems);
+        problems.demand(self.input.length > 0, "input.length", || "is 0, expected at least 1".into());
+        problems.demand(self.valid_length > 0, "valid_length", || "is 0, expected at least 1".into());
+        problems.demand(!self.validation.is_empty(), "validation", || "is empty, expected at least one file".into());
+        problems.demand(self.sampler.sub_epochs > 0, "sampler.sub_epochs", || "is 0, expected at least 1".into());
+        problems.demand(self.val_batch_size > 0, "val_batch_size", || "is 0, expected at least 1".into());
+        if let Some(filter) = &self.kappa_filter {
+            problems.demand(filter.least.is_finite(), "kappa_filter.least", || "is not a finite number".into());
+        }
+        self.training.validate("training", problems);
+    }
+}

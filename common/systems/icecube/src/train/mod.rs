@@ -1,0 +1,165 @@
+//! Training one network: the task that the trainer runs, what its checkpoints say about themselves, and the predictions
+//! of the validation events.
+
+pub mod config;
+pub mod published;
+mod run;
+
+use std::sync::Arc;
+
+use common::Result;
+use common::cli::signals;
+use neural::Doing;
+use neural::loader::{Batches, Delivery, Loader, Order, Source};
+use neural::precision::{Precision, with_autocast};
+use neural::trainer::{Evaluated, Evaluation, Metric, Task, interrupted};
+use serde_json::{Value, json};
+use tch::{Device, Kind, Tensor};
+
+use crate::batch::Batch;
+use crate::losses::{self, LossKind, Normalisation};
+use crate::models::Network;
+pub use config::{KappaFilter, Select, TrainConfig};
+pub use run::{Data, HISTORY, OOF, Options, Trained, about, begin_with, data, result_weights, train, weights_of};
+
+/// Events in a fixed order, for validation and prediction.
+#[derive(Clone)]
+pub struct Visits {
+    /// The events.
+    pub source: Arc<dyn Source>,
+    /// Their order, in batches of similar length.
+    pub order: Arc<Order>,
+    /// Events of a batch.
+    pub batch: u64,
+}
+
+impl Visits {
+    /// Calls `take` with every batch, in order.
+    ///
+    /// # Errors
+    /// What reading and `take` report; an interruption.
+    pub fn each(&self, device: Device, mut take: impl FnMut(&Batch) -> Result<()>) -> Result<()> {
+        let batches = Batches::evaluation(self.batch);
+        let (source, order) = (Arc::clone(&self.source), Arc::clone(&self.order));
+        let mut loader = Loader::start(source, order, batches, (0, 0), (1, 0), Delivery::to(device))?;
+        while let Some(batch) = loader.next_batch()? {
+            if signals::interrupted() {
+                return Err(interrupted());
+            }
+            take(&Batch::from_tensors(&batch.tensors)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// One network in training.
+pub struct IceCubeTask {
+    /// The network; its parameters are the trainer's.
+    pub network: Box<dyn Network>,
+    /// What is minimised.
+    pub loss: LossKind,
+    /// The normalisation of its likelihood.
+    pub normalisation: Normalisation,
+    /// The validation events.
+    pub valid: Visits,
+    /// Number format of the forward pass.
+    pub precision: Precision,
+    /// Where the network runs.
+    pub device: Device,
+    /// What checkpoints say: see [`about`].
+    pub about: Value,
+}
+
+/// Means over validation events.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Measures {
+    /// Events.
+    pub events: i64,
+    /// Opening angle in rad: the metric.
+    pub angle: f64,
+    /// Negative log-likelihood.
+    pub vms: f64,
+    /// Both, as [`LossKind::Comb`].
+    pub comb: f64,
+    /// Events whose vector has no direction.
+    pub undirected: i64,
+}
+
+impl Measures {
+    /// The mean of a loss.
+    pub fn of(&self, kind: LossKind) -> f64 {
+        match kind {
+            LossKind::Angle => self.angle,
+            LossKind::Vms => self.vms,
+            LossKind::Comb => self.comb,
+        }
+    }
+
+    fn add(&mut self, predicted: &Tensor, target: &Tensor, normalisation: Normalisation) -> Result<()> {
+        let mean =
+            |kind| losses::mean(kind, normalisation, predicted, target).f_double_value(&[]).doing("evaluating a batch");
+        let events = predicted.size()[0];
+        let (old, new) = (self.events as f64, events as f64);
+        let join = |a: f64, b: f64| (a * old + b * new) / (old + new);
+        self.angle = join(self.angle, mean(LossKind::Angle)?);
+        self.vms = join(self.vms, mean(LossKind::Vms)?);
+        self.comb = join(self.comb, mean(LossKind::Comb)?);
+        self.undirected += losses::undirected(predicted)?;
+        self.events += events;
+        Ok(())
+    }
+}
+
+/// The vectors of a batch in f32, without gradients.
+pub fn vectors(network: &dyn Network, batch: &Batch, precision: Precision) -> Result<Tensor> {
+    let predicted = tch::no_grad(|| with_autocast(precision, batch.device(), || network.forward(batch, false)))?;
+    predicted.f_to_kind(Kind::Float).doing("predicting")
+}
+
+/// Losses of a network on events with true directions.
+pub fn measure(
+    network: &dyn Network,
+    visits: &Visits,
+    normalisation: Normalisation,
+    precision: Precision,
+    device: Device,
+) -> Result<Measures> {
+    let mut measures = Measures::default();
+    visits.each(device, |batch| measures.add(&vectors(network, batch, precision)?, batch.truth()?, normalisation))?;
+    Ok(measures)
+}
+
+impl Task for IceCubeTask {
+    fn loss(&mut self, batch: &[Tensor], _step: u64) -> Result<Tensor> {
+        let batch = Batch::from_tensors(batch)?;
+        let predicted = self.network.forward(&batch, true)?.f_to_kind(Kind::Float).doing("training")?;
+        Ok(losses::mean(self.loss, self.normalisation, &predicted, batch.truth()?))
+    }
+
+    fn evaluate(&mut self) -> Result<Evaluation> {
+        let found = measure(self.network.as_ref(), &self.valid, self.normalisation, self.precision, self.device)?;
+        if found.undirected > 0 {
+            tracing::warn!(
+                "{} of {} validation events have a vector without direction",
+                found.undirected,
+                found.events
+            );
+        }
+        let metric = |name: &str, value: f64| Metric { name: name.into(), value };
+        let metrics = vec![
+            metric("loss", found.of(self.loss)),
+            metric("angle", found.angle),
+            metric("vms", found.vms),
+            metric("undirected", found.undirected as f64),
+        ];
+        Ok(Evaluation { score: found.angle, metrics, detail: Value::Null })
+    }
+
+    fn metadata(&self, best: Option<&Evaluated>) -> Value {
+        let mut about = self.about.clone();
+        if let Some(best) = best {
+            about["score"] = json!(best.score);
+        }
+        about
+    }
+}

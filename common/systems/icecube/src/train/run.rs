@@ -1,0 +1,204 @@
+//! A whole training run: build, train, predict the validation events with the resulting weights.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use common::durable::{self, Written};
+use common::stage::Manifest;
+use common::{Error, Result};
+use neural::loader::{Order, Source};
+use neural::trainer::{self, CHECKPOINTS, Event, LAST, Outcome, Plan, Resume};
+use neural::weights;
+use serde_json::{Value, json};
+use tch::Device;
+
+use super::config::{Select, TrainConfig};
+use super::{IceCubeTask, Measures, Visits, vectors};
+use crate::dataset::{EventSource, Events, InputConfig};
+use crate::models::{Built, ModelConfig, build};
+use crate::predict::Rows;
+use crate::sampler;
+
+/// Name of the table of validation predictions.
+pub const OOF: &str = "oof.parquet";
+/// Name of the table of sub-epochs, as upstream writes it.
+pub const HISTORY: &str = "history.csv";
+
+/// The events of a run.
+#[derive(Clone)]
+pub struct Data {
+    /// Training events.
+    pub train: Arc<dyn Source>,
+    /// Their order, batch after batch.
+    pub order: Arc<Order>,
+    /// Validation events.
+    pub valid: Visits,
+}
+
+/// What does not change the result of a run, and what makes a smoke run of it.
+pub struct Options<'a> {
+    /// Run folder; its lock is held.
+    pub folder: PathBuf,
+    /// Where the network runs.
+    pub device: Device,
+    /// Where to take up.
+    pub resume: Resume,
+    /// Ends every epoch after so many steps.
+    pub max_steps: Option<u64>,
+    /// Is told of every step and evaluation.
+    pub observer: Option<&'a mut dyn FnMut(Event)>,
+}
+
+/// What a run left behind.
+pub struct Trained {
+    /// How training went.
+    pub outcome: Outcome,
+    /// The resulting weights.
+    pub model: PathBuf,
+    /// Predictions of the validation events by them.
+    pub oof: Written,
+    /// The table of sub-epochs.
+    pub history: Written,
+    /// Losses of those.
+    pub measures: Measures,
+}
+
+/// The events of a prepared stage as a config asks for them; with a `limit` only so many validation batches.
+pub fn data(config: &TrainConfig, prepared: &Manifest, limit: Option<u64>) -> Result<Data> {
+    let mut events = Events::training(prepared, &config.validation, config.lengths)?;
+    if let Some(filter) = &config.kappa_filter {
+        events = events.with_kappa(&filter.predictions, filter.least)?;
+    }
+    let valid = Arc::new(Events::validation(prepared, &config.validation, config.lengths)?);
+    for (part, set) in [("training", &events), ("validation", &*valid)] {
+        if !set.directed() {
+            let problem = format!("the {part} events have no true directions");
+            return Err(Error::input(&prepared.folder, problem).hint("prepare them with their meta files"));
+        }
+    }
+    let events = Arc::new(events);
+    let length = config.input.length;
+    let order = sampler::training(&events, &config.sampler, length, config.training.batch_size, config.seed)?;
+    let batch = config.val_batch_size;
+    let valid_order = sampler::evaluation(&valid, config.valid_length, batch)?;
+    let valid_order = match limit {
+        Some(batches) if batches * batch < valid.len() => {
+            Order::given(vec![valid_order.epoch(0)?.rows(0, batches * batch)])?
+        }
+        _ => valid_order,
+    };
+    let valid_input = InputConfig { length: config.valid_length, ..config.input.clone() };
+    Ok(Data {
+        train: Arc::new(EventSource::new(events, config.input.clone(), config.seed)),
+        order: Arc::new(order),
+        valid: Visits {
+            source: Arc::new(EventSource::new(valid, valid_input, config.seed)),
+            order: Arc::new(valid_order),
+            batch,
+        },
+    })
+}
+
+/// What a checkpoint says about itself: enough to predict with it.
+pub fn about(member: &str, model: &ModelConfig, input: &InputConfig) -> Result<Value> {
+    let bad = |e: serde_json::Error| Error::failed(format!("describing the model: {e}"));
+    Ok(json!({
+        "system": "icecube",
+        "member": member,
+        "model": serde_json::to_value(model).map_err(bad)?,
+        "input": serde_json::to_value(input).map_err(bad)?,
+    }))
+}
+
+/// A weights file, or the weights of the `train-model` stage in a folder.
+pub fn weights_of(path: &Path) -> Result<PathBuf> {
+    if !path.is_dir() {
+        return Ok(path.to_path_buf());
+    }
+    Manifest::read(&path.to_string_lossy())?.find("train-model")?.output("model")
+}
+
+/// Loads the weights that a run begins with.
+pub fn begin_with(built: &Built, path: &Path) -> Result<()> {
+    let file = weights_of(path)?;
+    let report = weights::load(&built.params.state(), &file, &weights::Allow::default())?;
+    tracing::info!("beginning with `{}`: {report}", file.display());
+    Ok(())
+}
+
+/// Trains by `config`, and predicts the validation events with the resulting weights.
+pub fn train<'a>(config: &'a TrainConfig, hash: &str, data: &Data, options: Options<'a>) -> Result<Trained> {
+    let built = build(&config.model, options.device, config.seed)?;
+    if let Some(path) = &config.weights {
+        begin_with(&built, path)?;
+    }
+    let Built { params, network } = built;
+    for prefix in &config.freeze {
+        if !params.named().iter().any(|(name, _)| name.starts_with(prefix)) {
+            return Err(Error::usage(format!("`freeze`: no parameter's name begins with `{prefix}`")));
+        }
+    }
+    params.set_trainable(|name| !config.freeze.iter().any(|prefix| name.starts_with(prefix)));
+    tracing::info!("{}", neural::summary::summary(config.model.name(), &params.state()));
+    let mut task = IceCubeTask {
+        network,
+        loss: config.loss,
+        normalisation: config.normalisation,
+        valid: data.valid.clone(),
+        precision: config.training.precision,
+        device: options.device,
+        about: about(&config.member, &config.model, &config.input)?,
+    };
+    let folder = options.folder.clone();
+    let plan = Plan {
+        training: &config.training,
+        config_hash: hash.to_string(),
+        seed: config.seed,
+        device: options.device,
+        folder: options.folder,
+        source: Arc::clone(&data.train),
+        order: Arc::clone(&data.order),
+        state: params.state(),
+        trainable: params.trainable(),
+        resume: options.resume,
+        max_steps: options.max_steps,
+        observer: options.observer,
+        label: config.member.clone(),
+    };
+    let outcome = trainer::train(plan, &mut task)?;
+    let model = result_weights(&folder, &outcome, config.select);
+    weights::load(&params.state(), &model, &weights::Allow::default())?;
+    let mut rows = Rows::default();
+    let mut measures = Measures::default();
+    data.valid.each(options.device, |batch| {
+        let predicted = vectors(task.network.as_ref(), batch, config.training.precision)?;
+        measures.add(&predicted, batch.truth()?, config.normalisation)?;
+        rows.add(batch, &predicted)
+    })?;
+    let oof = rows.sorted(&folder)?.write(&folder.join(OOF))?;
+    let history = history(&outcome, &folder.join(HISTORY))?;
+    Ok(Trained { outcome, model, oof, history, measures })
+}
+
+/// The weights that a run results in.
+pub fn result_weights(folder: &Path, outcome: &Outcome, select: Select) -> PathBuf {
+    let checkpoint = match select {
+        Select::Best => outcome.best.clone(),
+        Select::Last | Select::LastRaw => folder.join(CHECKPOINTS).join(LAST),
+    };
+    let averaged = checkpoint.join(trainer::AVERAGED);
+    if select != Select::LastRaw && averaged.is_file() { averaged } else { checkpoint.join(trainer::MODEL) }
+}
+
+/// `epoch,train_loss,valid_loss,loss`: a line for every sub-epoch. No times, so that a resumed run ends with the same
+/// bytes.
+fn history(outcome: &Outcome, path: &Path) -> Result<Written> {
+    let mut text = String::from("epoch,train_loss,valid_loss,loss\n");
+    for evaluated in &outcome.state.history {
+        let valid = evaluated.metrics.iter().find(|m| m.name == "loss").map_or(f64::NAN, |m| m.value);
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{},{},{valid},{}", evaluated.epoch, evaluated.smooth_loss, evaluated.score);
+    }
+    durable::write(path, text.as_bytes())
+}
