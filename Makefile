@@ -12,14 +12,10 @@ TEST := $(if $(NEXTEST),$(CARGO) nextest run --release --workspace --no-fail-fas
 # The long sweeps are tests marked `ignored`. Golden cases that are not built yet carry the same mark: left out here.
 LONG := $(if $(NEXTEST),$(TEST) --run-ignored only -E 'not binary(golden) and not test(r18)',$(TEST) -- --ignored --skip leap:: --skip icecube:: --skip polarmae:: --skip tracknet:: --skip r18)
 
-<<<<<<< HEAD
-.PHONY: help setup build demo demo-icecube test test-long fuzz lint docs bench install clean
-=======
-.PHONY: help setup build demo reproduce test test-long fuzz lint docs bench install clean
->>>>>>> main
+.PHONY: help setup build demo demo-icecube demo-polarmae reproduce test test-long fuzz lint docs bench install clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Fetch and unpack libtorch and cmake (CUDA=1: everything for GPUs)
 	@scripts/setup $(if $(filter 1 yes true,$(CUDA)),--cuda)
@@ -30,13 +26,14 @@ build: setup ## Build all binaries into target/release
 demo: setup ## The main job at small size: simulate, prepare, train, fine-tune, predict, blend, score
 	@scripts/demo
 
-<<<<<<< HEAD
 demo-icecube: setup ## IceCube at small size: simulate, prepare, train two networks, predict, blend, score
 	@scripts/demo-icecube
-=======
+
+demo-polarmae: setup ## PoLAr-MAE at small size: simulate, prepare, pretrain, fine-tune, predict, score
+	@scripts/demo-polarmae
+
 reproduce: setup ## The blend pipeline at its smallest size from nothing, byte for byte as committed
 	$(CARGO) test --release --workspace --test reproduce
->>>>>>> main
 
 test: setup ## Run all tests (35 minutes at most on 2 cores, after the build)
 	$(TEST)

@@ -196,3 +196,8 @@ fn the_commands_of_the_leap_tutorial_run() {
 fn the_commands_of_the_icecube_tutorial_run() {
     follow("tutorial-icecube.md");
 }
+
+#[test]
+fn the_commands_of_the_polarmae_tutorial_run() {
+    follow("tutorial-polarmae.md");
+}

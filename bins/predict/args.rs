@@ -25,10 +25,18 @@ pub struct Args {
     /// Arrays: folder of `prepare-data` [default: the networks']
     #[arg(long, value_name = "FOLDER", help_heading = "Input")]
     pub data: Option<String>,
+    /// Set of prepared events (polarmae): train, valid, test
+    #[arg(long, value_name = "SET", default_value = "valid", help_heading = "Input")]
+    pub set: String,
+    /// Event that is drawn (polarmae), from 0 [default: 0]
+    #[arg(long, value_name = "N", help_heading = "Output")]
+    pub picture: Option<u64>,
     /// Sample submission: its header and ids must agree
     #[arg(long, value_name = "FILE", help_heading = "Input")]
     pub sample: Option<PathBuf>,
-    /// Rows or events of a batch [default: leap 4096, icecube 32]
+    /// Rows or events of a batch [default: leap 4096, icecube 32, polarmae 1]
+    ///
+    /// With the published norm of PoLAr-MAE the events of a batch change one another's classes: 1 keeps them apart.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Run")]
     pub batch_size: Option<u64>,
     /// Number format of the forward pass
@@ -106,4 +114,9 @@ Examples:
       --data data --sample raw/sample_submission.parquet --out submission
     predict --from runs/b64 --out submissions/b64
 
-With --limit N only the first N test rows are predicted.";
+  Classes of all points of the validation events, and of a published network:
+    predict --from runs/polarmae_fft --out classes
+    predict configs/polarmae/segment/polarmae_fft.yaml --data store \\
+      --weights polarmae_fft_segsem_10k.ckpt --out classes
+
+With --limit N only the first N test rows or events are predicted.";

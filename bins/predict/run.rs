@@ -4,11 +4,11 @@ use common::stage::Manifest;
 use common::system::Systems;
 
 use crate::args::Args;
-use crate::{icecube, leap};
+use crate::{icecube, leap, polarmae};
 
 type Run = fn(Args, Option<Manifest>) -> anyhow::Result<()>;
 
-const SYSTEMS: Systems<Run> = Systems(&[("icecube", icecube::run), ("leap", leap::run)]);
+const SYSTEMS: Systems<Run> = Systems(&[("icecube", icecube::run), ("leap", leap::run), ("polarmae", polarmae::run)]);
 
 /// Predicts with the networks of the stage before, of the config's system, or of converted weights.
 pub fn run(args: Args) -> anyhow::Result<()> {

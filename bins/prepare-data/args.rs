@@ -9,7 +9,8 @@ use common::cli::{Arguments, ConfigArgs, FromFlag, HELP_STYLES, RunFlags, Verbos
 ///
 /// Reads raw files once and writes what networks read as safetensors, to be mapped into memory. `leap`: normalised f32
 /// arrays, one file a month, a validation set and a test set, for every preprocessing chain of the config. `icecube`: a
-/// store of events, one file for each pulse file, and the event counts. Memory does not grow with the data. A run that
+/// store of events, one file for each pulse file, and the event counts. `polarmae`: shards of selected events, and the
+/// number of points of every raw event. Memory does not grow with the data. A run that
 /// was killed goes on where it stopped when the same command is given again.
 #[derive(Debug, Parser)]
 #[command(name = "prepare-data", version, styles = HELP_STYLES, max_term_width = 79, after_help = SHORT, after_long_help = EXAMPLES)]
@@ -23,7 +24,7 @@ pub struct Args {
     ///
     /// Expected below it, as far as the config asks for them; `leap`: `train/YYYY-MM/E3SM-MMF.{mli,mlo}.*.nc` (or the
     /// same below `ClimSim_low-res`) and `kaggle-data/{test,train}.csv`; `icecube`: `sensor_geometry.csv`,
-    /// `ice_transparency.txt`, `train/`, `train_meta/`, `test/`.
+    /// `ice_transparency.txt`, `train/`, `train_meta/`, `test/`; `polarmae`: `train/*.h5`, `val/*.h5`.
     #[arg(long, value_name = "FOLDER", help_heading = "Input", conflicts_with = "from")]
     pub raw: Option<PathBuf>,
     #[command(flatten)]
@@ -44,6 +45,8 @@ pub enum System {
     Icecube,
     /// LEAP / ClimSim: mli/mlo netCDF files, Kaggle csv files
     Leap,
+    /// PoLAr-MAE: PILArNet-M HDF5 files of point clouds
+    Polarmae,
 }
 
 impl Arguments for Args {
@@ -55,6 +58,7 @@ impl Arguments for Args {
         vec![
             ("icecube", common::config::schema::<icecube::prepare::PrepareConfig>()),
             ("leap", common::config::schema::<leap::prepare::PrepareConfig>()),
+            ("polarmae", common::config::schema::<polarmae::prepare::PrepareConfig>()),
         ]
     }
 }
@@ -79,5 +83,10 @@ Examples:
     prepare-data icecube configs/icecube/prepare.yaml --raw data \\
       --out store --limit 2
 
+  PILArNet-M as published:
+    prepare-data polarmae configs/polarmae/prepare.yaml --raw PILArNet-M \\
+      --out store
+
 With --limit N: `leap` takes the first N time steps of each month and of the
-validation set, and N x 384 rows of csv files; `icecube` the first N files.";
+validation set, and N x 384 rows of csv files; `icecube` the first N files;
+`polarmae` the first N events of each set.";

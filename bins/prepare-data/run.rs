@@ -1,12 +1,13 @@
 //! Which system's data it is.
 
 use crate::args::{Args, System};
-use crate::{icecube, leap};
+use crate::{icecube, leap, polarmae};
 
 /// Prepares the arrays of a system.
 pub fn run(args: Args) -> anyhow::Result<()> {
     match args.system {
         System::Icecube => icecube::run(args),
         System::Leap => leap::run(args),
+        System::Polarmae => polarmae::run(args),
     }
 }

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use clap::Parser;
 use common::cli::{Arguments, HELP_STYLES, Verbosity};
 
-/// Score predictions against a truth: mean R2, or mean opening angle
+/// Score predictions: mean R2, mean opening angle, or F1 of classes
 ///
 /// What is scored follows from the truth. Values get R2 (higher is better): mean, per target, group and level.
 /// Directions (`event_id`, `azimuth`, `zenith`) get the mean opening angle in radians (lower is better): overall, by
-/// kind of event, pulses, zenith and kappa, and how well kappa is calibrated. The table goes to standard error, the
-/// figures as one line of JSON to standard output.
+/// kind of event, pulses, zenith and kappa, and how well kappa is calibrated. Classes of
+/// points (tables of `predict` for PoLAr-MAE, which bring their labels: no `--truth`) get F1 and intersection over union by
+/// class, their means, and the confusion matrix. The table goes to standard error, the figures as one line of JSON to
+/// standard output.
 #[derive(Debug, Parser)]
 #[command(name = "score", version, max_term_width = 79, styles = HELP_STYLES, after_help = EXAMPLES)]
 pub struct ScoreArgs {
@@ -27,7 +29,7 @@ pub struct ScoreArgs {
     /// submission; or the folder (`-`: piped manifest) of a stage with the output `valid` or `solution`. Directions: a
     /// parquet table, or the folder of a simulate-data or prepare-data stage of IceCube.
     #[arg(short, long, value_name = "TRUTH", help_heading = "Input")]
-    pub truth: String,
+    pub truth: Option<String>,
     /// Let columns with R2 below that of predicting zero keep it
     ///
     /// By default such a column counts as if zero were predicted, and is listed: the rule of the published score.
@@ -63,7 +65,8 @@ pub struct ScoreArgs {
 const EXAMPLES: &str = "Examples:
   score --truth valid.safetensors runs/195/oof.safetensors runs/197
   score --truth solution.parquet submission.csv --json
-  score --truth train_meta_655.parquet runs/b32 runs/b64";
+  score --truth train_meta_655.parquet runs/b32 runs/b64
+  score classes/polarmae_peft classes/polarmae_fft";
 
 impl Arguments for ScoreArgs {
     fn verbosity(&self) -> &Verbosity {

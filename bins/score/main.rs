@@ -2,6 +2,7 @@
 
 mod args;
 mod icecube;
+mod polarmae;
 mod report;
 mod tables;
 
@@ -24,7 +25,14 @@ fn main() -> ExitCode {
 
 fn run(args: &ScoreArgs) -> Result<()> {
     args.cpu_threads();
-    let truth = match find(&args.truth)? {
+    if args.predictions.iter().any(|p| resolve(p, &["predictions"]).is_ok_and(|path| polarmae::is_classes(&path))) {
+        return polarmae::run(args);
+    }
+    let Some(truth) = &args.truth else {
+        return Err(Error::usage("`--truth` is missing: only tables of classes bring their labels")
+            .hint("for example `--truth valid.safetensors`"));
+    };
+    let truth = match find(truth)? {
         Found::Directions(truth) => return icecube::run(args, &truth),
         Found::Values(path) => path,
     };

@@ -32,6 +32,8 @@ pub enum System {
     Icecube,
     /// LEAP / ClimSim: mli/mlo netCDF files, Kaggle csv files
     Leap,
+    /// PoLAr-MAE: PILArNet-M HDF5 files of point clouds
+    Polarmae,
 }
 
 impl Arguments for Args {
@@ -43,6 +45,7 @@ impl Arguments for Args {
         vec![
             ("icecube", common::config::schema::<icecube::simulate::SimulateConfig>()),
             ("leap", common::config::schema::<leap::simulate::SimulateConfig>()),
+            ("polarmae", common::config::schema::<polarmae::simulate::SimulateConfig>()),
         ]
     }
 }
@@ -68,7 +71,10 @@ Examples:
 
 Files of `leap`: raw/train/YYYY-MM/E3SM-MMF.{mli,mlo}.*.nc, raw/kaggle-data/*.csv, and
 truth/solution.parquet with the targets of the test rows.
+Files of `polarmae`: raw/{train,val}/generic_v2_*.h5, with the cluster of
+low-energy scatters first in every event, as in PILArNet-M.
 Files of `icecube`: those of the competition below raw, and
 truth/events.parquet with what happened in every event.
 With --limit N the first N time steps of each month are made, and at most
-N x 384 rows of csv files; or the first N events of each file.";
+N x 384 rows of csv files; or the first N events of each file (`icecube`) or set
+(`polarmae`).";

@@ -58,6 +58,7 @@ impl Arguments for Args {
         vec![
             ("icecube", common::config::schema::<icecube::train::TrainConfig>()),
             ("leap", common::config::schema::<leap::train::TrainConfig>()),
+            ("polarmae", common::config::schema::<polarmae::train::TrainConfig>()),
         ]
     }
 }
@@ -78,6 +79,11 @@ Examples:
     train-model configs/icecube/b64/stage2.yaml --from data \\
       --out runs/b64-2 weights=runs/b64-1
     train-model config.json LR_MAX 1e-5 MODEL_KWARGS.dim 768 --from data
+
+  Pretraining of PoLAr-MAE, then linear probing from it:
+    train-model configs/polarmae/pretrain/polarmae.yaml --from store --out mae
+    train-model configs/polarmae/segment/polarmae_peft.yaml --from mae \\
+      --out peft
 
   A second stage that begins with the first one's weights:
     train-model configs/leap/forcewithme/lstmmamba_stage2.yaml --from data \\

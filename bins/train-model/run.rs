@@ -5,9 +5,10 @@ use std::time::Duration;
 use common::system::Systems;
 
 use crate::args::Args;
-use crate::{icecube, leap, processes};
+use crate::{icecube, leap, polarmae, processes};
 
-const SYSTEMS: Systems<fn(Args) -> anyhow::Result<()>> = Systems(&[("icecube", icecube::run), ("leap", leap::run)]);
+const SYSTEMS: Systems<fn(Args) -> anyhow::Result<()>> =
+    Systems(&[("icecube", icecube::run), ("leap", leap::run), ("polarmae", polarmae::run)]);
 
 /// Trains a network of the system that the config names, alone or with the processes that the environment names.
 pub fn run(args: Args) -> anyhow::Result<()> {

@@ -5,6 +5,7 @@ pub mod angles;
 pub mod cli;
 pub mod climb;
 pub mod config;
+pub mod confusion;
 pub mod curves;
 pub mod directions;
 pub mod durable;

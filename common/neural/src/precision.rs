@@ -37,6 +37,15 @@ pub fn with_autocast<T>(precision: Precision, device: Device, work: impl FnOnce(
     outcome
 }
 
+/// Runs `work` in f32 inside of [`with_autocast`]: for parts that were published so.
+pub fn without_autocast<T>(device: Device, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let before = shim::set_autocast(device, Autocast { on: false, half: false })?;
+    let guard = Restore { device, before };
+    let outcome = work();
+    drop(guard);
+    outcome
+}
+
 struct Restore {
     device: Device,
     before: Autocast,
@@ -153,6 +162,16 @@ mod tests {
     fn nested_autocast_gives_back_the_outer_one() {
         with_autocast(Precision::Bf16, Device::Cpu, || {
             assert_eq!(with_autocast(Precision::F16, Device::Cpu, || Ok(product().kind()))?, Kind::Half);
+            assert_eq!(product().kind(), Kind::BFloat16);
+            Ok(())
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_part_inside_of_autocast_can_stay_in_f32() {
+        with_autocast(Precision::Bf16, Device::Cpu, || {
+            assert_eq!(without_autocast(Device::Cpu, || Ok(product().kind()))?, Kind::Float);
             assert_eq!(product().kind(), Kind::BFloat16);
             Ok(())
         })

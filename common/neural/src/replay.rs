@@ -32,6 +32,14 @@ pub fn permutation(rows: usize, seed: u64) -> Result<Vec<i64>> {
     Vec::try_from(order).doing("reading a permutation")
 }
 
+/// The rows of an epoch that one process of `world` sees under torch's distributed sampler: a permutation seeded with
+/// seed plus epoch, filled up from its beginning to a multiple of `world`, every `world`-th row from `rank` on.
+pub fn distributed_order(rows: usize, world: usize, rank: usize, seed: u64, epoch: u64) -> Result<Vec<i64>> {
+    let order = permutation(rows, seed.wrapping_add(epoch))?;
+    let length = if rows == 0 { 0 } else { rows.div_ceil(world) * world };
+    Ok((rank..length).step_by(world).map(|i| order[i % rows]).collect())
+}
+
 /// A `torch.Generator` of the CPU: the same twister as NumPy's, with torch's way of drawing permutations.
 #[derive(Debug, Clone)]
 pub struct TorchRandom(NumpyRandom);

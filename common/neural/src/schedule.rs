@@ -19,6 +19,8 @@ pub enum ScheduleConfig {
     CosineRestarts(CosineConfig),
     /// Up and down once over the whole run, and beta1 of the optimizer the other way: fastai's `fit_one_cycle`.
     OneCycle(OneCycleConfig),
+    /// Linear from a start rate to the base rate, then one half cosine down to `eta_min`. Set for every step.
+    WarmupCosine(WarmupCosineConfig),
 }
 
 /// The plateau rule.
@@ -53,6 +55,37 @@ pub struct CosineConfig {
     /// Rate at the end of a cycle, >= 0, the same for all groups.
     #[serde(default)]
     pub eta_min: f64,
+}
+
+/// Linear warm-up, then half a cosine, counted in optimizer steps.
+///
+/// Step i (from 0) uses `start + i (base - start) / (warmup - 1)` below `warmup`, and from there on
+/// `eta_min + (base - eta_min) / 2 (1 + cos(pi (i - warmup) / (max_steps - warmup)))`, which rises again past
+/// `max_steps`. Source: `LinearWarmupCosineAnnealingLR` of `lightning-bolts`, whose recursion it equals.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WarmupCosineConfig {
+    /// Steps of the warm-up, not 1: it would have no slope.
+    pub warmup: u64,
+    /// Step at which `eta_min` is reached, above `warmup`.
+    pub max_steps: u64,
+    /// Rate of step 0, >= 0.
+    #[serde(default)]
+    pub start: f64,
+    /// Lowest rate, >= 0.
+    #[serde(default)]
+    pub eta_min: f64,
+}
+
+impl WarmupCosineConfig {
+    /// The rate of optimizer step `step` (from 0) for a base rate.
+    fn rate(&self, step: u64, base: f64) -> f64 {
+        if step < self.warmup {
+            return self.start + step as f64 * (base - self.start) / (self.warmup - 1).max(1) as f64;
+        }
+        let phase = (step - self.warmup) as f64 / (self.max_steps - self.warmup) as f64;
+        self.eta_min + (base - self.eta_min) / 2.0 * (1.0 + (std::f64::consts::PI * phase).cos())
+    }
 }
 
 /// One cycle over all epochs, a step at a time: the rate rises from `lr / div` to `lr`, then falls to `lr / div_final`,
@@ -111,6 +144,12 @@ impl ScheduleConfig {
                 ask("t_mult", f64::from(c.t_mult), c.t_mult >= 1, ">= 1");
                 ask("eta_min", c.eta_min, c.eta_min >= 0.0 && c.eta_min.is_finite(), ">= 0");
             }
+            Self::WarmupCosine(c) => {
+                ask("warmup", c.warmup as f64, c.warmup != 1, "0, or 2 or more steps");
+                ask("max_steps", c.max_steps as f64, c.max_steps > c.warmup, "more steps than `warmup`");
+                ask("start", c.start, c.start >= 0.0 && c.start.is_finite(), ">= 0");
+                ask("eta_min", c.eta_min, c.eta_min >= 0.0 && c.eta_min.is_finite(), ">= 0");
+            }
             Self::OneCycle(c) => {
                 ask("pct_start", c.pct_start, c.pct_start > 0.0 && c.pct_start < 1.0, "0 < pct_start < 1");
                 ask("div", c.div, c.div >= 1.0 && c.div.is_finite(), ">= 1");
@@ -138,6 +177,9 @@ pub struct Schedule {
     best: Option<f64>,
     /// Evaluations since the last improvement.
     bad: u32,
+    /// Optimizer steps done.
+    #[serde(default)]
+    done: u64,
     /// Epochs of the run, which a single cycle spans.
     #[serde(default)]
     epochs: u64,
@@ -152,12 +194,17 @@ impl Schedule {
         if let Some((key, problem)) = config.problems().first() {
             return Err(Error::usage(format!("schedule: `{key}` {problem}")));
         }
+        let rates = match config {
+            ScheduleConfig::WarmupCosine(warmup) => base.iter().map(|&base| warmup.rate(0, base)).collect(),
+            _ => base.to_vec(),
+        };
         Ok(Self {
             config: config.clone(),
             base: base.to_vec(),
-            rates: base.to_vec(),
+            rates,
             best: None,
             bad: 0,
+            done: 0,
             epochs: 1,
             turned: 0.0,
         }
@@ -209,6 +256,10 @@ impl Schedule {
     /// As published: the rate is set for the step just done, so steps 0 and 1 of a run both use the base rate, and the
     /// first step of a cycle still uses the end of the cycle before.
     pub fn after_step(&mut self, epoch: u64, step: u64, steps_per_epoch: u64) {
+        self.done += 1;
+        if let ScheduleConfig::WarmupCosine(warmup) = &self.config {
+            self.rates = self.base.iter().map(|&base| warmup.rate(self.done, base)).collect();
+        }
         if let ScheduleConfig::OneCycle(_) = &self.config {
             self.turn((epoch as f64 + (step + 1) as f64 / steps_per_epoch.max(1) as f64) / self.epochs.max(1) as f64);
         }
@@ -324,6 +375,19 @@ mod tests {
         let expected =
             [0.0, 0.0, 0.5, 0.0, 0.25, 0.5, 0.75, 0.0].map(|p: f64| (1.0 + (std::f64::consts::PI * p).cos()) / 2.0);
         assert_eq!(used, expected);
+    }
+
+    #[test]
+    fn warm_up_reaches_the_base_rate_and_the_cosine_the_lowest() {
+        let config = WarmupCosineConfig { warmup: 5, max_steps: 25, start: 0.1, eta_min: 0.2 };
+        let mut schedule = Schedule::new(&ScheduleConfig::WarmupCosine(config), &[1.1, 2.1]).unwrap();
+        let mut used = vec![];
+        for step in 0..26 {
+            used.push(schedule.rates()[0]);
+            schedule.after_step(0, step, 100);
+        }
+        assert_eq!((used[0], used[4], used[5]), (0.1, 1.1, 1.1));
+        assert!((used[2] - 0.6).abs() < 1e-12 && (used[15] - 0.65).abs() < 1e-12 && (used[25] - 0.2).abs() < 1e-12);
     }
 
     #[test]

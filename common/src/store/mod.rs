@@ -2,6 +2,7 @@
 //! in it, what was found and what was expected; writers publish through [`crate::durable`].
 
 mod dtype;
+pub mod hdf5;
 mod map;
 pub mod netcdf;
 pub mod npy;

@@ -22,6 +22,9 @@ pub enum Shuffle {
     Sequential,
     /// Every row anywhere: the best mixing, and a random read for each row.
     Global,
+    /// The permutation that torch's distributed sampler draws on one device, from seed plus epoch: the order of published
+    /// runs. It is held in memory, 8 bytes a row.
+    Torch,
     /// Contiguous blocks in random order, rows mixed inside windows of several blocks. Reads stay inside one window
     /// of `rows * window` rows, so a data set larger than memory streams from disk.
     Block {
@@ -76,6 +79,10 @@ impl Order {
         if let Shuffle::Block { rows: 0, .. } | Shuffle::Block { window: 0, .. } = shuffle {
             return Err(Error::usage("block shuffle: `rows` and `window` are at least 1"));
         }
+        if *shuffle == Shuffle::Torch {
+            let order = move |epoch| crate::replay::distributed_order(rows as usize, 1, 0, seed, epoch);
+            return Ok(Self::made(rows, move |epoch| Ok(order(epoch)?.into_iter().map(|row| row as u64).collect())));
+        }
         Ok(Self { rows, seed, rule: Rule::Shuffle(shuffle.clone()) })
     }
 
@@ -116,6 +123,8 @@ impl Order {
             Rule::Given(epochs) => Kind::Given(Arc::clone(&epochs[(epoch as usize).min(epochs.len() - 1)])),
             Rule::Made(made) => Kind::Given(made.epoch(epoch, self.rows)?),
             Rule::Shuffle(Shuffle::Sequential) => Kind::Sequential,
+            // `new` has made a rule of its own of it.
+            Rule::Shuffle(Shuffle::Torch) => return Err(Error::failed("torch's order is made epoch by epoch")),
             Rule::Shuffle(Shuffle::Global) => {
                 Kind::Global(Permutation::new(self.rows, seed_for(self.seed, "shuffle", epoch)))
             }

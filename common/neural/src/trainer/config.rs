@@ -18,6 +18,10 @@ use crate::schedule::{ScheduleConfig, evaluation_steps};
 pub struct Training {
     /// Passes over the training rows, >= 1.
     pub epochs: u64,
+    /// Optimizer steps at most, >= 1; the run then ends with an evaluation, wherever in an epoch it stands. `null`: as many
+    /// as the epochs have.
+    #[serde(default)]
+    pub max_steps: Option<u64>,
     /// Rows of an optimizer step, over all devices, >= 1. The last incomplete batch of an epoch is left out.
     pub batch_size: u64,
     /// Order of the rows. Default: blocks of 4096 rows, mixed in windows of 16 blocks.
@@ -37,6 +41,9 @@ pub struct Training {
     /// Evaluations in an epoch, at equal distances, the last one at its end, >= 1.
     #[serde(default = "one")]
     pub evaluate_n_times_per_epoch: u64,
+    /// Steps between two evaluations, counted over the whole run, instead of evaluations by epoch. `null`: by epoch.
+    #[serde(default)]
+    pub evaluate_every_steps: Option<u64>,
     /// Of the evaluations in an epoch only so many last ones take place: 8 and here 3 evaluate after 6/8, 7/8 and 8/8.
     /// `null`: all.
     #[serde(default)]
@@ -208,6 +215,12 @@ impl Training {
         if let Some(last) = &self.evaluate_last {
             at_least_one("evaluate_last.epochs", last.epochs);
             at_least_one("evaluate_last.times", last.times);
+        }
+        if let Some(steps) = self.max_steps {
+            at_least_one("max_steps", steps);
+        }
+        if let Some(steps) = self.evaluate_every_steps {
+            at_least_one("evaluate_every_steps", steps);
         }
         if let Some(last) = self.evaluate_only_last {
             at_least_one("evaluate_only_last", last);

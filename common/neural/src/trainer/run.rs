@@ -11,6 +11,7 @@ use common::{Error, Result, exhausted, world};
 use serde_json::{Value, json};
 use tch::{Kind, Tensor};
 
+use super::config::Training;
 use super::log::{self, Speed};
 use super::state::{self, Evaluated, Metric, Named, State};
 use super::step::{Changing, Context, step};
@@ -149,7 +150,8 @@ impl Run {
 
     fn epochs(&mut self, plan: &mut Plan, task: &mut dyn Task, batches: Batches) -> Result<()> {
         let training = plan.training;
-        let bar = Bar::new(plan.label.clone(), training.epochs * self.steps);
+        let total = training.epochs * self.steps;
+        let bar = Bar::new(plan.label.clone(), training.max_steps.map_or(total, |most| most.min(total)));
         bar.start_at(self.state.global_step);
         if self.state.evaluation_pending {
             self.evaluate(plan, task)?;
@@ -160,6 +162,10 @@ impl Run {
             self.publish(plan, task)?;
         }
         while self.state.finished.is_none() {
+            if self.at_limit(training) {
+                self.end_at_limit(plan, task)?;
+                break;
+            }
             if self.state.step < self.steps {
                 // One loader an epoch: batches that `max_steps` leaves out are never read.
                 let epoch = self.state.epoch;
@@ -181,15 +187,24 @@ impl Run {
                     self.speed.add(batch_rows(plan, rows as u64), begun.elapsed(), loader.waited());
                     bar.tick(1);
                     bar.message(self.line(plan));
-                    if evaluations.contains(&(self.state.step as usize)) {
+                    let due = match training.evaluate_every_steps {
+                        Some(every) => self.state.global_step.is_multiple_of(every),
+                        None => evaluations.contains(&(self.state.step as usize)),
+                    };
+                    if due {
                         self.evaluate(plan, task)?;
                     }
                     self.checkpoint_if_due(plan, task)?;
+                    if self.at_limit(training) {
+                        break;
+                    }
                     begun = Instant::now();
                 }
                 self.speed.end_loader();
             }
-            self.end_epoch(plan, task)?;
+            if !self.at_limit(training) {
+                self.end_epoch(plan, task)?;
+            }
         }
         bar.finish();
         Ok(())
@@ -332,8 +347,30 @@ impl Run {
         self.ema.as_mut().map_or(Ok(()), |ema| ema.swap(&plan.trainable))
     }
 
+    /// Whether the run has done all steps that it may.
+    fn at_limit(&self, training: &Training) -> bool {
+        training.max_steps.is_some_and(|most| self.state.global_step >= most)
+    }
+
+    /// Ends a run at its last step, evaluated.
+    fn end_at_limit(&mut self, plan: &mut Plan, task: &mut dyn Task) -> Result<()> {
+        if self.state.history.last().is_none_or(|e| e.global_step != self.state.global_step) {
+            self.evaluate(plan, task)?;
+        }
+        let reason = format!("all {} steps done", self.state.global_step);
+        tracing::info!("{}: {reason}", plan.label);
+        self.state.finished = Some(reason);
+        self.save(plan, task, LAST)?;
+        Ok(())
+    }
+
     fn end_epoch(&mut self, plan: &mut Plan, task: &mut dyn Task) -> Result<()> {
         let training = plan.training;
+        let evaluated = self.state.history.last().is_some_and(|e| e.global_step == self.state.global_step);
+        if self.state.epoch + 1 >= training.epochs && !evaluated {
+            // Evaluations by steps need not meet the end of the last epoch.
+            self.evaluate(plan, task)?;
+        }
         let stop = self.state.best.end_epoch(training.early_stop_step);
         self.state.epoch += 1;
         self.state.step = 0;

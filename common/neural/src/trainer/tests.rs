@@ -63,6 +63,8 @@ impl Task for Line {
 
 fn training() -> Training {
     Training {
+        max_steps: None,
+        evaluate_every_steps: None,
         epochs: 4,
         batch_size: 8,
         shuffle: Shuffle::Global,
@@ -242,6 +244,27 @@ fn a_finished_run_resumes_to_its_end_at_once() {
     assert_eq!(first.state.history, again.state.history);
     assert!(before == files(folder.path()));
     assert_eq!(again.state.finished.as_deref(), Some("all 4 epochs done"));
+}
+
+#[test]
+fn a_run_by_steps_evaluates_by_steps_and_ends_in_the_middle_of_an_epoch_killed_or_not() {
+    let limited = Training { max_steps: Some(7), evaluate_every_steps: Some(3), ..training() };
+    let whole = tempfile::tempdir().unwrap();
+    let outcome = go(whole.path(), &limited, Resume::Never, |_| {}, None).unwrap();
+    let evaluated: Vec<u64> = outcome.state.history.iter().map(|e| e.global_step).collect();
+    assert_eq!((evaluated, outcome.state.global_step), (vec![3, 6, 7], 7));
+    assert_eq!(outcome.state.finished.as_deref(), Some("all 7 steps done"));
+    for die_at in [4, 7] {
+        let folder = tempfile::tempdir().unwrap();
+        let killed = std::panic::catch_unwind(|| go(folder.path(), &limited, Resume::Auto, |_| {}, Some(die_at)));
+        assert!(killed.is_err());
+        go(folder.path(), &limited, Resume::Auto, |_| {}, None).unwrap();
+        assert!(files(whole.path()) == files(folder.path()), "killed at step {die_at}");
+    }
+    // Evaluations by steps need not meet the end of the run: it is evaluated all the same.
+    let sparse = Training { epochs: 1, evaluate_every_steps: Some(1000), ..training() };
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(go(folder.path(), &sparse, Resume::Never, |_| {}, None).unwrap().state.history.len(), 1);
 }
 
 #[test]

@@ -1,0 +1,36 @@
+//! PoLAr-MAE: events in the layout of PILArNet-M.
+
+use common::cli::print_line;
+use common::config;
+use common::stage::Stage;
+use polarmae::simulate::{self, SimulateConfig};
+
+use crate::args::Args;
+
+/// Simulates the raw data.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let mut overrides = args.config.overrides.clone();
+    if let Some(seed) = args.run.seed {
+        overrides.push(format!("seed={seed}"));
+    }
+    let config = config::load::<SimulateConfig>(Some(&args.config.config), &overrides)?;
+    if args.run.print_config {
+        return Ok(print_line(config.annotated().trim_end())?);
+    }
+    let limit = if args.fast_dev_run { Some(2) } else { args.run.limit };
+    args.run.cpu_threads();
+    let folder = args.run.folder("simulate-data");
+    if args.run.dry_run {
+        let SimulateConfig { train_events, valid_events, .. } = config.value;
+        tracing::info!("would simulate {train_events} + {valid_events} events into {}", folder.display());
+        return Ok(());
+    }
+    let mut stage =
+        Stage::begin("simulate-data", "polarmae", &folder, &config.text, config.value.seed, args.run.force)?;
+    let done = simulate::run(&config.value, limit, &mut stage)?;
+    tracing::info!("{} files with {} events, {} voxels", done.files, done.events, done.voxels);
+    stage.metric("events", done.events);
+    stage.metric("voxels", done.voxels);
+    stage.finish()?;
+    Ok(())
+}

@@ -1,0 +1,297 @@
+//! From PILArNet-M files to arrays: an index of points an event, and shards of selected events that training maps into
+//! memory. HDF5 with its lock is read once, here.
+//!
+//! A shard holds a run of events of one file, so memory does not grow with the data, and a run that was killed keeps
+//! the shards that were finished.
+
+use std::path::{Path, PathBuf};
+
+use common::cli::{progress, signals};
+use common::config::{Config, Problems};
+use common::durable::{self, Written};
+use common::stage::Stage;
+use common::store::npy;
+use common::store::tensors::{self, TensorFile, TensorView};
+use common::{Error, Result};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::grouping::CHANNELS;
+use crate::raw::{BLOCK, RawFile, Selection, index_path};
+
+/// Page of the data set.
+pub const DATASET: &str = "https://github.com/DeepLearnPhysics/PoLAr-MAE#dataset";
+
+/// What is prepared, and how.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PrepareConfig {
+    /// Always `polarmae`.
+    pub system: String,
+    /// Noted in the manifest; preparing draws nothing.
+    #[serde(default)]
+    pub seed: u64,
+    /// Folder of the release: `train/*.h5`, `val/*.h5`. `--raw` and `--from` win over it.
+    #[serde(default)]
+    pub raw: Option<PathBuf>,
+    /// Where the sets lie below it.
+    #[serde(default)]
+    pub sets: Sets,
+    /// Which voxels of which events.
+    #[serde(default)]
+    pub selection: Selection,
+    /// Columns of a row of `cluster`: 5 in the first release, 6 in later ones. `null`: found out for each file.
+    #[serde(default)]
+    pub cluster_width: Option<usize>,
+    /// Events of a set at most, in the order of file names. `null`: all.
+    #[serde(default)]
+    pub max_events: Option<u64>,
+    /// Events of a shard, >= 1: what is held in memory at once.
+    #[serde(default = "shard")]
+    pub events_per_shard: usize,
+}
+
+/// Folders of the sets; within each, files are taken in the order of their names.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sets {
+    /// Training events. `null`: none are prepared.
+    pub train: Option<PathBuf>,
+    /// Validation events. `null`: none are prepared.
+    pub valid: Option<PathBuf>,
+    /// Test events, in releases that have them. `null`: none are prepared.
+    pub test: Option<PathBuf>,
+}
+
+impl Default for Sets {
+    fn default() -> Self {
+        Self { train: Some("train".into()), valid: Some("val".into()), test: None }
+    }
+}
+
+impl Sets {
+    fn named(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
+        [("train", &self.train), ("valid", &self.valid), ("test", &self.test)]
+            .into_iter()
+            .filter_map(|(name, folder)| folder.as_ref().map(|folder| (name, folder)))
+    }
+}
+
+fn shard() -> usize {
+    2048
+}
+
+impl Config for PrepareConfig {
+    fn validate(&self, problems: &mut Problems) {
+        problems.demand(self.system == "polarmae", "system", || format!("is `{}`, expected `polarmae`", self.system));
+        self.selection.validate("selection", problems);
+        problems.demand(self.events_per_shard >= 1, "events_per_shard", || "is 0, expected at least 1".into());
+        problems.demand(self.sets.named().next().is_some(), "sets", || "names no folder".into());
+        let width = self.cluster_width.is_none_or(|w| w == 5 || w == 6);
+        problems.demand(width, "cluster_width", || format!("is {:?}, expected 5 or 6", self.cluster_width));
+    }
+}
+
+/// Counts of one set.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Events in the files.
+    pub events: u64,
+    /// Events that were kept.
+    pub kept: u64,
+    /// Points of kept events.
+    pub points: u64,
+    /// Events left out because too little remained of them.
+    pub too_short: u64,
+    /// Shards kept from an earlier run.
+    pub shards_kept: u64,
+}
+
+/// The files of all sets, found before anything is written.
+pub fn find(config: &PrepareConfig) -> Result<Vec<(&'static str, Vec<PathBuf>)>> {
+    let raw = config.raw.as_ref().ok_or_else(|| {
+        Error::usage("no raw data is given")
+            .hint("name its folder: `--raw FOLDER`, or `--from -` behind `simulate-data`")
+    })?;
+    config.sets.named().map(|(name, folder)| Ok((name, files(raw, folder)?))).collect()
+}
+
+fn files(raw: &Path, folder: &Path) -> Result<Vec<PathBuf>> {
+    let folder = raw.join(folder);
+    let missing = |problem: &str| {
+        Error::input(&folder, problem.to_string()).hint(format!(
+            "expected `{}/train/*.h5` and `{}/val/*.h5`; the files are described at {DATASET}",
+            raw.display(),
+            raw.display()
+        ))
+    };
+    let entries = std::fs::read_dir(&folder).map_err(|_| missing("no such folder"))?;
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.extension().is_some_and(|e| e == "h5" || e == "hdf5"))
+        .collect();
+    // Differs: upstream takes them in the order of the file system, which differs between machines.
+    files.sort();
+    if files.is_empty() {
+        return Err(missing("holds no `.h5` file"));
+    }
+    Ok(files)
+}
+
+/// Prepares all sets into the stage's folder; `limit` events of each at most.
+pub fn run(config: &PrepareConfig, limit: Option<u64>, stage: &mut Stage) -> Result<Vec<(&'static str, Counts)>> {
+    let sets = find(config)?;
+    let most = [config.max_events, limit].into_iter().flatten().min();
+    let total: u64 = sets.iter().map(|(_, files)| files.len() as u64).sum();
+    let bar = progress::Bar::new("prepare", total);
+    let mut done = vec![];
+    for (set, files) in sets {
+        let mut counts = Counts::default();
+        for path in files {
+            signals::check("finished shards are kept; the same command continues")?;
+            if most.is_some_and(|most| counts.kept >= most) {
+                break;
+            }
+            let left = most.map(|most| most - counts.kept);
+            bar.message(format!("{set}: {}", path.file_name().unwrap_or_default().to_string_lossy()));
+            file(config, set, &path, left, stage, &mut counts)?;
+            bar.tick(1);
+        }
+        if counts.kept == 0 {
+            let problem = format!("the set `{set}` keeps none of its {} events", counts.events);
+            return Err(Error::failed(problem).hint("lower `selection.min_points`, published: 1024"));
+        }
+        done.push((set, counts));
+    }
+    bar.finish();
+    Ok(done)
+}
+
+fn file(
+    config: &PrepareConfig,
+    set: &str,
+    path: &Path,
+    left: Option<u64>,
+    stage: &mut Stage,
+    counts: &mut Counts,
+) -> Result<()> {
+    let raw = RawFile::open(path, config.cluster_width)?;
+    stage.input(&format!("{set}/{}", path.file_name().unwrap_or_default().to_string_lossy()), path)?;
+    let index = raw.index()?;
+    counts.events += index.len() as u64;
+    let name = index_path(path);
+    let name = name.file_name().unwrap_or_default().to_string_lossy();
+    let written = npy::write_npy(stage.folder().join("index").join(set).join(&*name), &[index.len()], &index)?;
+    stage.output(&format!("index/{set}/{name}"), &written);
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    // A file that was changed since is another file: its size and length are part of a shard's identity.
+    let bytes = std::fs::metadata(path).map_err(|e| Error::opening(path, e))?.len();
+    let mut left = left.unwrap_or(u64::MAX);
+    for (number, start) in (0..raw.len()).step_by(config.events_per_shard).enumerate() {
+        if left == 0 {
+            break;
+        }
+        let end = (start + config.events_per_shard).min(raw.len());
+        let identity = json!({
+            "system": "polarmae",
+            "set": set,
+            "source": stem,
+            "source_bytes": bytes,
+            "events": [start, end],
+            "limit": if left == u64::MAX { Value::Null } else { json!(left) },
+            "selection": serde_json::to_value(&config.selection).unwrap_or_default(),
+            "cluster_width": raw.cluster_width(),
+        });
+        let target = stage.folder().join(set).join(format!("{stem}_{number:05}.safetensors"));
+        let shard = match kept(&target, &identity)? {
+            Some(shard) => {
+                counts.shards_kept += 1;
+                shard
+            }
+            None => write(config, &raw, &index, start..end, left, &target, &identity)?,
+        };
+        counts.kept += shard.events;
+        counts.points += shard.points;
+        counts.too_short += shard.too_short;
+        left -= shard.events.min(left);
+        stage.output(&format!("{set}/{stem}_{number:05}"), &shard.written);
+    }
+    Ok(())
+}
+
+struct Shard {
+    written: Written,
+    events: u64,
+    points: u64,
+    too_short: u64,
+}
+
+/// A shard of the same content that an earlier run finished.
+fn kept(target: &Path, identity: &Value) -> Result<Option<Shard>> {
+    if !target.is_file() {
+        return Ok(None);
+    }
+    let Ok(file) = TensorFile::open(target) else { return Ok(None) };
+    let Some(metadata) = file.metadata() else { return Ok(None) };
+    if metadata["identity"] != *identity {
+        return Ok(None);
+    }
+    let number = |key: &str| metadata[key].as_u64().unwrap_or(0);
+    let (events, points, too_short) = (number("kept"), number("points"), number("too_short"));
+    Ok(Some(Shard { written: durable::hash_file(target)?, events, points, too_short }))
+}
+
+fn write(
+    config: &PrepareConfig,
+    raw: &RawFile,
+    index: &[i64],
+    range: std::ops::Range<usize>,
+    left: u64,
+    target: &Path,
+    identity: &Value,
+) -> Result<Shard> {
+    let (mut points, mut semantic, mut cluster) = (vec![], vec![], vec![]);
+    let (mut offsets, mut rows) = (vec![0i64], vec![]);
+    let mut too_short = 0;
+    let enough = config.selection.min_points.min(i64::MAX as u64) as i64;
+    'shard: for start in range.clone().step_by(BLOCK) {
+        signals::check("finished shards are kept; the same command continues")?;
+        let block = start..(start + BLOCK).min(range.end);
+        let events = raw.events(block.clone(), &config.selection, |i| index[i] >= enough)?;
+        for (i, event) in block.zip(events) {
+            let Some(event) = event else { continue };
+            if (event.len() as u64) < config.selection.min_selected {
+                too_short += 1;
+                tracing::debug!("`{}`: event {i} keeps {} points and is left out", raw.path().display(), event.len());
+                continue;
+            }
+            if rows.len() as u64 >= left {
+                break 'shard;
+            }
+            points.extend_from_slice(&event.points);
+            semantic.extend_from_slice(&event.semantic);
+            cluster.extend_from_slice(&event.cluster);
+            offsets.push(semantic.len() as i64);
+            rows.push(i as i64);
+        }
+    }
+    let n = semantic.len();
+    let metadata = json!({
+        "identity": identity,
+        "kept": rows.len(),
+        "points": n,
+        "too_short": too_short,
+        "energy": serde_json::to_value(config.selection.scale()).unwrap_or_default(),
+    });
+    let (by_point, by_row, flat, ends, events) = ([n, CHANNELS], [n], [n], [offsets.len()], [rows.len()]);
+    let views = [
+        TensorView::of("points", &by_point, &points),
+        TensorView::of("semantic", &by_row, &semantic),
+        TensorView::of("cluster", &flat, &cluster),
+        TensorView::of("offsets", &ends, &offsets),
+        TensorView::of("event", &events, &rows),
+    ];
+    let written = tensors::write(target, &views, Some(&metadata))?;
+    Ok(Shard { written, events: rows.len() as u64, points: n as u64, too_short })
+}

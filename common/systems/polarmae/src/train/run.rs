@@ -1,0 +1,225 @@
+//! A whole training run: build, take over pretrained weights, train, judge the best weights.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use common::stage::Manifest;
+use common::{Error, Result};
+use neural::loader::{Order, Source};
+use neural::precision::Precision;
+use neural::trainer::{self, Event, Outcome, Plan, Resume, Task, Training};
+use neural::{Params, weights};
+use serde_json::{Value, json};
+use tch::{Device, Tensor};
+
+use super::config::{EncoderMode, ModelConfig, TrainConfig};
+use super::pretrain::Pretrain;
+use super::segment::Segment;
+use crate::dataset::{Events, Numbers};
+use crate::import::finetuning_name;
+use crate::models::mae::Mae;
+use crate::models::segmentation::Segmentation;
+
+/// The events of a run.
+#[derive(Clone)]
+pub struct Sets {
+    /// Training events.
+    pub train: Arc<Events>,
+    /// Validation events.
+    pub valid: Arc<Events>,
+}
+
+/// What does not change the result of a run, and what makes a smoke run of it.
+pub struct Options<'a> {
+    /// Run folder; its lock is held.
+    pub folder: PathBuf,
+    /// Where networks run.
+    pub device: Device,
+    /// Where to take up.
+    pub resume: Resume,
+    /// Ends every epoch after so many steps.
+    pub max_steps: Option<u64>,
+    /// Weights of a pretraining to begin with.
+    pub pretrained: Option<&'a Path>,
+    /// Is told of every step and evaluation.
+    pub observer: Option<&'a mut dyn FnMut(Event)>,
+}
+
+/// What a run left behind.
+pub struct Trained {
+    /// How training went.
+    pub outcome: Outcome,
+    /// The best weights.
+    pub model: PathBuf,
+    /// Figures of the network before its first step, where a probe was asked for.
+    pub before: Vec<(String, f64)>,
+}
+
+/// A network with its parameters.
+pub struct Built {
+    /// The parameters; the network shares their memory.
+    pub params: Params,
+    /// The network.
+    pub network: Network,
+}
+
+/// Either network.
+pub enum Network {
+    /// Of a pretraining.
+    Mae(Mae),
+    /// Of a segmentation.
+    Segmentation(Segmentation),
+}
+
+/// Builds a network with initial weights drawn from `seed`.
+pub fn build(model: &ModelConfig, device: Device, seed: u64) -> Result<Built> {
+    let params = Params::new(device, seed);
+    let network = match model {
+        ModelConfig::Mae(task) => Network::Mae(Mae::new(&params.root(), &task.network)?),
+        ModelConfig::Segmentation(task) => {
+            Network::Segmentation(Segmentation::new(&params.root(), &task.network, &task.weights())?)
+        }
+    };
+    Ok(Built { params, network })
+}
+
+/// What a checkpoint says about itself: enough to use it without the config.
+pub fn about(config: &TrainConfig) -> Result<Value> {
+    let described = |e: serde_json::Error| Error::failed(format!("describing the model: {e}"));
+    Ok(json!({
+        "system": "polarmae",
+        "member": config.member,
+        "model": serde_json::to_value(&config.model).map_err(described)?,
+        "transforms": serde_json::to_value(&config.data.val_transforms).map_err(described)?,
+    }))
+}
+
+/// Weights of the best evaluation of a `train-model` stage that was a pretraining, if there is one among the stages
+/// that `manifest` leads to.
+pub fn model_of(manifest: &Manifest) -> Option<Manifest> {
+    manifest.find("train-model").ok()
+}
+
+/// Copies the encoder of a pretraining checkpoint into a segmentation network. What else the file holds is left out and
+/// named; an encoder tensor that is missing or of another shape is an error.
+pub fn start_from(params: &Params, path: &Path) -> Result<weights::Report> {
+    let source: Vec<(String, Tensor)> =
+        weights::read(path)?.into_iter().filter_map(|(name, tensor)| Some((finetuning_name(&name)?, tensor))).collect();
+    let allow = weights::Allow {
+        missing: ["upsampler.*", "seg_head.*", "seg_decoder.*", "loss_func.*"].map(String::from).to_vec(),
+        unexpected: ["increase_dim.*", "equivariant_patch_encoder.*", "energy_decoder.*", "svm.*"]
+            .map(String::from)
+            .to_vec(),
+        dropped: vec![],
+    };
+    let own = params.state();
+    weights::load_strict(&own, &source, &allow).map_err(|error| match error {
+        Error::Failed { message, hint } => Error::Input { path: path.to_path_buf(), problem: message, hint },
+        other => other,
+    })
+}
+
+/// Trains by `config`.
+pub fn train<'a>(
+    config: &'a TrainConfig,
+    training: &'a Training,
+    hash: &str,
+    sets: &Sets,
+    options: Options<'a>,
+) -> Result<Trained> {
+    let Built { params, network } = build(&config.model, options.device, config.seed)?;
+    if let (ModelConfig::Segmentation(task), Some(path)) = (&config.model, options.pretrained) {
+        let report = start_from(&params, path)?;
+        tracing::info!("{}: encoder from `{}`: {report}", config.member, path.display());
+        if task.encoder != EncoderMode::Learns {
+            params.set_trainable(|name| !name.starts_with("encoder."));
+        }
+    }
+    tracing::info!("{}", neural::summary::summary(&config.member, &params.state()));
+    let (device, precision) = (options.device, training.precision);
+    let about = about(config)?;
+    match (network, &config.model) {
+        (Network::Mae(network), ModelConfig::Mae(task)) => {
+            let mut task = Pretrain {
+                network,
+                config: task.clone(),
+                data: config.data.clone(),
+                train: Arc::clone(&sets.train),
+                valid: Arc::clone(&sets.valid),
+                seed: config.seed,
+                device,
+                precision,
+                about,
+            };
+            let before = task.probe()?.map(|probed| probed.figures()).unwrap_or_default();
+            if let Some((_, f1)) = before.first() {
+                tracing::info!("{}: SVM F1 of the encoder as it was drawn: {f1:.4}", config.member);
+            }
+            let outcome = fit(&mut task, &params, config, training, hash, sets, options)?;
+            Ok(Trained { model: best_weights(&outcome.best), outcome, before })
+        }
+        (Network::Segmentation(network), ModelConfig::Segmentation(task)) => {
+            let mut task = segment(config, task, network, sets, device, precision, about);
+            let outcome = fit(&mut task, &params, config, training, hash, sets, options)?;
+            Ok(Trained { model: best_weights(&outcome.best), outcome, before: vec![] })
+        }
+        _ => Err(Error::failed("the network is not the one of the config")),
+    }
+}
+
+fn segment(
+    config: &TrainConfig,
+    task: &super::config::SegmentationTask,
+    network: Segmentation,
+    sets: &Sets,
+    device: Device,
+    precision: Precision,
+    about: Value,
+) -> Segment {
+    Segment {
+        network,
+        config: task.clone(),
+        data: config.data.clone(),
+        train: Arc::clone(&sets.train),
+        valid: Arc::clone(&sets.valid),
+        seed: config.seed,
+        device,
+        precision,
+        about,
+    }
+}
+
+/// The weights of a checkpoint to predict with: the averaged ones where there are such.
+pub fn best_weights(checkpoint: &Path) -> PathBuf {
+    let averaged = checkpoint.join(trainer::AVERAGED);
+    if averaged.is_file() { averaged } else { checkpoint.join(trainer::MODEL) }
+}
+
+fn fit<'a>(
+    task: &mut dyn Task,
+    params: &Params,
+    config: &'a TrainConfig,
+    training: &'a Training,
+    hash: &str,
+    sets: &Sets,
+    options: Options<'a>,
+) -> Result<Outcome> {
+    let source: Arc<dyn Source> = Arc::new(Numbers::new(Arc::clone(&sets.train), config.data.max_events));
+    let order = Arc::new(Order::new(source.rows(), &training.shuffle, config.seed)?);
+    let plan = Plan {
+        training,
+        config_hash: hash.to_string(),
+        seed: config.seed,
+        device: options.device,
+        folder: options.folder,
+        source,
+        order,
+        state: params.state(),
+        trainable: params.trainable(),
+        resume: options.resume,
+        max_steps: options.max_steps,
+        observer: options.observer,
+        label: config.member.clone(),
+    };
+    trainer::train(plan, task)
+}

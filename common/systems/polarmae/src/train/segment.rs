@@ -1,0 +1,164 @@
+//! Fine-tuning: a class for every point.
+
+use std::sync::Arc;
+
+use common::Result;
+use common::cli::signals;
+use neural::Doing;
+use neural::precision::{Precision, with_autocast};
+use neural::trainer::{Evaluated as TrainerEvaluated, Evaluation, Task, interrupted};
+use serde_json::{Value, json};
+use tch::{Device, Kind, Tensor};
+
+use super::config::{DataConfig, EncoderMode, SegmentationTask};
+use super::{metric, read};
+use crate::batch::{Batch, Draw};
+use crate::dataset::{Events, Numbers};
+use crate::models::segmentation::{CLASS_NAMES, Segmentation};
+use crate::transforms::Transform;
+use common::confusion::{Confusion, event_iou};
+
+/// A segmentation in training.
+pub struct Segment {
+    /// The network; its parameters are the trainer's.
+    pub network: Segmentation,
+    /// What is trained.
+    pub config: SegmentationTask,
+    /// Which events, and what happens to them.
+    pub data: DataConfig,
+    /// Training events.
+    pub train: Arc<Events>,
+    /// Validation events.
+    pub valid: Arc<Events>,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Where it runs.
+    pub device: Device,
+    /// Number format of validation passes.
+    pub precision: Precision,
+    /// What checkpoints say.
+    pub about: Value,
+}
+
+impl Task for Segment {
+    fn loss(&mut self, batch: &[Tensor], step: u64) -> Result<Tensor> {
+        let numbers = Numbers::of(&batch[0])?;
+        let (points, labels) = read(&self.train, &numbers)?;
+        let network = &self.config.network;
+        let draw = Draw { seed: self.seed, step };
+        let batch = Batch::new(points, &self.data.train_transforms, &network.encoder.tokenizer, draw, self.device)?;
+        let points = batch.point_batch(network.ghost_neighbors, self.device);
+        let encoder_train = self.config.encoder != EncoderMode::Frozen;
+        let logits = self.network.forward(&batch.grouped, &points, true, encoder_train)?;
+        let labels: Vec<i64> = labels.iter().flatten().map(|&l| known(l, network.num_classes)).collect();
+        let labels = Tensor::from_slice(&labels).to_device(self.device);
+        Ok(self.config.loss.forward(&logits, &labels, &self.network.class_weights))
+    }
+
+    fn evaluate(&mut self) -> Result<Evaluation> {
+        let most = self.data.max_valid_events.unwrap_or(u64::MAX);
+        let found = evaluate(self, &self.valid, most, self.data.val_batch_size, &self.data.val_transforms)?;
+        let names = &CLASS_NAMES[..self.config.network.num_classes];
+        let pooled = &found.pooled;
+        let f1 = pooled.f1();
+        let mut metrics = vec![
+            metric("loss", found.loss),
+            metric("f1", pooled.macro_mean(&f1)),
+            metric("f1_majority", pooled.majority_f1()),
+            metric("accuracy", pooled.accuracy()),
+            metric("precision", pooled.macro_mean(&pooled.precision())),
+            metric("recall", pooled.macro_mean(&pooled.recall())),
+            metric("iou", pooled.macro_mean(&pooled.iou())),
+            metric("iou_events", found.event_iou.iter().sum::<f64>() / found.event_iou.len().max(1) as f64),
+            metric("batch_mean/f1", found.batch_f1),
+            metric("batch_mean/accuracy", found.batch_accuracy),
+        ];
+        metrics.extend(names.iter().zip(&f1).map(|(name, v)| metric(&format!("f1/{name}"), *v)));
+        metrics.extend(names.iter().zip(pooled.iou()).map(|(name, v)| metric(&format!("iou/{name}"), v)));
+        Ok(Evaluation { score: -pooled.macro_mean(&f1), metrics, detail: pooled.figures(names) })
+    }
+
+    fn metadata(&self, best: Option<&TrainerEvaluated>) -> Value {
+        let mut about = self.about.clone();
+        if let Some(best) = best {
+            about["score"] = json!(best.score);
+        }
+        about
+    }
+}
+
+/// Labels beyond the classes count for nothing.
+fn known(label: i64, classes: usize) -> i64 {
+    if (0..classes as i64).contains(&label) { label } else { crate::losses::IGNORED }
+}
+
+/// What one pass over a set found.
+#[derive(Debug, Clone)]
+pub struct Evaluated {
+    /// Counts of all points.
+    pub pooled: Confusion,
+    /// Mean of the loss, weighted by events.
+    pub loss: f64,
+    /// Intersection over union of each class, averaged over events, classes absent from an event counting as 1.
+    pub event_iou: Vec<f64>,
+    /// Mean of the batches' macro F1, as published logs have it.
+    pub batch_f1: f64,
+    /// The same of the accuracy.
+    pub batch_accuracy: f64,
+}
+
+/// Predicts the first events of a set and counts.
+pub fn evaluate(
+    task: &Segment,
+    events: &Arc<Events>,
+    most: u64,
+    size: u64,
+    transforms: &[Transform],
+) -> Result<Evaluated> {
+    let network = &task.config.network;
+    let classes = network.num_classes;
+    let count = most.min(events.len());
+    let mut found = Evaluated {
+        pooled: Confusion::new(classes),
+        loss: 0.0,
+        event_iou: vec![0.0; classes],
+        batch_f1: 0.0,
+        batch_accuracy: 0.0,
+    };
+    for number in 0..count.div_ceil(size) {
+        if signals::interrupted() {
+            return Err(interrupted());
+        }
+        let range: Vec<u64> = (number * size..((number + 1) * size).min(count)).collect();
+        let (points, labels) = read(events, &range)?;
+        let draw = Draw { seed: task.seed, step: number };
+        let batch = Batch::new(points, transforms, &network.encoder.tokenizer, draw, task.device)?;
+        let points = batch.point_batch(network.ghost_neighbors, task.device);
+        let logits = tch::no_grad(|| {
+            with_autocast(task.precision, task.device, || task.network.forward(&batch.grouped, &points, false, false))
+        })?;
+        let flat: Vec<i64> = labels.iter().flatten().map(|&l| known(l, classes)).collect();
+        let target = Tensor::from_slice(&flat).to_device(task.device);
+        let loss = tch::no_grad(|| task.config.loss.forward(&logits, &target, &task.network.class_weights));
+        let weight = range.len() as f64 / count.max(1) as f64;
+        found.loss += loss.f_double_value(&[]).doing("reading a validation loss")? * weight;
+        let predicted = classes_of(&logits)?;
+        let mut counted = Confusion::new(classes);
+        counted.add(&flat, &predicted);
+        found.batch_f1 += counted.macro_mean(&counted.f1()) * weight;
+        found.batch_accuracy += counted.accuracy() * weight;
+        found.pooled.merge(&counted);
+        for (start, length) in points.runs.iter() {
+            let rows = start as usize..(start + length) as usize;
+            let iou = event_iou(&flat[rows.clone()], &predicted[rows], classes);
+            found.event_iou.iter_mut().zip(iou).for_each(|(sum, v)| *sum += v / count.max(1) as f64);
+        }
+    }
+    Ok(found)
+}
+
+/// The class of each row: the largest logit, the lowest class among equal ones.
+pub(crate) fn classes_of(logits: &Tensor) -> Result<Vec<i64>> {
+    let best = logits.argmax(-1, false).to_device(Device::Cpu).to_kind(Kind::Int64);
+    Vec::try_from(best).map_err(|e| common::Error::failed(format!("reading predictions: {e}")))
+}

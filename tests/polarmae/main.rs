@@ -1,0 +1,10 @@
+//! PoLAr-MAE through the binaries: simulated and damaged events, the store, training killed and resumed, classes, scores.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod chain;
+mod demo;
+mod prepare;
+mod raw;
+mod train;
