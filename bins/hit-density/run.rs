@@ -4,11 +4,11 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 
 use common::cli::print_line;
+use common::trackml::density::{self, DensityMap, Grid, Rounding};
+use common::trackml::files;
 use common::{Error, Result};
 use rayon::prelude::*;
 use serde_json::json;
-use tracknet::density::{self, DensityMap, Grid, Rounding};
-use tracknet::files;
 
 use crate::args::Args;
 

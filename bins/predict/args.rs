@@ -26,10 +26,10 @@ pub struct Args {
     #[arg(long, value_name = "FOLDER", help_heading = "Input")]
     pub data: Option<String>,
     /// Set of prepared events (polarmae): train, valid, test
-    #[arg(long, value_name = "SET", default_value = "valid", help_heading = "Input")]
+    #[arg(long, value_name = "SET", default_value = "valid", help_heading = "Input", hide_short_help = true)]
     pub set: String,
     /// Event that is drawn (polarmae), from 0 [default: 0]
-    #[arg(long, value_name = "N", help_heading = "Output")]
+    #[arg(long, value_name = "N", help_heading = "Output", hide_short_help = true)]
     pub picture: Option<u64>,
     /// Sample submission: its header and ids must agree
     #[arg(long, value_name = "FILE", help_heading = "Input")]
@@ -45,7 +45,7 @@ pub struct Args {
     /// Columns that scored worse than zero become 0
     ///
     /// `auto` does as the network's config says; ADAM's published files do not apply the list.
-    #[arg(long, value_enum, default_value = "auto", help_heading = "Run")]
+    #[arg(long, value_enum, default_value = "auto", help_heading = "Run", hide_short_help = true)]
     pub zero_list: ZeroList,
     /// Also write the submission as csv
     #[arg(long, help_heading = "Run")]

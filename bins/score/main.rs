@@ -26,7 +26,12 @@ fn main() -> ExitCode {
 
 fn run(args: &ScoreArgs) -> Result<()> {
     args.cpu_threads();
-    if args.predictions.iter().any(|p| resolve(p, &["predictions"]).is_ok_and(|path| polarmae::is_classes(&path))) {
+    // Standard input is read once, by whoever it is for.
+    let is_classes = |p: &String| match p.as_str() {
+        "-" => args.truth.is_none(),
+        path => resolve(path, &["predictions"]).is_ok_and(|path| polarmae::is_classes(&path)),
+    };
+    if args.predictions.iter().any(is_classes) {
         return polarmae::run(args);
     }
     let Some(truth) = &args.truth else {

@@ -23,6 +23,7 @@ pub mod stage;
 pub mod store;
 pub mod submission;
 pub mod system;
+pub mod trackml;
 pub mod versions;
 pub mod world;
 

@@ -170,7 +170,7 @@ fn a_pipeline_takes_along_what_it_needs_from_the_ones_beside_it() {
 
 #[test]
 fn the_record_holds_time_memory_and_outputs() {
-    let text = "stages:\n  a:\n    cmd: head -c 60000000 /dev/zero | tail -c 50000000 > o.bin\n    outs: [o.bin: {cache: false}]\n";
+    let text = "stages:\n  a:\n    cmd: x=$(head -c 4000000 /dev/zero | tr '\\0' a); sleep 0.5; head -c 50000000 /dev/zero > o.bin\n    outs: [o.bin: {cache: false}]\n";
     let folder = folder(&[("dvc.yaml", text)]);
     let record: serde_json::Value = serde_json::from_str(&stdout(&["--json", "-q"], folder.path())).unwrap();
     let stage = &record["stages"][0];

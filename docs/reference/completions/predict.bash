@@ -23,7 +23,7 @@ _predict() {
 
     case "${cmd}" in
         predict)
-            opts="-o -f -v -q -h -V --from --weights --data --sample --batch-size --precision --zero-list --csv --out --seed --threads --limit --force --dry-run --print-config --device --fast-dev-run --verbose --quiet --color --no-progress --help --version"
+            opts="-o -f -v -q -h -V --from --weights --data --set --picture --sample --batch-size --precision --zero-list --csv --out --seed --threads --limit --force --dry-run --print-config --device --fast-dev-run --verbose --quiet --color --no-progress --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -38,6 +38,14 @@ _predict() {
                     return 0
                     ;;
                 --data)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --set)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --picture)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

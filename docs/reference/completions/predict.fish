@@ -1,8 +1,10 @@
 complete -c predict -l from -d 'Folder of the stage before, or `-` to read its manifest from a pipe' -r
 complete -c predict -l weights -d 'Weights instead of `--from`: one file, or seven' -r -F
 complete -c predict -l data -d 'Arrays: folder of `prepare-data` [default: the networks\']' -r
+complete -c predict -l set -d 'Set of prepared events (polarmae): train, valid, test' -r
+complete -c predict -l picture -d 'Event that is drawn (polarmae), from 0 [default: 0]' -r
 complete -c predict -l sample -d 'Sample submission: its header and ids must agree' -r -F
-complete -c predict -l batch-size -d 'Rows or events of a batch [default: leap 4096, icecube 32]' -r
+complete -c predict -l batch-size -d 'Rows or events of a batch [default: leap 4096, icecube 32, polarmae 1]' -r
 complete -c predict -l precision -d 'Number format of the forward pass' -r -f -a "f32\t'32-bit float'
 bf16\t'Brain float, for GPUs'
 f16\t'IEEE half, for GPUs'"

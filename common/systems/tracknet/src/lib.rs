@@ -3,13 +3,8 @@
 pub mod batch;
 pub mod build;
 pub mod checkpoint;
-pub mod csv;
 pub mod dataset;
-pub mod density;
-mod density_file;
-pub mod event;
 pub mod figures;
-pub mod files;
 pub mod judge;
 pub mod losses;
 pub mod metrics;
@@ -23,3 +18,5 @@ pub mod tracker;
 pub mod trackml;
 pub mod tracks;
 pub mod train;
+
+pub use common::trackml::{csv, density, event, files};

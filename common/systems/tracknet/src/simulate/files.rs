@@ -20,7 +20,7 @@ pub fn six(value: f32) -> String {
     let trim = |t: &str| {
         if t.contains('.') { t.trim_end_matches('0').trim_end_matches('.').to_string() } else { t.to_string() }
     };
-    if (-5..6).contains(&exponent) {
+    if (-4..6).contains(&exponent) {
         trim(&format!("{:.*}", (5 - exponent).max(0) as usize, f64::from(value)))
     } else {
         let sign = if exponent < 0 { '-' } else { '+' };

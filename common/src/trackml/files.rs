@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use common::{Error, Result};
+use crate::{Error, Result};
 
 /// Prefixes (`DIR/event000001000`) of all events: the directories in the given order, events sorted inside each. As
 /// published, a hits file that is compressed does not name an event, unless none is plain.

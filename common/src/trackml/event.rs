@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use common::{Error, Result};
+use crate::{Error, Result};
 
-use crate::csv::{Kind, Table};
+use super::csv::{Kind, Table};
 
 /// Measured positions (mm) and where in the detector they are.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -4,11 +4,11 @@
 
 use std::path::Path;
 
-use common::durable::Written;
-use common::store::npy::{NpzData, NpzFile, write_npz};
-use common::{Error, Result};
+use crate::durable::Written;
+use crate::store::npy::{NpzData, NpzFile, write_npz};
+use crate::{Error, Result};
 
-use crate::density::{DensityMap, Grid};
+use super::density::{DensityMap, Grid};
 
 impl DensityMap {
     /// Reads a map of ours or of the original.
@@ -80,7 +80,7 @@ fn pickled(file: &NpzFile, path: &Path) -> Result<Grid> {
         list if list.array().is_ok() => {
             let array = list.array()?;
             match array.column {
-                common::store::pickle::Column::Floats(v) => v,
+                crate::store::pickle::Column::Floats(v) => v,
                 other => return Err(Error::input(path, format!("`origin` is {other:?}, expected numbers"))),
             }
         }

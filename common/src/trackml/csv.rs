@@ -7,7 +7,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use common::{Error, Result};
+use crate::{Error, Result};
 
 /// Type of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -284,7 +284,7 @@ mod tests {
     fn read(text: &str) -> Result<Table> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("event000000001-hits.csv");
-        common::durable::write(&path, text.as_bytes()).unwrap();
+        crate::durable::write(&path, text.as_bytes()).unwrap();
         Table::read(&path, &[("id", Kind::I64), ("x", Kind::F32), ("n", Kind::I32)])
     }
 

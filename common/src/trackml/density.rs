@@ -3,10 +3,10 @@
 
 use std::path::Path;
 
-use common::{Error, Result};
+use crate::{Error, Result};
 use rayon::prelude::*;
 
-use crate::event::{self, Hits};
+use super::event::{self, Hits};
 
 /// A box cut into cubes.
 #[derive(Debug, Clone, Copy, PartialEq)]
