@@ -12,10 +12,10 @@ TEST := $(if $(NEXTEST),$(CARGO) nextest run --release --workspace --no-fail-fas
 # The long sweeps are tests marked `ignored`. Golden cases that are not built yet carry the same mark: left out here.
 LONG := $(if $(NEXTEST),$(TEST) --run-ignored only -E 'not binary(golden) and not test(r18)',$(TEST) -- --ignored --skip leap:: --skip icecube:: --skip polarmae:: --skip tracknet:: --skip r18)
 
-.PHONY: help setup build demo demo-icecube demo-polarmae reproduce test test-long fuzz lint docs bench install clean
+.PHONY: help setup build demo demo-icecube demo-polarmae demo-tracknet reproduce test test-long fuzz lint docs bench install clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Fetch and unpack libtorch and cmake (CUDA=1: everything for GPUs)
 	@scripts/setup $(if $(filter 1 yes true,$(CUDA)),--cuda)
@@ -31,6 +31,9 @@ demo-icecube: setup ## IceCube at small size: simulate, prepare, train two netwo
 
 demo-polarmae: setup ## PoLAr-MAE at small size: simulate, prepare, pretrain, fine-tune, predict, score
 	@scripts/demo-polarmae
+
+demo-tracknet: setup ## TrackNET at small size: simulate, prepare, train, find tracks, score
+	@scripts/demo-tracknet
 
 reproduce: setup ## The blend pipeline at its smallest size from nothing, byte for byte as committed
 	$(CARGO) test --release --workspace --test reproduce

@@ -201,3 +201,8 @@ fn the_commands_of_the_icecube_tutorial_run() {
 fn the_commands_of_the_polarmae_tutorial_run() {
     follow("tutorial-polarmae.md");
 }
+
+#[test]
+fn the_commands_of_the_tracknet_tutorial_run() {
+    follow("tutorial-tracknet.md");
+}

@@ -89,7 +89,10 @@ impl Arguments for Args {
     }
 
     fn schemas() -> Vec<(&'static str, String)> {
-        vec![("icecube", common::config::schema::<icecube::predict::PredictConfig>())]
+        vec![
+            ("icecube", common::config::schema::<icecube::predict::PredictConfig>()),
+            ("tracknet", common::config::schema::<::tracknet::predict::PredictConfig>()),
+        ]
     }
 }
 

@@ -4,11 +4,16 @@ use common::stage::Manifest;
 use common::system::Systems;
 
 use crate::args::Args;
-use crate::{icecube, leap, polarmae};
+use crate::{icecube, leap, polarmae, tracknet};
 
 type Run = fn(Args, Option<Manifest>) -> anyhow::Result<()>;
 
-const SYSTEMS: Systems<Run> = Systems(&[("icecube", icecube::run), ("leap", leap::run), ("polarmae", polarmae::run)]);
+const SYSTEMS: Systems<Run> = Systems(&[
+    ("icecube", icecube::run),
+    ("leap", leap::run),
+    ("polarmae", polarmae::run),
+    ("tracknet", tracknet::run),
+]);
 
 /// Predicts with the networks of the stage before, of the config's system, or of converted weights.
 pub fn run(args: Args) -> anyhow::Result<()> {

@@ -47,6 +47,8 @@ pub enum System {
     Leap,
     /// PoLAr-MAE: PILArNet-M HDF5 files of point clouds
     Polarmae,
+    /// TrackNET: TrackML csv events
+    Tracknet,
 }
 
 impl Arguments for Args {
@@ -59,6 +61,7 @@ impl Arguments for Args {
             ("icecube", common::config::schema::<icecube::prepare::PrepareConfig>()),
             ("leap", common::config::schema::<leap::prepare::PrepareConfig>()),
             ("polarmae", common::config::schema::<polarmae::prepare::PrepareConfig>()),
+            ("tracknet", common::config::schema::<::tracknet::prepare::PrepareConfig>()),
         ]
     }
 }

@@ -9,10 +9,10 @@ use common::cli::{Arguments, HELP_STYLES, Verbosity};
 ///
 /// What is scored follows from the truth. Values get R2 (higher is better): mean, per target, group and level.
 /// Directions (`event_id`, `azimuth`, `zenith`) get the mean opening angle in radians (lower is better): overall, by
-/// kind of event, pulses, zenith and kappa, and how well kappa is calibrated. Classes of
-/// points (tables of `predict` for PoLAr-MAE, which bring their labels: no `--truth`) get F1 and intersection over union by
-/// class, their means, and the confusion matrix. The table goes to standard error, the figures as one line of JSON to
-/// standard output.
+/// kind of event, pulses, zenith and kappa, and how well kappa is calibrated. Tracks (TrackML submissions) get the
+/// TrackML score, efficiency, purity, clones and ghosts, by pT, eta and number of hits. Classes of points (tables of
+/// `predict` for PoLAr-MAE, which bring their labels: no `--truth`) get F1 and intersection over union by class, their
+/// means, and the confusion matrix. The table goes to standard error, the figures as one line of JSON to standard output.
 #[derive(Debug, Parser)]
 #[command(name = "score", version, max_term_width = 79, styles = HELP_STYLES, after_help = EXAMPLES)]
 pub struct ScoreArgs {
@@ -20,14 +20,16 @@ pub struct ScoreArgs {
     ///
     /// For a truth of arrays: safetensors files with `predictions`, `mean` and `std`, or folders of finished runs. For
     /// a table as truth: submissions in parquet or csv. For directions: tables with `event_id`, `azimuth`, `zenith` and,
-    /// where known, `kappa`. `NAME=` in front gives a name for the report.
+    /// where known, `kappa`. For events of TrackML: submissions, or folders of `predict` stages.
+    /// `NAME=` in front gives a name for the report.
     #[arg(value_name = "[NAME=]PREDICTIONS", required = true, help_heading = "Input")]
     pub predictions: Vec<String>,
     /// Truth: arrays (`valid.safetensors`), a table, a folder, or `-`
     ///
     /// A safetensors file with `targets`, `target_mean` and `target_std`; a parquet or csv table in the form of a
     /// submission; or the folder (`-`: piped manifest) of a stage with the output `valid` or `solution`. Directions: a
-    /// parquet table, or the folder of a simulate-data or prepare-data stage of IceCube.
+    /// parquet table, or the folder of a simulate-data or prepare-data stage of IceCube. Tracks: a folder of
+    /// `event*-{hits,particles,truth}.csv`, or a stage that was fed by such events.
     #[arg(short, long, value_name = "TRUTH", help_heading = "Input")]
     pub truth: Option<String>,
     /// Let columns with R2 below that of predicting zero keep it

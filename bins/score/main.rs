@@ -5,6 +5,7 @@ mod icecube;
 mod polarmae;
 mod report;
 mod tables;
+mod tracknet;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ fn run(args: &ScoreArgs) -> Result<()> {
     };
     let truth = match find(truth)? {
         Found::Directions(truth) => return icecube::run(args, &truth),
+        Found::Events(events) => return tracknet::run(args, &events),
         Found::Values(path) => path,
     };
     let system;
@@ -84,10 +86,15 @@ enum Found {
     Directions(Truth),
     /// Arrays or a table of values: R2.
     Values(PathBuf),
+    /// Events of TrackML, by the beginning of their file names.
+    Events(Vec<PathBuf>),
 }
 
 fn find(argument: &str) -> Result<Found> {
     let path = Path::new(argument);
+    if let Some(events) = tracknet::events_in(path)? {
+        return Ok(Found::Events(events));
+    }
     if argument != "-" && !path.is_dir() {
         return Ok(match Truth::of_file(path) {
             Some(truth) => Found::Directions(truth),
@@ -97,6 +104,9 @@ fn find(argument: &str) -> Result<Found> {
     let manifest = Manifest::read(argument)?;
     if manifest.system == "icecube" {
         return Truth::of_stage(&manifest).map(Found::Directions);
+    }
+    if manifest.system == "tracknet" {
+        return tracknet::events_of(&manifest).map(Found::Events);
     }
     resolve_in(&manifest, &["valid", "b/valid", "a/valid", "solution"]).map(Found::Values)
 }

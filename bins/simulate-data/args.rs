@@ -34,6 +34,8 @@ pub enum System {
     Leap,
     /// PoLAr-MAE: PILArNet-M HDF5 files of point clouds
     Polarmae,
+    /// TrackNET: TrackML csv events
+    Tracknet,
 }
 
 impl Arguments for Args {
@@ -46,6 +48,7 @@ impl Arguments for Args {
             ("icecube", common::config::schema::<icecube::simulate::SimulateConfig>()),
             ("leap", common::config::schema::<leap::simulate::SimulateConfig>()),
             ("polarmae", common::config::schema::<polarmae::simulate::SimulateConfig>()),
+            ("tracknet", common::config::schema::<::tracknet::simulate::SimulateConfig>()),
         ]
     }
 }

@@ -1,7 +1,7 @@
 //! Which system's data it is.
 
 use crate::args::{Args, System};
-use crate::{icecube, leap, polarmae};
+use crate::{icecube, leap, polarmae, tracknet};
 
 /// Simulates the raw data of a system.
 pub fn run(args: Args) -> anyhow::Result<()> {
@@ -9,5 +9,6 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         System::Icecube => icecube::run(args),
         System::Leap => leap::run(args),
         System::Polarmae => polarmae::run(args),
+        System::Tracknet => tracknet::run(args),
     }
 }

@@ -59,6 +59,7 @@ impl Arguments for Args {
             ("icecube", common::config::schema::<icecube::train::TrainConfig>()),
             ("leap", common::config::schema::<leap::train::TrainConfig>()),
             ("polarmae", common::config::schema::<polarmae::train::TrainConfig>()),
+            ("tracknet", common::config::schema::<::tracknet::train::TrainConfig>()),
         ]
     }
 }

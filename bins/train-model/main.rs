@@ -6,6 +6,7 @@ mod leap;
 mod polarmae;
 mod processes;
 mod run;
+mod tracknet;
 
 fn main() -> std::process::ExitCode {
     common::cli::main(run::run)

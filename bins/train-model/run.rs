@@ -5,10 +5,14 @@ use std::time::Duration;
 use common::system::Systems;
 
 use crate::args::Args;
-use crate::{icecube, leap, polarmae, processes};
+use crate::{icecube, leap, polarmae, processes, tracknet};
 
-const SYSTEMS: Systems<fn(Args) -> anyhow::Result<()>> =
-    Systems(&[("icecube", icecube::run), ("leap", leap::run), ("polarmae", polarmae::run)]);
+const SYSTEMS: Systems<fn(Args) -> anyhow::Result<()>> = Systems(&[
+    ("icecube", icecube::run),
+    ("leap", leap::run),
+    ("polarmae", polarmae::run),
+    ("tracknet", tracknet::run),
+]);
 
 /// Trains a network of the system that the config names, alone or with the processes that the environment names.
 pub fn run(args: Args) -> anyhow::Result<()> {

@@ -64,6 +64,24 @@ fn a_search_beats_every_model_and_writes_weights_that_sum_to_one() {
 }
 
 #[test]
+fn a_search_leaves_a_page_that_stands_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    three_models(folder.path());
+    let manifest = search(folder.path(), &["-o", "out"]).succeeds().manifest();
+    assert_eq!(manifest["outputs"]["report"]["path"], "report.html");
+    let page = fs::read_to_string(folder.path().join("out/report.html")).unwrap();
+    for heading in ["Members", "Score per step of the search", "Correlations of the members", "R2 per group of columns"]
+    {
+        assert!(page.contains(heading), "no `{heading}`");
+    }
+    assert!(page.contains("<svg") && !page.contains("<script") && !page.contains("src="), "the page needs others");
+    let blend = manifest["metrics"]["blend"].as_f64().unwrap();
+    assert!(page.contains(&format!("{blend:.6}")), "the page does not say {blend:.6}");
+    // Errors of a model correlate with themselves completely.
+    assert!(page.contains("1.000"));
+}
+
+#[test]
 fn the_same_search_writes_the_same_bytes_with_any_number_of_threads() {
     let folder = tempfile::tempdir().unwrap();
     three_models(folder.path());

@@ -1,7 +1,7 @@
 //! numpy's `.npy` arrays and `.npz` archives of them.
 //!
 //! Arrays come out row-major and little-endian whatever the file has; nothing is copied where the file has it like
-//! that already. Object arrays, which hold pickles, are refused.
+//! that already. Object arrays, which hold pickles, are read only on request ([`NpzFile::pickled`]) and never run.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use super::dtype::Element;
 use super::map::{self, Mapped, Plain};
-use super::zip::Zip;
+use super::pickle::Checkpoint;
+use super::zip::{Zip, ZipWriter};
 use crate::durable::{self, Written};
 use crate::error::{Error, Result};
 
@@ -245,6 +246,25 @@ impl NpzFile {
         self.entries.keys().map(String::as_str)
     }
 
+    /// Whether there is an array of this name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.entries.contains_key(name)
+    }
+
+    /// The pickle that an array of objects holds, parsed and not run; its items are those of the array.
+    pub fn pickled(&self, name: &str) -> Result<Checkpoint> {
+        let path = self.mapped.path();
+        let bad = |problem: String| Error::input(path, format!("array `{name}`: {problem}"));
+        let entry = self.entries.get(name).ok_or_else(|| Error::input(path, format!("has no array `{name}`")))?;
+        let zip = Zip::parse(self.mapped.bytes()).map_err(bad)?;
+        let content = zip.read(entry, INFLATE_LIMIT).map_err(bad)?;
+        let (text, begin) = header_text(&content).map_err(bad)?;
+        if !text.contains("'|O'") {
+            return Err(bad("is no array of objects".into()));
+        }
+        Checkpoint::of_pickle(path, &content[begin..])
+    }
+
     /// Reads an array, its checksum verified.
     pub fn read(&self, name: &str) -> Result<NpyArray> {
         let path = self.mapped.path();
@@ -266,8 +286,8 @@ impl NpzFile {
     }
 }
 
-/// Reads the header and says where the elements begin. The shape is compared with the length of the data.
-fn parse(bytes: &[u8]) -> Result<(Header, usize), String> {
+/// The text of the header, and where it ends.
+fn header_text(bytes: &[u8]) -> Result<(&str, usize), String> {
     let rest = bytes.strip_prefix(MAGIC).ok_or("does not begin with `\\x93NUMPY`, so this is no numpy array")?;
     let (width, length) = match rest {
         [1, _, a, b, ..] => (2, usize::from(u16::from_le_bytes([*a, *b]))),
@@ -282,7 +302,13 @@ fn parse(bytes: &[u8]) -> Result<(Header, usize), String> {
     }
     let begin = MAGIC.len() + 2 + width + length;
     let text = bytes.get(begin - length..begin).ok_or("truncated: the header is not whole")?;
-    let header = dictionary(std::str::from_utf8(text).map_err(|_| "the header is no text")?)?;
+    Ok((std::str::from_utf8(text).map_err(|_| "the header is no text")?, begin))
+}
+
+/// Reads the header and says where the elements begin. The shape is compared with the length of the data.
+fn parse(bytes: &[u8]) -> Result<(Header, usize), String> {
+    let (text, begin) = header_text(bytes)?;
+    let header = dictionary(text)?;
     let elements = header.shape.iter().filter(|&&d| d != 0).try_fold(1usize, |n, &d| n.checked_mul(d));
     let needed = elements.and_then(|n| n.checked_mul(header.kind.size()));
     let needed = needed.ok_or_else(|| format!("has the impossible shape {:?}", header.shape))?;
@@ -361,6 +387,15 @@ pub fn write_npy_bools(path: impl AsRef<Path>, shape: &[usize], elements: &[bool
 }
 
 fn publish(path: &Path, code: &str, shape: &[usize], elements: usize, bytes: &[u8]) -> Result<Written> {
+    let header = preamble(path, code, shape, elements)?;
+    durable::write_with(path, |out| {
+        out.write_all(&header)?;
+        out.write_all(bytes)
+    })
+}
+
+/// Everything before the data.
+fn preamble(path: &Path, code: &str, shape: &[usize], elements: usize) -> Result<Vec<u8>> {
     if shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)) != Some(elements) {
         let problem = format!("writing `{}`: {elements} elements do not fit the shape {shape:?}", path.display());
         return Err(Error::failed(problem));
@@ -374,12 +409,44 @@ fn publish(path: &Path, code: &str, shape: &[usize], elements: usize, bytes: &[u
         header.push(' ');
     }
     header.push('\n');
+    Ok([MAGIC, &[1, 0], &(header.len() as u16).to_le_bytes(), header.as_bytes()].concat())
+}
+
+/// Numbers of one array of an archive, or the pickle of an array of objects.
+#[derive(Debug, Clone, Copy)]
+#[allow(missing_docs)]
+pub enum NpzData<'a> {
+    F64(&'a [f64]),
+    F32(&'a [f32]),
+    I64(&'a [i64]),
+    Bool(&'a [bool]),
+    Pickle(&'a [u8]),
+}
+
+/// Writes a `.npz` archive of (name, shape, content), uncompressed, in this order.
+pub fn write_npz(path: impl AsRef<Path>, arrays: &[(&str, &[usize], NpzData<'_>)]) -> Result<Written> {
+    let path = path.as_ref();
+    let mut contents = Vec::with_capacity(arrays.len());
+    for (name, shape, data) in arrays {
+        let flags: Vec<u8>;
+        let (code, elements, bytes) = match data {
+            NpzData::F64(v) => ("<f8", v.len(), map::bytes_of(v)),
+            NpzData::F32(v) => ("<f4", v.len(), map::bytes_of(v)),
+            NpzData::I64(v) => ("<i8", v.len(), map::bytes_of(v)),
+            NpzData::Bool(v) => {
+                flags = v.iter().map(|&b| u8::from(b)).collect();
+                ("|b1", v.len(), flags.as_slice())
+            }
+            NpzData::Pickle(bytes) => ("|O", 1, *bytes),
+        };
+        let mut content = preamble(path, code, shape, elements)?;
+        content.extend_from_slice(bytes);
+        contents.push((format!("{name}.npy"), content));
+    }
     durable::write_with(path, |out| {
-        out.write_all(MAGIC)?;
-        out.write_all(&[1, 0])?;
-        out.write_all(&(header.len() as u16).to_le_bytes())?;
-        out.write_all(header.as_bytes())?;
-        out.write_all(bytes)
+        let mut zip = ZipWriter::new(out);
+        contents.iter().try_for_each(|(name, content)| zip.add(name, content))?;
+        zip.finish()
     })
 }
 

@@ -35,7 +35,8 @@ const LEGACY: &[u8] = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.";
 #[derive(Debug)]
 pub struct Checkpoint {
     path: PathBuf,
-    mapped: Mapped,
+    /// The file that the tensors are slices of; a pickle from memory has none.
+    mapped: Option<Mapped>,
     nodes: Vec<Node>,
     root: Id,
     /// Where the storages lie in the file.
@@ -107,7 +108,22 @@ impl Checkpoint {
             }
             (machine.nodes, machine.root, Vec::new())
         };
-        Ok(Self { path, mapped, nodes, root, storages })
+        Ok(Self { path, mapped: Some(mapped), nodes, root, storages })
+    }
+
+    /// Parses a pickle that lies inside of another file, `path`; it has no tensors.
+    pub(super) fn of_pickle(path: &Path, pickle: &[u8]) -> Result<Self> {
+        let bad = |problem: String| Error::input(path, problem);
+        let machine = machine::Machine::run(limited(pickle).map_err(bad)?).map_err(bad)?;
+        if machine.nodes.iter().any(|node| matches!(node, Node::Storage { .. })) {
+            return Err(bad("refers to tensors, but a plain pickle has none".into()));
+        }
+        let machine::Machine { nodes, root } = machine;
+        Ok(Self { path: path.to_path_buf(), mapped: None, nodes, root, storages: Vec::new() })
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.mapped.as_ref().map_or(&[], Mapped::bytes)
     }
 
     /// The path as given to [`Checkpoint::open`].
@@ -217,10 +233,20 @@ impl<'a> Value<'a> {
         entries.iter().map(move |(key, value)| (self.with(*key), self.with(*value)))
     }
 
-    /// Items of a list or tuple; nothing for anything else.
+    /// Items of a list, a tuple or a numpy array of objects; nothing for anything else.
     pub fn items(self) -> impl Iterator<Item = Self> {
-        let items: &[Id] = if let Node::List(items) | Node::Tuple(items) = self.node() { items } else { &[] };
+        let node = match self.node() {
+            Node::Array(parts) => parts.data.map(|data| self.checkpoint.node(data)),
+            node => Some(node),
+        };
+        let items: &[Id] = if let Some(Node::List(items) | Node::Tuple(items)) = node { items } else { &[] };
         items.iter().map(move |id| self.with(*id))
+    }
+
+    /// What an object of an unknown class was to be filled with: its attributes, as a rule in a dictionary.
+    pub fn attributes(self) -> Option<Self> {
+        let Node::Object(object) = self.node() else { return None };
+        object.state.map(|state| self.with(state))
     }
 
     /// A text.

@@ -40,8 +40,8 @@ impl MambaConfig {
 /// How the recurrence is computed. The results differ by rounding only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// As written in the paper, every step an operation of the library that keeps its states for the backward pass.
-    /// Slow; what the other forms are compared with.
+    /// The sequential reference of the original: every step an operation of the library that keeps its states for the
+    /// backward pass. Slow; what the other forms are compared with.
     Plain,
     /// Tensor operations with a backward pass of its own that computes the states again: what GPUs use.
     Operations,
@@ -129,18 +129,19 @@ impl Mamba {
     }
 }
 
-/// The recurrence as the paper writes it.
+/// The recurrence as the original's own reference has it: factors and inputs of all levels at once, then one level after
+/// the other.
 fn plain_scan(p: &shim::Scan) -> Tensor {
-    let delta = p.dt.softplus();
+    let delta = p.dt.softplus().unsqueeze(-1); // [B, L, I, 1]
     let a = -p.a_log.exp(); // [I, N]
+    let factors = (&delta * &a).exp(); // [B, L, I, N]
+    let inputs = delta * p.b.unsqueeze(2) * p.x.unsqueeze(-1); // [B, L, I, N]
     let (batch, length, inner) = (p.x.size()[0], p.x.size()[1], p.x.size()[2]);
     let mut s = Tensor::zeros([batch, inner, a.size()[1]], (p.x.kind(), p.x.device()));
     let mut levels = Vec::new();
     for t in 0..length {
-        let delta = delta.select(1, t).unsqueeze(-1); // [B, I, 1]
-        let input = p.b.select(1, t).unsqueeze(1) * p.x.select(1, t).unsqueeze(-1); // [B, I, N]
-        s = (&delta * &a).exp() * &s + &delta * input;
-        levels.push((&s * p.c.select(1, t).unsqueeze(1)).sum_dim_intlist([-1_i64].as_slice(), false, None));
+        s = factors.select(1, t) * &s + inputs.select(1, t);
+        levels.push(s.matmul(&p.c.select(1, t).unsqueeze(-1)).squeeze_dim(-1));
     }
     (Tensor::stack(&levels, 1) + p.x * p.d) * p.z.silu()
 }

@@ -22,8 +22,12 @@ pub struct Training {
     /// as the epochs have.
     #[serde(default)]
     pub max_steps: Option<u64>,
-    /// Rows of an optimizer step, over all devices, >= 1. The last incomplete batch of an epoch is left out.
+    /// Rows of an optimizer step, over all devices, >= 1. The last incomplete batch of an epoch is left out, unless
+    /// `keep_last_batch`.
     pub batch_size: u64,
+    /// Train on the last incomplete batch of an epoch too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keep_last_batch: bool,
     /// Order of the rows. Default: blocks of 4096 rows, mixed in windows of 16 blocks.
     #[serde(default)]
     pub shuffle: Shuffle,

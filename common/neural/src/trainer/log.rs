@@ -8,28 +8,39 @@ use common::memory::anonymous_bytes;
 use common::scalars::ScalarLog;
 use tch::Device;
 
+use super::Task;
 use super::state::{Evaluated, State};
 
 /// The line of an optimizer step.
-pub(super) fn step(log: &mut ScalarLog, state: &State, loss: f64, rates: &[f64]) -> Result<()> {
+pub(super) fn step(log: &mut ScalarLog, state: &State, loss: f64, rates: &[f64], task: &mut dyn Task) -> Result<()> {
     let rates = named(rates);
+    let more: Vec<(String, f64)> =
+        task.step_metrics()?.into_iter().map(|m| (format!("train/{}", m.name), m.value)).collect();
     let mut row = vec![
         ("train/batch_loss", loss),
         ("train/loss", state.loss.value()),
         ("train/gradient_norm", state.gradient_norm),
     ];
-    row.extend(rates.iter().map(|(name, rate)| (name.as_str(), *rate)));
+    row.extend(rates.iter().chain(&more).map(|(name, rate)| (name.as_str(), *rate)));
+    published(&mut row, task);
     log.write(state.epoch + 1, state.global_step, &row)
 }
 
 /// The line of an evaluation.
-pub(super) fn evaluation(log: &mut ScalarLog, evaluated: &Evaluated) -> Result<()> {
+pub(super) fn evaluation(log: &mut ScalarLog, evaluated: &Evaluated, task: &dyn Task) -> Result<()> {
     let metrics: Vec<(String, f64)> =
         evaluated.metrics.iter().map(|m| (format!("valid/{}", m.name), m.value)).collect();
     let rates = named(&evaluated.rates);
     let mut row = vec![("train/loss", evaluated.training_loss), ("valid/score", evaluated.score)];
     row.extend(metrics.iter().chain(&rates).map(|(name, value)| (name.as_str(), *value)));
+    published(&mut row, task);
     log.write(evaluated.epoch + 1, evaluated.global_step, &row)
+}
+
+/// Repeats what the original logs under a name of its own under that name.
+fn published(row: &mut Vec<(&str, f64)>, task: &dyn Task) {
+    let more: Vec<(&str, f64)> = row.iter().filter_map(|(name, v)| Some((task.published_name(name)?, *v))).collect();
+    row.extend(more);
 }
 
 fn named(rates: &[f64]) -> Vec<(String, f64)> {

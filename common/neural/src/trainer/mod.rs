@@ -39,6 +39,17 @@ pub trait Task {
     /// return [`interrupted`].
     fn evaluate(&mut self) -> Result<Evaluation>;
 
+    /// Named numbers of the last batch, asked for when its step is logged.
+    fn step_metrics(&mut self) -> Result<Vec<Metric>> {
+        Ok(vec![])
+    }
+
+    /// The name under which the original logs the number that we call `name` (`valid/score`), where it has one: such
+    /// numbers appear under both names.
+    fn published_name(&self, _name: &str) -> Option<&'static str> {
+        None
+    }
+
     /// What `model.safetensors` of a checkpoint says about itself: enough to use the weights without the config.
     /// `best` is the evaluation whose weights are kept as best so far.
     fn metadata(&self, best: Option<&Evaluated>) -> Value;

@@ -49,7 +49,8 @@ const MOST_SKIPPED: u64 = 100;
 /// [`Error::Interrupted`] after SIGINT or SIGTERM, with everything saved; [`Error::Failed`] for a non-finite loss under
 /// that policy; [`Error::Device`] out of memory; whatever the source, the task or the file system report.
 pub fn train(mut plan: Plan, task: &mut dyn Task) -> Result<Outcome> {
-    let batches = Batches { shard: parallel::shard(), ..Batches::training(plan.training.batch_size) };
+    let drop_last = !plan.training.keep_last_batch;
+    let batches = Batches { shard: parallel::shard(), drop_last, ..Batches::training(plan.training.batch_size) };
     let whole = batches.steps(plan.order.len());
     let steps = plan.max_steps.map_or(whole, |most| whole.min(most));
     if steps == 0 {
@@ -59,6 +60,17 @@ pub fn train(mut plan: Plan, task: &mut dyn Task) -> Result<Outcome> {
             plan.training.batch_size
         ))
         .hint(format!("use a smaller batch: `training.batch_size={}`", plan.order.len().max(1))));
+    }
+    if let Some(group) = parallel::group()
+        && let shortest @ 1.. = plan.order.len() % plan.training.batch_size
+        && plan.training.keep_last_batch
+        && shortest < group.size()
+    {
+        return Err(Error::usage(format!(
+            "the last batch of an epoch has {shortest} rows, too few for {} processes",
+            group.size()
+        ))
+        .hint("leave it out: `training.keep_last_batch=false`"));
     }
     let mut run = Run::start(&mut plan, steps)?;
     if run.state.finished.is_none() {
@@ -184,7 +196,11 @@ impl Run {
                 while let Some(batch) = loader.next_batch()? {
                     self.step(plan, task, &batch.tensors)?;
                     let rows = batch.tensors.first().and_then(|t| t.size().first().copied()).unwrap_or(0);
-                    self.speed.add(batch_rows(plan, rows as u64), begun.elapsed(), loader.waited());
+                    self.speed.add(
+                        batch_rows(plan, self.state.step - 1, rows as u64),
+                        begun.elapsed(),
+                        loader.waited(),
+                    );
                     bar.tick(1);
                     bar.message(self.line(plan));
                     let due = match training.evaluate_every_steps {
@@ -216,12 +232,15 @@ impl Run {
         let rates = self.optimizer.learning_rates();
         let beta1 = self.state.schedule.beta1();
         beta1.into_iter().for_each(|beta1| self.optimizer.set_beta1(beta1));
+        let here = batch.first().and_then(|t| t.size().first().copied()).unwrap_or(0) as u64;
+        let whole = batch_rows(plan, self.state.step, here);
         let context = Context {
             training,
             device: plan.device,
             seed: plan.seed,
             global_step: self.state.global_step,
             accumulated: self.state.accumulated,
+            whole,
         };
         let changing = Changing {
             task,
@@ -235,7 +254,7 @@ impl Run {
         };
         self.stop_agreed = done.stop;
         let state = &mut self.state;
-        let rows = batch_rows(plan, batch.first().and_then(|t| t.size().first().copied()).unwrap_or(0) as u64);
+        let rows = whole;
         state.accumulated = if done.waiting { state.accumulated + rows } else { 0 };
         let every_batch = training.ema.as_ref().is_some_and(|ema| ema.every_batch);
         if let Some(ema) = &mut self.ema
@@ -273,7 +292,7 @@ impl Run {
         let state = &self.state;
         if state.global_step.is_multiple_of(training.print_freq) || state.step == self.steps {
             if let Some(log) = &mut self.log {
-                log::step(log, state, done.loss, &rates)?;
+                log::step(log, state, done.loss, &rates, task)?;
             }
             tracing::debug!("{}", self.line(plan));
         }
@@ -324,7 +343,7 @@ impl Run {
         self.rank(plan, &evaluated);
         self.optimizer.set_learning_rates(self.state.schedule.rates())?;
         if let Some(log) = &mut self.log {
-            log::evaluation(log, &evaluated)?;
+            log::evaluation(log, &evaluated, task)?;
         }
         tracing::info!(
             "{}: epoch {} step {}: score {:.6}{}  loss {:.4}  lr {}  {}  evaluated in {:.0} s",
@@ -520,9 +539,10 @@ impl Run {
     }
 }
 
-/// Rows of a batch over all processes, of which this one took `here`. Training leaves incomplete batches out.
-fn batch_rows(plan: &Plan, here: u64) -> u64 {
-    if parallel::group().is_some() { plan.training.batch_size } else { here }
+/// Rows of the batch of `step` over all processes, of which this one took `here`.
+fn batch_rows(plan: &Plan, step: u64, here: u64) -> u64 {
+    let left = plan.order.len().saturating_sub(step * plan.training.batch_size);
+    if parallel::group().is_some() { plan.training.batch_size.min(left) } else { here }
 }
 
 /// Rank 0 evaluates and tells the others, who then take the same decisions.

@@ -37,6 +37,8 @@ pub(super) struct Context<'a> {
     pub global_step: u64,
     /// Rows whose gradients are summed already.
     pub accumulated: u64,
+    /// Rows of the batch over all processes.
+    pub whole: u64,
 }
 
 /// What changes in a step beside the weights.
@@ -74,7 +76,7 @@ pub(super) fn step(mut changing: Changing, context: &Context, batch: &[Tensor]) 
 
 fn attempt(changing: &mut Changing, context: &Context, batch: &[Tensor], rows: i64) -> Result<Done> {
     let Changing { task, optimizer, scaler, averaging } = changing;
-    let Context { training, device, seed, global_step, accumulated } = *context;
+    let Context { training, device, seed, global_step, accumulated, whole } = *context;
     // Dropout draws from the library's generator: seeded anew for each step, so a resumed run draws the same.
     // Each process draws for its own rows.
     let stream = if world::leads() { "dropout".to_string() } else { format!("dropout/{}", world::rank()) };
@@ -83,7 +85,6 @@ fn attempt(changing: &mut Changing, context: &Context, batch: &[Tensor], rows: i
         optimizer.zero_grad()?;
     }
     // A batch counts with its share of the rows that make an update.
-    let whole = if averaging.is_some() { training.batch_size } else { rows as u64 };
     let share = training.accumulate_rows.map_or(1.0, |limit| whole as f64 / limit as f64);
     // The group takes the plain mean of its gradients: this one counts by its rows.
     let share = share * parallel::group().map_or(1.0, |g| (rows as u64 * g.size()) as f64 / whole as f64);

@@ -67,6 +67,7 @@ fn training() -> Training {
         evaluate_every_steps: None,
         epochs: 4,
         batch_size: 8,
+        keep_last_batch: false,
         shuffle: Shuffle::Global,
         accumulation: 1,
         accumulate_rows: None,

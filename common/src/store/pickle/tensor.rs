@@ -169,7 +169,7 @@ impl<'a> Value<'a> {
         let Node::Storage { dtype, place, .. } = checkpoint.node(tensor.storage) else {
             return Err(self.not("a tensor"));
         };
-        let storage: &'a [u8] = &checkpoint.mapped.bytes()[checkpoint.storages[*place as usize].clone()];
+        let storage: &'a [u8] = &checkpoint.bytes()[checkpoint.storages[*place as usize].clone()];
         let too_large = || self.bad(format!("tensor `{name}` has the impossible shape {:?}", tensor.shape));
         let size = dtype.size();
         let bytes = dtype.bytes_for(&tensor.shape).ok_or_else(too_large)?;
@@ -181,7 +181,7 @@ impl<'a> Value<'a> {
             Cow::Borrowed(&storage[begin..begin + bytes])
         } else {
             *total = total.saturating_add(bytes);
-            if *total > checkpoint.mapped.bytes().len().saturating_add(EXPANSION_LIMIT) {
+            if *total > checkpoint.bytes().len().saturating_add(EXPANSION_LIMIT) {
                 return Err(too_large());
             }
             Cow::Owned(gathered(tensor, size, storage, bytes))

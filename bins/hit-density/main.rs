@@ -1,0 +1,8 @@
+//! `hit-density`: how many hits an event has where, as a voxel map. Uses no tensor library.
+
+mod args;
+mod run;
+
+fn main() -> std::process::ExitCode {
+    common::cli::main(run::run)
+}

@@ -1,0 +1,241 @@
+//! `predict` for TrackNET: the tracks of events as a submission, and the predictions of next hits along true tracks.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use common::cli::progress::Bar;
+use common::config::{Config, Problems};
+use common::durable::{AtomicFile, Written};
+use common::store::tensors::{Declaration, Dtype, TensorWriter};
+use common::{Error, Result};
+use neural::Doing;
+use neural::loader::{Delivery, Loader, Source};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tch::{Device, Tensor};
+
+use crate::batch::Batch;
+use crate::build::{BuildConfig, build};
+use crate::checkpoint;
+use crate::dataset::Dataset;
+use crate::event::{self, Hits};
+use crate::metrics::StepMetrics;
+use crate::models::StepAhead;
+use crate::normalizer::Normalizer;
+use crate::picture;
+use crate::tracker::{SearchConfig, find, train as tracker};
+use crate::trackml::Submission;
+
+/// What `predict` does for TrackNET, as a config.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PredictConfig {
+    /// Always `tracknet`.
+    #[serde(default = "system")]
+    pub system: String,
+    /// How tracks are built with the published network.
+    #[serde(default)]
+    pub build: BuildConfig,
+    /// How tracks are found with the tracker.
+    #[serde(default)]
+    pub search: SearchConfig,
+    /// How positions are normalised, where the weights do not say it.
+    #[serde(default)]
+    pub normalizer: Option<Normalizer>,
+    /// Also write the predictions of next hits along the prepared validating tracks (published network only).
+    #[serde(default)]
+    pub next_hits: bool,
+    /// Also draw the tracks of the first event: `event.html`, which turns under the mouse, and `event.svg`.
+    #[serde(default)]
+    pub picture: bool,
+}
+
+fn system() -> String {
+    "tracknet".into()
+}
+
+impl Default for PredictConfig {
+    fn default() -> Self {
+        let (build, search) = (BuildConfig::default(), SearchConfig::default());
+        Self { system: system(), build, search, normalizer: None, next_hits: false, picture: false }
+    }
+}
+
+impl Config for PredictConfig {
+    fn validate(&self, problems: &mut Problems) {
+        problems.demand(self.system == "tracknet", "system", || format!("is `{}`, expected `tracknet`", self.system));
+        self.build.validate("build", problems);
+        self.search.validate("search", problems);
+        if let Some(normalizer) = &self.normalizer {
+            normalizer.validate("normalizer", problems);
+        }
+    }
+}
+
+/// A trained network of either kind.
+pub enum Finder {
+    /// The published one.
+    StepAhead(Box<checkpoint::Loaded>),
+    /// The tracker.
+    Tracker(Box<tracker::Loaded>),
+}
+
+impl Finder {
+    /// Opens weights; a checkpoint says itself which network it holds.
+    pub fn open(path: &Path) -> Result<Self> {
+        let own = path.extension().is_some_and(|e| e == "safetensors");
+        let about = if own { neural::weights::metadata(path)? } else { None };
+        if about.is_some_and(|about| about["network"] == "tracker") {
+            return Ok(Self::Tracker(Box::new(tracker::load(path)?)));
+        }
+        Ok(Self::StepAhead(Box::new(checkpoint::load(path)?)))
+    }
+
+    /// The tracks of one event.
+    pub fn tracks(&self, hits: &Hits, config: &PredictConfig) -> Result<Submission> {
+        match self {
+            Self::StepAhead(loaded) => {
+                let normalizer = config.normalizer.unwrap_or(loaded.normalizer);
+                Ok(build(hits, &loaded.network, &normalizer, &config.build)?.submission)
+            }
+            Self::Tracker(loaded) => Ok(find(hits, &loaded.network, &loaded.transitions, &config.search)?.submission),
+        }
+    }
+}
+
+/// Figures of a run.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Report {
+    /// Events.
+    pub events: u64,
+    /// Hits of all events.
+    pub hits: u64,
+    /// Tracks of all events.
+    pub tracks: u64,
+    /// Mean time of an event, reading included, ms.
+    pub ms_per_event: f64,
+    /// Mean time of finding the tracks of an event, ms.
+    pub ms_building: f64,
+}
+
+/// Writes the submission of all events: `event_id,hit_id,track_id`, hits by id.
+pub fn submission(
+    finder: &Finder,
+    config: &PredictConfig,
+    events: &[PathBuf],
+    path: &Path,
+) -> Result<(Written, Report)> {
+    let mut file = AtomicFile::create(path)?;
+    let bar = Bar::new("predict", events.len() as u64);
+    let mut report = Report { events: events.len() as u64, ..Report::default() };
+    let begun = Instant::now();
+    let mut building = 0.0;
+    let mut text = String::from("event_id,hit_id,track_id\n");
+    for prefix in events {
+        common::cli::signals::check("nothing that can be gone on with; the same command starts anew")?;
+        let number = event::number(prefix)?;
+        let hits = Hits::read(prefix)?;
+        let start = Instant::now();
+        let found = finder.tracks(&hits, config)?;
+        building += start.elapsed().as_secs_f64();
+        report.hits += found.hit_id.len() as u64;
+        report.tracks += found.track_id.iter().copied().max().unwrap_or(0) as u64;
+        for (hit, track) in found.hit_id.iter().zip(&found.track_id) {
+            use std::fmt::Write as _;
+            let _ = writeln!(text, "{number},{hit},{track}");
+        }
+        file.write_all(text.as_bytes()).map_err(|e| Error::io("writing", path, e))?;
+        text.clear();
+        bar.tick(1);
+    }
+    bar.finish();
+    let n = events.len().max(1) as f64;
+    report.ms_per_event = begun.elapsed().as_secs_f64() * 1e3 / n;
+    report.ms_building = building * 1e3 / n;
+    Ok((file.commit()?, report))
+}
+
+/// Draws the tracks of an event as a submission has them, each hit once.
+pub fn picture(prefix: &Path, submission: &Submission, folder: &Path) -> Result<(Written, Written)> {
+    let hits = Hits::read(prefix)?;
+    let places = event::Places::of(&hits.hit_id, prefix)?;
+    let mut tracks: std::collections::BTreeMap<i64, Vec<[f32; 3]>> = std::collections::BTreeMap::new();
+    let mut rest = Vec::new();
+    for (hit, track) in submission.hit_id.iter().zip(&submission.track_id) {
+        let Some(row) = places.get(*hit) else { continue };
+        if *track > 0 { tracks.entry(*track).or_default().push(hits.xyz[row]) } else { rest.push(hits.xyz[row]) }
+    }
+    for points in tracks.values_mut() {
+        points.sort_by(|a, b| crate::tracks::radius(*a).total_cmp(&crate::tracks::radius(*b)));
+    }
+    let tracks: Vec<_> = tracks.into_iter().collect();
+    let name = prefix.file_name().unwrap_or_default().to_string_lossy();
+    let title = format!("{name}: {} tracks", tracks.len());
+    picture::write(folder, "event", &title, &picture::event(&tracks, rest))
+}
+
+/// Draws one track of `data` and what the network says along it, in mm.
+pub fn picture_of_track(network: &StepAhead, data: &Dataset, row: u64, folder: &Path) -> Result<(Written, Written)> {
+    let track = data.track(row)?;
+    let batch = Batch::of(&[track]);
+    let outputs = tch::no_grad(|| network.forward(&batch.inputs, &batch.lengths));
+    let read = |t: &Tensor| -> Result<Vec<f32>> {
+        let t = t.to_device(Device::Cpu).contiguous().flatten(0, -1);
+        Vec::<f32>::try_from(t).map_err(|e| Error::failed(format!("drawing a track: {e}")))
+    };
+    let (c1, r1) = (read(&outputs.coords_1.narrow(-1, 0, 3))?, read(&outputs.radius_1)?);
+    let (c2, r2) = (read(&outputs.coords_2.narrow(-1, 0, 3))?, read(&outputs.radius_2)?);
+    let (c1, c2) = (c1.as_chunks::<3>().0, c2.as_chunks::<3>().0);
+    let n = track.len() - 1;
+    let steps: Vec<picture::Step> =
+        (0..n).map(|i| picture::Step { first: (c1[i], r1[i]), second: (c2[i], r2[i]) }).collect();
+    let traces = picture::in_mm(picture::track(&track[..n], &track[1..], &steps), &data.normalizer());
+    picture::write(folder, "last_track_viz", "Track Visualization", &traces)
+}
+
+/// Writes the predictions along the tracks of `data`: for track i and step t centres and radii for hits t + 1 and t + 2,
+/// `[tracks, longest - 1, ...]`, zero behind the end of a track; and the numbers of steps.
+pub fn next_hits(
+    loaded: &checkpoint::Loaded,
+    data: Dataset,
+    batch: u64,
+    path: &Path,
+) -> Result<(Written, StepMetrics)> {
+    let (rows, steps) = (Source::rows(&data) as usize, data.longest() - 1);
+    let declared = [
+        Declaration::new("coords_t1", Dtype::F32, &[rows, steps, 3]),
+        Declaration::new("radius_t1", Dtype::F32, &[rows, steps]),
+        Declaration::new("coords_t2", Dtype::F32, &[rows, steps, 3]),
+        Declaration::new("radius_t2", Dtype::F32, &[rows, steps]),
+        Declaration::new("steps", Dtype::I64, &[rows]),
+    ];
+    let about = json!({ "system": "tracknet", "normalizer": data.normalizer() });
+    let mut metrics = StepMetrics::default();
+    let mut writer = TensorWriter::create(path, &declared, Some(&about))?;
+    let mut loader = Loader::sequential(Arc::new(data), batch, Delivery { device: Device::Cpu, workers: 1, ahead: 4 })?;
+    while let Some(found) = loader.next_batch()? {
+        let batch = Batch::cut(&found.tensors[0], &found.tensors[1].squeeze_dim(-1));
+        let outputs = tch::no_grad(|| loaded.network.forward(&batch.inputs, &batch.lengths));
+        metrics.add(&outputs, &batch.targets, &batch.mask, None)?;
+        let (n, length) = (batch.inputs.size()[0], batch.inputs.size()[1]);
+        let real = batch.mask.narrow(1, 0, length).unsqueeze(-1).to_kind(tch::Kind::Float);
+        let mut put = |name: &str, tensor: &Tensor| -> Result<()> {
+            let width = tensor.size()[2];
+            let whole = Tensor::zeros([n, steps as i64, width], (tch::Kind::Float, Device::Cpu));
+            whole.narrow(1, 0, length).f_copy_(&(tensor * &real)).doing("predicting")?;
+            let values =
+                Vec::<f32>::try_from(whole.flatten(0, -1)).map_err(|e| Error::failed(format!("predicting: {e}")))?;
+            writer.append_elements(name, &values)
+        };
+        put("coords_t1", &outputs.coords_1)?;
+        put("radius_t1", &outputs.radius_1)?;
+        put("coords_t2", &outputs.coords_2)?;
+        put("radius_t2", &outputs.radius_2)?;
+        let lengths = Vec::<i64>::try_from(&batch.lengths).map_err(|e| Error::failed(format!("predicting: {e}")))?;
+        writer.append_elements("steps", &lengths)?;
+    }
+    Ok((writer.finish()?, metrics))
+}

@@ -1,0 +1,236 @@
+//! `prepare-data tracknet`: every event is read once, and its tracks kept as ragged arrays in one file an event. The
+//! original reads all csv files again in every epoch and every worker.
+
+use std::path::{Path, PathBuf};
+
+use common::cli::progress::Bar;
+use common::cli::signals;
+use common::config::{Config, Problems};
+use common::durable::Written;
+use common::stage::{Manifest, Stage};
+use common::store::tensors::{self, TensorFile, TensorView};
+use common::{Error, Result};
+use rayon::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::files;
+use crate::normalizer::Normalizer;
+use crate::tracks::{Filters, Recipe, Tracks, Transform};
+
+/// What `prepare-data tracknet` does, as a config.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PrepareConfig {
+    /// Always `tracknet`.
+    pub system: String,
+    /// Seed of the split, where it is drawn.
+    #[serde(default = "seed")]
+    pub seed: u64,
+    /// Folders of events, in order.
+    #[serde(default)]
+    pub data_dirs: Vec<PathBuf>,
+    /// Folder of blacklists. `null`: none.
+    #[serde(default)]
+    pub blacklist_dir: Option<PathBuf>,
+    /// Share of the events that validates. Published: 0.1.
+    #[serde(default = "fraction")]
+    pub validation_split: f64,
+    /// Draw the validating events instead of taking the first ones, as published.
+    #[serde(default)]
+    pub random_split: bool,
+    /// What is done to each track, in order.
+    #[serde(default = "transforms")]
+    pub transforms: Vec<Transform>,
+    /// Which tracks are kept.
+    #[serde(default = "Filters::published")]
+    pub filters: Filters,
+}
+
+fn seed() -> u64 {
+    42
+}
+
+fn fraction() -> f64 {
+    0.1
+}
+
+fn transforms() -> Vec<Transform> {
+    vec![Transform::DropRepeatedLayers, Transform::Normalize(Normalizer::default())]
+}
+
+impl PrepareConfig {
+    /// Transforms and filters.
+    pub fn recipe(&self) -> Recipe {
+        Recipe { transforms: self.transforms.clone(), filters: self.filters.clone() }
+    }
+
+    /// The normaliser of the transforms; positions stay in mm without one.
+    pub fn normalizer(&self) -> Normalizer {
+        let find = |t: &Transform| if let Transform::Normalize(n) = t { Some(*n) } else { None };
+        self.transforms.iter().find_map(find).unwrap_or(Normalizer::IDENTITY)
+    }
+}
+
+impl Config for PrepareConfig {
+    fn validate(&self, problems: &mut Problems) {
+        problems.demand(self.system == "tracknet", "system", || format!("is `{}`, expected `tracknet`", self.system));
+        problems.demand((0.0..=1.0).contains(&self.validation_split), "validation_split", || {
+            format!("is {}, expected 0 to 1", self.validation_split)
+        });
+        self.filters.validate("filters", problems);
+        for (i, transform) in self.transforms.iter().enumerate() {
+            if let Transform::Normalize(normalizer) = transform {
+                normalizer.validate(&format!("transforms.{i}.normalize"), problems);
+            }
+        }
+    }
+}
+
+/// The events of a run, found but not read.
+#[derive(Debug)]
+pub struct Sources {
+    /// Prefixes of training events.
+    pub train: Vec<PathBuf>,
+    /// Prefixes of validating events.
+    pub valid: Vec<PathBuf>,
+}
+
+impl Sources {
+    /// Finds and splits the events; `limit` takes the first so many.
+    pub fn find(config: &PrepareConfig, limit: Option<u64>) -> Result<Self> {
+        if config.data_dirs.is_empty() {
+            return Err(Error::usage("`data_dirs` is empty").hint("pass the folder of the events: `--raw FOLDER`"));
+        }
+        let mut events = files::events(&config.data_dirs)?;
+        if let Some(folder) = config.blacklist_dir.as_ref().filter(|f| !f.is_dir()) {
+            return Err(Error::input(folder, "no such folder").hint("`blacklist_dir=null` prepares without blacklists"));
+        }
+        if let Some(limit) = limit {
+            events.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        }
+        if config.random_split {
+            events.sort_by_key(|e| {
+                let name = e.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                common::seed::seed_for(config.seed, &name, 0)
+            });
+        }
+        let (train, valid) = files::split(&events, config.validation_split)?;
+        Ok(Self { train, valid })
+    }
+}
+
+/// Figures of a run.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Report {
+    /// Training tracks.
+    pub train: u64,
+    /// Validating tracks.
+    pub valid: u64,
+}
+
+/// Prepares all events into the stage's folder.
+pub fn run(config: &PrepareConfig, sources: &Sources, stage: &mut Stage) -> Result<Report> {
+    let recipe = config.recipe();
+    let all: Vec<(&str, &PathBuf)> =
+        sources.train.iter().map(|e| ("train", e)).chain(sources.valid.iter().map(|e| ("valid", e))).collect();
+    let bar = Bar::new("prepare", all.len() as u64);
+    let folder = stage.folder().to_path_buf();
+    let written = all
+        .par_iter()
+        .map(|(part, prefix)| {
+            signals::check("nothing that can be gone on with; the same command starts anew")?;
+            let tracks = Tracks::of_event(prefix, config.blacklist_dir.as_deref(), &recipe)?;
+            let name = prefix.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let path = folder.join(part).join(format!("{name}.safetensors"));
+            let raw = std::path::absolute(prefix).unwrap_or_else(|_| prefix.to_path_buf());
+            let about = json!({ "system": "tracknet", "event": name, "raw": raw, "normalizer": config.normalizer() });
+            bar.tick(1);
+            Ok((format!("{part}/{name}"), tracks.len() as u64, write(&tracks, &path, &about)?))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    bar.finish();
+    let mut report = Report::default();
+    for (name, tracks, file) in written {
+        if name.starts_with("train/") {
+            report.train += tracks
+        } else {
+            report.valid += tracks
+        }
+        stage.output(&name, &file);
+    }
+    for (part, tracks) in [("training", report.train), ("validation", report.valid)] {
+        if tracks == 0 {
+            return Err(Error::failed(format!("no {part} track passes the filters"))
+                .hint("loosen them: `filters.min_pt=0.5`, `filters.min_hits=3`, `filters.first_layers=[]`"));
+        }
+    }
+    stage.metric("events", all.len());
+    stage.metric("train_tracks", report.train);
+    stage.metric("valid_tracks", report.valid);
+    Ok(report)
+}
+
+/// Writes tracks as ragged arrays.
+pub fn write(tracks: &Tracks, path: &Path, about: &serde_json::Value) -> Result<Written> {
+    let (n, hits) = (tracks.len(), tracks.xyz.len());
+    let offsets: Vec<i64> = tracks.offsets.iter().map(|&o| o as i64).collect();
+    let (bounds, per_track, per_hit) = ([n + 1], [n], [hits]);
+    let (vectors, pairs) = ([n, 3], [hits, 3]);
+    let views = [
+        TensorView::of("offsets", &bounds, &offsets),
+        TensorView::of("particle_id", &per_track, &tracks.particle_id),
+        TensorView::of("track_id", &per_track, &tracks.track_id),
+        TensorView::of("momentum", &vectors, tracks.momentum.as_flattened()),
+        TensorView::of("charge", &per_track, &tracks.charge),
+        TensorView::of("hits_xyz", &pairs, tracks.xyz.as_flattened()),
+        TensorView::of("hits_cylindrical", &pairs, tracks.cylindrical.as_flattened()),
+        TensorView::of("hit_id", &per_hit, &tracks.hit_id),
+        TensorView::of("volume", &per_hit, &tracks.volume),
+        TensorView::of("layer", &per_hit, &tracks.layer),
+        TensorView::of("module", &per_hit, &tracks.module),
+    ];
+    tensors::write(path, &views, Some(about))
+}
+
+/// Reads tracks back.
+pub fn read(path: &Path) -> Result<Tracks> {
+    let file = TensorFile::open(path)?;
+    let points = |name: &str| -> Result<Vec<[f32; 3]>> { Ok(file.f32(name)?.as_chunks::<3>().0.to_vec()) };
+    Ok(Tracks {
+        offsets: checked_offsets(&file)?,
+        particle_id: file.i64("particle_id")?.to_vec(),
+        track_id: file.i64("track_id")?.to_vec(),
+        momentum: points("momentum")?,
+        charge: file.i32("charge")?.to_vec(),
+        xyz: points("hits_xyz")?,
+        cylindrical: points("hits_cylindrical")?,
+        hit_id: file.i32("hit_id")?.to_vec(),
+        volume: file.i32("volume")?.to_vec(),
+        layer: file.i32("layer")?.to_vec(),
+        module: file.i32("module")?.to_vec(),
+    })
+}
+
+/// Prefixes of the raw events that one part (`train` or `valid`) of a `prepare-data` stage was made of.
+pub fn raw_events(prepared: &Manifest, part: &str) -> Result<Vec<PathBuf>> {
+    let mut events = Vec::new();
+    for (_, path) in prepared.outputs_with_prefix(&format!("{part}/"))? {
+        let file = TensorFile::open(&path)?;
+        let raw = file.metadata().and_then(|about| about["raw"].as_str().map(PathBuf::from));
+        events.push(raw.ok_or_else(|| Error::input(&path, "does not say which event it was made of"))?);
+    }
+    Ok(events)
+}
+
+/// Bounds of the tracks of a file: ascending, from 0 to the number of hits.
+pub fn checked_offsets(file: &TensorFile) -> Result<Vec<usize>> {
+    let offsets = file.i64("offsets")?;
+    let hits = file.f32("hits_xyz")?.len() as i64 / 3;
+    let good = offsets.first() == Some(&0) && offsets.last() == Some(&hits) && offsets.is_sorted();
+    if !good {
+        return Err(Error::input(file.path(), format!("`offsets` do not run from 0 to {hits}")));
+    }
+    Ok(offsets.iter().map(|&o| o as usize).collect())
+}

@@ -1,0 +1,173 @@
+//! `simulate-data tracknet`: events in the layout of TrackML. Charged particles from the beam line fly on helices in 2 T
+//! through the layers of the detector, scatter in each, and leave smeared hits; noise hits lie between them. The same
+//! seed gives the same bytes, whatever the threads.
+//!
+//! Sizes, resolutions, scattering and spectra are those measured on a real event (`docs/data.md`).
+
+pub mod detector;
+mod files;
+pub mod particle;
+
+use std::path::PathBuf;
+
+use common::cli::progress::Bar;
+use common::cli::signals;
+use common::config::{Config, Problems};
+use common::stage::Stage;
+use common::{Error, Result};
+use rayon::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Hits, Particles, Truth};
+
+/// What `simulate-data tracknet` does, as a config.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SimulateConfig {
+    /// Always `tracknet`.
+    pub system: String,
+    /// Seed of everything.
+    pub seed: u64,
+    /// Number of the first event.
+    #[serde(default = "first_event")]
+    pub first_event: u32,
+    /// Number of events, >= 1.
+    pub events: u32,
+    /// Charged particles of an event, >= 1. A real event has about 9000 with hits.
+    pub particles: u32,
+    /// Smallest transverse momentum in GeV/c, > 0.
+    #[serde(default = "min_pt")]
+    pub min_pt: f64,
+    /// Slope of the spectrum of transverse momenta: dN/dpT ~ pT (1 + pT / `pt_scale`)^-5.5, GeV/c, > 0.
+    #[serde(default = "pt_scale")]
+    pub pt_scale: f64,
+    /// Share of particles that start away from the beam line (decays, interactions), 0 to 1.
+    #[serde(default = "secondaries")]
+    pub secondaries: f64,
+    /// Share of all hits that are noise, 0 <= noise < 1. Real: 0.15.
+    #[serde(default = "noise")]
+    pub noise: f64,
+    /// Chance that a layer sees nothing of a particle, 0 to 1.
+    #[serde(default = "inefficiency")]
+    pub inefficiency: f64,
+    /// Standard deviation of the scattering angle in a layer times momentum, GeV rad, >= 0.
+    #[serde(default = "scattering")]
+    pub scattering: f64,
+    /// Whether overlapping modules give second hits.
+    #[serde(default = "yes")]
+    pub double_hits: bool,
+    /// Only the barrel, as in the real sample.
+    #[serde(default)]
+    pub barrel_only: bool,
+    /// Compress the files.
+    #[serde(default)]
+    pub gzip: bool,
+}
+
+fn first_event() -> u32 {
+    1000
+}
+fn min_pt() -> f64 {
+    0.15
+}
+fn pt_scale() -> f64 {
+    1.2
+}
+fn secondaries() -> f64 {
+    0.1
+}
+fn noise() -> f64 {
+    0.15
+}
+fn inefficiency() -> f64 {
+    0.02
+}
+fn scattering() -> f64 {
+    0.0017
+}
+fn yes() -> bool {
+    true
+}
+
+impl Config for SimulateConfig {
+    fn validate(&self, problems: &mut Problems) {
+        problems.demand(self.system == "tracknet", "system", || format!("is `{}`, expected `tracknet`", self.system));
+        problems.demand(self.events >= 1, "events", || "is 0, expected at least 1".into());
+        problems.demand((1..=100_000).contains(&self.particles), "particles", || {
+            format!("is {}, expected 1 to 100000", self.particles)
+        });
+        for (key, value, good) in [
+            ("min_pt", self.min_pt, self.min_pt > 0.0),
+            ("pt_scale", self.pt_scale, self.pt_scale > 0.0),
+            ("secondaries", self.secondaries, (0.0..=1.0).contains(&self.secondaries)),
+            ("noise", self.noise, (0.0..1.0).contains(&self.noise)),
+            ("inefficiency", self.inefficiency, (0.0..=1.0).contains(&self.inefficiency)),
+            ("scattering", self.scattering, self.scattering >= 0.0),
+        ] {
+            problems.demand(good && value.is_finite(), key, || format!("is {value}, out of range"));
+        }
+    }
+}
+
+/// One simulated event.
+#[derive(Debug, Default)]
+pub struct Event {
+    /// Hits.
+    pub hits: Hits,
+    /// Particles.
+    pub particles: Particles,
+    /// Truth.
+    pub truth: Truth,
+}
+
+/// Figures of a run.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Report {
+    /// Events.
+    pub events: u64,
+    /// Hits of all events.
+    pub hits: u64,
+}
+
+/// Folder of the events inside the stage's.
+pub const RAW: &str = "raw";
+
+/// Name of an event.
+pub fn name(number: u32) -> String {
+    format!("event{number:09}")
+}
+
+/// Simulates the events into `raw/`.
+pub fn run(config: &SimulateConfig, limit: Option<u64>, stage: &mut Stage) -> Result<Report> {
+    let raw: PathBuf = stage.folder().join(RAW);
+    if raw.exists() {
+        // Events of an unfinished run with another config would look like data.
+        std::fs::remove_dir_all(&raw).map_err(|e| Error::io("removing", &raw, e))?;
+    }
+    let events = limit.map_or(config.events, |n| config.events.min(u32::try_from(n).unwrap_or(u32::MAX)));
+    let bar = Bar::new("simulate", u64::from(events));
+    let written = (0..events)
+        .into_par_iter()
+        .map(|i| {
+            signals::check("nothing that can be gone on with; the same command starts anew")?;
+            let number = config.first_event + i;
+            let event = particle::simulate(config, number)?;
+            let files = files::write(&event, &raw, &name(number), config.gzip)?;
+            bar.tick(1);
+            Ok((event.hits.len() as u64, files))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    bar.finish();
+    let mut report = Report { events: u64::from(events), hits: 0 };
+    for (hits, files) in written {
+        report.hits += hits;
+        for file in files {
+            let key = file.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            stage.output(&format!("raw/{key}"), &file);
+        }
+    }
+    stage.metric("events", report.events);
+    stage.metric("hits", report.hits);
+    Ok(report)
+}

@@ -1,0 +1,169 @@
+//! Helices through hits, and where they meet the next layer.
+
+/// mm per GeV/c of transverse momentum in 2 T.
+pub const MM_PER_GEV: f64 = 1000.0 / (0.299_792_458 * 2.0);
+
+/// A circle across the beam and a straight line along it, ending at the last hit.
+#[derive(Debug, Clone, Copy)]
+pub struct Helix {
+    centre: [f64; 2],
+    /// Radius of curvature, mm.
+    pub radius: f64,
+    /// Distance of the centre from the axis.
+    distance: f64,
+    /// Side of the centre on which the track lies, seen from the axis: 1 or -1.
+    side: f64,
+    /// Sense of rotation, 1 is anticlockwise.
+    pub sense: f64,
+    last: [f64; 2],
+    /// z of the line at the last hit, mm.
+    pub z: f64,
+    /// dz per length of arc.
+    pub slope: f64,
+}
+
+/// Where a helix meets a place of a layer.
+#[derive(Debug, Clone, Copy)]
+pub struct Crossing {
+    /// Azimuth.
+    pub phi: f64,
+    /// Distance from the axis, mm.
+    pub r: f64,
+    /// Place along the beam, mm.
+    pub z: f64,
+    /// Length of arc from the last hit, mm.
+    pub arc: f64,
+}
+
+/// The circle through three points: centre, radius, sense of rotation. Points on a line get a very large circle.
+pub fn circle(a: [f64; 2], b: [f64; 2], c: [f64; 2]) -> ([f64; 2], f64, f64) {
+    let (ux, uy, vx, vy) = (b[0] - a[0], b[1] - a[1], c[0] - a[0], c[1] - a[1]);
+    let mut cross = ux * vy - uy * vx;
+    let (u2, v2) = (ux * ux + uy * uy, vx * vx + vy * vy);
+    // Radius at most 1e6 mm: 600 GeV/c.
+    let (wx, wy) = (c[0] - b[0], c[1] - b[1]);
+    let least = (u2 * v2 * (wx * wx + wy * wy)).sqrt() / 2e6;
+    if cross.abs() < least.max(1e-12) {
+        cross = least.max(1e-12) * if cross < 0.0 { -1.0 } else { 1.0 };
+    }
+    let (x, y) = ((vy * u2 - uy * v2) / (2.0 * cross), (ux * v2 - vx * u2) / (2.0 * cross));
+    ([a[0] + x, a[1] + y], x.hypot(y), cross.signum())
+}
+
+/// The difference of two angles in -pi..pi.
+pub fn turn(angle: f64) -> f64 {
+    use std::f64::consts::{PI, TAU};
+    // Differences of two azimuths need one correction at most.
+    if angle > PI {
+        angle - TAU
+    } else if angle < -PI {
+        angle + TAU
+    } else {
+        angle
+    }
+}
+
+impl Helix {
+    /// The circle through three points and the line through (z at the last one, slope).
+    pub fn new(points: [[f64; 2]; 3], z: f64, slope: f64) -> Self {
+        let (centre, radius, sense) = circle(points[0], points[1], points[2]);
+        let last = points[2];
+        let distance = centre[0].hypot(centre[1]).max(1e-9);
+        let off = turn(last[1].atan2(last[0]) - centre[1].atan2(centre[0]));
+        Self { centre, radius, distance, side: if off < 0.0 { -1.0 } else { 1.0 }, sense, last, z, slope }
+    }
+
+    /// The same circle with another line.
+    #[must_use]
+    pub fn with_line(self, z: f64, slope: f64) -> Self {
+        Self { z, slope, ..self }
+    }
+
+    /// Transverse momentum, GeV/c.
+    pub fn pt(&self) -> f64 {
+        self.radius / MM_PER_GEV
+    }
+
+    /// Length of the arc between two points of a circle of this radius.
+    pub fn arc(&self, chord: f64) -> f64 {
+        2.0 * self.radius * (chord / (2.0 * self.radius)).min(1.0).asin()
+    }
+
+    /// Where it crosses the cylinder of radius `r`, if it does.
+    pub fn at_radius(&self, r: f64) -> Option<Crossing> {
+        let cosine = (self.distance * self.distance + r * r - self.radius * self.radius) / (2.0 * self.distance * r);
+        if !(-1.0..=1.0).contains(&cosine) {
+            return None;
+        }
+        let phi = self.centre[1].atan2(self.centre[0]) + self.side * cosine.acos();
+        let (x, y) = (r * phi.cos(), r * phi.sin());
+        let arc = self.arc((x - self.last[0]).hypot(y - self.last[1]));
+        Some(Crossing { phi: turn(phi), r, z: self.z + self.slope * arc, arc })
+    }
+
+    /// Where it crosses the plane at `z`, if that lies ahead within half a turn.
+    pub fn at_plane(&self, z: f64) -> Option<Crossing> {
+        let arc = (z - self.z) / self.slope;
+        if !(arc > 0.0 && arc < std::f64::consts::PI * self.radius) {
+            return None;
+        }
+        let (sin, cos) = (self.sense * arc / self.radius).sin_cos();
+        let (dx, dy) = (self.last[0] - self.centre[0], self.last[1] - self.centre[1]);
+        let (x, y) = (self.centre[0] + cos * dx - sin * dy, self.centre[1] + sin * dx + cos * dy);
+        Some(Crossing { phi: y.atan2(x), r: x.hypot(y), z, arc })
+    }
+}
+
+/// Transverse momentum (GeV/c) of the circle that fits hits best; none for fewer than three.
+///
+/// Least squares on x² + y² - 2ax - 2by = c (Kåsa), with positions relative to their mean.
+pub fn fit_pt(points: &[[f32; 3]]) -> Option<f64> {
+    if points.len() < 3 {
+        return None;
+    }
+    let n = points.len() as f64;
+    let mean = |i: usize| points.iter().map(|p| f64::from(p[i])).sum::<f64>() / n;
+    let (mx, my) = (mean(0), mean(1));
+    let (mut xx, mut xy, mut yy, mut xz, mut yz, mut z) = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0);
+    for p in points {
+        let (x, y) = (f64::from(p[0]) - mx, f64::from(p[1]) - my);
+        let w = x * x + y * y;
+        xx += x * x;
+        xy += x * y;
+        yy += y * y;
+        xz += x * w;
+        yz += y * w;
+        z += w;
+    }
+    let det = xx * yy - xy * xy;
+    if det <= 1e-12 * (xx * yy).max(1e-30) {
+        return Some(1e3);
+    }
+    let (a, b) = ((xz * yy - yz * xy) / (2.0 * det), (yz * xx - xz * xy) / (2.0 * det));
+    Some((a * a + b * b + z / n).sqrt() / MM_PER_GEV)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulate::particle::State;
+
+    #[test]
+    fn a_helix_through_three_points_of_a_track_meets_its_later_points() {
+        for (charge, phi, slope) in [(1.0, 0.3, 0.4), (-1.0, 2.9, -1.5), (1.0, -3.0, 0.01), (-1.0, -1.2, 3.0)] {
+            let state = State { position: [0.01, -0.02, 3.0], phi, pt: 0.9, slope, charge };
+            let p: Vec<[f64; 3]> = [0.05, 0.09, 0.15, 0.24].iter().map(|t| state.turned(*t).position).collect();
+            let flat = |i: usize| [p[i][0], p[i][1]];
+            let helix = Helix::new([flat(0), flat(1), flat(2)], p[2][2], slope);
+            assert!((helix.pt() - 0.9).abs() < 1e-6);
+            assert_eq!(helix.sense, -charge);
+            let (r, at) = (p[3][0].hypot(p[3][1]), p[3][1].atan2(p[3][0]));
+            let barrel = helix.at_radius(r).unwrap();
+            assert!(turn(barrel.phi - at).abs() < 1e-8 && (barrel.z - p[3][2]).abs() < 1e-5, "{barrel:?} {p:?}");
+            let disk = helix.at_plane(p[3][2]).unwrap();
+            assert!(turn(disk.phi - at).abs() < 1e-8 && (disk.r - r).abs() < 1e-5, "{disk:?}");
+            let hits: Vec<[f32; 3]> = p.iter().map(|p| p.map(|v| v as f32)).collect();
+            assert!((fit_pt(&hits).unwrap() - 0.9).abs() < 1e-3);
+        }
+    }
+}

@@ -1,0 +1,401 @@
+//! Finding the tracks of an event: pairs that point to the beam line start candidates, likely hits extend them, the sum of
+//! log-likelihood ratios against chance ranks them, and hits are given out without overlap. Then a second pass with what
+//! is left.
+
+use std::collections::HashMap;
+
+use common::config::Problems;
+use common::{Error, Result};
+use neural::Doing;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use super::helix::{MM_PER_GEV, turn};
+use super::layers::Layers;
+use super::network::TrackerNet;
+use super::source::{Key, Transitions};
+use super::state::{FEATURES, State};
+use crate::event::Hits;
+use crate::trackml::Submission;
+use crate::tracks::SEED_LAYERS;
+
+/// How tracks are found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SearchConfig {
+    /// Layers (volume, layer) whose hits start candidates, pass by pass; a later pass sees the hits that are left.
+    pub passes: Vec<Vec<(i32, i32)>>,
+    /// Smallest transverse momentum of a pair, GeV/c, > 0.
+    pub min_pt: f64,
+    /// Farthest from the middle of the beam spot that a pair may point, mm, > 0.
+    pub max_z0: f64,
+    /// Half width of the region of a next hit, in predicted widths, > 0.
+    pub window: f64,
+    /// Most extensions of a candidate, step by step; the last number holds for all further steps.
+    pub branch: Vec<usize>,
+    /// Candidates kept of each seed, >= 1.
+    pub beam: usize,
+    /// Fewest hits of a track, >= 3.
+    pub min_hits: usize,
+    /// Smallest log-likelihood ratio of a track.
+    pub min_score: f64,
+    /// Most hits of an accepted candidate that belong to better ones.
+    pub max_shared: usize,
+    /// Whether unused hits of overlapping modules join the track that they lie on.
+    pub double_hits: bool,
+    /// Whether the network's means and widths are used; without, those of resolution and scattering are.
+    pub learned: bool,
+}
+
+impl Default for SearchConfig {
+    fn default() -> Self {
+        Self {
+            passes: vec![SEED_LAYERS.to_vec(), vec![(8, 4), (7, 12), (9, 4)]],
+            min_pt: 0.2,
+            max_z0: 22.0,
+            window: 4.5,
+            branch: vec![20, 6, 3],
+            beam: 8,
+            min_hits: 3,
+            min_score: 5.0,
+            max_shared: 1,
+            double_hits: true,
+            learned: true,
+        }
+    }
+}
+
+impl SearchConfig {
+    /// Checks ranges.
+    pub fn validate(&self, at: &str, problems: &mut Problems) {
+        for (key, value) in [("min_pt", self.min_pt), ("max_z0", self.max_z0), ("window", self.window)] {
+            problems.demand(value > 0.0 && value.is_finite(), &format!("{at}.{key}"), || {
+                format!("is {value}, expected > 0")
+            });
+        }
+        problems.demand(self.beam >= 1, &format!("{at}.beam"), || "is 0, expected at least 1".into());
+        problems.demand(self.min_hits >= 3, &format!("{at}.min_hits"), || {
+            format!("is {}, expected at least 3", self.min_hits)
+        });
+        problems.demand(!self.branch.is_empty() && !self.branch.contains(&0), &format!("{at}.branch"), || {
+            format!("is {:?}, expected numbers of at least 1", self.branch)
+        });
+        problems.demand(!self.passes.is_empty(), &format!("{at}.passes"), || "is empty, so no track can start".into());
+        problems.demand(self.min_score.is_finite(), &format!("{at}.min_score"), || "is not finite".into());
+    }
+}
+
+/// Tracks of an event.
+#[derive(Debug)]
+pub struct Found {
+    /// A number for every hit, by ascending hit id; 0 without a track.
+    pub submission: Submission,
+    /// Pairs that started candidates.
+    pub seeds: usize,
+    /// Tracks.
+    pub tracks: usize,
+}
+
+/// Candidates that are advanced at a time.
+const BLOCK: usize = 4096;
+/// Layers that a next hit may be in, with the logarithm of their share.
+type Next = Vec<(usize, f64)>;
+
+#[derive(Clone)]
+struct Candidate {
+    seed: u32,
+    hits: Vec<u32>,
+    state: State,
+    score: f64,
+}
+
+struct Search<'a> {
+    config: &'a SearchConfig,
+    layers: &'a Layers,
+    network: &'a TrackerNet,
+    next: Vec<Next>,
+    free: Vec<bool>,
+}
+
+/// Finds the tracks of an event.
+pub fn find(hits: &Hits, network: &TrackerNet, transitions: &Transitions, config: &SearchConfig) -> Result<Found> {
+    let layers = Layers::new(hits);
+    if layers.all.len() > 255 {
+        return Err(Error::failed(format!("the event has hits in {} layers, expected at most 255", layers.all.len())));
+    }
+    let mut shares: HashMap<Key, Vec<(Key, f64)>> = HashMap::new();
+    for (from, to, share) in &transitions.shares {
+        shares.entry(*from).or_default().push((*to, *share));
+    }
+    let next = layers
+        .all
+        .iter()
+        .map(|layer| {
+            let of = shares.get(&layer.key).into_iter().flatten();
+            of.filter_map(|(to, share)| Some((layers.number(*to)?, share.ln()))).collect()
+        })
+        .collect();
+    let mut search = Search { config, layers: &layers, network, next, free: vec![true; hits.len()] };
+    let mut track_of = vec![0_i64; hits.len()];
+    let (mut tracks, mut seeds) = (0_i64, 0);
+    for starts in &config.passes {
+        common::cli::signals::check("nothing of this event; the same command starts it anew")?;
+        let pairs = search.pairs(starts);
+        seeds += pairs.len();
+        let mut found = Vec::new();
+        for block in pairs.chunks(BLOCK) {
+            tch::no_grad(|| search.grow(block, &mut found))?;
+        }
+        search.select(found, &mut track_of, &mut tracks);
+    }
+    let mut order: Vec<usize> = (0..hits.len()).collect();
+    order.sort_unstable_by_key(|&i| hits.hit_id[i]);
+    let submission = Submission {
+        hit_id: order.iter().map(|&i| hits.hit_id[i]).collect(),
+        track_id: order.iter().map(|&i| track_of[i]).collect(),
+    };
+    Ok(Found { submission, seeds, tracks: tracks as usize })
+}
+
+impl Search<'_> {
+    /// Pairs of free hits that point to the beam spot, both ends of one candidate.
+    fn pairs(&self, starts: &[(i32, i32)]) -> Vec<(u32, u32)> {
+        let mut pairs = Vec::new();
+        let radius = self.config.min_pt * MM_PER_GEV;
+        let z0 = self.config.max_z0;
+        for first in starts.iter().filter_map(|key| self.layers.number(*key)) {
+            for (a, point) in self.layers.points.iter().enumerate() {
+                if self.layers.of_hit[a] as usize != first || !self.free[a] {
+                    continue;
+                }
+                for &(to, _) in &self.next[first] {
+                    let layer = &self.layers.all[to];
+                    let (low, high, far) = if layer.disk {
+                        // Radius at the disk of the lines from both ends of the beam spot.
+                        let at = |z0: f64| point.r * (layer.middle - z0) / (point.xyz[2] - z0);
+                        let (p, q) = (at(-z0), at(z0));
+                        let same = (point.xyz[2] - z0) * (point.xyz[2] + z0) > 0.0;
+                        if !same || p <= 0.0 || q <= 0.0 { (0.0, 200.0, 200.0) } else { (p.min(q), p.max(q), p.max(q)) }
+                    } else {
+                        let at = |z0: f64| z0 + (point.xyz[2] - z0) * layer.middle / point.r;
+                        let (p, q) = (at(-z0), at(z0));
+                        (p.min(q), p.max(q), layer.middle)
+                    };
+                    let half_phi = 0.55 * (far - point.r).abs().max(5.0) / radius + 0.002;
+                    let slack = 2.0 + layer.depth;
+                    let (middle, half) = (0.5 * (low + high), 0.5 * (high - low) + slack);
+                    layer.near(point.phi, middle, half_phi, half, |b| {
+                        let other = &self.layers.points[b as usize];
+                        if !self.free[b as usize] || other.r + other.xyz[2].abs() <= point.r + point.xyz[2].abs() {
+                            return;
+                        }
+                        // Straight line across and along: where the pair points.
+                        let dr = other.r - point.r;
+                        if dr.abs() < 1.0 {
+                            return;
+                        }
+                        let origin = point.xyz[2] - point.r * (other.xyz[2] - point.xyz[2]) / dr;
+                        let bend = turn(other.phi - point.phi).abs();
+                        if origin.abs() <= z0 && bend <= 0.55 * dr.abs() / radius + 0.002 {
+                            pairs.push((a as u32, b));
+                        }
+                    });
+                }
+            }
+        }
+        pairs.sort_unstable();
+        pairs
+    }
+
+    /// Grows candidates from pairs; all that are long enough go to `found`.
+    fn grow(&self, pairs: &[(u32, u32)], found: &mut Vec<Candidate>) -> Result<()> {
+        let points = &self.layers.points;
+        let mut memory = self.network.start(pairs.len() as i64);
+        let mut active: Vec<Candidate> = Vec::with_capacity(pairs.len());
+        let first: Vec<State> = pairs.iter().map(|&(a, _)| State::start(points[a as usize])).collect();
+        memory = self.feed(first.iter(), &memory)?;
+        for (&(a, b), start) in pairs.iter().zip(&first) {
+            let state = start.with(points[b as usize]);
+            // One start a first hit: its pairs compete in one beam.
+            active.push(Candidate { seed: a, hits: vec![a, b], state, score: 0.0 });
+        }
+        let mut step = 0;
+        loop {
+            if active.is_empty() {
+                return Ok(());
+            }
+            memory = self.feed(active.iter().map(|c| &c.state), &memory)?;
+            let outputs = self.network.head(&memory);
+            let outputs = Vec::<f32>::try_from(outputs.flatten(0, -1))
+                .map_err(|e| Error::failed(format!("building tracks: {e}")))?;
+            let branch = self.config.branch[step.min(self.config.branch.len() - 1)];
+            let (mut next, mut parents): (Vec<Candidate>, Vec<i64>) = (Vec::new(), Vec::new());
+            let mut children: Vec<(f64, usize, u32)> = Vec::new();
+            let mut i = 0;
+            while i < active.len() {
+                let seed = active[i].seed;
+                children.clear();
+                while i < active.len() && active[i].seed == seed {
+                    let predicted: [f32; 4] =
+                        std::array::from_fn(|k| if self.config.learned { outputs[4 * i + k] } else { 0.0 });
+                    self.extensions(&active[i], predicted, branch, i, &mut children);
+                    i += 1;
+                }
+                children.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| (a.1, a.2).cmp(&(b.1, b.2))));
+                // In the first steps pairs of one hit are many: all their triplets stay in the race.
+                children.truncate(if step == 0 { 4 * self.config.beam } else { self.config.beam });
+                for &(score, parent, hit) in &children {
+                    let from = &active[parent];
+                    let mut hits = Vec::with_capacity(from.hits.len() + 1);
+                    hits.extend_from_slice(&from.hits);
+                    hits.push(hit);
+                    let state = from.state.with(points[hit as usize]);
+                    next.push(Candidate { seed, hits, state, score });
+                    parents.push(parent as i64);
+                }
+            }
+            found.extend(
+                active.into_iter().filter(|c| c.hits.len() >= self.config.min_hits && c.score >= self.config.min_score),
+            );
+            memory = memory.index_select(0, &Tensor::from_slice(&parents));
+            active = next;
+            step += 1;
+        }
+    }
+
+    fn feed<'b>(&self, states: impl Iterator<Item = &'b State>, memory: &Tensor) -> Result<Tensor> {
+        let features: Vec<f32> = states.flat_map(State::features).collect();
+        let features =
+            Tensor::f_from_slice(&features).and_then(|t| t.f_view([-1, FEATURES as i64])).doing("building tracks")?;
+        Ok(self.network.step(&features, memory))
+    }
+
+    /// The likely next hits of a candidate: (score of the longer candidate, candidate, hit).
+    fn extensions(
+        &self,
+        from: &Candidate,
+        predicted: [f32; 4],
+        branch: usize,
+        at: usize,
+        out: &mut Vec<(f64, usize, u32)>,
+    ) {
+        let Some(helix) = from.state.helix else { return };
+        if helix.pt() < 0.7 * self.config.min_pt {
+            return;
+        }
+        let [mean_u, mean_v, log_u, log_v] = predicted.map(f64::from);
+        let (scale_u, scale_v) = (log_u.exp(), log_v.exp());
+        let window = self.config.window;
+        let last = from.hits[from.hits.len() - 1];
+        let begun = out.len();
+        for &(number, share) in &self.next[self.layers.of_hit[last as usize] as usize] {
+            let layer = &self.layers.all[number];
+            let crossing = if layer.disk { helix.at_plane(layer.middle) } else { helix.at_radius(layer.middle) };
+            let Some(crossing) = crossing else { continue };
+            let (width_u, width_v) = from.state.widths(&helix, &crossing, layer.kind, layer.disk);
+            let (sigma_u, sigma_v) = (width_u * scale_u, width_v * scale_v);
+            // Modules lie at different depths: the window grows by how far the track moves across them.
+            let lean = (crossing.arc / helix.radius).min(1.0) + (crossing.r / (2.0 * helix.radius)).min(1.0);
+            let (extra_u, extra_v) = if layer.disk {
+                (layer.depth / helix.slope.abs() * lean, layer.depth / helix.slope.abs())
+            } else {
+                (layer.depth * lean, layer.depth * helix.slope.abs() * 1.2)
+            };
+            let along = if layer.disk { crossing.r } else { crossing.z };
+            let half_u = window * sigma_u + width_u * mean_u.abs() + extra_u;
+            let half_v = window * sigma_v + width_v * mean_v.abs() + extra_v;
+            let chance = layer.density(along);
+            layer.near(crossing.phi, along, half_u / crossing.r.max(1.0), half_v, |hit| {
+                if !self.free[hit as usize] {
+                    return;
+                }
+                let Some(r) = from.state.residual(&self.layers.points[hit as usize]) else { return };
+                let (pull_u, pull_v) = ((r.u - mean_u) / scale_u, (r.v - mean_v) / scale_v);
+                if pull_u.abs() > window || pull_v.abs() > window {
+                    return;
+                }
+                let area = std::f64::consts::TAU * r.width_u * scale_u * r.width_v * scale_v;
+                let ratio = share - (area * chance).ln() - 0.5 * (pull_u * pull_u + pull_v * pull_v);
+                out.push((from.score + ratio, at, hit));
+            });
+        }
+        out[begun..].sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.2.cmp(&b.2)));
+        out.truncate(begun + branch);
+    }
+
+    /// Gives the hits to the best candidates.
+    fn select(&mut self, mut found: Vec<Candidate>, track_of: &mut [i64], tracks: &mut i64) {
+        found.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.hits.cmp(&b.hits)));
+        for candidate in &found {
+            let free: Vec<u32> = candidate.hits.iter().copied().filter(|&hit| self.free[hit as usize]).collect();
+            if candidate.hits.len() - free.len() > self.config.max_shared || free.len() < self.config.min_hits {
+                continue;
+            }
+            *tracks += 1;
+            for &hit in &free {
+                track_of[hit as usize] = *tracks;
+                self.free[hit as usize] = false;
+            }
+            if self.config.double_hits {
+                self.absorb(&candidate.hits, *tracks, track_of);
+            }
+        }
+    }
+
+    /// Second hits of overlapping modules: free hits on the layers of a track that lie on its helix.
+    fn absorb(&mut self, hits: &[u32], track: i64, track_of: &mut [i64]) {
+        let points = &self.layers.points;
+        for at in 2..hits.len() {
+            let window = [hits[at - 2], hits[at - 1], hits[at]];
+            let [a, b, c] = window.map(|h| points[h as usize]);
+            let chord =
+                |p: &super::state::Point, q: &super::state::Point| (q.xyz[0] - p.xyz[0]).hypot(q.xyz[1] - p.xyz[1]);
+            for (own, hit) in [(a, window[0]), (b, window[1]), (c, window[2])] {
+                // All three of the first window, one more of each later one.
+                if at > 2 && hit != window[2] {
+                    continue;
+                }
+                let layer = &self.layers.all[self.layers.of_hit[hit as usize] as usize];
+                let slope = (c.xyz[2] - a.xyz[2]) / (chord(&a, &b) + chord(&b, &c)).max(1e-3);
+                let helix = super::helix::Helix::new(
+                    [[a.xyz[0], a.xyz[1]], [b.xyz[0], b.xyz[1]], [c.xyz[0], c.xyz[1]]],
+                    c.xyz[2],
+                    slope,
+                );
+                let along = if layer.disk { own.r } else { own.xyz[2] };
+                let reach = if layer.disk { 12.0 } else { 12.0 * slope.abs() + 2.0 };
+                let mut best: Option<(f64, u32)> = None;
+                let loose = [0.3, 1.0, 7.0][layer.kind];
+                layer.near(own.phi, along, 12.0 / own.r, reach + loose, |other| {
+                    let p = &points[other as usize];
+                    let depth = if layer.disk { p.xyz[2] - own.xyz[2] } else { p.r - own.r };
+                    if !self.free[other as usize] || depth.abs() < 0.2 || depth.abs() > 13.0 {
+                        return;
+                    }
+                    // Relative to the track's own hit there: scattering cancels.
+                    let cross = |q: &super::state::Point| helix.at_radius(q.r).map(|x| x.phi);
+                    let (Some(here), Some(there)) = (cross(&own), cross(p)) else { return };
+                    let u = p.r * turn(turn(p.phi - there) - turn(own.phi - here));
+                    let run = if layer.disk { depth } else { slope * depth };
+                    let v = if layer.disk {
+                        (p.r - own.r) - depth / if slope.abs() < 1e-3 { 1e-3 } else { slope }
+                    } else {
+                        (p.xyz[2] - own.xyz[2]) - run
+                    };
+                    let (cut_u, cut_v) = ([0.05, 0.15, 0.25][layer.kind], [0.15, 1.2, 9.0][layer.kind]);
+                    if u.abs() < cut_u && v.abs() < cut_v {
+                        let cost = (u / cut_u).powi(2) + (v / cut_v).powi(2);
+                        if best.is_none_or(|(least, _)| cost < least) {
+                            best = Some((cost, other));
+                        }
+                    }
+                });
+                if let Some((_, other)) = best {
+                    track_of[other as usize] = track;
+                    self.free[other as usize] = false;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Training the tracker's network.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use common::cli::signals;
+use common::stage::Manifest;
+use common::{Error, Result};
+use neural::Doing;
+use neural::loader::{Delivery, Loader, Order, Source};
+use neural::params::Params;
+use neural::trainer::{self, Evaluated, Evaluation, Metric, Outcome, Plan, Task, interrupted};
+use neural::weights::{self, Allow};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tch::{Device, Kind, Tensor};
+
+use super::network::{TrackerNet, negative_log_likelihood};
+use super::source::{TrackerSource, Transitions};
+use crate::train::{Options, TrainConfig};
+
+/// What the tracker's network has beside the published one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrackerConfig {
+    /// Chance that a hit is left out in training.
+    pub gaps: f64,
+    /// Chance that a hit is replaced by a wrong one near it.
+    pub noise: f64,
+}
+
+impl Default for TrackerConfig {
+    fn default() -> Self {
+        Self { gaps: 0.05, noise: 0.03 }
+    }
+}
+
+/// The tracks of a `prepare-data` stage.
+pub fn sources(prepared: &Manifest, config: &TrackerConfig, seed: u64) -> Result<(TrackerSource, TrackerSource)> {
+    let paths = |part: &str| -> Result<Vec<PathBuf>> {
+        Ok(prepared.outputs_with_prefix(part)?.into_iter().map(|(_, path)| path).collect())
+    };
+    let train = TrackerSource::open(&paths("train/")?, config.gaps, config.noise, seed)?;
+    Ok((train, TrackerSource::open(&paths("valid/")?, 0.0, 0.0, seed)?))
+}
+
+struct TrackerTask {
+    network: TrackerNet,
+    valid: Arc<dyn Source>,
+    batch: u64,
+    device: Device,
+    about: Value,
+}
+
+impl Task for TrackerTask {
+    fn loss(&mut self, batch: &[Tensor], _step: u64) -> Result<Tensor> {
+        let outputs = self.network.forward(&batch[0]);
+        Ok(negative_log_likelihood(&outputs, &batch[1], &batch[2]))
+    }
+
+    fn evaluate(&mut self) -> Result<Evaluation> {
+        let delivery = Delivery { device: self.device, workers: 1, ahead: 4 };
+        let mut loader = Loader::sequential(Arc::clone(&self.valid), self.batch, delivery)?;
+        let (mut sum, mut steps, mut inside, mut pulls) = (0.0, 0.0, 0.0, [0.0; 2]);
+        while let Some(batch) = loader.next_batch()? {
+            if signals::interrupted() {
+                return Err(interrupted());
+            }
+            let (targets, mask) = (&batch.tensors[1], &batch.tensors[2]);
+            let number = |t: Tensor| t.f_double_value(&[]).doing("reading the validation loss");
+            let outputs = tch::no_grad(|| self.network.forward(&batch.tensors[0]));
+            let count = number(mask.sum(Kind::Double))?;
+            sum += number(negative_log_likelihood(&outputs, targets, mask))? * count;
+            let pull = (targets - outputs.narrow(-1, 0, 2)) / outputs.narrow(-1, 2, 2).exp(); // [B, L, 2]
+            let distance = pull.square().sum_dim_intlist([-1].as_slice(), false, Kind::Float);
+            inside += number((distance.le(9.0).to_kind(Kind::Float) * mask).sum(Kind::Double))?;
+            for (axis, sum) in pulls.iter_mut().enumerate() {
+                *sum += number((pull.select(-1, axis as i64).square().clamp_max(25.0) * mask).sum(Kind::Double))?;
+            }
+            steps += count;
+        }
+        let metric = |name: &str, value: f64| Metric { name: name.into(), value };
+        let metrics = vec![
+            metric("inside_3_widths", inside / steps),
+            metric("pull_u", (pulls[0] / steps).sqrt()),
+            metric("pull_v", (pulls[1] / steps).sqrt()),
+        ];
+        Ok(Evaluation { score: sum / steps, metrics, detail: Value::Null })
+    }
+
+    fn metadata(&self, best: Option<&Evaluated>) -> Value {
+        let mut about = self.about.clone();
+        if let Some(best) = best {
+            about["val_loss"] = json!(best.score);
+        }
+        about
+    }
+}
+
+/// Trains by `config`; gives how it went and the best weights.
+pub fn train<'a>(
+    config: &'a TrainConfig,
+    hash: &str,
+    (source, valid): (TrackerSource, TrackerSource),
+    options: Options<'a>,
+) -> Result<(Outcome, PathBuf)> {
+    let params = Params::new(options.device, config.seed);
+    let network = TrackerNet::new(&params, config.model.hidden_features)?;
+    tracing::info!("{}", neural::summary::summary("TrackerNet", &params.state()));
+    let about = json!({
+        "system": "tracknet",
+        "network": "tracker",
+        "member": config.member,
+        "hidden_features": config.model.hidden_features,
+        "transitions": source.transitions(),
+    });
+    let mut task =
+        TrackerTask { network, valid: Arc::new(valid), batch: config.val_batch_size, device: options.device, about };
+    let order = Arc::new(Order::new(source.rows(), &config.training.shuffle, config.seed)?);
+    let limit = [options.max_steps, config.limit_train_batches].into_iter().flatten().min();
+    let plan = Plan {
+        training: &config.training,
+        config_hash: hash.to_string(),
+        seed: config.seed,
+        device: options.device,
+        folder: options.folder,
+        source: Arc::new(source),
+        order,
+        state: params.state(),
+        trainable: params.trainable(),
+        resume: options.resume,
+        max_steps: limit,
+        observer: options.observer,
+        label: config.member.clone(),
+    };
+    let outcome = trainer::train(plan, &mut task)?;
+    let averaged = outcome.best.join(trainer::AVERAGED);
+    let model = if averaged.is_file() { averaged } else { outcome.best.join(trainer::MODEL) };
+    Ok((outcome, model))
+}
+
+/// A trained tracker.
+pub struct Loaded {
+    /// Its parameters.
+    pub params: Params,
+    /// The network.
+    pub network: TrackerNet,
+    /// How tracks go on from layer to layer.
+    pub transitions: Transitions,
+}
+
+/// Opens the weights of a trained tracker.
+pub fn load(path: &Path) -> Result<Loaded> {
+    let about = weights::metadata(path)?.unwrap_or(Value::Null);
+    let transitions = serde_json::from_value(about["transitions"].clone())
+        .map_err(|e| Error::input(path, format!("is no checkpoint of a tracker: `transitions`: {e}")))?;
+    let hidden = about["hidden_features"].as_i64().filter(|h| *h > 0);
+    let hidden = hidden.ok_or_else(|| Error::input(path, "is no checkpoint of a tracker: no `hidden_features`"))?;
+    let params = Params::new(Device::Cpu, 0);
+    let network = TrackerNet::new(&params, hidden)?;
+    weights::load(&params.state(), path, &Allow::default())?;
+    Ok(Loaded { params, network, transitions })
+}

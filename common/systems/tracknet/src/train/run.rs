@@ -1,0 +1,114 @@
+//! A whole training run.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use common::{Error, Result};
+use neural::loader::{Order, Source};
+use neural::params::Params;
+use neural::trainer::{self, Event, Outcome, Plan, Resume};
+use neural::weights::{self, Allow};
+use serde_json::json;
+use tch::Device;
+
+use super::{TrackTask, TrainConfig};
+use crate::density::DensityMap;
+use crate::models::StepAhead;
+use crate::normalizer::Normalizer;
+
+/// How a run is carried out.
+pub struct Options<'a> {
+    /// Run folder; its lock is held.
+    pub folder: PathBuf,
+    /// Where the network runs.
+    pub device: Device,
+    /// Where to take up.
+    pub resume: Resume,
+    /// Ends every epoch after so many steps (smoke runs).
+    pub max_steps: Option<u64>,
+    /// Weights to begin with instead of drawn ones.
+    pub initial: Option<&'a Path>,
+    /// Is told of every step and evaluation.
+    pub observer: Option<&'a mut dyn FnMut(Event)>,
+}
+
+/// What a run left behind.
+pub struct Trained {
+    /// How training went.
+    pub outcome: Outcome,
+    /// The best weights.
+    pub model: PathBuf,
+    /// The last weights.
+    pub params: Params,
+}
+
+/// Trains by `config` on tracks normalised by `normalizer`.
+pub fn train<'a>(
+    config: &'a TrainConfig,
+    hash: &str,
+    (source, valid): (Arc<dyn Source>, Arc<dyn Source>),
+    normalizer: Normalizer,
+    options: Options<'a>,
+) -> Result<Trained> {
+    let params = Params::new(options.device, config.seed);
+    let network = StepAhead::new(&params, &config.model)?;
+    if let Some(path) = options.initial {
+        let tensors = weights::read(path)?;
+        let tensors: Vec<_> = tensors
+            .into_iter()
+            .map(|(name, tensor)| (name.strip_prefix("model.").map(str::to_string).unwrap_or(name), tensor))
+            .collect();
+        weights::load_strict(&params.state(), &tensors, &Allow::default())?;
+    }
+    tracing::info!("{}", neural::summary::summary("StepAheadTrackNET", &params.state()));
+    let about = json!({
+        "system": "tracknet",
+        "network": "step_ahead",
+        "member": config.member,
+        "model": serde_json::to_value(&config.model).map_err(|e| Error::failed(format!("describing the model: {e}")))?,
+        "normalizer": normalizer,
+        "loss_alpha": config.loss_alpha,
+    });
+    let mut task = TrackTask {
+        network,
+        alpha: config.loss_alpha,
+        valid,
+        val_batch_size: config.val_batch_size,
+        device: options.device,
+        map: map(config)?,
+        normalizer,
+        about,
+        last: None,
+    };
+    let order = Arc::new(Order::new(source.rows(), &config.training.shuffle, config.seed)?);
+    let limit = [options.max_steps, config.limit_train_batches].into_iter().flatten().min();
+    let plan = Plan {
+        training: &config.training,
+        config_hash: hash.to_string(),
+        seed: config.seed,
+        device: options.device,
+        folder: options.folder,
+        source,
+        order,
+        state: params.state(),
+        trainable: params.trainable(),
+        resume: options.resume,
+        max_steps: limit,
+        observer: options.observer,
+        label: config.member.clone(),
+    };
+    let outcome = trainer::train(plan, &mut task)?;
+    let averaged = outcome.best.join(trainer::AVERAGED);
+    let model = if averaged.is_file() { averaged } else { outcome.best.join(trainer::MODEL) };
+    Ok(Trained { outcome, model, params })
+}
+
+/// Differs: without the map the original stops; here only its metric is left out, with a warning.
+fn map(config: &TrainConfig) -> Result<Option<DensityMap>> {
+    let Some(path) = &config.hit_density_stats_path else { return Ok(None) };
+    if !path.exists() {
+        tracing::warn!("`{}` does not exist: no hit density is reported; `hit-density` makes it", path.display());
+        return Ok(None);
+    }
+    DensityMap::read(path).map(Some)
+}
