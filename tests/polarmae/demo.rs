@@ -8,8 +8,8 @@ fn the_demo_runs_to_its_last_line() {
     let folder = tempfile::tempdir().unwrap();
     let bins = binary("score");
     let path = format!("{}:{}", bins.parent().unwrap().display(), std::env::var("PATH").unwrap());
-    // Words are split by blanks: a map in one word has none.
-    let schedule = "training.schedule={warmup_cosine:{warmup:2,max_steps:4,start:1.0e-5}}";
+    let at = "training.schedule.warmup_cosine";
+    let schedule = format!("{at}.warmup=2 {at}.max_steps=4");
     let flags = format!("{} training.max_steps=2 {schedule}", TINY.join(" "));
     let output = std::process::Command::new(root().join("scripts/demo-polarmae"))
         .env("PATH", path)

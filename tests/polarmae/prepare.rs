@@ -101,8 +101,8 @@ fn bad_events_are_named_with_file_and_place() {
     };
     writer(&[1.0; 16], &[3, 0, 0, 0, 1]);
     fails("element 0: 5 numbers for 2 points: neither 5 nor 6 columns");
-    writer(&[1.0; 17], &[2, 0, 0, 0, 1]);
-    fails("element 0: holds 17 numbers, expected rows of 8");
+    writer(&[1.0; 169], &[21, 0, 0, 0, 1]);
+    fails("element 0: holds 169 numbers, expected rows of 8");
     let mut only = ListWriter::create(raw.join("train/a.h5"), &["points"], &["cluster"]).unwrap();
     only.append_floats("points", &[1.0; 8]).unwrap();
     only.finish().unwrap();

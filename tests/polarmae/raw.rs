@@ -54,7 +54,7 @@ pub fn train(name: &str, from: &Path, out: &Path, steps: u64) -> Cmd {
     let train = cmd("train-model").arg(config(name)).arg("--from").arg(from).arg("--out").arg(out);
     let most = format!("training.max_steps={steps}");
     let schedule =
-        format!("training.schedule={{warmup_cosine: {{warmup: 2, max_steps: {}, start: 1.0e-5}}}}", steps + 1);
+        format!("training.schedule={{warmup_cosine: {{warmup: 2, max_steps: {}, start: 1.0e-5}}}}", steps + 2);
     train.args(["--threads", "1"]).args(TINY).arg(most).arg(schedule)
 }
 

@@ -24,7 +24,7 @@ fn a_killed_pretraining_and_a_killed_fine_tuning_end_with_the_same_bytes_as_undi
             let steps = "training.max_steps=5";
             command.arg(config(&file)).arg("--from").arg(&from).arg("--out").arg(&killed).args(["--threads", "1"]);
             command.args(crate::raw::TINY).arg(steps);
-            command.arg("training.schedule={warmup_cosine: {warmup: 2, max_steps: 6, start: 1.0e-5}}");
+            command.arg("training.schedule={warmup_cosine: {warmup: 2, max_steps: 7, start: 1.0e-5}}");
             command.arg("training.checkpoint.every_steps=1");
             command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
             let mut child = command.spawn().unwrap();

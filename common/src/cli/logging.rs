@@ -48,10 +48,13 @@ pub(super) fn start(flags: &Verbosity) {
 }
 
 /// Crates and binaries whose events are shown.
-const OURS: [&str; 14] = [
+const OURS: [&str; 17] = [
     "common",
     "neural",
     "leap",
+    "icecube",
+    "polarmae",
+    "tracknet",
     "podium",
     "prepare_data",
     "train_model",

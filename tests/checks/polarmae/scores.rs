@@ -267,8 +267,10 @@ pub fn svm_features(case: &Case) -> Result<()> {
     // As published: the batch with number floor(max_tokens / (slots * batch)) is the last.
     let last = most / (config.tokenizer.slots * case.usize("config.batch_size")?);
     let train = [part("b0.", &chain)?, part("b1.", &chain)?];
-    // The values of the validation batch were made from points in voxels: each of them is a token of its own.
-    let valid = [part("b1.", &[])?];
+    // The batch that both sets share was centred and scaled in place for the training set, and then once more: so
+    // crowded that each point counts the first neighbours only, and suppression leaves nearly all of them.
+    let twice = [validation(), validation()].concat();
+    let valid = [part("b1.", &twice)?];
     for (name, parts) in [("train", &train[..2.min(last + 1)]), ("val", &valid[..])] {
         let found = join(parts, most)?;
         all.tensors(&format!("x_{name}"), &found.embeddings, &expected.get(&format!("x_{name}"))?, tolerance);

@@ -38,7 +38,9 @@ impl ListWriter {
         let path = path.as_ref().to_path_buf();
         let atomic = AtomicFile::create(&path)?;
         let failed = |problem: String| Error::failed(format!("writing `{}`: {problem}", path.display()));
-        let file = guarded(|| hdf5::File::create(atomic.temporary_path())).map_err(failed)?;
+        // In the oldest format that holds the content: newer ones store when the file was made.
+        let oldest = || hdf5::File::with_options().with_fapl(|p| p.libver_earliest()).create(atomic.temporary_path());
+        let file = guarded(oldest).map_err(failed)?;
         let mut sets = vec![];
         for name in floats {
             let set = guarded(|| file.new_dataset::<VarLenArray<f32>>().chunk(BLOCK).shape(0..).create(*name));
