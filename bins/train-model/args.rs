@@ -32,7 +32,7 @@ pub struct Args {
     ///
     /// A `.safetensors` or `.pt` file with the network's tensors, or the folder of a finished `train-model` stage, whose
     /// best weights are taken. The config says which tensors may differ (`initial.drop`).
-    #[arg(long, value_name = "PATH", help_heading = "Input")]
+    #[arg(long, value_name = "PATH", help_heading = "Input", hide_short_help = true)]
     pub init: Option<PathBuf>,
     /// Smoke run: one epoch of 2 steps of 8 rows
     #[arg(long, help_heading = "Run", conflicts_with = "limit")]
@@ -43,7 +43,7 @@ pub struct Args {
     #[arg(long, value_name = "N", help_heading = "Run", value_parser = clap::value_parser!(u64).range(1..=1024))]
     pub nproc: Option<u64>,
     /// Seconds that a process waits for the others at the start
-    #[arg(long, value_name = "SECONDS", default_value_t = 300, help_heading = "Run")]
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, help_heading = "Run", hide_short_help = true)]
     pub rank_timeout: u64,
     #[command(flatten)]
     pub verbosity: Verbosity,
