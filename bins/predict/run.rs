@@ -21,7 +21,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let run = match (&args.config.config, &before) {
         (Some(config), _) => SYSTEMS.of_config(config)?,
         (None, Some(stage)) => SYSTEMS.of_stage(stage)?,
-        (None, None) => leap::run,
+        // Converted weights: the data say whose they are.
+        (None, None) => match args.data.as_deref().filter(|data| *data != "-") {
+            Some(data) => SYSTEMS.of_stage(&Manifest::read(data)?)?,
+            None => leap::run,
+        },
     };
     run(args, before)
 }
