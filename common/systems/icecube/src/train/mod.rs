@@ -19,7 +19,7 @@ use tch::{Device, Kind, Tensor};
 use crate::batch::Batch;
 use crate::losses::{self, LossKind, Normalisation};
 use crate::models::Network;
-pub use config::{KappaFilter, Select, TrainConfig};
+pub use config::{Experiment, KappaFilter, Select, TrainConfig};
 pub use run::{Data, HISTORY, OOF, Options, Trained, about, begin_with, data, result_weights, train, weights_of};
 
 /// Events in a fixed order, for validation and prediction.
@@ -79,23 +79,15 @@ pub struct Measures {
     pub angle: f64,
     /// Negative log-likelihood.
     pub vms: f64,
-    /// Both, as [`LossKind::Comb`].
-    pub comb: f64,
+    /// What training minimises.
+    pub loss: f64,
     /// Events whose vector has no direction.
     pub undirected: i64,
 }
 
 impl Measures {
-    /// The mean of a loss.
-    pub fn of(&self, kind: LossKind) -> f64 {
-        match kind {
-            LossKind::Angle => self.angle,
-            LossKind::Vms => self.vms,
-            LossKind::Comb => self.comb,
-        }
-    }
-
-    fn add(&mut self, predicted: &Tensor, target: &Tensor, normalisation: Normalisation) -> Result<()> {
+    /// `predicted` as the network gave it, `[B, 3]` or `[B, 2]`.
+    fn add(&mut self, predicted: &Tensor, target: &Tensor, (loss, normalisation): Minimised) -> Result<()> {
         let mean =
             |kind| losses::mean(kind, normalisation, predicted, target).f_double_value(&[]).doing("evaluating a batch");
         let events = predicted.size()[0];
@@ -103,29 +95,37 @@ impl Measures {
         let join = |a: f64, b: f64| (a * old + b * new) / (old + new);
         self.angle = join(self.angle, mean(LossKind::Angle)?);
         self.vms = join(self.vms, mean(LossKind::Vms)?);
-        self.comb = join(self.comb, mean(LossKind::Comb)?);
-        self.undirected += losses::undirected(predicted)?;
+        self.loss = join(self.loss, mean(loss)?);
+        self.undirected += losses::undirected(&losses::as_vectors(predicted))?;
         self.events += events;
         Ok(())
     }
 }
 
-/// The vectors of a batch in f32, without gradients.
-pub fn vectors(network: &dyn Network, batch: &Batch, precision: Precision) -> Result<Tensor> {
+/// A loss and the normalisation of its likelihood.
+pub type Minimised = (LossKind, Normalisation);
+
+/// What a network gives for a batch in f32, without gradients: vectors `[B, 3]` or angles `[B, 2]`.
+fn outputs(network: &dyn Network, batch: &Batch, precision: Precision) -> Result<Tensor> {
     let predicted = tch::no_grad(|| with_autocast(precision, batch.device(), || network.forward(batch, false)))?;
     predicted.f_to_kind(Kind::Float).doing("predicting")
+}
+
+/// The vectors of a batch in f32, without gradients.
+pub fn vectors(network: &dyn Network, batch: &Batch, precision: Precision) -> Result<Tensor> {
+    Ok(losses::as_vectors(&outputs(network, batch, precision)?))
 }
 
 /// Losses of a network on events with true directions.
 pub fn measure(
     network: &dyn Network,
     visits: &Visits,
-    normalisation: Normalisation,
+    minimised: Minimised,
     precision: Precision,
     device: Device,
 ) -> Result<Measures> {
     let mut measures = Measures::default();
-    visits.each(device, |batch| measures.add(&vectors(network, batch, precision)?, batch.truth()?, normalisation))?;
+    visits.each(device, |batch| measures.add(&outputs(network, batch, precision)?, batch.truth()?, minimised))?;
     Ok(measures)
 }
 
@@ -137,7 +137,8 @@ impl Task for IceCubeTask {
     }
 
     fn evaluate(&mut self) -> Result<Evaluation> {
-        let found = measure(self.network.as_ref(), &self.valid, self.normalisation, self.precision, self.device)?;
+        let minimised = (self.loss, self.normalisation);
+        let found = measure(self.network.as_ref(), &self.valid, minimised, self.precision, self.device)?;
         if found.undirected > 0 {
             tracing::warn!(
                 "{} of {} validation events have a vector without direction",
@@ -147,7 +148,7 @@ impl Task for IceCubeTask {
         }
         let metric = |name: &str, value: f64| Metric { name: name.into(), value };
         let metrics = vec![
-            metric("loss", found.of(self.loss)),
+            metric("loss", found.loss),
             metric("angle", found.angle),
             metric("vms", found.vms),
             metric("undirected", found.undirected as f64),
