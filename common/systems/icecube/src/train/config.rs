@@ -91,6 +91,8 @@ pub struct Experiment {
     pub description: String,
     /// The training events of the log: `files 1 to 100`.
     pub training_set: String,
+    /// The config file that repeats it.
+    pub config: String,
 }
 
 /// Training on the events whose prediction by an earlier network has at least some kappa.
