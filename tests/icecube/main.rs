@@ -4,6 +4,7 @@
 mod support;
 
 mod blend;
+mod log;
 mod prepare;
 mod raw;
 mod score;

@@ -76,8 +76,8 @@ mod tests {
 
     #[test]
     fn log_cosh_is_square_near_zero_and_straight_far_away() {
-        let errors = |e: f32| target() + e;
-        let value = |e: f32| log_cosh(&errors(e), &target()).double_value(&[0]);
+        let errors = |e: f64| target() + e;
+        let value = |e: f64| log_cosh(&errors(e), &target()).double_value(&[0]);
         assert!((value(1e-2) - 0.5e-4).abs() < 1e-6);
         assert!((value(3.0) - 3.0_f64.cosh().ln()).abs() < 1e-5);
         assert!((value(1e4) - (1e4 - 2.0_f64.ln())).abs() < 1.0);
