@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use ::tracknet::prepare::{self, PrepareConfig, Sources};
+use ::tracknet_data::prepare::{self, PrepareConfig, Sources};
 use common::cli::print_line;
 use common::config;
 use common::stage::{Manifest, Stage};
@@ -15,7 +15,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let mut overrides = args.config.overrides.clone();
     let raw: Option<PathBuf> = match (&args.raw, &upstream) {
         (Some(raw), _) => Some(raw.clone()),
-        (None, Some(stage)) => Some(stage.find("simulate-data")?.folder.join(::tracknet::simulate::RAW)),
+        (None, Some(stage)) => Some(stage.find("simulate-data")?.folder.join(::tracknet_data::simulate::RAW)),
         (None, None) => None,
     };
     if let Some(raw) = raw {

@@ -48,7 +48,7 @@ impl Arguments for Args {
             ("icecube", common::config::schema::<icecube::simulate::SimulateConfig>()),
             ("leap", common::config::schema::<leap::simulate::SimulateConfig>()),
             ("polarmae", common::config::schema::<polarmae::simulate::SimulateConfig>()),
-            ("tracknet", common::config::schema::<::tracknet::simulate::SimulateConfig>()),
+            ("tracknet", common::config::schema::<::tracknet_data::simulate::SimulateConfig>()),
         ]
     }
 }
