@@ -52,6 +52,7 @@ const OURS: &[&str] = &[
     "common",
     "neural",
     "leap",
+    "leap_data",
     "icecube",
     "polarmae",
     "tracknet",
