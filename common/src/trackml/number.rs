@@ -176,7 +176,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn with_room(text: &str) -> Vec<u8> {
-        [text.as_bytes(), &[b'\n'], &[0; ROOM]].concat()
+        [text.as_bytes(), b"\n", &[0; ROOM]].concat()
     }
 
     fn read(text: &str) -> Number {
