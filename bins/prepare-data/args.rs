@@ -58,7 +58,7 @@ impl Arguments for Args {
 
     fn schemas() -> Vec<(&'static str, String)> {
         vec![
-            ("icecube", common::config::schema::<icecube::prepare::PrepareConfig>()),
+            ("icecube", common::config::schema::<icecube_data::prepare::PrepareConfig>()),
             ("leap", common::config::schema::<leap::prepare::PrepareConfig>()),
             ("polarmae", common::config::schema::<polarmae::prepare::PrepareConfig>()),
             ("tracknet", common::config::schema::<::tracknet::prepare::PrepareConfig>()),

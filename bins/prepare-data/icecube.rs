@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use common::cli::print_line;
 use common::config;
 use common::stage::{Manifest, Stage};
-use icecube::prepare::{self, Options, PrepareConfig, Sources};
+use icecube_data::prepare::{self, Options, PrepareConfig, Sources};
 
 use crate::args::Args;
 

@@ -45,7 +45,7 @@ impl Arguments for Args {
 
     fn schemas() -> Vec<(&'static str, String)> {
         vec![
-            ("icecube", common::config::schema::<icecube::simulate::SimulateConfig>()),
+            ("icecube", common::config::schema::<icecube_data::simulate::SimulateConfig>()),
             ("leap", common::config::schema::<leap::simulate::SimulateConfig>()),
             ("polarmae", common::config::schema::<polarmae::simulate::SimulateConfig>()),
             ("tracknet", common::config::schema::<::tracknet::simulate::SimulateConfig>()),

@@ -3,7 +3,7 @@
 use common::cli::print_line;
 use common::config;
 use common::stage::Stage;
-use icecube::simulate::{self, Options, SimulateConfig};
+use icecube_data::simulate::{self, Options, SimulateConfig};
 
 use crate::args::Args;
 

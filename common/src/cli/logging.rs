@@ -48,11 +48,12 @@ pub(super) fn start(flags: &Verbosity) {
 }
 
 /// Crates and binaries whose events are shown.
-const OURS: [&str; 17] = [
+const OURS: [&str; 18] = [
     "common",
     "neural",
     "leap",
     "icecube",
+    "icecube_data",
     "polarmae",
     "tracknet",
     "podium",

@@ -50,10 +50,11 @@ impl Block {
         let h = self.head_size;
         let projected = self.norm1.forward(x).linear(&self.in_proj_weight, Some(&self.in_proj_bias));
         let groups: Vec<Tensor> = layout.split(&projected);
-        let mask = layout.mask(projected.kind());
+        let masks = layout.masks(projected.kind());
         let groups: Vec<Tensor> = groups
             .iter()
-            .map(|qkv| {
+            .zip(&masks)
+            .map(|(qkv, mask)| {
                 let (b, l) = (qkv.size()[0], qkv.size()[1]);
                 let split = qkv.view([b, l, 3, self.dim / h, h]).permute([2, 0, 3, 1, 4]);
                 attend(&split.get(0), &split.get(1), &split.get(2), mask.as_ref())
@@ -77,18 +78,16 @@ impl Block {
         };
         let queries = part(0, 1, &normed.index_select(0, firsts)); // [B, D]
         let keys_values = part(1, 2, &normed); // [N, 2D]
-        let mask = layout.mask(keys_values.kind());
-        let mut from = 0;
+        let masks = layout.masks(keys_values.kind());
         let mut mixed = vec![];
-        for kv in layout.split(&keys_values) {
+        for ((kv, queries), mask) in layout.split(&keys_values).iter().zip(layout.split_events(&queries)).zip(&masks) {
             let (b, l) = (kv.size()[0], kv.size()[1]);
-            let q = queries.narrow(0, from, b).view([b, 1, d / h, h]).transpose(1, 2); // [b, H, 1, h]
+            let q = queries.view([b, 1, d / h, h]).transpose(1, 2); // [b, H, 1, h]
             let split = kv.view([b, l, 2, d / h, h]).permute([2, 0, 3, 1, 4]);
             let out = attend(&q, &split.get(0), &split.get(1), mask.as_ref()); // [b, 1, D]
             mixed.push(out.view([b, d]));
-            from += b;
         }
-        let attended = self.out_proj.forward(&Tensor::cat(&mixed, 0));
+        let attended = self.out_proj.forward(&layout.join_events(&mixed));
         self.rest(&x.index_select(0, firsts), &attended)
     }
 

@@ -142,6 +142,7 @@ pub struct Direction {
     cls_token: Tensor,
     blocks: Vec<Block>,
     proj_out: Dense,
+    dim: i64,
     local_root: Option<DynEdge>,
     biased: usize,
 }
@@ -215,7 +216,7 @@ impl Direction {
             None => None,
         };
         let biased = if n_rel == 0 { depth_rel } else { n_rel.min(depth_rel) } as usize;
-        Ok(Self { extractor, rel_pos, sandwich, cls_token, blocks, proj_out, local_root, biased })
+        Ok(Self { extractor, rel_pos, sandwich, cls_token, blocks, proj_out, dim, local_root, biased })
     }
 
     /// The forward pass with all that happens on the way: `seen` is told the outputs of the modules under their
@@ -236,7 +237,7 @@ impl Direction {
         let device = batch.device();
         let lengths = &packed.lengths;
         let layout =
-            if padded { Layout::padded(lengths.clone(), device)? } else { Layout::new(lengths.clone(), device)? };
+            if padded { Layout::padded(lengths.clone(), device)? } else { Layout::new(lengths.clone(), self.dim, device)? };
         let mut x = self.extractor.forward(&packed.pulses);
         seen("extractor", &x);
         if let Some(graph) = &self.local_root {

@@ -136,13 +136,13 @@ impl Attention {
         let q = layout.split(&(self.proj_q.forward(x) * scale));
         let k = layout.split(&self.proj_k.forward(x));
         let v = layout.split(&self.proj_v.forward(x));
-        let mask = layout.mask(q[0].kind());
+        let masks = layout.masks(q[0].kind());
         let groups: Vec<Tensor> = (0..q.len())
             .map(|g| match bias {
                 // An event without pulses has nothing to attend to.
                 _ if v[g].size()[1] == 0 => v[g].shallow_clone(),
-                Some((rel, pairs)) => self.biased([&q[g], &k[g], &v[g]], mask.as_ref(), rel, &pairs[g]),
-                None => plain([&q[g], &k[g], &v[g]], mask.as_ref(), self.head_size),
+                Some((rel, pairs)) => self.biased([&q[g], &k[g], &v[g]], masks[g].as_ref(), rel, &pairs[g]),
+                None => plain([&q[g], &k[g], &v[g]], masks[g].as_ref(), self.head_size),
             })
             .collect();
         self.proj.forward(&layout.join(&groups))
