@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use super::Network;
+use super::{Network, Witness};
 use super::block::Block;
 use super::dynedge::{DynEdge, DynEdgeConfig, Nodes};
 use super::embed::{Extractor, Pulses};
@@ -147,9 +147,6 @@ pub struct Direction {
     biased: usize,
 }
 
-/// Is told the outputs of modules by name.
-type Witness<'a> = dyn FnMut(&str, &Tensor) + 'a;
-
 /// The valid pulses of a batch, packed.
 pub(super) struct Packed {
     pub pulses: Pulses,
@@ -260,7 +257,8 @@ impl Direction {
         }
         for (i, block) in self.sandwich.iter().enumerate() {
             let bias = (i < self.biased).then_some((&self.rel_pos, pairs.as_slice()));
-            x = block.forward(&x, &layout, bias, &mut |name, t| seen(&format!("sandwich.{i}.{name}"), t));
+            let mut tell = |name: &str, t: &Tensor| seen(&format!("sandwich.{i}.{name}"), t);
+            x = block.forward(&x, &layout, bias, if tracing { Some(&mut tell) } else { None });
             seen(&format!("sandwich.{i}"), &x);
         }
         drop(pairs);
@@ -272,12 +270,13 @@ impl Direction {
         x = Tensor::cat(&[&self.cls_token, &x], 0).index_select(0, &place(&order)?);
         let (last, before) = self.blocks.split_last().map_or((None, &[][..]), |(last, before)| (Some(last), before));
         for (i, block) in before.iter().enumerate() {
-            x = block.forward(&x, &layout, &mut |name, t| seen(&format!("blocks.{i}.{name}"), t));
+            let mut tell = |name: &str, t: &Tensor| seen(&format!("blocks.{i}.{name}"), t);
+            x = block.forward(&x, &layout, if tracing { Some(&mut tell) } else { None });
             seen(&format!("blocks.{i}"), &x);
         }
         if let Some(last) = last {
             if tracing {
-                let full = last.forward(&x, &layout, &mut |_, _| {});
+                let full = last.forward(&x, &layout, None);
                 seen(&format!("blocks.{}", before.len()), &full);
             }
             x = last.forward_first(&x, &layout, &firsts);
