@@ -70,6 +70,8 @@ struct Linear : torch::autograd::Function<Linear> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& w, const MaybeTensor& b,
                             const MaybeTensor& other) {
     context->save_for_backward({x, w});
+    context->saved_data["bias"] = b.has_value();
+    context->saved_data["other"] = other.has_value();
     return forward_of(x, w, b, other, "none");
   }
 
@@ -81,8 +83,10 @@ struct Linear : torch::autograd::Function<Linear> {
     variable_list result(4);
     if (context->needs_input_grad(0)) result[0] = product(g, w.t(), {}, "none").view(x.sizes());
     if (context->needs_input_grad(1)) result[1] = product(g.t(), x.reshape({-1, w.size(1)}).t(), {}, "none");
-    if (context->needs_input_grad(2)) result[2] = g.sum(0);
-    if (context->needs_input_grad(3)) result[3] = grads[0];
+    // Inputs that were not given are not counted.
+    const bool bias = context->saved_data["bias"].toBool(), other = context->saved_data["other"].toBool();
+    if (bias && context->needs_input_grad(2)) result[2] = g.sum(0);
+    if (other && context->needs_input_grad(bias ? 3 : 2)) result[3] = grads[0];
     return result;
   }
 };
