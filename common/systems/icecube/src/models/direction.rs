@@ -16,13 +16,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use super::{Network, Witness};
 use super::block::Block;
 use super::dynedge::{DynEdge, DynEdgeConfig, Nodes};
 use super::embed::{Extractor, Pulses};
 use super::layout::Layout;
 use super::linear::{Dense, normal};
 use super::relative::{BlockRel, Pairs, Places, RelPos};
+use super::{Network, Witness};
 use crate::batch::Batch;
 
 /// `DeepIceModel`.
@@ -233,8 +233,11 @@ impl Direction {
         let packed = Packed::new(batch)?;
         let device = batch.device();
         let lengths = &packed.lengths;
-        let layout =
-            if padded { Layout::padded(lengths.clone(), device)? } else { Layout::new(lengths.clone(), self.dim, device)? };
+        let layout = if padded {
+            Layout::padded(lengths.clone(), device)?
+        } else {
+            Layout::new(lengths.clone(), self.dim, device)?
+        };
         let mut x = self.extractor.forward(&packed.pulses);
         seen("extractor", &x);
         if let Some(graph) = &self.local_root {
