@@ -60,7 +60,7 @@ impl Arguments for Args {
         vec![
             ("icecube", common::config::schema::<icecube::prepare::PrepareConfig>()),
             ("leap", common::config::schema::<leap::prepare::PrepareConfig>()),
-            ("polarmae", common::config::schema::<polarmae::prepare::PrepareConfig>()),
+            ("polarmae", common::config::schema::<polarmae_data::prepare::PrepareConfig>()),
             ("tracknet", common::config::schema::<::tracknet::prepare::PrepareConfig>()),
         ]
     }

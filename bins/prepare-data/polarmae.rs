@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use common::cli::print_line;
 use common::config;
 use common::stage::{Manifest, Stage};
-use polarmae::prepare::{self, PrepareConfig};
-use polarmae::simulate::RAW;
+use polarmae_data::prepare::{self, PrepareConfig};
+use polarmae_data::simulate::RAW;
 
 use crate::args::Args;
 

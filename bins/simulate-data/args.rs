@@ -47,7 +47,7 @@ impl Arguments for Args {
         vec![
             ("icecube", common::config::schema::<icecube::simulate::SimulateConfig>()),
             ("leap", common::config::schema::<leap::simulate::SimulateConfig>()),
-            ("polarmae", common::config::schema::<polarmae::simulate::SimulateConfig>()),
+            ("polarmae", common::config::schema::<polarmae_data::simulate::SimulateConfig>()),
             ("tracknet", common::config::schema::<::tracknet::simulate::SimulateConfig>()),
         ]
     }

@@ -3,7 +3,7 @@
 use common::cli::print_line;
 use common::config;
 use common::stage::Stage;
-use polarmae::simulate::{self, SimulateConfig};
+use polarmae_data::simulate::{self, SimulateConfig};
 
 use crate::args::Args;
 
