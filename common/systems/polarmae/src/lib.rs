@@ -6,6 +6,7 @@
 pub use polarmae_data::{classes, energy, geometry, grouping, masking, picture, prepare, raw, simulate, transforms};
 
 pub mod batch;
+pub mod batched;
 pub mod dataset;
 pub mod import;
 pub mod losses;

@@ -15,8 +15,8 @@ pub(super) fn farthest_points(places: &Tensor, lengths: &Tensor, count: i64, sta
     let axes: [Tensor; 3] = std::array::from_fn(|a| places.select(2, a as i64).contiguous());
     let beyond = Tensor::arange(width, (Kind::Int64, device)).unsqueeze(0).ge_tensor(&lengths.unsqueeze(1));
     // Below every distance: never the farthest while there is a point.
-    let mut nearest = Tensor::full([clouds, width], f64::INFINITY, (Kind::Float, device))
-        .masked_fill(&beyond, f64::NEG_INFINITY);
+    let mut nearest =
+        Tensor::full([clouds, width], f64::INFINITY, (Kind::Float, device)).masked_fill(&beyond, f64::NEG_INFINITY);
     let mut taken = vec![last.shallow_clone()];
     while (taken.len() as i64) < count {
         let at = last.unsqueeze(1);

@@ -83,7 +83,8 @@ fn grouped(config: &GroupingConfig, rows: &Tensor, cloud: &Cloud, starts: &[u32]
         Reduction::Energy => strongest(&rows.select(1, 3), &lists, slots),
     };
     let counts = lists.counts.clamp_max(slots);
-    let valid = Tensor::arange(members.size()[1], (Kind::Int64, rows.device())).unsqueeze(0).lt_tensor(&counts.unsqueeze(1));
+    let valid =
+        Tensor::arange(members.size()[1], (Kind::Int64, rows.device())).unsqueeze(0).lt_tensor(&counts.unsqueeze(1));
     let middles = middles(config, rows, &centers, &members, &valid, &counts);
     let owner = Tensor::repeat_interleave(&counts, None);
     let members = members.masked_select(&valid);
@@ -112,7 +113,8 @@ fn centers(config: &GroupingConfig, cloud: &Cloud, starts: &[u32]) -> Result<Clo
             Some(cloud.select(&picked.masked_select(&used))?)
         }
     };
-    let candidates = candidates.unwrap_or_else(|| Cloud { places: cloud.places.shallow_clone(), runs: cloud.runs.clone() });
+    let candidates =
+        candidates.unwrap_or_else(|| Cloud { places: cloud.places.shallow_clone(), runs: cloud.runs.clone() });
     match (config.overlap, config.radius) {
         (Some(overlap), Some(radius)) => {
             let kept = suppress(&candidates, radius, overlap, config.suppression_neighbors)?;
@@ -139,7 +141,8 @@ fn cut_to(most: Option<usize>, centers: Cloud) -> Result<(Cloud, Vec<usize>)> {
 fn strongest(energies: &Tensor, lists: &Lists, slots: i64) -> Tensor {
     let near = lists.padded();
     let size = near.size();
-    let there = Tensor::arange(size[1], (Kind::Int64, near.device())).unsqueeze(0).lt_tensor(&lists.counts.unsqueeze(1));
+    let there =
+        Tensor::arange(size[1], (Kind::Int64, near.device())).unsqueeze(0).lt_tensor(&lists.counts.unsqueeze(1));
     let values = energies.index_select(0, &near.view([-1])).view([size[0], size[1]]);
     let values = values.masked_fill(&there.logical_not(), f64::NEG_INFINITY);
     let order = values.argsort_stable(true, 1, true).narrow(1, 0, slots.min(size[1]));
@@ -147,7 +150,14 @@ fn strongest(energies: &Tensor, lists: &Lists, slots: i64) -> Tensor {
 }
 
 /// What is subtracted from the members of each group, `[G, 4]`: its centre, or the mean of its members.
-fn middles(config: &GroupingConfig, rows: &Tensor, centers: &Cloud, members: &Tensor, valid: &Tensor, counts: &Tensor) -> Tensor {
+fn middles(
+    config: &GroupingConfig,
+    rows: &Tensor,
+    centers: &Cloud,
+    members: &Tensor,
+    valid: &Tensor,
+    counts: &Tensor,
+) -> Tensor {
     if !config.mean_centers {
         let zero = centers.places.new_zeros([centers.places.size()[0], 1], (Kind::Float, rows.device()));
         return Tensor::cat(&[centers.places.shallow_clone(), zero], 1);

@@ -135,7 +135,8 @@ impl Cells {
         let low = all.amin([0i64].as_slice(), true);
         let widest = (all.amax([0i64].as_slice(), true) - &low).max().double_value(&[]);
         let edge = (f64::from(radius) * 1.0001).max(widest / CELLS).max(f64::MIN_POSITIVE);
-        let cells = |cloud: &Cloud| ((cloud.places.to_kind(Kind::Double) - &low) / edge).floor().to_kind(Kind::Int64) + 1;
+        let cells =
+            |cloud: &Cloud| ((cloud.places.to_kind(Kind::Double) - &low) / edge).floor().to_kind(Kind::Int64) + 1;
         let side = (widest / edge) as i64 + 4;
         let number = |cloud: &Cloud| {
             let at = cells(cloud);

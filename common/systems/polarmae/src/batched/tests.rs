@@ -29,7 +29,12 @@ fn event(points: usize, number: u64) -> Vec<f32> {
 fn configs() -> Vec<(&'static str, GroupingConfig)> {
     let scale = 0.0015;
     let five = GroupingConfig::voxels_5(scale);
-    let wide = GroupingConfig { upscale_points: 300, slots: 40, suppression_neighbors: 64, ..GroupingConfig::voxels_25(scale) };
+    let wide = GroupingConfig {
+        upscale_points: 300,
+        slots: 40,
+        suppression_neighbors: 64,
+        ..GroupingConfig::voxels_25(scale)
+    };
     vec![
         ("5 voxels", five.clone()),
         ("crowded lists", GroupingConfig { suppression_neighbors: 8, upscale_points: 12, slots: 5, ..five.clone() }),
@@ -37,7 +42,17 @@ fn configs() -> Vec<(&'static str, GroupingConfig)> {
         ("at most 7", GroupingConfig { max_groups: Some(7), ..five.clone() }),
         ("25 voxels", wide.clone()),
         ("means of energy, too", GroupingConfig { relative_features: true, ..wide }),
-        ("nearest", GroupingConfig { seeds: Seeds::FarthestShare(9.5), overlap: None, radius: None, upscale_points: 11, slots: 4, ..five.clone() }),
+        (
+            "nearest",
+            GroupingConfig {
+                seeds: Seeds::FarthestShare(9.5),
+                overlap: None,
+                radius: None,
+                upscale_points: 11,
+                slots: 4,
+                ..five.clone()
+            },
+        ),
         ("no suppression", GroupingConfig { seeds: Seeds::Farthest(20), overlap: None, ..five }),
     ]
 }
