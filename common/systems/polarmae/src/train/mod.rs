@@ -9,8 +9,9 @@ mod setup;
 use neural::trainer::Metric;
 
 pub use config::{EncoderMode, ModelConfig, Pretraining, SegmentationTask, TrainConfig};
+pub use neural::trainer::Options;
 pub use pretrain::Pretrain;
-pub use run::{Built, Network, Options, Sets, Trained, about, best_weights, build, start_from, train};
+pub use run::{Built, Network, Sets, Trained, about, build, start_from, train};
 pub use segment::Segment;
 pub(crate) use segment::classes_of;
 pub use setup::Setup;
