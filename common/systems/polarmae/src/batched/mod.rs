@@ -229,6 +229,3 @@ fn integers(tensor: &Tensor) -> Result<Vec<i64>> {
     let tensor = tensor.f_to_device(Device::Cpu).doing("reading groups")?.to_kind(Kind::Int64).contiguous();
     Vec::try_from(tensor).map_err(|e| Error::failed(format!("reading groups: {e}")))
 }
-
-#[cfg(test)]
-mod tests;

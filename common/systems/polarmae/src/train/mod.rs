@@ -2,6 +2,7 @@
 
 pub mod config;
 mod pretrain;
+pub mod published;
 mod run;
 mod segment;
 mod setup;
