@@ -55,7 +55,7 @@ impl Arguments for Args {
         vec![
             ("icecube", common::config::schema::<icecube_data::prepare::PrepareConfig>()),
             ("leap", common::config::schema::<leap_data::prepare::PrepareConfig>()),
-            ("polarmae", common::config::schema::<polarmae::prepare::PrepareConfig>()),
+            ("polarmae", common::config::schema::<polarmae_data::prepare::PrepareConfig>()),
             ("tracknet", common::config::schema::<::tracknet_data::prepare::PrepareConfig>()),
         ]
     }

@@ -42,7 +42,7 @@ impl Arguments for Args {
         vec![
             ("icecube", common::config::schema::<icecube_data::simulate::SimulateConfig>()),
             ("leap", common::config::schema::<leap_data::simulate::SimulateConfig>()),
-            ("polarmae", common::config::schema::<polarmae::simulate::SimulateConfig>()),
+            ("polarmae", common::config::schema::<polarmae_data::simulate::SimulateConfig>()),
             ("tracknet", common::config::schema::<::tracknet_data::simulate::SimulateConfig>()),
         ]
     }
