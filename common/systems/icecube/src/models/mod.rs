@@ -23,6 +23,9 @@ pub use direction::{Config, DeepIce, Direction, WithGraph};
 pub use dynedge::DynEdgeConfig;
 pub use encoder::{Encoder, EncoderConfig};
 
+/// Is told the outputs of modules by name.
+pub type Witness<'a> = dyn FnMut(&str, &Tensor) + 'a;
+
 /// A whole network.
 pub trait Network {
     /// The vector of each event, `[B, 3]`; its length is the concentration kappa. Networks that regress angles give
