@@ -204,7 +204,8 @@ fn bounded_angles_stay_in_their_ranges() {
     assert_eq!(angles.size(), [4, 2]);
     let (azimuth, zenith) = (angles.select(1, 0), angles.select(1, 1));
     assert!(angles.min().double_value(&[]) >= 0.0);
-    assert!(azimuth.max().double_value(&[]) < 6.2832 && zenith.max().double_value(&[]) < 3.1416);
+    use std::f64::consts::{PI, TAU};
+    assert!(azimuth.max().double_value(&[]) < TAU + 1e-6 && zenith.max().double_value(&[]) < PI + 1e-6);
 }
 
 #[test]
