@@ -95,6 +95,7 @@ unsafe extern "C" {
     ) -> c_int;
     fn podium_group_all_reduce(group: *mut c_void, tensor: *const CTensor, op: c_int) -> c_int;
     fn podium_group_broadcast(group: *mut c_void, tensor: *const CTensor, root: c_int) -> c_int;
+    fn podium_group_sum(group: *mut c_void, tensor: *const CTensor, out: *mut *mut CTensor) -> c_int;
     fn podium_group_barrier(group: *mut c_void) -> c_int;
     fn podium_reducer_new(
         group: *mut c_void,
@@ -466,6 +467,17 @@ pub(crate) fn group_all_reduce(group: *mut c_void, tensor: &Tensor, how: Reduce)
 pub(crate) fn group_broadcast(group: *mut c_void, tensor: &Tensor, root: c_int) -> Result<()> {
     // SAFETY: as in `group_all_reduce`.
     check(unsafe { podium_group_broadcast(group, tensor.as_ptr().cast(), root) }, "hearing from rank 0")
+}
+
+/// The sum of a tensor over the ranks as a new tensor; its gradient is the sum of the gradients of the ranks.
+pub(crate) fn group_sum(group: *mut c_void, tensor: &Tensor) -> Result<Tensor> {
+    let mut out = std::ptr::null_mut();
+    // SAFETY: as in `group_all_reduce`; the shim writes a pointer to a new tensor, which from_ptr takes over. The group
+    // lives as long as the process, also when backward runs.
+    unsafe {
+        check(podium_group_sum(group, tensor.as_ptr().cast(), &raw mut out), "summing over the ranks")?;
+        Ok(Tensor::from_ptr(out.cast()))
+    }
 }
 
 /// Waits for all ranks.

@@ -323,7 +323,7 @@ pub fn pretraining_from_files(case: &Case) -> Result<()> {
     let (points, labels) = published_events(&case.path("data/val"))?;
     let mut all = Comparison::new();
     for (i, chunk) in points.chunks(4).enumerate() {
-        let batch = Batch::new(chunk.to_vec(), &chain, &encoder.tokenizer, Draw { seed: 0, step: 0 }, Device::Cpu)?;
+        let batch = Batch::new(chunk.to_vec(), &chain, &encoder.tokenizer, Draw { seed: 0, step: 0, first: 0 }, Device::Cpu)?;
         let masks = networks::masks(&inputs, &format!("val{i}."))?;
         tch::no_grad(|| -> Result<()> {
             let losses = network.losses(&batch.grouped, &masks, false)?;
@@ -382,7 +382,7 @@ pub fn segmentation_from_files(case: &Case) -> Result<()> {
     let mut logged = [0.0; 3];
     let predict = |events: &[Vec<f32>]| -> Result<Vec<Tensor>> {
         let batch =
-            Batch::new(events.to_vec(), &validation(), &encoder.tokenizer, Draw { seed: 0, step: 0 }, Device::Cpu)?;
+            Batch::new(events.to_vec(), &validation(), &encoder.tokenizer, Draw { seed: 0, step: 0, first: 0 }, Device::Cpu)?;
         let points = batch.point_batch(true, Device::Cpu);
         let logits = tch::no_grad(|| network.forward(&batch.grouped, &points, false, false))?;
         Ok(points.runs.iter().map(|(start, length)| logits.narrow(0, start, length)).collect())

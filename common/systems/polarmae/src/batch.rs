@@ -16,6 +16,16 @@ pub struct Draw {
     pub seed: u64,
     /// Optimizer step, or number of the batch.
     pub step: u64,
+    /// Place of the first event in the batch of all processes: an event is drawn for alike whatever shares a batch is
+    /// cut into.
+    pub first: u64,
+}
+
+impl Draw {
+    /// The place of an event of this share in the whole batch.
+    pub fn place(&self, event: usize) -> u64 {
+        self.first + event as u64
+    }
 }
 
 /// A batch of events.
@@ -38,13 +48,13 @@ impl Batch {
         draw: Draw,
         device: Device,
     ) -> Result<Self> {
-        let Draw { seed, step } = draw;
+        let Draw { seed, step, .. } = draw;
         let prepared: Vec<(Vec<f32>, Groups)> = events
             .into_par_iter()
             .enumerate()
             .map(|(i, mut rows)| {
-                apply(transforms, &mut rows, CHANNELS, seed, step, i as u64);
-                let start = random_start(rows.len() / CHANNELS, seed, step, i as u64);
+                apply(transforms, &mut rows, CHANNELS, seed, step, draw.place(i));
+                let start = random_start(rows.len() / CHANNELS, seed, step, draw.place(i));
                 let groups = group(grouping, &rows, start);
                 (rows, groups)
             })

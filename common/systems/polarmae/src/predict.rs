@@ -81,7 +81,7 @@ impl Segmenter {
     pub fn predict(&self, events: &[EventView], settings: &Settings) -> Result<Vec<Predicted>> {
         let rows = events.iter().map(|event| event.points.to_vec()).collect();
         let network = &self.task.network;
-        let draw = Draw { seed: 0, step: 0 };
+        let draw = Draw { seed: 0, step: 0, first: 0 };
         let batch = Batch::new(rows, &self.transforms, &network.encoder.tokenizer, draw, settings.device)?;
         let points = batch.point_batch(network.ghost_neighbors, settings.device);
         let logits = tch::no_grad(|| {

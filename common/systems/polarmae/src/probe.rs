@@ -80,7 +80,7 @@ pub struct Embedding<'a> {
 impl Embedding<'_> {
     /// Embeds the tokens of events, none hidden.
     pub fn embed(&self, points: Vec<Vec<f32>>, labels: &[Vec<i64>], classes: usize, step: u64) -> Result<Features> {
-        let batch = Batch::new(points, self.transforms, self.grouping, Draw { seed: 0, step }, self.device)?;
+        let batch = Batch::new(points, self.transforms, self.grouping, Draw { seed: 0, step, first: 0 }, self.device)?;
         let embeddings = tch::no_grad(|| self.encoder.forward(&batch.grouped, false))?;
         let classes = batch.token_classes(labels, classes);
         Ok(Features { embeddings: embeddings.to_device(Device::Cpu).to_kind(Kind::Float), classes })

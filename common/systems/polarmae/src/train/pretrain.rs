@@ -6,7 +6,8 @@ use common::cli::signals;
 use common::{Error, Result};
 use neural::Doing;
 use neural::precision::{Precision, with_autocast};
-use neural::trainer::{Evaluated, Evaluation, Task, interrupted};
+use neural::loader::Shard;
+use neural::trainer::{Evaluated, Evaluation, Place, Task, Term, evaluate_alone, interrupted};
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
 
@@ -41,10 +42,10 @@ pub struct Pretrain {
 }
 
 impl Pretrain {
-    fn masks(&self, batch: &Batch, seed: u64, step: u64) -> Vec<Mask> {
+    fn masks(&self, batch: &Batch, draw: Draw) -> Vec<Mask> {
         let tokens = batch.grouped.events.lengths().iter().enumerate();
         let ratio = self.config.network.masking_ratio;
-        tokens.map(|(event, &n)| random_mask(n as usize, ratio, seed, step, event as u64)).collect()
+        tokens.map(|(event, &n)| random_mask(n as usize, ratio, draw.seed, draw.step, draw.place(event))).collect()
     }
 
     /// Probes the encoder as it is now.
@@ -65,30 +66,39 @@ impl Pretrain {
 
 impl Task for Pretrain {
     fn loss(&mut self, batch: &[Tensor], step: u64) -> Result<Tensor> {
+        Term::sum(&self.terms(batch, Place::of(step))?)
+    }
+
+    /// Chamfer distances are averaged over hidden groups, energies over their points.
+    fn terms(&mut self, batch: &[Tensor], place: Place) -> Result<Vec<Term>> {
         let numbers = Numbers::of(&batch[0])?;
         let (points, _) = read(&self.train, &numbers)?;
         let grouping = &self.config.network.encoder.tokenizer;
-        let draw = Draw { seed: self.seed, step };
+        let draw = Draw { seed: self.seed, step: place.step, first: place.first };
         let batch = Batch::new(points, &self.data.train_transforms, grouping, draw, self.device)?;
-        let masks = self.masks(&batch, self.seed, step);
-        Ok(self.network.losses(&batch.grouped, &masks, true)?.total)
+        let masks = self.masks(&batch, draw);
+        Ok(self.network.losses(&batch.grouped, &masks, true)?.terms)
     }
 
     fn evaluate(&mut self) -> Result<Evaluation> {
+        evaluate_alone(self)
+    }
+
+    fn evaluate_share(&mut self, share: Shard) -> Result<Option<Vec<f64>>> {
         let grouping = &self.config.network.encoder.tokenizer;
         let events = self.data.max_valid_events.unwrap_or(u64::MAX).min(self.valid.len());
         let (mut total, mut chamfer, mut energy, mut rows) = (0.0, 0.0, 0.0, 0.0);
         let size = self.data.val_batch_size;
-        for number in 0..events.div_ceil(size) {
+        for number in (share.rank..events.div_ceil(size)).step_by(share.world as usize) {
             if signals::interrupted() {
                 return Err(interrupted());
             }
             let range: Vec<u64> = (number * size..((number + 1) * size).min(events)).collect();
             let (points, _) = read(&self.valid, &range)?;
             // The masks of validation are the same at every evaluation, so its losses can be compared.
-            let draw = Draw { seed: self.seed ^ VALIDATION, step: number };
+            let draw = Draw { seed: self.seed ^ VALIDATION, step: number, first: 0 };
             let batch = Batch::new(points, &self.data.val_transforms, grouping, draw, self.device)?;
-            let masks = self.masks(&batch, draw.seed, number);
+            let masks = self.masks(&batch, draw);
             if masks.iter().all(|mask| mask.masked.is_empty()) {
                 continue;
             }
@@ -102,6 +112,12 @@ impl Task for Pretrain {
             energy += losses.energy.as_ref().map_or(Ok(0.0), value)? * weight;
             rows += weight;
         }
+        Ok(Some(vec![total, chamfer, energy, rows]))
+    }
+
+    fn evaluation_of(&mut self, parts: &[Vec<f64>]) -> Result<Evaluation> {
+        let sum = |i: usize| parts.iter().map(|part| part[i]).sum::<f64>();
+        let (total, chamfer, energy, rows) = (sum(0), sum(1), sum(2), sum(3));
         if rows == 0.0 {
             return Err(Error::failed("no validation event has a token to hide")
                 .hint("raise `model.mae.network.masking_ratio`, or prepare larger events"));
@@ -110,6 +126,7 @@ impl Task for Pretrain {
         if self.config.network.energy_infilling {
             metrics.push(metric("loss/energy", energy / rows));
         }
+        // The probe solves one problem over all tokens: it is not shared out.
         if let Some(probed) = self.probe()? {
             metrics.extend(probed.figures().iter().map(|(name, value)| metric(name, *value)));
         }

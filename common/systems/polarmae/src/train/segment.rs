@@ -6,7 +6,8 @@ use common::Result;
 use common::cli::signals;
 use neural::Doing;
 use neural::precision::{Precision, with_autocast};
-use neural::trainer::{Evaluated as TrainerEvaluated, Evaluation, Task, interrupted};
+use neural::loader::Shard;
+use neural::trainer::{Evaluated as TrainerEvaluated, Evaluation, Place, Task, Term, evaluate_alone, interrupted};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
@@ -42,22 +43,40 @@ pub struct Segment {
 
 impl Task for Segment {
     fn loss(&mut self, batch: &[Tensor], step: u64) -> Result<Tensor> {
+        Term::sum(&self.terms(batch, Place::of(step))?)
+    }
+
+    /// Means over labelled points, by weight or by number.
+    fn terms(&mut self, batch: &[Tensor], place: Place) -> Result<Vec<Term>> {
         let numbers = Numbers::of(&batch[0])?;
         let (points, labels) = read(&self.train, &numbers)?;
         let network = &self.config.network;
-        let draw = Draw { seed: self.seed, step };
+        let draw = Draw { seed: self.seed, step: place.step, first: place.first };
         let batch = Batch::new(points, &self.data.train_transforms, &network.encoder.tokenizer, draw, self.device)?;
         let points = batch.point_batch(network.ghost_neighbors, self.device);
         let encoder_train = self.config.encoder != EncoderMode::Frozen;
         let logits = self.network.forward(&batch.grouped, &points, true, encoder_train)?;
         let labels: Vec<i64> = labels.iter().flatten().map(|&l| known(l, network.num_classes)).collect();
         let labels = Tensor::from_slice(&labels).to_device(self.device);
-        Ok(self.config.loss.forward(&logits, &labels, &self.network.class_weights))
+        self.config.loss.terms(&logits, &labels, &self.network.class_weights)
     }
 
     fn evaluate(&mut self) -> Result<Evaluation> {
+        evaluate_alone(self)
+    }
+
+    fn evaluate_share(&mut self, share: Shard) -> Result<Option<Vec<f64>>> {
         let most = self.data.max_valid_events.unwrap_or(u64::MAX);
-        let found = evaluate(self, &self.valid, most, self.data.val_batch_size, &self.data.val_transforms)?;
+        let size = self.data.val_batch_size;
+        let found = evaluate_share(self, &self.valid, most, size, &self.data.val_transforms, share)?;
+        Ok(Some(found.numbers()))
+    }
+
+    fn evaluation_of(&mut self, parts: &[Vec<f64>]) -> Result<Evaluation> {
+        let mut found = Evaluated::new(self.config.network.num_classes);
+        for part in parts {
+            found.add_numbers(part)?;
+        }
         let names = &CLASS_NAMES[..self.config.network.num_classes];
         let pooled = &found.pooled;
         let f1 = pooled.f1();
@@ -107,6 +126,36 @@ pub struct Evaluated {
     pub batch_accuracy: f64,
 }
 
+impl Evaluated {
+    fn new(classes: usize) -> Self {
+        let (pooled, event_iou) = (Confusion::new(classes), vec![0.0; classes]);
+        Self { pooled, loss: 0.0, event_iou, batch_f1: 0.0, batch_accuracy: 0.0 }
+    }
+
+    /// Everything as numbers, to be sent to another process.
+    fn numbers(&self) -> Vec<f64> {
+        let counts = self.pooled.rows().concat();
+        let counts = counts.into_iter().map(|n| n as f64);
+        let means = [self.loss, self.batch_f1, self.batch_accuracy];
+        means.into_iter().chain(self.event_iou.iter().copied()).chain(counts).collect()
+    }
+
+    /// Adds what [`Evaluated::numbers`] gave of other batches: all means are shares of those over all events.
+    fn add_numbers(&mut self, numbers: &[f64]) -> Result<()> {
+        let classes = self.event_iou.len();
+        if numbers.len() != 3 + classes + classes * classes {
+            return Err(common::Error::failed(format!("{} numbers of an evaluation of {classes} classes", numbers.len())));
+        }
+        self.loss += numbers[0];
+        self.batch_f1 += numbers[1];
+        self.batch_accuracy += numbers[2];
+        self.event_iou.iter_mut().zip(&numbers[3..]).for_each(|(sum, part)| *sum += part);
+        let counts = numbers[3 + classes..].iter().map(|&n| n as u64).collect();
+        self.pooled.merge(&Confusion::of_counts(classes, counts));
+        Ok(())
+    }
+}
+
 /// Predicts the first events of a set and counts.
 pub fn evaluate(
     task: &Segment,
@@ -115,23 +164,29 @@ pub fn evaluate(
     size: u64,
     transforms: &[Transform],
 ) -> Result<Evaluated> {
+    evaluate_share(task, events, most, size, transforms, Shard::WHOLE)
+}
+
+/// The same over the batches of one share.
+fn evaluate_share(
+    task: &Segment,
+    events: &Arc<Events>,
+    most: u64,
+    size: u64,
+    transforms: &[Transform],
+    share: Shard,
+) -> Result<Evaluated> {
     let network = &task.config.network;
     let classes = network.num_classes;
     let count = most.min(events.len());
-    let mut found = Evaluated {
-        pooled: Confusion::new(classes),
-        loss: 0.0,
-        event_iou: vec![0.0; classes],
-        batch_f1: 0.0,
-        batch_accuracy: 0.0,
-    };
-    for number in 0..count.div_ceil(size) {
+    let mut found = Evaluated::new(classes);
+    for number in (share.rank..count.div_ceil(size)).step_by(share.world as usize) {
         if signals::interrupted() {
             return Err(interrupted());
         }
         let range: Vec<u64> = (number * size..((number + 1) * size).min(count)).collect();
         let (points, labels) = read(events, &range)?;
-        let draw = Draw { seed: task.seed, step: number };
+        let draw = Draw { seed: task.seed, step: number, first: 0 };
         let batch = Batch::new(points, transforms, &network.encoder.tokenizer, draw, task.device)?;
         let points = batch.point_batch(network.ghost_neighbors, task.device);
         let logits = tch::no_grad(|| {
