@@ -9,8 +9,6 @@ PREFIX ?= /usr/local
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 TEST := $(if $(NEXTEST),$(CARGO) nextest run --release --workspace --no-fail-fast,$(CARGO) test --release --workspace --no-fail-fast)
-# The long sweeps are tests marked `ignored`. Golden cases that are not built yet carry the same mark: left out here.
-LONG := $(if $(NEXTEST),$(TEST) --run-ignored only -E 'not binary(golden) and not test(r18)',$(TEST) -- --ignored --skip leap:: --skip icecube:: --skip polarmae:: --skip tracknet:: --skip r18)
 
 .PHONY: help setup build demo demo-icecube demo-polarmae demo-tracknet reproduce test test-long fuzz lint docs bench install clean
 
@@ -41,12 +39,12 @@ reproduce: setup ## The blend pipeline at its smallest size from nothing, byte f
 test: setup ## Run all tests (35 minutes at most on 2 cores, after the build)
 	$(TEST)
 
-test-long: setup ## Run also the long sweeps (crashes, damaged files, full-size parity)
-	$(TEST)
-	PODIUM_LONG=1 $(LONG)
+test-long: setup ## Run all tests with their long sweeps (500 kills, every byte cut, a minute of fuzzing a reader)
+	PODIUM_LONG=1 $(TEST)
 
+fuzz: export PODIUM_FUZZ_SECONDS ?= 600
 fuzz: setup ## Evolve inputs against the file readers, ten minutes each (PODIUM_FUZZ_SECONDS=N)
-	$(CARGO) test --release --workspace --test corpus -- --ignored --nocapture r18
+	$(CARGO) test --release --workspace --test corpus -- --nocapture r18
 
 lint: setup ## Check formatting, clippy and the generated reference
 	$(CARGO) fmt --all --check

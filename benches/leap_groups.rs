@@ -8,7 +8,6 @@
 //! expands once. Prints one JSON line with seconds of CPU and wall time and the ratio of the CPU times.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use leap::columns::{GROUPS, INPUTS};
 use leap::finetune::GroupNetworks;
@@ -19,11 +18,13 @@ use neural::loader::{Delivery, Field, InMemory, Loader, Source};
 use neural::weights;
 use tch::{Device, Kind, Tensor};
 
+mod support;
+use support::{median, number, only_listed, timed};
+
 fn main() -> anyhow::Result<()> {
-    let number = |flag: &str, default: usize| {
-        let mut arguments = std::env::args().skip_while(|a| a != flag).skip(1);
-        arguments.next().map_or(Ok(default), |text| text.parse())
-    };
+    if only_listed() {
+        return Ok(());
+    }
     let (rows, batch, hidden) = (number("--rows", 512)?, number("--batch", 64)?, number("--hidden", 256)?);
     let (repetitions, threads) = (number("--repetitions", 3)?, number("--threads", 1)?);
     tch::set_num_threads(i32::try_from(threads)?);
@@ -54,14 +55,22 @@ fn main() -> anyhow::Result<()> {
     };
     let (mut one, mut seven) = (vec![], vec![]);
     for repetition in 0..=repetitions {
-        let first = timed(|| pass(&|rows| together.predict(rows)))?;
-        let second = timed(|| networks.iter().map(|b| pass(&|rows| Ok(predict(b.network.as_ref(), rows)))).sum())?;
+        let (mut first, mut second) = (Ok(0.0), Ok(0.0));
+        let taken = [
+            timed(|| first = pass(&|rows| together.predict(rows))),
+            timed(|| second = networks.iter().map(|b| pass(&|rows| Ok(predict(b.network.as_ref(), rows)))).sum()),
+        ];
+        let (first, second) = (first?, second?);
+        anyhow::ensure!(first.is_finite() && second.is_finite(), "the outputs sum to {first} and {second}");
         if repetition > 0 {
-            one.push(first);
-            seven.push(second);
+            one.push(taken[0]);
+            seven.push(taken[1]);
         }
     }
-    let (one, seven) = (median(one), median(seven));
+    let [one, seven] = [one, seven].map(|seconds: Vec<(f64, f64)>| {
+        let (cpu, wall) = seconds.into_iter().unzip();
+        (median(cpu), median(wall))
+    });
     let line = serde_json::json!({
         "bench": "leap_groups", "rows": rows, "batch": batch, "hidden": hidden, "threads": threads,
         "one_pass_cpu_s": one.0, "one_pass_wall_s": one.1, "seven_passes_cpu_s": seven.0, "seven_passes_wall_s": seven.1,
@@ -72,28 +81,4 @@ fn main() -> anyhow::Result<()> {
         println!("{line}");
     }
     Ok(())
-}
-
-/// Seconds of CPU time and of wall time.
-fn timed(work: impl FnOnce() -> anyhow::Result<f64>) -> anyhow::Result<(f64, f64)> {
-    let (start, cpu) = (Instant::now(), cpu_seconds());
-    work()?;
-    Ok((cpu_seconds() - cpu, start.elapsed().as_secs_f64()))
-}
-
-fn median(mut values: Vec<(f64, f64)>) -> (f64, f64) {
-    values.sort_by(|a, b| a.0.total_cmp(&b.0));
-    values.get(values.len() / 2).copied().unwrap_or((f64::NAN, f64::NAN))
-}
-
-/// User and system time of this process.
-fn cpu_seconds() -> f64 {
-    // SAFETY: `getrusage` fills the structure that it is given.
-    let usage = unsafe {
-        let mut usage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_SELF, &raw mut usage);
-        usage
-    };
-    let seconds = |t: libc::timeval| t.tv_sec as f64 + t.tv_usec as f64 * 1e-6;
-    seconds(usage.ru_utime) + seconds(usage.ru_stime)
 }

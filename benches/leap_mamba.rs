@@ -9,19 +9,19 @@
 //! Prints one JSON line with median seconds (CPU time of the process, and wall time) and ratios to the plain form. All
 //! forms run the same matrix products around the scan; what differs is the convolution and the scan.
 
-use std::time::Instant;
-
 use neural::Params;
 use neural::layers::{Form, Mamba, MambaConfig};
 use tch::{Device, Kind, Tensor};
 
+mod support;
+use support::{median, number, only_listed, timed};
+
 const FORMS: [(&str, Form); 3] = [("fused", Form::Fused), ("operations", Form::Operations), ("plain", Form::Plain)];
 
 fn main() -> anyhow::Result<()> {
-    let number = |flag: &str, default: usize| {
-        let mut arguments = std::env::args().skip_while(|a| a != flag).skip(1);
-        arguments.next().map_or(Ok(default), |text| text.parse())
-    };
+    if only_listed() {
+        return Ok(());
+    }
     let (batch, states, repetitions) = (number("--batch", 16)?, number("--states", 16)?, number("--repetitions", 5)?);
     let threads = number("--threads", 1)?;
     tch::set_num_threads(i32::try_from(threads)?);
@@ -64,28 +64,4 @@ fn main() -> anyhow::Result<()> {
         println!("{line}");
     }
     Ok(())
-}
-
-/// Seconds of CPU time and of wall time.
-fn timed(work: impl FnOnce()) -> (f64, f64) {
-    let (start, cpu) = (Instant::now(), cpu_seconds());
-    work();
-    (cpu_seconds() - cpu, start.elapsed().as_secs_f64())
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-/// User and system time of this process.
-fn cpu_seconds() -> f64 {
-    // SAFETY: `getrusage` fills the structure that it is given.
-    let usage = unsafe {
-        let mut usage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_SELF, &raw mut usage);
-        usage
-    };
-    let seconds = |t: libc::timeval| t.tv_sec as f64 + t.tv_usec as f64 * 1e-6;
-    seconds(usage.ru_utime) + seconds(usage.ru_stime)
 }

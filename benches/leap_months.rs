@@ -24,13 +24,15 @@ use neural::loader::{Batches, Delivery, Field, InMemory, Loader, Order, Shuffle,
 use neural::optim::{AdamWConfig, Group, Optimizer, OptimizerConfig};
 use tch::Device;
 
+mod support;
+use support::{median, number, only_listed};
+
 const MONTHS: usize = 20;
 
 fn main() -> anyhow::Result<()> {
-    let number = |flag: &str, default: usize| {
-        let mut arguments = std::env::args().skip_while(|a| a != flag).skip(1);
-        arguments.next().map_or(Ok(default), |text| text.parse())
-    };
+    if only_listed() {
+        return Ok(());
+    }
     let (rows, batch, hidden) = (number("--rows", 4096)?, number("--batch", 256)?, number("--hidden", 32)?);
     let (repetitions, threads) = (number("--repetitions", 3)?, number("--threads", 1)?);
     tch::set_num_threads(i32::try_from(threads)?);
@@ -122,9 +124,4 @@ fn epoch(model: &ModelConfig, source: &Arc<dyn Source>, batch: usize) -> anyhow:
 fn made_up(stream: usize, n: usize) -> Vec<f32> {
     let hash = |i: usize| (i as u64 + ((stream as u64) << 40)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40;
     (0..n).map(|i| hash(i) as f32 / (1 << 23) as f32 - 1.0).collect()
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

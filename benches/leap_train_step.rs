@@ -17,13 +17,15 @@ use neural::clip::clip_grad_norm;
 use neural::optim::{AdamWConfig, Group, Optimizer, OptimizerConfig};
 use tch::{Device, Kind, Tensor};
 
+mod support;
+use support::{cpu_seconds, median, number, only_listed};
+
 const PARTS: [&str; 5] = ["forward", "loss", "backward", "clip", "optimizer"];
 
 fn main() -> anyhow::Result<()> {
-    let number = |flag: &str, default: usize| {
-        let mut arguments = std::env::args().skip_while(|a| a != flag).skip(1);
-        arguments.next().map_or(Ok(default), |text| text.parse())
-    };
+    if only_listed() {
+        return Ok(());
+    }
     let (batch, steps, threads) = (number("--batch", 64)?, number("--steps", 5)?, number("--threads", 1)?);
     tch::set_num_threads(i32::try_from(threads)?);
     tch::manual_seed(1);
@@ -75,21 +77,4 @@ fn main() -> anyhow::Result<()> {
         println!("{line}");
     }
     Ok(())
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-/// User and system time of this process.
-fn cpu_seconds() -> f64 {
-    // SAFETY: `getrusage` fills the structure that it is given.
-    let usage = unsafe {
-        let mut usage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_SELF, &raw mut usage);
-        usage
-    };
-    let seconds = |t: libc::timeval| t.tv_sec as f64 + t.tv_usec as f64 * 1e-6;
-    seconds(usage.ru_utime) + seconds(usage.ru_stime)
 }

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use common::cli::print_line;
 use common::config::{self, Resolved};
 use common::durable;
 use common::stage::{Manifest, Stage};
@@ -93,20 +92,9 @@ fn resolve_config(args: &Args) -> anyhow::Result<Option<Resolved<FinetuneConfig>
             Error::usage(format!("`{}` has no `system: leap`, the only system with groups", file.display())).into()
         );
     }
-    let mut overrides = args.config.overrides.clone();
-    if let Some(seed) = args.run.seed {
-        overrides.push(format!("seed={seed}"));
-    }
-    if args.fast_dev_run {
-        let smoke = ["training.epochs=1", "training.batch_size=8", "training.accumulation=1", "val_batch_size=8"];
-        overrides.extend(smoke.map(String::from));
-    }
-    let config = config::load::<FinetuneConfig>(Some(file), &overrides)?;
-    if args.run.print_config {
-        print_line(config.annotated().trim_end())?;
-        return Ok(None);
-    }
-    Ok(Some(config))
+    let smoke = ["training.epochs=1", "training.batch_size=8", "training.accumulation=1", "val_batch_size=8"];
+    let more = if args.fast_dev_run { smoke.map(String::from).to_vec() } else { vec![] };
+    Ok(args.run.config(&args.config, more)?)
 }
 
 fn resolve(args: &Args, config: Resolved<FinetuneConfig>) -> Result<Plan> {

@@ -35,7 +35,7 @@ struct Plan {
 /// Predicts the test events.
 pub fn run(args: Args, before: Option<Manifest>) -> anyhow::Result<()> {
     let mut overrides = args.config.overrides.clone();
-    overrides.extend(args.run.seed.map(|seed| format!("seed={seed}")));
+    overrides.extend(args.run.seed_override());
     overrides.extend(args.batch_size.map(|size| format!("batch_size={size}")));
     match args.precision {
         Format::F32 => {}

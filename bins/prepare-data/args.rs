@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use common::cli::{Arguments, ConfigArgs, FromFlag, HELP_STYLES, RunFlags, Verbosity};
+use common::system::System;
 
 /// Turn raw competition files into the arrays that networks read
 ///
@@ -38,17 +39,11 @@ pub struct Args {
     pub verbosity: Verbosity,
 }
 
-/// Systems whose raw data can be prepared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum System {
-    /// IceCube: parquet files of pulses, one row a pulse
-    Icecube,
-    /// LEAP / ClimSim: mli/mlo netCDF files, Kaggle csv files
-    Leap,
-    /// PoLAr-MAE: PILArNet-M HDF5 files of point clouds
-    Polarmae,
-    /// TrackNET: TrackML csv events
-    Tracknet,
+impl Args {
+    /// The first units of work that are asked for.
+    pub fn limit(&self) -> Option<u64> {
+        if self.fast_dev_run { Some(2) } else { self.run.limit }
+    }
 }
 
 impl Arguments for Args {
@@ -59,7 +54,7 @@ impl Arguments for Args {
     fn schemas() -> Vec<(&'static str, String)> {
         vec![
             ("icecube", common::config::schema::<icecube::prepare::PrepareConfig>()),
-            ("leap", common::config::schema::<leap::prepare::PrepareConfig>()),
+            ("leap", common::config::schema::<leap_data::prepare::PrepareConfig>()),
             ("polarmae", common::config::schema::<polarmae::prepare::PrepareConfig>()),
             ("tracknet", common::config::schema::<::tracknet::prepare::PrepareConfig>()),
         ]

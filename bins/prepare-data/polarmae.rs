@@ -1,31 +1,20 @@
 //! PoLAr-MAE: HDF5 files of PILArNet-M to memory-mapped shards of events.
 
-use std::path::PathBuf;
-
-use common::cli::print_line;
-use common::config;
 use common::stage::{Manifest, Stage};
 use polarmae::prepare::{self, PrepareConfig};
 use polarmae::simulate::RAW;
 
 use crate::args::Args;
+use crate::shared;
 
 /// Prepares all sets.
 pub fn run(args: Args) -> anyhow::Result<()> {
     let upstream = args.from.from.as_deref().map(Manifest::read).transpose()?;
-    let mut overrides = args.config.overrides.clone();
-    if let Some(raw) = raw_folder(&args, upstream.as_ref())? {
-        overrides.push(format!("raw={}", raw.display()));
-    }
-    if let Some(seed) = args.run.seed {
-        overrides.push(format!("seed={seed}"));
-    }
-    let config = config::load::<PrepareConfig>(Some(&args.config.config), &overrides)?;
-    if args.run.print_config {
-        return Ok(print_line(config.annotated().trim_end())?);
-    }
+    let raw = shared::raw_folder(&args, upstream.as_ref(), RAW)?;
+    let more = raw.map(|raw| format!("raw={}", raw.display())).into_iter().collect();
+    let Some(config) = args.run.config::<PrepareConfig>(&args.config, more)? else { return Ok(()) };
     args.run.cpu_threads();
-    let limit = if args.fast_dev_run { Some(2) } else { args.run.limit };
+    let limit = args.limit();
     let found = prepare::find(&config.value)?;
     let folder = args.run.folder("prepare-data");
     if args.run.dry_run {
@@ -54,12 +43,4 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     stage.finish()?;
     Ok(())
-}
-
-/// `--raw`, or the raw folder that a `simulate-data` stage wrote.
-fn raw_folder(args: &Args, upstream: Option<&Manifest>) -> anyhow::Result<Option<PathBuf>> {
-    if let Some(raw) = &args.raw {
-        return Ok(Some(raw.clone()));
-    }
-    Ok(upstream.map(|m| m.find("simulate-data")).transpose()?.map(|m| m.folder.join(RAW)))
 }

@@ -1,35 +1,20 @@
 //! TrackNET: csv events and blacklists to cached tracks.
 
-use std::path::PathBuf;
-
 use ::tracknet::prepare::{self, PrepareConfig, Sources};
-use common::cli::print_line;
-use common::config;
+use ::tracknet::simulate::RAW;
 use common::stage::{Manifest, Stage};
 
 use crate::args::Args;
+use crate::shared;
 
 /// Prepares the tracks of all events.
 pub fn run(args: Args) -> anyhow::Result<()> {
     let upstream = args.from.from.as_deref().map(Manifest::read).transpose()?;
-    let mut overrides = args.config.overrides.clone();
-    let raw: Option<PathBuf> = match (&args.raw, &upstream) {
-        (Some(raw), _) => Some(raw.clone()),
-        (None, Some(stage)) => Some(stage.find("simulate-data")?.folder.join(::tracknet::simulate::RAW)),
-        (None, None) => None,
-    };
-    if let Some(raw) = raw {
-        overrides.push(format!("data_dirs=[{:?}]", raw.to_string_lossy()));
-    }
-    if let Some(seed) = args.run.seed {
-        overrides.push(format!("seed={seed}"));
-    }
-    let config = config::load::<PrepareConfig>(Some(&args.config.config), &overrides)?;
-    if args.run.print_config {
-        return Ok(print_line(config.annotated().trim_end())?);
-    }
+    let raw = shared::raw_folder(&args, upstream.as_ref(), RAW)?;
+    let more = raw.map(|raw| format!("data_dirs=[{:?}]", raw.to_string_lossy())).into_iter().collect();
+    let Some(config) = args.run.config::<PrepareConfig>(&args.config, more)? else { return Ok(()) };
     args.run.cpu_threads();
-    let limit = if args.fast_dev_run { Some(2) } else { args.run.limit };
+    let limit = args.limit();
     let mut value = config.value.clone();
     if args.fast_dev_run {
         value.validation_split = 0.5;

@@ -1,7 +1,8 @@
 //! What can be typed.
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use common::cli::{Arguments, ConfigArgs, HELP_STYLES, RunFlags, Verbosity};
+use common::system::System;
 
 /// Make raw competition files with learnable content, for demos and tests
 ///
@@ -25,17 +26,11 @@ pub struct Args {
     pub verbosity: Verbosity,
 }
 
-/// Systems that can be simulated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum System {
-    /// IceCube: parquet files of pulses, one row a pulse
-    Icecube,
-    /// LEAP / ClimSim: mli/mlo netCDF files, Kaggle csv files
-    Leap,
-    /// PoLAr-MAE: PILArNet-M HDF5 files of point clouds
-    Polarmae,
-    /// TrackNET: TrackML csv events
-    Tracknet,
+impl Args {
+    /// The first units of work that are asked for.
+    pub fn limit(&self) -> Option<u64> {
+        if self.fast_dev_run { Some(2) } else { self.run.limit }
+    }
 }
 
 impl Arguments for Args {
@@ -46,7 +41,7 @@ impl Arguments for Args {
     fn schemas() -> Vec<(&'static str, String)> {
         vec![
             ("icecube", common::config::schema::<icecube::simulate::SimulateConfig>()),
-            ("leap", common::config::schema::<leap::simulate::SimulateConfig>()),
+            ("leap", common::config::schema::<leap_data::simulate::SimulateConfig>()),
             ("polarmae", common::config::schema::<polarmae::simulate::SimulateConfig>()),
             ("tracknet", common::config::schema::<::tracknet::simulate::SimulateConfig>()),
         ]

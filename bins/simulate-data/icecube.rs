@@ -1,7 +1,5 @@
 //! IceCube: events in the real detector, in the layout of the competition.
 
-use common::cli::print_line;
-use common::config;
 use common::stage::Stage;
 use icecube::simulate::{self, Options, SimulateConfig};
 
@@ -9,15 +7,8 @@ use crate::args::Args;
 
 /// Simulates the raw data.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let mut overrides = args.config.overrides.clone();
-    if let Some(seed) = args.run.seed {
-        overrides.push(format!("seed={seed}"));
-    }
-    let config = config::load::<SimulateConfig>(Some(&args.config.config), &overrides)?;
-    if args.run.print_config {
-        return Ok(print_line(config.annotated().trim_end())?);
-    }
-    let limit = if args.fast_dev_run { Some(2) } else { args.run.limit };
+    let Some(config) = args.run.config::<SimulateConfig>(&args.config, vec![])? else { return Ok(()) };
+    let limit = args.limit();
     let options = Options { threads: args.run.cpu_threads(), limit };
     let folder = args.run.folder("simulate-data");
     if args.run.dry_run {

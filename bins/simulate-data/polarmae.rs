@@ -1,7 +1,5 @@
 //! PoLAr-MAE: events in the layout of PILArNet-M.
 
-use common::cli::print_line;
-use common::config;
 use common::stage::Stage;
 use polarmae::simulate::{self, SimulateConfig};
 
@@ -9,15 +7,8 @@ use crate::args::Args;
 
 /// Simulates the raw data.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let mut overrides = args.config.overrides.clone();
-    if let Some(seed) = args.run.seed {
-        overrides.push(format!("seed={seed}"));
-    }
-    let config = config::load::<SimulateConfig>(Some(&args.config.config), &overrides)?;
-    if args.run.print_config {
-        return Ok(print_line(config.annotated().trim_end())?);
-    }
-    let limit = if args.fast_dev_run { Some(2) } else { args.run.limit };
+    let Some(config) = args.run.config::<SimulateConfig>(&args.config, vec![])? else { return Ok(()) };
+    let limit = args.limit();
     args.run.cpu_threads();
     let folder = args.run.folder("simulate-data");
     if args.run.dry_run {

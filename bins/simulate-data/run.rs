@@ -1,6 +1,8 @@
 //! Which system's data it is.
 
-use crate::args::{Args, System};
+use common::system::System;
+
+use crate::args::Args;
 use crate::{icecube, leap, polarmae, tracknet};
 
 /// Simulates the raw data of a system.

@@ -1,24 +1,15 @@
 //! TrackNET: helices through the TrackML detector as csv events.
 
 use ::tracknet::simulate::{self, SimulateConfig};
-use common::cli::print_line;
-use common::config;
 use common::stage::Stage;
 
 use crate::args::Args;
 
 /// Simulates the events.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let mut overrides = args.config.overrides.clone();
-    if let Some(seed) = args.run.seed {
-        overrides.push(format!("seed={seed}"));
-    }
-    let config = config::load::<SimulateConfig>(Some(&args.config.config), &overrides)?;
-    if args.run.print_config {
-        return Ok(print_line(config.annotated().trim_end())?);
-    }
+    let Some(config) = args.run.config::<SimulateConfig>(&args.config, vec![])? else { return Ok(()) };
     args.run.cpu_threads();
-    let limit = if args.fast_dev_run { Some(2) } else { args.run.limit };
+    let limit = args.limit();
     let folder = args.run.folder("simulate-data");
     let events = limit.map_or(u64::from(config.value.events), |n| n.min(u64::from(config.value.events)));
     tracing::info!("{events} events of {} particles into `{}`", config.value.particles, folder.display());

@@ -6,6 +6,7 @@ mod leap;
 mod polarmae;
 mod processes;
 mod run;
+mod shared;
 mod tracknet;
 
 fn main() -> std::process::ExitCode {

@@ -2,9 +2,24 @@
 
 use std::path::Path;
 
+use clap::ValueEnum;
+
 use crate::config;
 use crate::error::{Error, Result};
 use crate::stage::Manifest;
+
+/// The systems, as an argument where no config or stage says which one is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum System {
+    /// IceCube: parquet files of pulses, one row a pulse
+    Icecube,
+    /// LEAP / ClimSim: mli/mlo netCDF files, Kaggle csv files
+    Leap,
+    /// PoLAr-MAE: PILArNet-M HDF5 files of point clouds
+    Polarmae,
+    /// TrackNET: TrackML csv events
+    Tracknet,
+}
 
 /// The systems that a binary serves, by name, each with what serves it.
 #[derive(Debug, Clone, Copy)]

@@ -247,12 +247,13 @@ fn no_input_that_once_broke_a_reader_breaks_it_again() {
     });
 }
 
-/// `make fuzz`: the readers that are our own, for `PODIUM_FUZZ_SECONDS` each (ten minutes without it). An input that
-/// breaks one is left in `tests/regressions` and becomes a case of the test above.
+/// The readers that are our own, for `PODIUM_FUZZ_SECONDS` each: ten minutes in `make fuzz`, a minute in the long sweeps,
+/// a second without either. An input that breaks one is left in `tests/regressions` and becomes a case of the test above.
 #[test]
-#[ignore = "takes ten minutes a reader: `make fuzz`"]
 fn r18_no_evolved_input_breaks_a_reader() {
-    let seconds = std::env::var("PODIUM_FUZZ_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(600);
+    let long = std::env::var_os("PODIUM_LONG").is_some();
+    let asked = std::env::var("PODIUM_FUZZ_SECONDS").ok().and_then(|s| s.parse().ok());
+    let seconds = asked.unwrap_or(if long { 60 } else { 1 });
     over_samples(|folder, name, bytes, reader| {
         if !["netcdf hdf5", "parquet"].contains(&name) {
             evolve(folder, name, bytes, reader, Duration::from_secs(seconds));

@@ -6,6 +6,10 @@ use clap::builder::Styles;
 use clap::builder::styling::{AnsiColor, Effects};
 use clap::{Args, ValueEnum};
 
+use super::print_line;
+use crate::config::{self, Config, Resolved};
+use crate::error::Result;
+
 /// Colours of `--help`.
 pub const HELP_STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().effects(Effects::BOLD))
@@ -111,6 +115,34 @@ impl RunFlags {
             let (h, m, s) = (now / 3600 % 24, now / 60 % 60, now % 60);
             PathBuf::from(format!("outputs/{year:04}-{month:02}-{day:02}/{h:02}-{m:02}-{s:02}/{stage}"))
         })
+    }
+
+    /// The config with the overrides of the command line, `--seed` and then `more`. None when it was only to be printed.
+    ///
+    /// # Errors
+    /// Those of [`config::load`].
+    pub fn config<C: Config>(&self, args: &ConfigArgs, more: Vec<String>) -> Result<Option<Resolved<C>>> {
+        let mut overrides = args.overrides.clone();
+        overrides.extend(self.seed_override());
+        overrides.extend(more);
+        self.printed(config::load(Some(&args.config), &overrides)?)
+    }
+
+    /// What `--seed` means for a config.
+    pub fn seed_override(&self) -> Option<String> {
+        self.seed.map(|seed| format!("seed={seed}"))
+    }
+
+    /// Prints the config where `--print-config` asks for it, and gives it on where a run is to follow.
+    ///
+    /// # Errors
+    /// Only those of a closed standard output.
+    pub fn printed<C>(&self, config: Resolved<C>) -> Result<Option<Resolved<C>>> {
+        if self.print_config {
+            print_line(config.annotated().trim_end())?;
+            return Ok(None);
+        }
+        Ok(Some(config))
     }
 
     /// Number of CPU threads: as given, else [`default_threads`]. Also sizes the shared thread pool; call it once, before

@@ -13,12 +13,15 @@
 pub mod best;
 pub mod config;
 pub mod exact;
+mod groups;
+mod keep;
 mod log;
 mod run;
 pub mod state;
 mod step;
+mod together;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::{Error, Result};
@@ -26,8 +29,10 @@ use serde_json::Value;
 use tch::{Device, Tensor};
 
 use crate::loader::{Order, Shard, Source};
+use crate::params::Params;
 pub use config::Training;
-pub use run::{AVERAGED, BEST, CHECKPOINTS, LAST, MODEL, OPTIMIZER, train};
+pub use keep::{AVERAGED, BEST, CHECKPOINTS, LAST, MODEL, OPTIMIZER};
+pub use run::train;
 pub use state::{Evaluated, Metric, State};
 
 /// What a system does in training: everything that depends on the model.
@@ -180,6 +185,52 @@ pub struct Plan<'a> {
     pub label: String,
 }
 
+impl<'a> Plan<'a> {
+    /// The run that the command line's `options` ask for: all parameters of `params` that are trainable, on `rows` (source
+    /// and order), under the identity `hash`.
+    pub fn new(
+        options: Options<'a>,
+        training: &'a Training,
+        (hash, seed): (&str, u64),
+        (source, order): (Arc<dyn Source>, Arc<Order>),
+        params: &Params,
+        label: &str,
+    ) -> Self {
+        Self {
+            training,
+            config_hash: hash.to_string(),
+            seed,
+            device: options.device,
+            folder: options.folder,
+            source,
+            order,
+            state: params.state(),
+            trainable: params.trainable(),
+            resume: options.resume,
+            max_steps: options.max_steps,
+            observer: options.observer,
+            label: label.to_string(),
+        }
+    }
+}
+
+/// What does not change the result of a run, and what makes a smoke run of it: the part of a [`Plan`] that the command line
+/// gives.
+pub struct Options<'a> {
+    /// Run folder; its lock is held.
+    pub folder: PathBuf,
+    /// Where the network runs.
+    pub device: Device,
+    /// Where to take up.
+    pub resume: Resume,
+    /// Ends every epoch after so many steps.
+    pub max_steps: Option<u64>,
+    /// Weights to begin with instead of drawn ones, where a system takes them from outside of its config.
+    pub initial: Option<&'a Path>,
+    /// Is told of every step and evaluation.
+    pub observer: Option<&'a mut dyn FnMut(Event)>,
+}
+
 /// What an observer is told.
 #[derive(Debug, Clone)]
 pub enum Event {
@@ -220,6 +271,19 @@ pub struct Outcome {
     pub rows_per_s: f64,
     /// Share of that time spent waiting for data.
     pub data_wait: f64,
+}
+
+impl Outcome {
+    /// The weights of the best checkpoint to predict with: the averaged ones where there are such.
+    pub fn weights(&self) -> PathBuf {
+        best_weights(&self.best)
+    }
+}
+
+/// The weights of a checkpoint to predict with: the averaged ones where there are such.
+pub fn best_weights(checkpoint: &Path) -> PathBuf {
+    let averaged = checkpoint.join(AVERAGED);
+    if averaged.is_file() { averaged } else { checkpoint.join(MODEL) }
 }
 
 /// The error of a run that was asked to stop.

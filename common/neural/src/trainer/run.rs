@@ -1,44 +1,29 @@
 //! The loop over epochs and steps.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use common::cli::progress::Bar;
 use common::cli::signals;
-use common::durable::Written;
 use common::scalars::ScalarLog;
 use common::{Error, Result, exhausted, world};
-use serde_json::{Value, json};
-use tch::{Kind, Tensor};
+use serde_json::Value;
+use tch::Tensor;
 
 use super::config::Training;
+use super::groups::groups;
+use super::keep::{AVERAGED, BEST, CHECKPOINTS, GRADIENTS, LAST, MODEL, OPTIMIZER, restore_gradients};
 use super::log::{self, Speed};
-use super::state::{self, Evaluated, Metric, Named, State};
+use super::state::{self, Evaluated, State};
 use super::step::{Changing, Context, step};
-use super::{Evaluation, Event, Outcome, Plan, Resume, Task, interrupted};
-use crate::checkpoint::{self, Checkpoints, Found, Label};
+use super::together::{batch_rows, evaluate_for_all, find};
+use super::{Event, Outcome, Plan, Task};
+use crate::checkpoint::Checkpoints;
 use crate::ema::Ema;
-use crate::errors::Doing;
 use crate::loader::{Batches, Delivery, Loader};
-use crate::optim::{Group, Optimizer};
+use crate::optim::Optimizer;
 use crate::parallel::{self, Averaging};
 use crate::schedule::Schedule;
 use crate::weights;
-
-/// Checkpoint that a run resumes from.
-pub const LAST: &str = "last";
-/// Checkpoint with the best score.
-pub const BEST: &str = "best";
-/// Folder of the checkpoints inside the run folder.
-pub const CHECKPOINTS: &str = "checkpoints";
-/// Weights of a checkpoint.
-pub const MODEL: &str = "model.safetensors";
-/// Averaged weights of a checkpoint; they are the ones to predict with, where present.
-pub const AVERAGED: &str = "ema.safetensors";
-/// Gradients that wait for more rows, in checkpoints between two updates of the weights.
-pub const GRADIENTS: &str = "gradients.safetensors";
-/// State of the optimizer.
-pub const OPTIMIZER: &str = "optimizer.safetensors";
 
 /// Skipped steps in a row that end a run.
 const MOST_SKIPPED: u64 = 100;
@@ -84,20 +69,20 @@ pub fn train(mut plan: Plan, task: &mut dyn Task) -> Result<Outcome> {
 }
 
 /// A run in progress.
-struct Run {
+pub(super) struct Run {
     steps: u64,
-    optimizer: Optimizer,
-    ema: Option<Ema>,
-    state: State,
-    checkpoints: Checkpoints,
+    pub(super) optimizer: Optimizer,
+    pub(super) ema: Option<Ema>,
+    pub(super) state: State,
+    pub(super) checkpoints: Checkpoints,
     /// Rank 0 writes it.
-    log: Option<ScalarLog>,
+    pub(super) log: Option<ScalarLog>,
     /// Averages gradients where several processes train together.
     averaging: Option<Averaging>,
     /// Whether any process of the group was asked to stop.
     stop_agreed: bool,
     speed: Speed,
-    saved_at: Instant,
+    pub(super) saved_at: Instant,
 }
 
 impl Run {
@@ -429,89 +414,6 @@ impl Run {
         if self.averaging.is_some() { self.stop_agreed } else { signals::interrupted() }
     }
 
-    /// Saves the state of an interrupted run and gives the error that ends it.
-    fn stop(&mut self, plan: &Plan, task: &dyn Task) -> Result<Error> {
-        let folder = self.save(plan, task, LAST)?;
-        Ok(Error::Interrupted {
-            saved: format!(
-                "step {} of epoch {} is saved in `{}`; the same command with `--resume auto` continues there",
-                self.state.step,
-                self.state.epoch + 1,
-                folder.display()
-            ),
-        })
-    }
-
-    fn save(&mut self, plan: &Plan, task: &dyn Task, name: &str) -> Result<std::path::PathBuf> {
-        // The log is on disk before the checkpoint that says how long it is.
-        let Some(log) = &mut self.log else { return Ok(self.checkpoints.path(name)) };
-        self.state.log = log.sync()?;
-        let state = &self.state;
-        let label = Label {
-            global_step: state.global_step,
-            config_hash: plan.config_hash.clone(),
-            summary: json!({
-                "epoch": state.epoch,
-                "step": state.step,
-                "best_score": state.kept.as_ref().map(|kept| kept.score),
-            }),
-        };
-        let metadata = task.metadata(state.kept.as_ref());
-        let path = self.checkpoints.save(name, label, |folder| {
-            let mut files = vec![
-                weights::save(folder.join(MODEL), &plan.state, Some(&metadata))?,
-                weights::save(folder.join(OPTIMIZER), &self.optimizer.state(), None)?,
-                state.write(folder)?,
-            ];
-            if state.accumulated > 0 {
-                files.push(weights::save(folder.join(GRADIENTS), &gradients(plan), None)?);
-            }
-            if let Some(ema) = &self.ema {
-                files.push(averaged(folder, ema, plan, &metadata)?);
-            }
-            Ok(files)
-        })?;
-        if name == LAST {
-            self.saved_at = Instant::now();
-        }
-        Ok(path)
-    }
-
-    /// Puts an evaluation among the best ones, if it is one.
-    fn rank(&mut self, plan: &Plan, evaluated: &Evaluated) {
-        let keep = plan.training.checkpoint.top_k;
-        if keep == 0 || evaluated.score.is_nan() {
-            return;
-        }
-        let name = format!("epoch{:03}-step{:07}-score{:.6}", evaluated.epoch + 1, evaluated.step, evaluated.score);
-        let top = &mut self.state.top;
-        let place = top.partition_point(|named| named.score <= evaluated.score);
-        top.insert(place, Named { name, score: evaluated.score, global_step: evaluated.global_step });
-        top.truncate(keep);
-    }
-
-    /// Writes the checkpoints that the evaluation of this step earned, and removes those that it pushed out. It follows
-    /// from the state alone and may be repeated: a run that was killed in it does it again when it resumes.
-    fn publish(&mut self, plan: &Plan, task: &dyn Task) -> Result<()> {
-        if !world::leads() {
-            return Ok(());
-        }
-        let now = self.state.global_step;
-        let earned = self.state.top.iter().filter(|named| named.global_step == now).map(|named| named.name.clone());
-        for name in earned.collect::<Vec<_>>() {
-            self.save(plan, task, &name)?;
-        }
-        if self.state.kept.as_ref().is_some_and(|kept| kept.global_step == now) {
-            self.save(plan, task, BEST)?;
-        }
-        for name in self.checkpoints.names()? {
-            if name.starts_with("epoch") && self.state.top.iter().all(|named| named.name != name) {
-                self.checkpoints.discard(&name)?;
-            }
-        }
-        Ok(())
-    }
-
     /// The progress line.
     fn line(&self, plan: &Plan) -> String {
         let state = &self.state;
@@ -537,153 +439,6 @@ impl Run {
             state: self.state,
         }
     }
-}
-
-/// Rows of the batch of `step` over all processes, of which this one took `here`.
-fn batch_rows(plan: &Plan, step: u64, here: u64) -> u64 {
-    let left = plan.order.len().saturating_sub(step * plan.training.batch_size);
-    if parallel::group().is_some() { plan.training.batch_size.min(left) } else { here }
-}
-
-/// Rank 0 evaluates and tells the others, who then take the same decisions.
-fn evaluate_for_all(task: &mut dyn Task) -> Result<Evaluation> {
-    let Some(group) = parallel::group() else { return task.evaluate() };
-    let found = if world::leads() { Some(task.evaluate()) } else { None };
-    let text = match &found {
-        Some(Ok(evaluation)) => spoken(evaluation),
-        Some(Err(Error::Interrupted { .. })) => "interrupted".into(),
-        Some(Err(error)) => format!("failed: {error}"),
-        None => String::new(),
-    };
-    let told = group.tell(&text)?;
-    match found {
-        Some(found) => found,
-        None if told == "interrupted" => Err(interrupted()),
-        None => heard(&told).ok_or(Error::ShareDone),
-    }
-}
-
-/// An evaluation as text. Numbers travel as their bits: JSON has no NaN.
-fn spoken(evaluation: &Evaluation) -> String {
-    let metrics: Vec<_> = evaluation.metrics.iter().map(|m| (&m.name, m.value.to_bits())).collect();
-    json!({ "score": evaluation.score.to_bits(), "metrics": metrics, "detail": evaluation.detail }).to_string()
-}
-
-fn heard(text: &str) -> Option<Evaluation> {
-    let value: Value = serde_json::from_str(text).ok()?;
-    let metric = |m: &Value| Some(Metric { name: m[0].as_str()?.into(), value: f64::from_bits(m[1].as_u64()?) });
-    Some(Evaluation {
-        score: f64::from_bits(value["score"].as_u64()?),
-        metrics: value["metrics"].as_array()?.iter().map(metric).collect::<Option<_>>()?,
-        detail: value["detail"].clone(),
-    })
-}
-
-/// The parameter groups: one for each prefix with a rate of its own, and the rest.
-fn groups(plan: &Plan) -> Result<Vec<Group>> {
-    let rates = &plan.training.group_learning_rates;
-    let default = plan.training.learning_rate;
-    let mut groups: Vec<Group> = vec![];
-    for (name, tensor) in &plan.trainable {
-        // The longest prefix wins, so that `lstm` and `lstm2` can both be given.
-        let prefix =
-            rates.iter().filter(|(prefix, _)| name.starts_with(prefix.as_str())).max_by_key(|(prefix, _)| prefix.len());
-        let (group, lr) = prefix.map_or(("default", default), |(prefix, &rate)| (prefix.as_str(), rate));
-        let parameter = (name.clone(), tensor.shallow_clone());
-        match groups.iter_mut().find(|g| g.name == group) {
-            Some(found) => found.params.push(parameter),
-            None => groups.push(Group { name: group.to_string(), lr, params: vec![parameter] }),
-        }
-    }
-    for prefix in rates.keys() {
-        if !groups.iter().any(|group| group.name == *prefix) {
-            return Err(Error::usage(format!(
-                "`training.group_learning_rates.{prefix}`: no parameter's name begins so"
-            )));
-        }
-    }
-    Ok(groups)
-}
-
-/// The checkpoint to resume from, if any.
-fn find(checkpoints: &Checkpoints, plan: &Plan) -> Result<Option<Found>> {
-    let Some(group) = parallel::group() else { return find_here(checkpoints, plan) };
-    // Rank 0 chooses; the others take the same folder.
-    let found = if world::leads() { Some(find_here(checkpoints, plan)) } else { None };
-    let folder = match &found {
-        Some(Ok(Some(found))) => found.folder.display().to_string(),
-        Some(Err(error)) => format!("failed: {error}"),
-        _ => String::new(),
-    };
-    let told = group.tell(&folder)?;
-    match found {
-        Some(found) => found,
-        None if told.is_empty() => Ok(None),
-        // Rank 0 says why.
-        None if told.starts_with("failed: ") => Err(Error::ShareDone),
-        None => Ok(Some(Found { manifest: checkpoint::verify(Path::new(&told))?, folder: told.into() })),
-    }
-}
-
-fn find_here(checkpoints: &Checkpoints, plan: &Plan) -> Result<Option<Found>> {
-    let found = match &plan.resume {
-        Resume::Never => {
-            checkpoints.clear()?;
-            None
-        }
-        Resume::From(folder) => Some(Found { manifest: checkpoint::verify(folder)?, folder: folder.clone() }),
-        Resume::Auto => {
-            let (found, rejected) = checkpoints.newest()?;
-            for error in rejected {
-                tracing::warn!("not resuming from this checkpoint: {error}");
-            }
-            found
-        }
-    };
-    if let Some(found) = &found
-        && found.manifest.config_hash != plan.config_hash
-    {
-        let sentence = format!("`{}` was written under another config or from other data", found.folder.display());
-        return Err(Error::usage(sentence).hint(format!(
-            "give the config and data of that run to continue it; or start anew with `--resume never`, which replaces its \
-             checkpoints, or `rm -r {}`",
-            plan.folder.display()
-        )));
-    }
-    Ok(found)
-}
-
-/// The gradients at hand under the names of their parameters.
-fn gradients(plan: &Plan) -> Vec<(String, Tensor)> {
-    let grads = plan.trainable.iter().map(|(name, parameter)| (name.clone(), parameter.grad()));
-    grads.filter(|(_, grad)| grad.defined()).collect()
-}
-
-/// Gives parameters the gradients that a checkpoint holds.
-fn restore_gradients(plan: &Plan, saved: &[(String, Tensor)]) -> Result<()> {
-    for (name, parameter) in &plan.trainable {
-        if let Some((_, grad)) = saved.iter().find(|(n, _)| n == name) {
-            let what = || format!("restoring the gradient of `{name}`");
-            let grad = grad.f_to_device(parameter.device()).doing(what())?;
-            // Backward through a product with a constant leaves that constant as gradient, bit for bit.
-            (parameter * grad).f_sum(Kind::Float).doing(what())?.f_backward().doing(what())?;
-        }
-    }
-    Ok(())
-}
-
-fn averaged(folder: &Path, ema: &Ema, plan: &Plan, metadata: &Value) -> Result<Written> {
-    // Buffers are not averaged; the file holds the whole model all the same, so that it loads strictly.
-    let average = ema.state();
-    let whole: Vec<(String, Tensor)> = plan
-        .state
-        .iter()
-        .map(|(name, tensor)| {
-            let mean = average.iter().find(|(n, _)| n == name).map_or(tensor, |(_, mean)| mean);
-            (name.clone(), mean.shallow_clone())
-        })
-        .collect();
-    weights::save(folder.join(AVERAGED), &whole, Some(metadata))
 }
 
 fn rates_text(rates: &[f64]) -> String {

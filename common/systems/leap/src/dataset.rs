@@ -8,9 +8,8 @@ use std::path::{Path, PathBuf};
 use common::stage::Manifest;
 use common::store::tensors::TensorFile;
 use common::{Error, Result};
-use serde_json::{Value, json};
 
-use crate::columns::{self, GROUP_NAMES, GROUPS, INPUTS, TARGETS};
+use crate::columns::{INPUTS, TARGETS};
 use crate::norm::Chain;
 use crate::prepare::month::{Month, Months};
 
@@ -157,26 +156,6 @@ fn rows_of(file: &TensorFile) -> Result<usize> {
             Err(Error::input(file.path(), problem))
         }
     }
-}
-
-/// What goes with an array of targets or predictions: column names, groups, the columns whose score is fixed at 1, and
-/// the chain whose constants normalised it.
-pub fn target_metadata(chain: Chain) -> Value {
-    let groups: serde_json::Map<String, Value> = (0..GROUPS)
-        .map(|g| {
-            let range = columns::group(g);
-            (GROUP_NAMES[g].to_string(), json!([range.start, range.end]))
-        })
-        .collect();
-    let mut fixed: Vec<usize> = columns::always_zero().iter().copied().chain(columns::linear()).collect();
-    fixed.sort_unstable();
-    json!({
-        "system": "leap",
-        "chain": chain.name(),
-        "columns": columns::train_targets(),
-        "groups": groups,
-        "fixed": fixed,
-    })
 }
 
 #[cfg(test)]

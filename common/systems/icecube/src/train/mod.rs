@@ -20,7 +20,8 @@ use crate::batch::Batch;
 use crate::losses::{self, LossKind, Normalisation};
 use crate::models::Network;
 pub use config::{KappaFilter, Select, TrainConfig};
-pub use run::{Data, HISTORY, OOF, Options, Trained, about, begin_with, data, result_weights, train, weights_of};
+pub use neural::trainer::Options;
+pub use run::{Data, HISTORY, OOF, Trained, about, begin_with, data, result_weights, train, weights_of};
 
 /// Events in a fixed order, for validation and prediction.
 #[derive(Clone)]

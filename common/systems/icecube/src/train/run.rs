@@ -8,10 +8,9 @@ use common::durable::{self, Written};
 use common::stage::Manifest;
 use common::{Error, Result};
 use neural::loader::{Order, Source};
-use neural::trainer::{self, CHECKPOINTS, Event, LAST, Outcome, Plan, Resume};
+use neural::trainer::{self, CHECKPOINTS, LAST, Options, Outcome, Plan};
 use neural::weights;
 use serde_json::{Value, json};
-use tch::Device;
 
 use super::config::{Select, TrainConfig};
 use super::{IceCubeTask, Measures, Visits, vectors};
@@ -34,20 +33,6 @@ pub struct Data {
     pub order: Arc<Order>,
     /// Validation events.
     pub valid: Visits,
-}
-
-/// What does not change the result of a run, and what makes a smoke run of it.
-pub struct Options<'a> {
-    /// Run folder; its lock is held.
-    pub folder: PathBuf,
-    /// Where the network runs.
-    pub device: Device,
-    /// Where to take up.
-    pub resume: Resume,
-    /// Ends every epoch after so many steps.
-    pub max_steps: Option<u64>,
-    /// Is told of every step and evaluation.
-    pub observer: Option<&'a mut dyn FnMut(Event)>,
 }
 
 /// What a run left behind.
@@ -151,27 +136,15 @@ pub fn train<'a>(config: &'a TrainConfig, hash: &str, data: &Data, options: Opti
         about: about(&config.member, &config.model, &config.input)?,
     };
     let folder = options.folder.clone();
-    let plan = Plan {
-        training: &config.training,
-        config_hash: hash.to_string(),
-        seed: config.seed,
-        device: options.device,
-        folder: options.folder,
-        source: Arc::clone(&data.train),
-        order: Arc::clone(&data.order),
-        state: params.state(),
-        trainable: params.trainable(),
-        resume: options.resume,
-        max_steps: options.max_steps,
-        observer: options.observer,
-        label: config.member.clone(),
-    };
+    let rows = (Arc::clone(&data.train), Arc::clone(&data.order));
+    let device = options.device;
+    let plan = Plan::new(options, &config.training, (hash, config.seed), rows, &params, &config.member);
     let outcome = trainer::train(plan, &mut task)?;
     let model = result_weights(&folder, &outcome, config.select);
     weights::load(&params.state(), &model, &weights::Allow::default())?;
     let mut rows = Rows::default();
     let mut measures = Measures::default();
-    data.valid.each(options.device, |batch| {
+    data.valid.each(device, |batch| {
         let predicted = vectors(task.network.as_ref(), batch, config.training.precision)?;
         measures.add(&predicted, batch.truth()?, config.normalisation)?;
         rows.add(batch, &predicted)

@@ -20,7 +20,7 @@ use crate::metric::Score;
 use crate::models::ModelConfig;
 use crate::norm::Chain;
 use crate::train::evaluate::predict;
-use crate::train::{self, Arrays, LeapTask, Objective, Options, best_weights, build};
+use crate::train::{self, Arrays, LeapTask, Objective, Options, build};
 pub use config::{BadGroups, FinetuneConfig};
 pub use groups::GroupNetworks;
 
@@ -130,7 +130,7 @@ pub fn tune<'a>(
     let best = outcome.state.kept.as_ref().map_or(f64::NAN, |kept| -kept.score);
     let bad = config.bad_groups.is_bad(best, before);
     tracing::info!("{label}: R2 {before:.6} -> {best:.6}{}", if bad { ", not better: the base is kept" } else { "" });
-    let source = if bad { base.path.clone() } else { best_weights(&outcome.best) };
+    let source = if bad { base.path.clone() } else { outcome.weights() };
     let file = write_group(&target, &source, base, config, group, bad, if bad { before } else { best })?;
     Ok(Tuned { group, base: before, best: Some(best), from_base: bad, outcome: Some(outcome), file })
 }
@@ -165,7 +165,7 @@ pub fn merge(
 /// inconsistency that [`BadGroups::Parity`] reproduces.
 fn oof_weights(tuned: &Tuned, config: &FinetuneConfig, folder: &Path) -> PathBuf {
     match &tuned.outcome {
-        Some(outcome) if config.bad_groups == BadGroups::Parity => best_weights(&outcome.best),
+        Some(outcome) if config.bad_groups == BadGroups::Parity => outcome.weights(),
         _ => folder.join(FOLDER).join(format!("g{}.safetensors", tuned.group)),
     }
 }

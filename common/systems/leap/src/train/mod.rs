@@ -21,8 +21,9 @@ use crate::losses;
 use crate::metric::Score;
 pub use config::{InitialConfig, LossConfig, RowsConfig, TrainConfig};
 use evaluate::{Evaluator, predict, training_loss, validation_loss};
+pub use neural::trainer::Options;
 pub use npy::write_npy;
-pub use run::{Arrays, Built, OOF, Options, Trained, about, best_weights, build, constants_of, evaluator, fit, train};
+pub use run::{Arrays, Built, OOF, Trained, about, build, constants_of, evaluator, fit, train};
 
 /// What is minimised, and what decides which weights are kept.
 #[derive(Debug, Clone, PartialEq)]

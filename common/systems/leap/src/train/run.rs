@@ -10,7 +10,7 @@ use neural::Params;
 use neural::layers::Network;
 use neural::loader::{Order, Source};
 use neural::precision::Precision;
-use neural::trainer::{self, Event, Outcome, Plan, Resume, Training};
+use neural::trainer::{self, Options, Outcome, Plan, Training};
 use neural::weights;
 use serde_json::{Value, json};
 use tch::Device;
@@ -18,10 +18,9 @@ use tch::Device;
 use super::config::TrainConfig;
 use super::evaluate::{Evaluator, predict};
 use super::{LeapTask, Objective, zero_list};
-use crate::dataset::target_metadata;
 use crate::metric::{Rules, Score};
 use crate::models::ModelConfig;
-use crate::norm::{Chain, Constants};
+use crate::norm::{Chain, Constants, target_metadata};
 
 /// Name of the out-of-fold file.
 pub const OOF: &str = "oof.safetensors";
@@ -37,22 +36,6 @@ pub struct Arrays {
     pub valid: Arc<dyn Source>,
     /// The constants that normalised the targets.
     pub constants: Constants,
-}
-
-/// What does not change the result of a run, and what makes a smoke run of it.
-pub struct Options<'a> {
-    /// Run folder; its lock is held.
-    pub folder: PathBuf,
-    /// Where networks run.
-    pub device: Device,
-    /// Where to take up.
-    pub resume: Resume,
-    /// Ends every epoch after so many steps.
-    pub max_steps: Option<u64>,
-    /// Weights to begin with instead of drawn ones.
-    pub initial: Option<&'a Path>,
-    /// Is told of every step and evaluation.
-    pub observer: Option<&'a mut dyn FnMut(Event)>,
 }
 
 /// What a run left behind.
@@ -126,7 +109,7 @@ pub fn train<'a>(config: &'a TrainConfig, hash: &str, arrays: &Arrays, options: 
     let outcome = fit(&mut task, &params, &config.training, hash, config.seed, arrays, options, &config.member)?;
 
     // The weights are those of the last step now: back to the best ones.
-    let model = best_weights(&outcome.best);
+    let model = outcome.weights();
     weights::load(&params.state(), &model, &weights::Allow::default())?;
     let zero_list = outcome.state.kept.as_ref().map(|kept| zero_list(&kept.detail)).unwrap_or_default();
     let mut metadata = about;
@@ -143,12 +126,6 @@ pub fn train<'a>(config: &'a TrainConfig, hash: &str, arrays: &Arrays, options: 
 pub fn evaluator(arrays: &Arrays, device: Device, batch: u64, precision: Precision) -> Evaluator {
     let rows = Arc::clone(&arrays.valid);
     Evaluator { rows, rules: Rules::of(&arrays.constants), batch, device, precision }
-}
-
-/// The weights of a checkpoint to predict with: the averaged ones where there are such.
-pub fn best_weights(checkpoint: &Path) -> PathBuf {
-    let averaged = checkpoint.join(trainer::AVERAGED);
-    if averaged.is_file() { averaged } else { checkpoint.join(trainer::MODEL) }
 }
 
 /// Runs the trainer on a task.
@@ -168,20 +145,6 @@ pub fn fit<'a>(
         Some(order) => Arc::clone(order),
         None => Arc::new(Order::new(source.rows(), &training.shuffle, seed)?),
     };
-    let plan = Plan {
-        training,
-        config_hash: hash.to_string(),
-        seed,
-        device: options.device,
-        folder: options.folder,
-        source,
-        order,
-        state: params.state(),
-        trainable: params.trainable(),
-        resume: options.resume,
-        max_steps: options.max_steps,
-        observer: options.observer,
-        label: label.to_string(),
-    };
+    let plan = Plan::new(options, training, (hash, seed), (source, order), params, label);
     trainer::train(plan, task)
 }

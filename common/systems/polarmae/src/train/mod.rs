@@ -12,8 +12,9 @@ use neural::trainer::Metric;
 
 use crate::dataset::{EventView, Events};
 pub use config::{EncoderMode, ModelConfig, Pretraining, SegmentationTask, TrainConfig};
+pub use neural::trainer::Options;
 pub use pretrain::Pretrain;
-pub use run::{Built, Network, Options, Sets, Trained, about, best_weights, build, model_of, start_from, train};
+pub use run::{Built, Network, Sets, Trained, about, build, model_of, start_from, train};
 pub(crate) use segment::classes_of;
 pub use segment::{Evaluated, Segment, evaluate};
 

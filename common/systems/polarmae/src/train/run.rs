@@ -7,7 +7,7 @@ use common::stage::Manifest;
 use common::{Error, Result};
 use neural::loader::{Order, Source};
 use neural::precision::Precision;
-use neural::trainer::{self, Event, Outcome, Plan, Resume, Task, Training};
+use neural::trainer::{self, Options, Outcome, Plan, Task, Training};
 use neural::{Params, weights};
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
@@ -27,22 +27,6 @@ pub struct Sets {
     pub train: Arc<Events>,
     /// Validation events.
     pub valid: Arc<Events>,
-}
-
-/// What does not change the result of a run, and what makes a smoke run of it.
-pub struct Options<'a> {
-    /// Run folder; its lock is held.
-    pub folder: PathBuf,
-    /// Where networks run.
-    pub device: Device,
-    /// Where to take up.
-    pub resume: Resume,
-    /// Ends every epoch after so many steps.
-    pub max_steps: Option<u64>,
-    /// Weights of a pretraining to begin with.
-    pub pretrained: Option<&'a Path>,
-    /// Is told of every step and evaluation.
-    pub observer: Option<&'a mut dyn FnMut(Event)>,
 }
 
 /// What a run left behind.
@@ -128,7 +112,7 @@ pub fn train<'a>(
     options: Options<'a>,
 ) -> Result<Trained> {
     let Built { params, network } = build(&config.model, options.device, config.seed)?;
-    if let (ModelConfig::Segmentation(task), Some(path)) = (&config.model, options.pretrained) {
+    if let (ModelConfig::Segmentation(task), Some(path)) = (&config.model, options.initial) {
         let report = start_from(&params, path)?;
         tracing::info!("{}: encoder from `{}`: {report}", config.member, path.display());
         if task.encoder != EncoderMode::Learns {
@@ -156,12 +140,12 @@ pub fn train<'a>(
                 tracing::info!("{}: SVM F1 of the encoder as it was drawn: {f1:.4}", config.member);
             }
             let outcome = fit(&mut task, &params, config, training, hash, sets, options)?;
-            Ok(Trained { model: best_weights(&outcome.best), outcome, before })
+            Ok(Trained { model: outcome.weights(), outcome, before })
         }
         (Network::Segmentation(network), ModelConfig::Segmentation(task)) => {
             let mut task = segment(config, task, network, sets, device, precision, about);
             let outcome = fit(&mut task, &params, config, training, hash, sets, options)?;
-            Ok(Trained { model: best_weights(&outcome.best), outcome, before: vec![] })
+            Ok(Trained { model: outcome.weights(), outcome, before: vec![] })
         }
         _ => Err(Error::failed("the network is not the one of the config")),
     }
@@ -189,12 +173,6 @@ fn segment(
     }
 }
 
-/// The weights of a checkpoint to predict with: the averaged ones where there are such.
-pub fn best_weights(checkpoint: &Path) -> PathBuf {
-    let averaged = checkpoint.join(trainer::AVERAGED);
-    if averaged.is_file() { averaged } else { checkpoint.join(trainer::MODEL) }
-}
-
 fn fit<'a>(
     task: &mut dyn Task,
     params: &Params,
@@ -206,20 +184,6 @@ fn fit<'a>(
 ) -> Result<Outcome> {
     let source: Arc<dyn Source> = Arc::new(Numbers::new(Arc::clone(&sets.train), config.data.max_events));
     let order = Arc::new(Order::new(source.rows(), &training.shuffle, config.seed)?);
-    let plan = Plan {
-        training,
-        config_hash: hash.to_string(),
-        seed: config.seed,
-        device: options.device,
-        folder: options.folder,
-        source,
-        order,
-        state: params.state(),
-        trainable: params.trainable(),
-        resume: options.resume,
-        max_steps: options.max_steps,
-        observer: options.observer,
-        label: config.member.clone(),
-    };
+    let plan = Plan::new(options, training, (hash, config.seed), (source, order), params, &config.member);
     trainer::train(plan, task)
 }

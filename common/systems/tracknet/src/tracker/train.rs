@@ -138,24 +138,11 @@ pub fn train<'a>(
         TrackerTask { network, valid: Arc::new(valid), batch: config.val_batch_size, device: options.device, about };
     let order = Arc::new(Order::new(source.rows(), &config.training.shuffle, config.seed)?);
     let limit = [options.max_steps, config.limit_train_batches].into_iter().flatten().min();
-    let plan = Plan {
-        training: &config.training,
-        config_hash: hash.to_string(),
-        seed: config.seed,
-        device: options.device,
-        folder: options.folder,
-        source: Arc::new(source),
-        order,
-        state: params.state(),
-        trainable: params.trainable(),
-        resume: options.resume,
-        max_steps: limit,
-        observer: options.observer,
-        label: config.member.clone(),
-    };
+    let options = Options { max_steps: limit, ..options };
+    let rows: (Arc<dyn Source>, _) = (Arc::new(source), order);
+    let plan = Plan::new(options, &config.training, (hash, config.seed), rows, &params, &config.member);
     let outcome = trainer::train(plan, &mut task)?;
-    let averaged = outcome.best.join(trainer::AVERAGED);
-    let model = if averaged.is_file() { averaged } else { outcome.best.join(trainer::MODEL) };
+    let model = outcome.weights();
     Ok((outcome, model))
 }
 

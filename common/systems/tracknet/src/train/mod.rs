@@ -20,7 +20,8 @@ use crate::metrics::StepMetrics;
 use crate::models::StepAhead;
 use crate::normalizer::Normalizer;
 pub use config::TrainConfig;
-pub use run::{Options, Trained, train};
+pub use neural::trainer::Options;
+pub use run::{Trained, train};
 
 /// The network in training.
 pub struct TrackTask {

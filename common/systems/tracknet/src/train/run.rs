@@ -1,36 +1,19 @@
 //! A whole training run.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use common::{Error, Result};
 use neural::loader::{Order, Source};
 use neural::params::Params;
-use neural::trainer::{self, Event, Outcome, Plan, Resume};
+use neural::trainer::{self, Options, Outcome, Plan};
 use neural::weights::{self, Allow};
 use serde_json::json;
-use tch::Device;
 
 use super::{TrackTask, TrainConfig};
 use crate::density::DensityMap;
 use crate::models::StepAhead;
 use crate::normalizer::Normalizer;
-
-/// How a run is carried out.
-pub struct Options<'a> {
-    /// Run folder; its lock is held.
-    pub folder: PathBuf,
-    /// Where the network runs.
-    pub device: Device,
-    /// Where to take up.
-    pub resume: Resume,
-    /// Ends every epoch after so many steps (smoke runs).
-    pub max_steps: Option<u64>,
-    /// Weights to begin with instead of drawn ones.
-    pub initial: Option<&'a Path>,
-    /// Is told of every step and evaluation.
-    pub observer: Option<&'a mut dyn FnMut(Event)>,
-}
 
 /// What a run left behind.
 pub struct Trained {
@@ -82,25 +65,11 @@ pub fn train<'a>(
     };
     let order = Arc::new(Order::new(source.rows(), &config.training.shuffle, config.seed)?);
     let limit = [options.max_steps, config.limit_train_batches].into_iter().flatten().min();
-    let plan = Plan {
-        training: &config.training,
-        config_hash: hash.to_string(),
-        seed: config.seed,
-        device: options.device,
-        folder: options.folder,
-        source,
-        order,
-        state: params.state(),
-        trainable: params.trainable(),
-        resume: options.resume,
-        max_steps: limit,
-        observer: options.observer,
-        label: config.member.clone(),
-    };
+    let options = Options { max_steps: limit, ..options };
+    let rows = (source, order);
+    let plan = Plan::new(options, &config.training, (hash, config.seed), rows, &params, &config.member);
     let outcome = trainer::train(plan, &mut task)?;
-    let averaged = outcome.best.join(trainer::AVERAGED);
-    let model = if averaged.is_file() { averaged } else { outcome.best.join(trainer::MODEL) };
-    Ok(Trained { outcome, model, params })
+    Ok(Trained { model: outcome.weights(), outcome, params })
 }
 
 /// Differs: without the map the original stops; here only its metric is left out, with a warning.

@@ -9,7 +9,7 @@ use common::{Error, Result};
 
 use super::scale::{Rows, Scaler};
 use crate::columns::{INPUTS, TARGETS};
-use crate::dataset::target_metadata;
+use crate::norm::target_metadata;
 
 /// What a set holds beside the inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

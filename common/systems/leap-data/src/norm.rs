@@ -11,8 +11,9 @@ use std::sync::LazyLock;
 use common::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use crate::columns::{INPUTS, TARGETS, train_inputs, train_targets};
+use crate::columns::{self, GROUP_NAMES, GROUPS, INPUTS, TARGETS, train_inputs, train_targets};
 
 /// Which set of constants, and whose arithmetic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -199,6 +200,26 @@ fn parse_weights(path: &Path, text: &str) -> Result<Vec<f64>> {
         value.ok_or_else(|| Error::input(path, format!("row 1, column `{name}`: `{field}`, expected a finite number")))
     };
     train_targets().iter().map(read).collect()
+}
+
+/// What goes with an array of targets or predictions: column names, groups, the columns whose score is fixed at 1, and
+/// the chain whose constants normalised it.
+pub fn target_metadata(chain: Chain) -> Value {
+    let groups: serde_json::Map<String, Value> = (0..GROUPS)
+        .map(|g| {
+            let range = columns::group(g);
+            (GROUP_NAMES[g].to_string(), json!([range.start, range.end]))
+        })
+        .collect();
+    let mut fixed: Vec<usize> = columns::always_zero().iter().copied().chain(columns::linear()).collect();
+    fixed.sort_unstable();
+    json!({
+        "system": "leap",
+        "chain": chain.name(),
+        "columns": columns::train_targets(),
+        "groups": groups,
+        "fixed": fixed,
+    })
 }
 
 #[cfg(test)]

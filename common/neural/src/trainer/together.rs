@@ -1,0 +1,99 @@
+//! What several processes that train together agree on: rows of a batch, evaluations, the checkpoint to resume from.
+
+use std::path::Path;
+
+use common::{Error, Result, world};
+use serde_json::{Value, json};
+
+use super::state::Metric;
+use super::{Evaluation, Plan, Resume, Task, interrupted};
+use crate::checkpoint::{self, Checkpoints, Found};
+use crate::parallel;
+
+/// Rows of the batch of `step` over all processes, of which this one took `here`.
+pub(super) fn batch_rows(plan: &Plan, step: u64, here: u64) -> u64 {
+    let left = plan.order.len().saturating_sub(step * plan.training.batch_size);
+    if parallel::group().is_some() { plan.training.batch_size.min(left) } else { here }
+}
+
+/// Rank 0 evaluates and tells the others, who then take the same decisions.
+pub(super) fn evaluate_for_all(task: &mut dyn Task) -> Result<Evaluation> {
+    let Some(group) = parallel::group() else { return task.evaluate() };
+    let found = if world::leads() { Some(task.evaluate()) } else { None };
+    let text = match &found {
+        Some(Ok(evaluation)) => spoken(evaluation),
+        Some(Err(Error::Interrupted { .. })) => "interrupted".into(),
+        Some(Err(error)) => format!("failed: {error}"),
+        None => String::new(),
+    };
+    let told = group.tell(&text)?;
+    match found {
+        Some(found) => found,
+        None if told == "interrupted" => Err(interrupted()),
+        None => heard(&told).ok_or(Error::ShareDone),
+    }
+}
+
+/// An evaluation as text. Numbers travel as their bits: JSON has no NaN.
+fn spoken(evaluation: &Evaluation) -> String {
+    let metrics: Vec<_> = evaluation.metrics.iter().map(|m| (&m.name, m.value.to_bits())).collect();
+    json!({ "score": evaluation.score.to_bits(), "metrics": metrics, "detail": evaluation.detail }).to_string()
+}
+
+fn heard(text: &str) -> Option<Evaluation> {
+    let value: Value = serde_json::from_str(text).ok()?;
+    let metric = |m: &Value| Some(Metric { name: m[0].as_str()?.into(), value: f64::from_bits(m[1].as_u64()?) });
+    Some(Evaluation {
+        score: f64::from_bits(value["score"].as_u64()?),
+        metrics: value["metrics"].as_array()?.iter().map(metric).collect::<Option<_>>()?,
+        detail: value["detail"].clone(),
+    })
+}
+
+/// The checkpoint to resume from, if any.
+pub(super) fn find(checkpoints: &Checkpoints, plan: &Plan) -> Result<Option<Found>> {
+    let Some(group) = parallel::group() else { return find_here(checkpoints, plan) };
+    // Rank 0 chooses; the others take the same folder.
+    let found = if world::leads() { Some(find_here(checkpoints, plan)) } else { None };
+    let folder = match &found {
+        Some(Ok(Some(found))) => found.folder.display().to_string(),
+        Some(Err(error)) => format!("failed: {error}"),
+        _ => String::new(),
+    };
+    let told = group.tell(&folder)?;
+    match found {
+        Some(found) => found,
+        None if told.is_empty() => Ok(None),
+        // Rank 0 says why.
+        None if told.starts_with("failed: ") => Err(Error::ShareDone),
+        None => Ok(Some(Found { manifest: checkpoint::verify(Path::new(&told))?, folder: told.into() })),
+    }
+}
+
+fn find_here(checkpoints: &Checkpoints, plan: &Plan) -> Result<Option<Found>> {
+    let found = match &plan.resume {
+        Resume::Never => {
+            checkpoints.clear()?;
+            None
+        }
+        Resume::From(folder) => Some(Found { manifest: checkpoint::verify(folder)?, folder: folder.clone() }),
+        Resume::Auto => {
+            let (found, rejected) = checkpoints.newest()?;
+            for error in rejected {
+                tracing::warn!("not resuming from this checkpoint: {error}");
+            }
+            found
+        }
+    };
+    if let Some(found) = &found
+        && found.manifest.config_hash != plan.config_hash
+    {
+        let sentence = format!("`{}` was written under another config or from other data", found.folder.display());
+        return Err(Error::usage(sentence).hint(format!(
+            "give the config and data of that run to continue it; or start anew with `--resume never`, which replaces its \
+             checkpoints, or `rm -r {}`",
+            plan.folder.display()
+        )));
+    }
+    Ok(found)
+}

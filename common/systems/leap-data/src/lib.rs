@@ -1,0 +1,9 @@
+//! LEAP / ClimSim before any network: the columns and their constants, simulated files, preparation, R2 and submissions.
+//! Nothing here uses a tensor, so programs that need no more than this start without libtorch.
+
+pub mod columns;
+pub mod metric;
+pub mod norm;
+pub mod prepare;
+pub mod simulate;
+pub mod submission;
