@@ -76,9 +76,18 @@ pub fn group() -> Option<&'static Group> {
     GROUP.get()
 }
 
-/// Lets layers that normalise over the batch take their statistics over the rows of all processes, or over their own.
-pub fn share_statistics(on: bool) {
-    SHARED_STATISTICS.store(on, Ordering::Relaxed);
+/// The number of this process among those of its machine; 0 where it trains alone.
+pub fn local_rank() -> usize {
+    group().map_or(0, |group| group.world.local_rank as usize)
+}
+
+/// Runs a forward pass of training. With `shared`, layers that normalise over the batch take their statistics over the
+/// rows of all processes instead of their own.
+pub fn with_statistics<T>(shared: bool, forward: impl FnOnce() -> T) -> T {
+    SHARED_STATISTICS.store(shared, Ordering::Relaxed);
+    let outcome = forward();
+    SHARED_STATISTICS.store(false, Ordering::Relaxed);
+    outcome
 }
 
 /// The group over which layers take the statistics of a batch; none where each process takes its own.

@@ -80,6 +80,15 @@ unsafe extern "C" {
     fn podium_cuda_memory_stats(device: c_int, stats: *mut CudaMemory) -> c_int;
     fn podium_cuda_reset_peak(device: c_int) -> c_int;
     fn podium_cuda_empty_cache() -> c_int;
+    fn podium_upload(
+        n: usize,
+        tensors: Tensors,
+        device: c_int,
+        copies: *mut *mut CTensor,
+        done: *mut *mut c_void,
+    ) -> c_int;
+    fn podium_upload_wait(done: *mut c_void, n: usize, copies: Tensors) -> c_int;
+    fn podium_upload_free(done: *mut c_void);
     fn podium_group_open(
         host: *const c_char,
         port: u16,
@@ -423,6 +432,47 @@ pub fn reset_cuda_peak(device: Device) -> Result<()> {
 pub fn empty_cuda_cache() -> Result<()> {
     // SAFETY: no arguments.
     check(unsafe { podium_cuda_empty_cache() }, "emptying the GPU's cache")
+}
+
+/// Copies that are on their way to a GPU.
+pub(crate) struct Upload {
+    copies: Vec<Tensor>,
+    done: *mut c_void,
+}
+
+// SAFETY: an event of the driver may be waited for and dropped in any thread.
+unsafe impl Send for Upload {}
+
+impl Upload {
+    /// Starts copying tensors, best in pinned memory, beside what the GPU computes.
+    pub fn start(tensors: &[Tensor], device: Device) -> Result<Self> {
+        let list: Vec<&Tensor> = tensors.iter().collect();
+        let mut copies = vec![std::ptr::null_mut(); list.len()];
+        let mut done = std::ptr::null_mut();
+        // SAFETY: n live tensors and as many places for pointers to new ones, which from_ptr takes over.
+        unsafe {
+            let code =
+                podium_upload(list.len(), pointers(&list).as_ptr(), gpu(device)?, copies.as_mut_ptr(), &raw mut done);
+            check(code, "copying a batch to the GPU")?;
+            Ok(Self { copies: copies.into_iter().map(|copy| Tensor::from_ptr(copy.cast())).collect(), done })
+        }
+    }
+
+    /// The copies; what this thread computes next waits for them, this thread does not.
+    pub fn wait(mut self) -> Result<Vec<Tensor>> {
+        let copies = std::mem::take(&mut self.copies);
+        let list: Vec<&Tensor> = copies.iter().collect();
+        // SAFETY: `done` came from `podium_upload`; live tensors.
+        let code = unsafe { podium_upload_wait(self.done, list.len(), pointers(&list).as_ptr()) };
+        check(code, "waiting for a batch on the GPU").map(|()| copies)
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        // SAFETY: `done` came from `podium_upload` and is not used again.
+        unsafe { podium_upload_free(self.done) };
+    }
 }
 
 /// Meets the other processes of `world`. The group lives as long as the process.

@@ -14,7 +14,9 @@ use common::{Error, Result};
 use tch::{Device, Tensor};
 
 pub use order::{EpochOrder, Order, Shuffle};
-use prefetch::Prefetch;
+use prefetch::{Item, Prefetch};
+
+use crate::shim::Upload;
 
 /// One array of a source: what a row of it looks like.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -238,7 +240,6 @@ pub struct Batch {
 /// Batches of a range of steps, in order, read ahead across epoch ends.
 pub struct Loader {
     prefetch: Prefetch,
-    device: Device,
     steps: Steps,
 }
 
@@ -303,20 +304,22 @@ impl Loader {
         if batches.size == 0 || batches.shard.rank >= batches.shard.world {
             return Err(Error::usage("the batch size is at least 1, and the rank is below the number of processes"));
         }
-        let pin = delivery.device.is_cuda();
+        let device = delivery.device;
         let read = move |index: u64| {
             let (epoch, step) = steps.at(index);
             let positions = batches.positions(order.len(), step);
             let rows = order.epoch(epoch)?.rows(positions.start, positions.end);
             let tensors = source.tensors(&rows)?;
-            if !pin {
-                return Ok(tensors);
+            if !device.is_cuda() {
+                return Ok(Item::Here(tensors));
             }
-            let pinned = |t: &Tensor| t.f_pin_memory(Device::Cuda(0)).map_err(|e| tensor_error(&e));
-            tensors.iter().map(pinned).collect()
+            // From pinned memory and on a stream of its own the copy overlaps with the steps before.
+            let pinned = |t: &Tensor| t.f_pin_memory(device).map_err(|e| tensor_error(&e));
+            let pinned = tensors.iter().map(pinned).collect::<Result<Vec<_>>>()?;
+            Upload::start(&pinned, device).map(Item::Coming)
         };
         let prefetch = Prefetch::start(read, indices, delivery.workers, delivery.ahead)?;
-        Ok(Self { prefetch, device: delivery.device, steps })
+        Ok(Self { prefetch, steps })
     }
 
     /// All rows of `source` once, in stored order.
@@ -328,17 +331,11 @@ impl Loader {
 
     /// The next batch on the device, or `None` after the last.
     pub fn next_batch(&mut self) -> Result<Option<Batch>> {
-        let Some((index, tensors)) = self.prefetch.next()? else { return Ok(None) };
-        let tensors = tensors
-            .into_iter()
-            .map(|tensor| match self.device {
-                Device::Cpu => Ok(tensor),
-                // Pinned memory lets the copy overlap with the device's work.
-                device => {
-                    tensor.f_to_device_(device, tensor.kind(), true, false).map_err(|e| crate::loader::tensor_error(&e))
-                }
-            })
-            .collect::<Result<Vec<_>>>()?;
+        let Some((index, item)) = self.prefetch.next()? else { return Ok(None) };
+        let tensors = match item {
+            Item::Here(tensors) => tensors,
+            Item::Coming(upload) => upload.wait()?,
+        };
         let (epoch, step) = self.steps.at(index);
         Ok(Some(Batch { epoch, step, tensors }))
     }
@@ -431,8 +428,7 @@ mod tests {
         let order = Arc::new(Order::new(23, &Shuffle::Sequential, 0).unwrap());
         let seen = |rank, world| {
             let delivery = Delivery::to(Device::Cpu);
-            let mut loader =
-                Loader::dealt(source.clone(), order.clone(), 4, Shard { rank, world }, delivery).unwrap();
+            let mut loader = Loader::dealt(source.clone(), order.clone(), 4, Shard { rank, world }, delivery).unwrap();
             let mut seen = vec![];
             while let Some(batch) = loader.next_batch().unwrap() {
                 seen.push((batch.step, Vec::<f32>::try_from(batch.tensors[1].reshape([-1])).unwrap()));

@@ -64,6 +64,11 @@ pub trait Task {
     /// return [`interrupted`].
     fn evaluate(&mut self) -> Result<Evaluation>;
 
+    /// Overrides of the system that make a step need less memory, such as a shorter sequence.
+    fn less_memory(&self) -> Vec<String> {
+        vec![]
+    }
+
     /// Named numbers of the last batch, asked for when its step is logged.
     fn step_metrics(&mut self) -> Result<Vec<Metric>> {
         Ok(vec![])
@@ -271,6 +276,10 @@ pub struct Outcome {
     pub rows_per_s: f64,
     /// Share of that time spent waiting for data.
     pub data_wait: f64,
+    /// What the written learning rates were multiplied by for the size of the batch (`training.scale_learning_rate`).
+    pub rate_factor: f64,
+    /// Most memory of the GPU that the run held at once, in bytes; none on the CPU.
+    pub gpu_peak: Option<u64>,
 }
 
 impl Outcome {

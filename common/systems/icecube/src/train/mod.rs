@@ -7,8 +7,8 @@ mod run;
 
 use std::sync::Arc;
 
-use common::{Error, Result};
 use common::cli::signals;
+use common::{Error, Result};
 use neural::Doing;
 use neural::loader::{Delivery, Loader, Order, Shard, Source};
 use neural::precision::{Precision, with_autocast};
@@ -47,12 +47,7 @@ impl Visits {
     ///
     /// # Errors
     /// As there.
-    pub fn each_of(
-        &self,
-        share: Shard,
-        device: Device,
-        mut take: impl FnMut(&Batch) -> Result<()>,
-    ) -> Result<()> {
+    pub fn each_of(&self, share: Shard, device: Device, mut take: impl FnMut(&Batch) -> Result<()>) -> Result<()> {
         let (source, order) = (Arc::clone(&self.source), Arc::clone(&self.order));
         let mut loader = Loader::dealt(source, order, self.batch, share, Delivery::to(device))?;
         while let Some(batch) = loader.next_batch()? {
@@ -171,7 +166,9 @@ fn measure_share(
     device: Device,
 ) -> Result<Measures> {
     let mut measures = Measures::default();
-    visits.each_of(share, device, |batch| measures.add(&vectors(network, batch, precision)?, batch.truth()?, normalisation))?;
+    visits.each_of(share, device, |batch| {
+        measures.add(&vectors(network, batch, precision)?, batch.truth()?, normalisation)
+    })?;
     Ok(measures)
 }
 
@@ -214,6 +211,11 @@ impl Task for IceCubeTask {
             metric("undirected", found.undirected as f64),
         ];
         Ok(Evaluation { score: found.angle, metrics, detail: Value::Null })
+    }
+
+    fn less_memory(&self) -> Vec<String> {
+        let length = self.about["input"]["length"].as_u64().unwrap_or(0);
+        if length < 2 { vec![] } else { vec![format!("input.length={}  # fewer pulses of an event", length / 2)] }
     }
 
     fn metadata(&self, best: Option<&Evaluated>) -> Value {

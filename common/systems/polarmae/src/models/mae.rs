@@ -5,9 +5,9 @@
 
 use common::Result;
 use common::config::Problems;
-use neural::trainer::Term;
 use neural::Path;
 use neural::init::Init;
+use neural::trainer::Term;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
@@ -201,8 +201,7 @@ impl Mae {
         let slots = self.config.encoder.tokenizer.slots as i64;
         let used = used_slots(&runs, slots);
         let chamfer_loss = self.chamfer(&hidden, &truth, &runs, &used)?;
-        let mut terms =
-            vec![Term { mean: &chamfer_loss * self.config.chamfer_weight, count: runs.len() as f64 }];
+        let mut terms = vec![Term { mean: &chamfer_loss * self.config.chamfer_weight, count: runs.len() as f64 }];
         let energy = match &self.infilling {
             None => None,
             Some(infilling) => {

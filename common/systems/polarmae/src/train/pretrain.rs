@@ -5,8 +5,8 @@ use std::sync::Arc;
 use common::cli::signals;
 use common::{Error, Result};
 use neural::Doing;
-use neural::precision::{Precision, with_autocast};
 use neural::loader::Shard;
+use neural::precision::{Precision, with_autocast};
 use neural::trainer::{Evaluated, Evaluation, Place, Task, Term, evaluate_alone, interrupted};
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
@@ -131,6 +131,11 @@ impl Task for Pretrain {
             metrics.extend(probed.figures().iter().map(|(name, value)| metric(name, *value)));
         }
         Ok(Evaluation { score: total / rows, metrics, detail: Value::Null })
+    }
+
+    fn less_memory(&self) -> Vec<String> {
+        let groups = self.config.network.encoder.tokenizer.max_groups.map_or(vec![], |n| vec![n / 2]);
+        groups.into_iter().map(|n| format!("model.mae.network.encoder.tokenizer.max_groups={n}")).collect()
     }
 
     fn metadata(&self, best: Option<&Evaluated>) -> Value {

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::stage::Manifest;
-use common::{Error, Result};
+use common::{Error, Result, world};
 use neural::loader::{Order, Source};
 use neural::precision::Precision;
-use neural::trainer::{self, Options, Outcome, Plan, Task, Training};
+use neural::trainer::{self, Options, Outcome, Plan, Task};
 use neural::{Params, weights};
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
@@ -104,13 +104,7 @@ pub fn start_from(params: &Params, path: &Path) -> Result<weights::Report> {
 }
 
 /// Trains by `config`.
-pub fn train<'a>(
-    config: &'a TrainConfig,
-    training: &'a Training,
-    hash: &str,
-    sets: &Sets,
-    options: Options<'a>,
-) -> Result<Trained> {
+pub fn train<'a>(config: &'a TrainConfig, hash: &str, sets: &Sets, options: Options<'a>) -> Result<Trained> {
     let Built { params, network } = build(&config.model, options.device, config.seed)?;
     if let (ModelConfig::Segmentation(task), Some(path)) = (&config.model, options.initial) {
         let report = start_from(&params, path)?;
@@ -120,7 +114,7 @@ pub fn train<'a>(
         }
     }
     tracing::info!("{}", neural::summary::summary(&config.member, &params.state()));
-    let (device, precision) = (options.device, training.precision);
+    let (device, precision) = (options.device, config.training.precision);
     let about = about(config)?;
     match (network, &config.model) {
         (Network::Mae(network), ModelConfig::Mae(task)) => {
@@ -135,16 +129,18 @@ pub fn train<'a>(
                 precision,
                 about,
             };
-            let before = task.probe()?.map(|probed| probed.figures()).unwrap_or_default();
+            // Rank 0 alone speaks of it.
+            let probed = if world::leads() { task.probe()? } else { None };
+            let before = probed.map(|probed| probed.figures()).unwrap_or_default();
             if let Some((_, f1)) = before.first() {
                 tracing::info!("{}: SVM F1 of the encoder as it was drawn: {f1:.4}", config.member);
             }
-            let outcome = fit(&mut task, &params, config, training, hash, sets, options)?;
+            let outcome = fit(&mut task, &params, config, hash, sets, options)?;
             Ok(Trained { model: outcome.weights(), outcome, before })
         }
         (Network::Segmentation(network), ModelConfig::Segmentation(task)) => {
             let mut task = segment(config, task, network, sets, device, precision, about);
-            let outcome = fit(&mut task, &params, config, training, hash, sets, options)?;
+            let outcome = fit(&mut task, &params, config, hash, sets, options)?;
             Ok(Trained { model: outcome.weights(), outcome, before: vec![] })
         }
         _ => Err(Error::failed("the network is not the one of the config")),
@@ -177,13 +173,12 @@ fn fit<'a>(
     task: &mut dyn Task,
     params: &Params,
     config: &'a TrainConfig,
-    training: &'a Training,
     hash: &str,
     sets: &Sets,
     options: Options<'a>,
 ) -> Result<Outcome> {
     let source: Arc<dyn Source> = Arc::new(Numbers::new(Arc::clone(&sets.train), config.data.max_events));
-    let order = Arc::new(Order::new(source.rows(), &training.shuffle, config.seed)?);
-    let plan = Plan::new(options, training, (hash, config.seed), (source, order), params, &config.member);
+    let order = Arc::new(Order::new(source.rows(), &config.training.shuffle, config.seed)?);
+    let plan = Plan::new(options, &config.training, (hash, config.seed), (source, order), params, &config.member);
     trainer::train(plan, task)
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use common::Result;
 use common::cli::signals;
 use neural::Doing;
-use neural::precision::{Precision, with_autocast};
 use neural::loader::Shard;
+use neural::precision::{Precision, with_autocast};
 use neural::trainer::{Evaluated as TrainerEvaluated, Evaluation, Place, Task, Term, evaluate_alone, interrupted};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
@@ -97,6 +97,11 @@ impl Task for Segment {
         Ok(Evaluation { score: -pooled.macro_mean(&f1), metrics, detail: pooled.figures(names) })
     }
 
+    fn less_memory(&self) -> Vec<String> {
+        let groups = self.config.network.encoder.tokenizer.max_groups.map_or(vec![], |n| vec![n / 2]);
+        groups.into_iter().map(|n| format!("model.segmentation.network.encoder.tokenizer.max_groups={n}")).collect()
+    }
+
     fn metadata(&self, best: Option<&TrainerEvaluated>) -> Value {
         let mut about = self.about.clone();
         if let Some(best) = best {
@@ -144,7 +149,10 @@ impl Evaluated {
     fn add_numbers(&mut self, numbers: &[f64]) -> Result<()> {
         let classes = self.event_iou.len();
         if numbers.len() != 3 + classes + classes * classes {
-            return Err(common::Error::failed(format!("{} numbers of an evaluation of {classes} classes", numbers.len())));
+            return Err(common::Error::failed(format!(
+                "{} numbers of an evaluation of {classes} classes",
+                numbers.len()
+            )));
         }
         self.loss += numbers[0];
         self.batch_f1 += numbers[1];
