@@ -7,7 +7,6 @@
 //! runs. Rounds of both sides alternate.
 #![allow(missing_docs, clippy::print_stdout, reason = "a bench prints its figures")]
 
-use std::borrow::Cow;
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
@@ -15,10 +14,9 @@ use std::time::Instant;
 use common::stage::Stage;
 use neural::loader::Source;
 use neural::params::Params;
-use rayon::prelude::*;
 use tracknet::build::{BuildConfig, build};
 use tracknet::dataset::Dataset;
-use tracknet::density::{self, DensityMap, Grid, Rounding};
+use tracknet::density::{self, Rounding};
 use tracknet::event::Hits;
 use tracknet::models::{ModelConfig, StepAhead};
 use tracknet::normalizer::Normalizer;
@@ -45,24 +43,12 @@ fn main() -> anyhow::Result<()> {
     building(&prefixes[0])
 }
 
-/// The map of all events, two threads.
-fn map(prefixes: &[std::path::PathBuf]) -> anyhow::Result<DensityMap> {
-    let kept: Vec<Vec<[f32; 3]>> = prefixes.par_iter().map(|e| density::positions(e)).collect::<common::Result<_>>()?;
-    let (mut low, mut high) = ([f32::INFINITY; 3], [f32::NEG_INFINITY; 3]);
-    for xyz in kept.iter().flatten() {
-        low = std::array::from_fn(|i| low[i].min(xyz[i]));
-        high = std::array::from_fn(|i| high[i].max(xyz[i]));
-    }
-    let grid = Grid::around(low, high, 100.0)?;
-    Ok(DensityMap::count(grid, Rounding::Floor, kept.par_iter().map(|p| Ok(Cow::Borrowed(p.as_slice()))))?.0)
-}
-
 fn maps(raw: &Path, prefixes: &[std::path::PathBuf], folder: &Path) -> anyhow::Result<()> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build()?;
     let python = std::env::var_os("PODIUM_BENCH_PYTHON");
     for round in 0..ROUNDS {
         let start = Instant::now();
-        let ours = pool.install(|| map(prefixes))?;
+        let ours = pool.install(|| density::map_of(prefixes, 100.0, None, Rounding::Floor))?.0;
         ours.write(&folder.join("map.npz"))?;
         let seconds = start.elapsed().as_secs_f64();
         print!("hit-density, round {round}: podium {seconds:.3} s (two threads)");

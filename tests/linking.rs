@@ -13,9 +13,12 @@ fn needs_libtorch(program: &Path) -> bool {
 
 #[test]
 fn programs_without_tensors_do_not_need_libtorch() {
-    for program in
-        [env!("CARGO_BIN_EXE_hill-climb"), env!("CARGO_BIN_EXE_hit-density"), env!("CARGO_BIN_EXE_run-pipeline")]
-    {
+    for program in [
+        env!("CARGO_BIN_EXE_hill-climb"),
+        env!("CARGO_BIN_EXE_hit-density"),
+        env!("CARGO_BIN_EXE_run-pipeline"),
+        env!("CARGO_BIN_EXE_score"),
+    ] {
         assert!(!needs_libtorch(Path::new(program)), "{program}");
     }
 }

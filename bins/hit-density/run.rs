@@ -1,10 +1,10 @@
 //! From arguments to a map.
 
-use std::borrow::Cow;
 use std::path::PathBuf;
 
 use common::cli::print_line;
-use common::trackml::density::{self, DensityMap, Grid, Rounding};
+use common::trackml::density::{self, Bounds, Rounding};
+use common::trackml::event::Hits;
 use common::trackml::files;
 use common::{Error, Result};
 use rayon::prelude::*;
@@ -22,15 +22,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let threads = args.threads.unwrap_or(available).max(1);
     // Fails only when the pool exists already.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    let bounds = bounds(&args)?;
     let mut events = files::events(std::slice::from_ref(&args.data_dir))?;
     events.truncate(args.limit.unwrap_or(usize::MAX));
     let events = readable(&args, events)?;
-    let (grid, kept) = grid(&args, &events)?;
     let rounding = if args.upstream_compat { Rounding::Truncate } else { Rounding::Floor };
-    let (map, counted) = match &kept {
-        Some(kept) => DensityMap::count(grid, rounding, kept.par_iter().map(|p| Ok(Cow::Borrowed(p.as_slice())))),
-        None => DensityMap::count(grid, rounding, events.par_iter().map(|e| Ok(Cow::Owned(density::positions(e)?)))),
-    }?;
+    let (map, counted) = density::map_of(&events, args.voxel_size, bounds, rounding)?;
+    let grid = map.grid;
     let written = map.write(&args.output)?;
     if counted.dropped > 0 {
         tracing::warn!("{} of {} hits lie outside of the grid and are not counted", counted.dropped, counted.hits);
@@ -55,7 +53,7 @@ fn readable(args: &Args, events: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
         return Ok(events);
     }
     let checked: Vec<Result<PathBuf>> =
-        events.into_par_iter().map(|event| density::positions(&event).map(|_| event)).collect();
+        events.into_par_iter().map(|event| Hits::read_positions(&event).map(|_| event)).collect();
     let mut good = Vec::new();
     for outcome in checked {
         match outcome {
@@ -69,36 +67,15 @@ fn readable(args: &Args, events: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
     Ok(good)
 }
 
-/// Positions are kept between the two passes up to this many events: 120 MB of full size.
-const KEPT: usize = 100;
-
-/// Positions of the hits of each event.
-type Positions = Vec<Vec<[f32; 3]>>;
-
-/// The grid, and the positions where they were read for it.
-fn grid(args: &Args, events: &[PathBuf]) -> Result<(Grid, Option<Positions>)> {
-    if let Some(bounds) = &args.bounds {
-        let [x0, x1, y0, y1, z0, z1] = bounds[..] else {
-            return Err(Error::usage(format!("`--bounds` has {} numbers, expected 6", bounds.len()))
-                .hint("`--bounds=-1100,1100,-1100,1100,-3000,3000`"));
-        };
-        if !(x0 < x1 && y0 < y1 && z0 < z1) || bounds.iter().any(|b| !b.is_finite()) {
-            return Err(Error::usage(format!("`--bounds` is {bounds:?}, expected x0 < x1, y0 < y1, z0 < z1")));
-        }
-        return Ok((Grid::around([x0, y0, z0], [x1, y1, z1], args.voxel_size)?, None));
+/// The box of `--bounds`, none where it is that of all hits.
+fn bounds(args: &Args) -> Result<Option<Bounds>> {
+    let Some(bounds) = &args.bounds else { return Ok(None) };
+    let [x0, x1, y0, y1, z0, z1] = bounds[..] else {
+        return Err(Error::usage(format!("`--bounds` has {} numbers, expected 6", bounds.len()))
+            .hint("`--bounds=-1100,1100,-1100,1100,-3000,3000`"));
+    };
+    if !(x0 < x1 && y0 < y1 && z0 < z1) || bounds.iter().any(|b| !b.is_finite()) {
+        return Err(Error::usage(format!("`--bounds` is {bounds:?}, expected x0 < x1, y0 < y1, z0 < z1")));
     }
-    if events.len() > KEPT {
-        let (low, high) = density::bounds(events)?;
-        return Ok((Grid::around(low, high, args.voxel_size)?, None));
-    }
-    let kept: Positions = events.par_iter().map(|event| density::positions(event)).collect::<Result<_>>()?;
-    let (mut low, mut high) = ([f32::INFINITY; 3], [f32::NEG_INFINITY; 3]);
-    for xyz in kept.iter().flatten() {
-        low = std::array::from_fn(|i| low[i].min(xyz[i]));
-        high = std::array::from_fn(|i| high[i].max(xyz[i]));
-    }
-    if low[0] > high[0] {
-        return Err(Error::input(&args.data_dir, "the events hold no hits"));
-    }
-    Ok((Grid::around(low, high, args.voxel_size)?, Some(kept)))
+    Ok(Some(Bounds { low: [x0, y0, z0], high: [x1, y1, z1] }))
 }

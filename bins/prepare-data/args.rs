@@ -56,7 +56,7 @@ impl Arguments for Args {
             ("icecube", common::config::schema::<icecube::prepare::PrepareConfig>()),
             ("leap", common::config::schema::<leap_data::prepare::PrepareConfig>()),
             ("polarmae", common::config::schema::<polarmae::prepare::PrepareConfig>()),
-            ("tracknet", common::config::schema::<::tracknet::prepare::PrepareConfig>()),
+            ("tracknet", common::config::schema::<::tracknet_data::prepare::PrepareConfig>()),
         ]
     }
 }

@@ -1,7 +1,7 @@
 //! TrackNET: csv events and blacklists to cached tracks.
 
-use ::tracknet::prepare::{self, PrepareConfig, Sources};
-use ::tracknet::simulate::RAW;
+use ::tracknet_data::prepare::{self, PrepareConfig, Sources};
+use ::tracknet_data::simulate::RAW;
 use common::stage::{Manifest, Stage};
 
 use crate::args::Args;

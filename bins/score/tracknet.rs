@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use ::tracknet::judge::{self, Judgement};
-use ::tracknet::{files, prepare, simulate};
+use ::tracknet_data::judge::{self, Judgement};
+use ::tracknet_data::{files, prepare, simulate};
 use common::stage::{MANIFEST, Manifest, Stage};
 use common::{Error, Result, durable};
 use serde_json::{Value, json};

@@ -43,7 +43,7 @@ impl Arguments for Args {
             ("icecube", common::config::schema::<icecube::simulate::SimulateConfig>()),
             ("leap", common::config::schema::<leap_data::simulate::SimulateConfig>()),
             ("polarmae", common::config::schema::<polarmae::simulate::SimulateConfig>()),
-            ("tracknet", common::config::schema::<::tracknet::simulate::SimulateConfig>()),
+            ("tracknet", common::config::schema::<::tracknet_data::simulate::SimulateConfig>()),
         ]
     }
 }

@@ -1,6 +1,6 @@
 //! TrackNET: helices through the TrackML detector as csv events.
 
-use ::tracknet::simulate::{self, SimulateConfig};
+use ::tracknet_data::simulate::{self, SimulateConfig};
 use common::stage::Stage;
 
 use crate::args::Args;

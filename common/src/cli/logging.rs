@@ -42,19 +42,21 @@ pub(super) fn start(flags: &Verbosity) {
         (false, _) => LevelFilter::TRACE,
     };
     // Libraries speak only when they warn; the file always gets what `-v` would show.
-    let ours = |level| Targets::new().with_default(LevelFilter::WARN).with_targets(OURS.map(|t| (t, level)));
+    let ours = |level| Targets::new().with_default(LevelFilter::WARN).with_targets(OURS.iter().map(|t| (*t, level)));
     let file = FileLayer.with_filter(ours(LevelFilter::DEBUG));
     let _ = tracing_subscriber::registry().with(StderrLayer.with_filter(ours(level))).with(file).try_init();
 }
 
 /// Crates and binaries whose events are shown.
-const OURS: [&str; 17] = [
+const OURS: &[&str] = &[
     "common",
     "neural",
     "leap",
+    "leap_data",
     "icecube",
     "polarmae",
     "tracknet",
+    "tracknet_data",
     "podium",
     "prepare_data",
     "train_model",

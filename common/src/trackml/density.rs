@@ -1,12 +1,13 @@
 //! How many hits an event has where: a voxel map, and the expected number of hits in a sphere (`hit-density`; upstream
 //! `scripts/hit_density_calculation.py`, `src/tracknet/metrics/hit_density.py`). Uses no tensor library.
 
-use std::path::Path;
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
 use rayon::prelude::*;
 
-use super::event::{self, Hits};
+use super::event::Hits;
 
 /// A box cut into cubes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -68,11 +69,12 @@ impl Grid {
         let mut at = 0;
         for ((value, origin), side) in xyz.iter().zip(self.origin).zip(self.shape) {
             let place = (value - origin) / size;
-            let place = if rounding == Rounding::Floor { place.floor() } else { place.trunc() };
-            if !(place >= 0.0 && place < side as f32) {
+            let inside = if rounding == Rounding::Floor { place >= 0.0 } else { place > -1.0 };
+            if !(inside && place < side as f32) {
                 return None;
             }
-            at = at * side + place as usize;
+            // A cast cuts toward zero, which from 0 on is the floor, and makes 0 of what is below it.
+            at = at * side + place as u32 as usize;
         }
         Some(at)
     }
@@ -105,30 +107,70 @@ pub struct Counted {
     pub dropped: u64,
 }
 
-/// Smallest box around the hits of all events.
-pub fn bounds(events: &[std::path::PathBuf]) -> Result<([f32; 3], [f32; 3])> {
-    let each = events.par_iter().map(|prefix| {
-        let hits = Hits::read_file(&event::part(prefix, "hits")?)?;
-        Ok(hits.xyz.iter().fold(NOTHING, |bounds, xyz| join(bounds, (*xyz, *xyz))))
-    });
-    let (low, high) = each.try_reduce(|| NOTHING, |a, b| Ok(join(a, b)))?;
-    if low[0] > high[0] {
-        let folder = events.first().map_or(Path::new("."), |e| e.parent().unwrap_or(Path::new(".")));
-        return Err(Error::input(folder, "the events hold no hits"));
+/// A box around hits.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bounds {
+    /// Lowest x, y, z in mm; infinite without a hit.
+    pub low: [f32; 3],
+    /// Highest x, y, z.
+    pub high: [f32; 3],
+}
+
+impl Bounds {
+    /// The box around nothing.
+    pub const NOTHING: Self = Self { low: [f32::INFINITY; 3], high: [f32::NEG_INFINITY; 3] };
+
+    /// The smallest box around positions.
+    pub fn of(positions: &[[f32; 3]]) -> Self {
+        positions.iter().fold(Self::NOTHING, |bounds, &xyz| bounds.join(Self { low: xyz, high: xyz }))
     }
-    Ok((low, high))
+
+    /// The smallest box around both.
+    #[must_use]
+    pub fn join(self, other: Self) -> Self {
+        Self {
+            low: std::array::from_fn(|i| self.low[i].min(other.low[i])),
+            high: std::array::from_fn(|i| self.high[i].max(other.high[i])),
+        }
+    }
 }
 
-type Bounds = ([f32; 3], [f32; 3]);
-const NOTHING: Bounds = ([f32::INFINITY; 3], [f32::NEG_INFINITY; 3]);
+/// Events of full size whose positions are kept between finding the bounds and counting: 120 MB.
+const KEPT: usize = 100;
 
-fn join(a: Bounds, b: Bounds) -> Bounds {
-    (std::array::from_fn(|i| a.0[i].min(b.0[i])), std::array::from_fn(|i| a.1[i].max(b.1[i])))
-}
-
-/// Positions of an event's hits: all that a map needs of it.
-pub fn positions(prefix: &Path) -> Result<Vec<[f32; 3]>> {
-    Ok(Hits::read_file(&event::part(prefix, "hits")?)?.xyz)
+/// Counts the hits of all events in voxels of `voxel_size` mm. Without `bounds` the grid spans all hits.
+///
+/// # Errors
+/// [`Error::Input`] for an event that cannot be read, or where there is no hit; [`Error::Usage`] for too many voxels.
+pub fn map_of(
+    events: &[PathBuf],
+    voxel_size: f64,
+    bounds: Option<Bounds>,
+    rounding: Rounding,
+) -> Result<(DensityMap, Counted)> {
+    let read = |prefix: &PathBuf| Ok(Cow::Owned(Hits::read_positions(prefix)?));
+    if let Some(Bounds { low, high }) = bounds {
+        return DensityMap::count(Grid::around(low, high, voxel_size)?, rounding, events.par_iter().map(read));
+    }
+    let with_bounds = |prefix: &PathBuf| {
+        let positions = Hits::read_positions(prefix)?;
+        Ok((Bounds::of(&positions), positions))
+    };
+    let join = |a: Bounds, b: Bounds| Ok(a.join(b));
+    let around = |bounds: Bounds| {
+        if bounds.low[0] > bounds.high[0] {
+            let folder = events.first().map_or(Path::new("."), |e| e.parent().unwrap_or(Path::new(".")));
+            return Err(Error::input(folder, "the events hold no hits"));
+        }
+        Grid::around(bounds.low, bounds.high, voxel_size)
+    };
+    if events.len() > KEPT {
+        let bounds = events.par_iter().map(|event| Ok(with_bounds(event)?.0)).try_reduce(|| Bounds::NOTHING, join)?;
+        return DensityMap::count(around(bounds)?, rounding, events.par_iter().map(read));
+    }
+    let kept = events.par_iter().map(with_bounds).collect::<Result<Vec<_>>>()?;
+    let grid = around(kept.iter().fold(Bounds::NOTHING, |all, (bounds, _)| all.join(*bounds)))?;
+    DensityMap::count(grid, rounding, kept.par_iter().map(|(_, positions)| Ok(Cow::Borrowed(positions.as_slice()))))
 }
 
 impl DensityMap {
@@ -136,10 +178,10 @@ impl DensityMap {
     pub fn count<'a>(
         grid: Grid,
         rounding: Rounding,
-        events: impl ParallelIterator<Item = Result<std::borrow::Cow<'a, [[f32; 3]]>>>,
+        events: impl ParallelIterator<Item = Result<Cow<'a, [[f32; 3]]>>>,
     ) -> Result<(Self, Counted)> {
         let empty = || (vec![0_u32; grid.len()], Counted::default());
-        let one = |(mut counts, mut counted): (Vec<u32>, Counted), positions: Result<std::borrow::Cow<[[f32; 3]]>>| {
+        let one = |(mut counts, mut counted): (Vec<u32>, Counted), positions: Result<Cow<[[f32; 3]]>>| {
             let positions = positions?;
             for &xyz in positions.iter() {
                 match grid.voxel(xyz, rounding) {

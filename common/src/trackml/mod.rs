@@ -5,3 +5,4 @@ pub mod density;
 mod density_file;
 pub mod event;
 pub mod files;
+mod number;

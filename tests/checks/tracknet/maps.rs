@@ -1,10 +1,7 @@
 //! Hit density: maps, and expected hits in spheres.
 
-use std::borrow::Cow;
-
 use anyhow::{Result, ensure};
-use rayon::prelude::*;
-use tracknet::density::{self, DensityMap, Grid, Rounding};
+use tracknet::density::{self, DensityMap, Rounding};
 use tracknet::files;
 
 use super::data::points;
@@ -29,10 +26,8 @@ pub fn sphere(case: &Case) -> Result<()> {
 /// The map of all events, the printed statistics, and both forms of the file.
 pub fn map(case: &Case) -> Result<()> {
     let events = files::events(&[case.path(case.str("data_dir")?)])?;
-    let (low, high) = density::bounds(&events)?;
-    let grid = Grid::around(low, high, case.f64("voxel_size")?)?;
-    let each = events.par_iter().map(|e| Ok(Cow::Owned(density::positions(e)?)));
-    let (map, counted) = DensityMap::count(grid, Rounding::Truncate, each)?;
+    let (map, counted) = density::map_of(&events, case.f64("voxel_size")?, None, Rounding::Truncate)?;
+    let grid = map.grid;
     ensure!(counted.events == case.usize("n_events")? as u64 && counted.dropped == 0, "{counted:?}");
     let expected = case.tensors("expected.safetensors")?;
     let mut checks = Comparison::new();

@@ -1,22 +1,17 @@
 //! TrackNET: building tracks of charged particles from hits, layer by layer (TrackML events).
+//!
+//! The networks and what uses them; what needs no tensor is in the crate `tracknet-data` and is found here, too.
 
 pub mod batch;
 pub mod build;
 pub mod checkpoint;
 pub mod dataset;
-pub mod figures;
-pub mod judge;
 pub mod losses;
 pub mod metrics;
 pub mod models;
-pub mod normalizer;
-pub mod picture;
 pub mod predict;
-pub mod prepare;
-pub mod simulate;
 pub mod tracker;
-pub mod trackml;
-pub mod tracks;
 pub mod train;
 
 pub use common::trackml::{csv, density, event, files};
+pub use tracknet_data::{figures, judge, normalizer, picture, prepare, simulate, trackml, tracks};

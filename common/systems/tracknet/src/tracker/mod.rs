@@ -6,12 +6,10 @@
 //! (mean and width along both directions, in units of what resolution and scattering make likely). A candidate grows by
 //! the hits that are likelier than chance, and the sum of those log-likelihood ratios ranks the candidates.
 
-pub mod helix;
-pub mod layers;
 pub mod network;
 pub mod search;
 pub mod source;
-pub mod state;
 pub mod train;
 
 pub use search::{SearchConfig, find};
+pub use tracknet_data::tracker::{helix, layers, state};

@@ -1,0 +1,15 @@
+//! What of TrackNET needs no network: simulated events, tracks of particles, the TrackML score, pictures.
+//!
+//! It stands apart from the crate `tracknet`, so that the binaries that use nothing else start without libtorch.
+
+pub mod figures;
+pub mod judge;
+pub mod normalizer;
+pub mod picture;
+pub mod prepare;
+pub mod simulate;
+pub mod tracker;
+pub mod trackml;
+pub mod tracks;
+
+pub use common::trackml::{csv, density, event, files};

@@ -1,0 +1,5 @@
+//! The geometry of the tracker: helices through hits, the hits of an event by layer, what is known of a track so far.
+
+pub mod helix;
+pub mod layers;
+pub mod state;
