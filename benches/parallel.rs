@@ -65,7 +65,12 @@ fn rows_per_s(processes: usize, batch: u64) -> anyhow::Result<f64> {
     let config = out.path().join("bench.yaml");
     common::durable::write(&config, CONFIG.as_bytes())?;
     let args = ["--from", "data", "-q", "--threads", "1", "--device=cpu", "--nproc", &processes.to_string(), "--out"];
-    let run = cmd("train-model").arg(config).arg(format!("training.batch_size={batch}")).args(args).arg(out.path().join("run")).within(workshop());
+    let run = cmd("train-model")
+        .arg(config)
+        .arg(format!("training.batch_size={batch}"))
+        .args(args)
+        .arg(out.path().join("run"))
+        .within(workshop());
     let manifest = run.succeeds().manifest();
     manifest["metrics"]["rows_per_s"].as_f64().ok_or_else(|| anyhow::anyhow!("no `rows_per_s` in {manifest}"))
 }

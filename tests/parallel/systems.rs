@@ -183,8 +183,7 @@ fn two_processes_with_shared_statistics_segment_as_one_does() {
     let folder = tempfile::tempdir().unwrap();
     let system = polarmae(SEGMENT, folder.path());
     // Larger steps would enlarge differences of rounding: its gradients are hundreds long at the start.
-    let more =
-        ["training.sync_batch_norm=true", "model.segmentation.loss=focal_dice", "training.learning_rate=1e-4"];
+    let more = ["training.sync_batch_norm=true", "model.segmentation.loss=focal_dice", "training.learning_rate=1e-4"];
     system.assert_same(folder.path(), 2, &more, 1e-5);
 }
 
