@@ -1,5 +1,7 @@
 //! The whole encoder, choice by choice.
 
+use std::f64::consts::{PI, TAU};
+
 use neural::Params;
 use neural::init::Init;
 use tch::{Device, Tensor};
@@ -204,7 +206,6 @@ fn bounded_angles_stay_in_their_ranges() {
     assert_eq!(angles.size(), [4, 2]);
     let (azimuth, zenith) = (angles.select(1, 0), angles.select(1, 1));
     assert!(angles.min().double_value(&[]) >= 0.0);
-    use std::f64::consts::{PI, TAU};
     assert!(azimuth.max().double_value(&[]) < TAU + 1e-6 && zenith.max().double_value(&[]) < PI + 1e-6);
 }
 
