@@ -4,6 +4,7 @@ mod args;
 mod icecube;
 mod leap;
 mod run;
+mod tracknet;
 
 fn main() -> std::process::ExitCode {
     common::cli::main(run::run)
