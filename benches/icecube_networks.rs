@@ -1,18 +1,25 @@
 //! IceCube's network S (384/128/8/32) against the plain form of the same network: padded batches, a projected encoding of
-//! all pairs. Both run on the same weights in one process, turn by turn, and must agree.
+//! all pairs. All run on the same weights, turn by turn, and must agree.
 //!
 //! ```text
-//! cargo bench --bench icecube_networks -- --batch 32 --repeat 5
+//! PODIUM_BENCH_PYTHON=python cargo bench --bench icecube_networks -- --batch 16 --repeat 3
 //! cargo bench --bench icecube_networks -- --part memory
 //! ```
 //!
-//! Parts: `forward`, `step`, `memory`, `graph`. Each prints a line of JSON with the seconds of both (median over the
-//! repetitions) and their ratio. One thread, f32. Lengths are log-normal with a mean of about 110 pulses, cut at 192, as
-//! random batches and as the length-matched ones that training sees.
+//! Parts: `forward`, `step`, `memory`, `graph`. Each prints a line of JSON with the CPU seconds of both (median over the
+//! repetitions) and their ratio. The plain form stands here in tensor operations of the same libtorch, and as a PyTorch
+//! script (`benches/python/icecube_networks.py`) where `PODIUM_BENCH_PYTHON` names a Python with numpy and torch; it is the
+//! script that ratios are taken against where there is one. One thread, f32. Lengths are log-normal with a mean of about
+//! 110 pulses, cut at 192, as random batches and as the length-matched ones that training sees.
 
-use std::time::Instant;
+#[path = "support/mod.rs"]
+mod support;
 
-use anyhow::{Result, ensure};
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
 use icecube::batch::Batch;
 use icecube::losses::{self, LossKind, Normalisation};
 use icecube::models::{self, DeepIce, ModelConfig, graph};
@@ -21,25 +28,39 @@ use neural::clip::clip_grad_norm;
 use neural::optim::{AdamWConfig, Group, Optimizer, OptimizerConfig};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
-use serde_json::json;
+use serde_json::{Map, Value, json};
+use support::{cpu_seconds, median, number, only_listed};
 use tch::{Device, Kind, Tensor};
 
 fn main() -> Result<()> {
-    let text = |flag: &str| std::env::args().skip_while(|a| a != flag).nth(1);
-    let number = |flag: &str, default: usize| text(flag).map_or(Ok(default), |t| t.parse());
-    let (size, repeat) = (number("--batch", 32)?, number("--repeat", 5)?);
-    let part = text("--part").unwrap_or_default();
+    if only_listed() {
+        return Ok(());
+    }
+    let (size, repeat) = (number("--batch", 16)?, number("--repeat", 3)?);
+    let part = std::env::args().skip_while(|a| a != "--part").nth(1).unwrap_or_default();
     tch::set_num_threads(1);
     neural::memory::keep_freed_blocks();
     let wanted = |name: &str| part.is_empty() || part == name;
-    for matched in [false, true] {
-        let batch = events(size, matched);
+    let config = small();
+    let batches = [("random", events(size, false)), ("matched", events(size, true))];
+    let folder = tempfile::tempdir()?;
+    let (params, _) = network(&config)?;
+    let mut python = if wanted("forward") || wanted("step") {
+        write_arrays(folder.path(), &config, &params, &batches)?;
+        Python::start(folder.path())?
+    } else {
+        None
+    };
+    for (name, batch) in &batches {
         if wanted("forward") {
-            forward(&batch, matched, repeat)?;
+            forward(batch, name, repeat, python.as_mut())?;
         }
         if wanted("step") {
-            step(&batch, matched, repeat)?;
+            step(batch, name, repeat, python.as_mut())?;
         }
+    }
+    if let Some(python) = python {
+        python.end()?;
     }
     if wanted("memory") {
         memory()?;
@@ -50,25 +71,78 @@ fn main() -> Result<()> {
     Ok(())
 }
 
+/// The PyTorch script, waiting for lines that say what to do.
+struct Python {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Python {
+    fn start(folder: &Path) -> Result<Option<Self>> {
+        let Some(python) = std::env::var_os("PODIUM_BENCH_PYTHON") else { return Ok(None) };
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/python/icecube_networks.py");
+        let mut command = Command::new(python);
+        command.arg(script).arg(folder).env("OMP_NUM_THREADS", "1").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn()?;
+        let input = child.stdin.take().context("no input")?;
+        let output = BufReader::new(child.stdout.take().context("no output")?);
+        Ok(Some(Self { child, input, output }))
+    }
+
+    /// CPU seconds, and the sum of the predicted vectors.
+    fn run(&mut self, what: &str, batch: &str) -> Result<(f64, f64)> {
+        writeln!(self.input, "{what} {batch}")?;
+        let mut line = String::new();
+        self.output.read_line(&mut line)?;
+        let (seconds, sum) = line.trim().split_once(' ').with_context(|| format!("the script answers `{line}`"))?;
+        Ok((seconds.parse()?, sum.parse()?))
+    }
+
+    fn end(mut self) -> Result<()> {
+        drop(self.input);
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+/// Weights and batches as raw arrays.
+fn write_arrays(folder: &Path, config: &DeepIce, params: &Params, batches: &[(&str, Batch)]) -> Result<()> {
+    let mut all: Vec<(String, Tensor)> =
+        params.named().into_iter().map(|(name, t)| (format!("w.{name}"), t.detach())).collect();
+    for (name, b) in batches {
+        for (field, tensor) in [
+            ("pos", &b.pos),
+            ("time", &b.time),
+            ("charge", &b.charge),
+            ("auxiliary", &b.auxiliary),
+            ("mask", &b.mask),
+            ("pulses", &b.pulses),
+            ("target", b.truth()?),
+        ] {
+            all.push((format!("{name}.{field}"), tensor.shallow_clone()));
+        }
+    }
+    let mut arrays = Map::new();
+    for (name, tensor) in all {
+        let kind = match tensor.kind() {
+            Kind::Float => "float32",
+            Kind::Int64 => "int64",
+            _ => "bool",
+        };
+        let mut bytes = vec![0; tensor.numel() * tensor.kind().elt_size_in_bytes()];
+        tensor.contiguous().f_copy_data_u8(&mut bytes, tensor.numel())?;
+        common::durable::write(folder.join(&name), &bytes)?;
+        arrays.insert(name, json!({ "shape": tensor.size(), "type": kind }));
+    }
+    let described = json!({ "sizes": serde_json::to_value(config)?, "arrays": arrays });
+    common::durable::write(folder.join("shapes.json"), described.to_string().as_bytes())?;
+    Ok(())
+}
+
 #[allow(clippy::print_stdout, reason = "the result of a bench")]
 fn say(line: &serde_json::Value) {
     println!("{line}");
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-fn cpu_seconds() -> f64 {
-    // SAFETY: the structure is plain data that the call fills.
-    let usage = unsafe {
-        let mut usage: libc::rusage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage);
-        usage
-    };
-    let seconds = |t: libc::timeval| t.tv_sec as f64 + t.tv_usec as f64 * 1e-6;
-    seconds(usage.ru_utime) + seconds(usage.ru_stime)
 }
 
 /// CPU seconds of two things, done in turn.
@@ -137,25 +211,34 @@ fn small() -> DeepIce {
     DeepIce { depth: 8, ..DeepIce::default() }
 }
 
-fn forward(batch: &Batch, matched: bool, repeat: usize) -> Result<()> {
+fn forward(batch: &Batch, name: &str, repeat: usize, mut python: Option<&mut Python>) -> Result<()> {
     let config = small();
     let (params, network) = network(&config)?;
     let ours = tch::no_grad(|| network.forward(batch, false))?;
     let other = tch::no_grad(|| plain(&params, &config, batch));
     agree(&ours, &other)?;
-    let (a, b) = compare(
-        repeat,
-        || drop(tch::no_grad(|| network.forward(batch, false))),
-        || drop(tch::no_grad(|| plain(&params, &config, batch))),
-    );
-    report("forward", batch, matched, a, b);
+    let mut seconds = Seconds::default();
+    for turn in 0..=repeat {
+        let begun = cpu_seconds();
+        drop(tch::no_grad(|| network.forward(batch, false))?);
+        let middle = cpu_seconds();
+        drop(tch::no_grad(|| plain(&params, &config, batch)));
+        let end = cpu_seconds();
+        let script = python.as_mut().map(|python| python.run("forward", name)).transpose()?;
+        if let Some((_, sum)) = script {
+            let (here, size) = (ours.sum(Kind::Double).double_value(&[]), ours.abs().max().double_value(&[]));
+            ensure!((here - sum).abs() < 1e-3 * size, "the script predicts {sum}, not {here}");
+        }
+        seconds.add(turn, [middle - begun, end - middle], script.map(|s| s.0));
+    }
+    seconds.report("forward", batch, name);
     Ok(())
 }
 
-fn step(batch: &Batch, matched: bool, repeat: usize) -> Result<()> {
+fn step(batch: &Batch, name: &str, repeat: usize, mut python: Option<&mut Python>) -> Result<()> {
     let config = small();
     let (params, network) = network(&config)?;
-    let group = || Group { name: "all".into(), lr: 1e-5, params: params.named() };
+    let group = || Group { name: "all".into(), lr: 1e-6, params: params.named() };
     let mut optimizer = Optimizer::new(&OptimizerConfig::AdamW(AdamWConfig::default()), vec![group()])?;
     let mut other = Optimizer::new(&OptimizerConfig::AdamW(AdamWConfig::default()), vec![group()])?;
     let target = batch.truth()?;
@@ -165,34 +248,53 @@ fn step(batch: &Batch, matched: bool, repeat: usize) -> Result<()> {
         optimizer.step()?;
         Ok(optimizer.zero_grad()?)
     };
-    let (mut a, mut b) = (vec![], vec![]);
+    let mut seconds = Seconds::default();
     for turn in 0..=repeat {
         let begun = cpu_seconds();
         finish(&mut optimizer, &network.forward(batch, true)?)?;
         let middle = cpu_seconds();
         finish(&mut other, &plain(&params, &config, batch))?;
+        let end = cpu_seconds();
+        let script = python.as_mut().map(|python| python.run("step", name)).transpose()?;
+        seconds.add(turn, [middle - begun, end - middle], script.map(|s| s.0));
+    }
+    seconds.report("step", batch, name);
+    Ok(())
+}
+
+/// CPU seconds by turn, without the first.
+#[derive(Default)]
+struct Seconds {
+    ours: Vec<f64>,
+    plain: Vec<f64>,
+    script: Vec<f64>,
+}
+
+impl Seconds {
+    fn add(&mut self, turn: usize, [ours, plain]: [f64; 2], script: Option<f64>) {
         if turn > 0 {
-            a.push(middle - begun);
-            b.push(cpu_seconds() - middle);
+            self.ours.push(ours);
+            self.plain.push(plain);
+            self.script.extend(script);
         }
     }
-    report("step", batch, matched, median(a), median(b));
-    Ok(())
+
+    fn report(self, part: &str, batch: &Batch, name: &str) {
+        let pulses = batch.pulses.to_kind(Kind::Double).mean(Kind::Double).double_value(&[]);
+        let script = if self.script.is_empty() { Value::Null } else { json!(median(self.script)) };
+        let (ours, plain) = (median(self.ours), median(self.plain));
+        say(&json!({
+            "bench": "icecube_networks", "part": part, "batch": batch.events(), "lengths": name,
+            "mean_pulses": pulses, "longest": batch.length(), "cpu_s": ours, "plain_cpu_s": plain, "pytorch_cpu_s": script,
+            "events_per_cpu_s": batch.events() as f64 / ours, "ratio": script.as_f64().unwrap_or(plain) / ours,
+        }));
+    }
 }
 
 fn agree(ours: &Tensor, plain: &Tensor) -> Result<()> {
     let off = (ours - plain).abs().max().double_value(&[]) / plain.abs().max().double_value(&[]);
     ensure!(off < 5e-5, "the two forms differ by {off:e}");
     Ok(())
-}
-
-fn report(part: &str, batch: &Batch, matched: bool, ours: f64, plain: f64) {
-    let pulses = batch.pulses.to_kind(Kind::Double).mean(Kind::Double).double_value(&[]);
-    say(&json!({
-        "bench": "icecube_networks", "part": part, "batch": batch.events(), "length_matched": matched,
-        "mean_pulses": pulses, "longest": batch.length(), "cpu_s": ours, "plain_cpu_s": plain,
-        "events_per_cpu_s": batch.events() as f64 / ours, "ratio": plain / ours,
-    }));
 }
 
 /// Largest memory of a forward pass in inference, beyond what stands before it. A quarter of the 32 events of the
@@ -233,7 +335,6 @@ fn neighbours(repeat: usize) -> Result<()> {
     let columns: Vec<Vec<f32>> =
         (0..3).map(|c| Vec::try_from(xyz.select(1, c).contiguous())).collect::<Result<_, _>>()?;
     let columns: Vec<&[f32]> = columns.iter().map(Vec::as_slice).collect();
-    let begun = Instant::now();
     let (ours, plain) = compare(
         repeat,
         || drop(graph::nearest(&columns, &lengths, false)),
@@ -249,7 +350,7 @@ fn neighbours(repeat: usize) -> Result<()> {
     );
     say(&json!({
         "bench": "icecube_networks", "part": "graph", "events": lengths.len(), "nodes": nodes, "cpu_s": ours,
-        "plain_cpu_s": plain, "ratio": plain / ours, "wall_s": begun.elapsed().as_secs_f64(),
+        "plain_cpu_s": plain, "ratio": plain / ours,
     }));
     Ok(())
 }

@@ -43,7 +43,8 @@ fn main() -> anyhow::Result<()> {
     let (points, labels) = events();
     let grouping = Instant::now();
     let chain = Transform::published_validation();
-    let batch = Batch::new(points, &chain, &encoder.tokenizer, Draw { seed: 0, step: 0 }, Device::Cpu)?;
+    let batch =
+        Batch::new(points, &chain, &encoder.tokenizer, Draw { seed: 0, step: 0, events: &[0, 1, 2, 3] }, Device::Cpu)?;
     println!(
         "events of {:?} points, {:?} tokens, grouped in {:.1} ms; {:.1} % of the points in no group",
         batch.points.iter().map(|rows| rows.len() / 4).collect::<Vec<_>>(),

@@ -16,7 +16,9 @@ pub struct Args {
     /// Weights to read: .pth, .pt, .ckpt or .safetensors
     #[arg(value_name = "IN", help_heading = "Input")]
     pub input: PathBuf,
-    /// File to write: .safetensors or .pt
+    /// File to write: .safetensors, .pt or .ckpt
+    ///
+    /// A `.ckpt` is laid out as PyTorch Lightning's: the tensors are its `state_dict`.
     #[arg(value_name = "OUT", help_heading = "Output")]
     pub output: PathBuf,
     /// Config of `train-model` that says which network it is
@@ -60,6 +62,11 @@ Examples:
   A published IceCube checkpoint, for `predict` and further training:
     convert-weights V23FT5_6.pth b_gnn.safetensors \\
       --config configs/icecube/b_gnn/stage1.yaml
+
+  A published PoLAr-MAE checkpoint, and a network of ours for its code:
+    convert-weights polarmae_pretrain.ckpt polarmae.safetensors \\
+      --config configs/polarmae/pretrain/polarmae.yaml
+    convert-weights runs/fft/checkpoints/best/model.safetensors fft.ckpt
 
   A Lightning checkpoint of TrackNET, which says itself what it holds:
     convert-weights 'epoch=5-val_loss=0.04.ckpt' step_ahead.safetensors

@@ -3,6 +3,7 @@
 mod args;
 mod icecube;
 mod leap;
+mod polarmae;
 mod run;
 mod tracknet;
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use common::cli::print_line;
 use common::durable::Written;
-use common::store::pickle::{NamedTensor, write_state_dict};
+use common::store::pickle::{NamedTensor, write_lightning, write_state_dict};
 use common::store::tensors::{TensorFile, TensorView, write};
 use common::system::Systems;
 use common::{Error, Result};
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tch::Tensor;
 
 use crate::args::Args;
-use crate::{icecube, leap, tracknet};
+use crate::{icecube, leap, polarmae, tracknet};
 
 /// The network that weights belong to.
 pub struct Network {
@@ -34,6 +34,7 @@ type Described = (fn(&Path, &[String]) -> Result<Network>, fn(&Path) -> Result<N
 const SYSTEMS: Systems<Described> = Systems(&[
     ("icecube", (icecube::of_config, icecube::of_file)),
     ("leap", (leap::of_config, leap::of_file)),
+    ("polarmae", (polarmae::of_config, polarmae::of_file)),
     ("tracknet", (tracknet::of_config, tracknet::of_file)),
 ]);
 
@@ -42,6 +43,7 @@ const SYSTEMS: Systems<Described> = Systems(&[
 enum Form {
     Safetensors,
     StateDict,
+    Lightning,
 }
 
 /// Converts a weights file.
@@ -68,9 +70,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 fn form_of(output: &Path) -> Result<Form> {
     match output.extension().and_then(|e| e.to_str()) {
         Some("safetensors") => Ok(Form::Safetensors),
-        Some("pt" | "pth" | "ckpt") => Ok(Form::StateDict),
+        Some("pt" | "pth") => Ok(Form::StateDict),
+        Some("ckpt") => Ok(Form::Lightning),
         _ => {
-            Err(Error::usage(format!("`{}`: expected a name that ends with `.safetensors` or `.pt`", output.display())))
+            let endings = "`.safetensors`, `.pt` or `.ckpt`";
+            Err(Error::usage(format!("`{}`: expected a name that ends with {endings}", output.display())))
         }
     }
 }
@@ -92,15 +96,11 @@ fn network(args: &Args) -> Result<Network> {
     }
     if args.input.extension().is_some_and(|e| e == "safetensors") {
         let about = weights::metadata(&args.input)?.unwrap_or(Value::Null);
-        let of_file = match about["system"].as_str() {
-            Some("icecube") => icecube::of_file,
-            Some("tracknet") => tracknet::of_file,
-            _ => leap::of_file,
-        };
-        return of_file(&args.input);
+        let named = about["system"].as_str().and_then(|name| SYSTEMS.find(name));
+        return named.map_or(leap::of_file as fn(&Path) -> _, |(_, of_file)| of_file)(&args.input);
     }
-    if is_lightning {
-        return tracknet::of_file(&args.input);
+    if is_lightning && let Ok(network) = tracknet::of_file(&args.input) {
+        return Ok(network);
     }
     Err(Error::usage("`--config` is missing: the file does not say which network it holds")
         .hint("for example `--config configs/leap/adam/exp195.yaml`"))
@@ -161,5 +161,5 @@ fn write_views(output: &Path, form: Form, names: &[String], views: Vec<TensorVie
             bytes: Cow::Borrowed(view.bytes),
         })
         .collect();
-    write_state_dict(output, &tensors)
+    if form == Form::Lightning { write_lightning(output, &tensors) } else { write_state_dict(output, &tensors) }
 }

@@ -35,13 +35,15 @@ pub struct SearchArgs {
     /// Out-of-fold predictions: files or folders of finished runs
     ///
     /// A safetensors file with `predictions` [rows, columns], `mean` and `std`, or the folder of a finished stage with
-    /// the output `oof`. The model is called NAME, else what the file's metadata say, else after its file.
+    /// the output `oof`. The model is called NAME, else what the file's metadata say, else after its file. IceCube:
+    /// tables of directions with the vectors `x`, `y`, `z`, as `train-model` and `predict` write them.
     #[arg(value_name = "[NAME=]OOF", required = true, help_heading = "Input")]
     pub oof: Vec<String>,
     /// Truth: a file, the folder of `prepare-data`, or `-`
     ///
     /// A safetensors file with `targets` [rows, columns], `target_mean` and `target_std`; a folder or a piped
-    /// manifest stands for its output `valid`, `b/valid` or `a/valid`, the first that exists.
+    /// manifest stands for its output `valid`, `b/valid` or `a/valid`, the first that exists. IceCube: a table with
+    /// `event_id`, `azimuth` and `zenith`, or the folder of `prepare-data` or `simulate-data`.
     #[arg(short, long, value_name = "VALID", help_heading = "Input")]
     pub truth: String,
     /// Config of the search (YAML)
@@ -55,6 +57,9 @@ pub struct SearchArgs {
     #[arg(short, long = "set", value_name = "KEY=VALUE", help_heading = "Search")]
     pub set: Vec<String>,
     /// r2, mse, rmse, mae or pearson [config: r2]
+    ///
+    /// Directions are fitted under the mean opening angle and take no settings of the search: vectors are added with
+    /// weights from 0, neither below the best single network nor below equal weights on the events given.
     #[arg(long, help_heading = "Search")]
     pub metric: Option<String>,
     /// climb, optimum or non_negative [config: climb]
@@ -128,7 +133,8 @@ pub struct BlendArgs {
     /// Submissions: parquet or csv files, or folders of them
     ///
     /// Also folders of finished stages (`-`: piped manifest), which stand for their output `submission`. Files that the
-    /// table of weights does not name are left out; a model without a file is an error.
+    /// table of weights does not name are left out; a model without a file is an error. IceCube: tables of directions
+    /// with their vectors, or folders of `predict`, which stand for their output `predictions`.
     #[arg(value_name = "[NAME=]SUBMISSION", required = true, help_heading = "Input")]
     pub submissions: Vec<String>,
     /// Weights: csv, json, pickled table, or folder of a search

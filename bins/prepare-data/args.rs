@@ -53,9 +53,9 @@ impl Arguments for Args {
 
     fn schemas() -> Vec<(&'static str, String)> {
         vec![
-            ("icecube", common::config::schema::<icecube::prepare::PrepareConfig>()),
+            ("icecube", common::config::schema::<icecube_data::prepare::PrepareConfig>()),
             ("leap", common::config::schema::<leap_data::prepare::PrepareConfig>()),
-            ("polarmae", common::config::schema::<polarmae::prepare::PrepareConfig>()),
+            ("polarmae", common::config::schema::<polarmae_data::prepare::PrepareConfig>()),
             ("tracknet", common::config::schema::<::tracknet_data::prepare::PrepareConfig>()),
         ]
     }

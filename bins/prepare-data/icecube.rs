@@ -1,8 +1,8 @@
 //! IceCube: pulse files to the memory-mapped event store.
 
 use common::stage::{Manifest, Stage};
-use icecube::prepare::{self, Options, PrepareConfig, Sources};
-use icecube::simulate::RAW;
+use icecube_data::prepare::{self, Options, PrepareConfig, Sources};
+use icecube_data::simulate::RAW;
 
 use crate::args::Args;
 use crate::shared;

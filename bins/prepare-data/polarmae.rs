@@ -1,8 +1,8 @@
 //! PoLAr-MAE: HDF5 files of PILArNet-M to memory-mapped shards of events.
 
 use common::stage::{Manifest, Stage};
-use polarmae::prepare::{self, PrepareConfig};
-use polarmae::simulate::RAW;
+use polarmae_data::prepare::{self, PrepareConfig};
+use polarmae_data::simulate::RAW;
 
 use crate::args::Args;
 use crate::shared;

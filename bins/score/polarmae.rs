@@ -7,13 +7,12 @@ use common::oof::resolve;
 use common::stage::Stage;
 use common::store::tables::ParquetFile;
 use common::{Error, Result, durable};
+use polarmae_data::classes::CLASS_NAMES as NAMES;
 use serde_json::{Value, json};
 use tracing::info;
 
 use crate::args::ScoreArgs;
 
-/// Classes, in the order of the published labels.
-const NAMES: [&str; 5] = ["shower", "track", "michel", "delta", "led"];
 /// Points that are held at a time.
 const BLOCK: usize = 1 << 20;
 

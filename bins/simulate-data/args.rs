@@ -40,9 +40,9 @@ impl Arguments for Args {
 
     fn schemas() -> Vec<(&'static str, String)> {
         vec![
-            ("icecube", common::config::schema::<icecube::simulate::SimulateConfig>()),
+            ("icecube", common::config::schema::<icecube_data::simulate::SimulateConfig>()),
             ("leap", common::config::schema::<leap_data::simulate::SimulateConfig>()),
-            ("polarmae", common::config::schema::<polarmae::simulate::SimulateConfig>()),
+            ("polarmae", common::config::schema::<polarmae_data::simulate::SimulateConfig>()),
             ("tracknet", common::config::schema::<::tracknet_data::simulate::SimulateConfig>()),
         ]
     }

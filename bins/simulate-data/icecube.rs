@@ -1,7 +1,7 @@
 //! IceCube: events in the real detector, in the layout of the competition.
 
 use common::stage::Stage;
-use icecube::simulate::{self, Options, SimulateConfig};
+use icecube_data::simulate::{self, Options, SimulateConfig};
 
 use crate::args::Args;
 

@@ -1,7 +1,7 @@
 //! PoLAr-MAE: events in the layout of PILArNet-M.
 
 use common::stage::Stage;
-use polarmae::simulate::{self, SimulateConfig};
+use polarmae_data::simulate::{self, SimulateConfig};
 
 use crate::args::Args;
 

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use common::Result;
-use common::config::Resolved;
+use common::config::{self, Resolved};
 use common::stage::{Manifest, Stage};
+use common::{Error, Result};
 use neural::trainer::Training;
 use polarmae::dataset::Events;
-use polarmae::train::{self, ModelConfig, Sets, TrainConfig, Trained};
+use polarmae::train::{self, ModelConfig, Sets, TrainConfig, Trained, published};
 use tch::Device;
 
 use crate::args::Args;
@@ -27,6 +27,18 @@ struct Plan {
     folder: PathBuf,
 }
 
+/// The config of the run, translated where it is the original's. None when it was only to be printed.
+fn resolve_config(args: &Args, smoke: &[&str]) -> Result<Option<Resolved<TrainConfig>>> {
+    let file = &args.config.config;
+    let Some(theirs) = published::read(file)? else { return shared::resolve_config(args, smoke) };
+    let ours = published::translate(&theirs)?;
+    let text = serde_json::to_string_pretty(&ours).map_err(|e| Error::failed(format!("translating: {e}")))?;
+    let mut overrides = args.config.overrides.clone();
+    overrides.extend(args.run.seed_override());
+    overrides.extend(shared::smoke_overrides(args, smoke));
+    args.run.printed(config::load_text(file, &(text + "\n"), &overrides)?)
+}
+
 /// Trains a network.
 pub fn run(args: Args) -> anyhow::Result<()> {
     let smoke = [
@@ -36,7 +48,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         "training.max_steps=2",
         "data.max_valid_events=4",
     ];
-    let Some(config) = shared::resolve_config(&args, &smoke)? else { return Ok(()) };
+    let Some(config) = resolve_config(&args, &smoke)? else { return Ok(()) };
     let plan = resolve(&args, config)?;
     describe(&plan);
     if args.run.dry_run {

@@ -26,5 +26,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if icecube::is_published(&args.config.config)? {
         return icecube::run(args);
     }
+    if ::polarmae::train::published::read(&args.config.config)?.is_some() {
+        return polarmae::run(args);
+    }
     SYSTEMS.of_config(&args.config.config)?(args)
 }

@@ -49,7 +49,8 @@ impl<T: Copy> Systems<T> {
         })
     }
 
-    fn find(self, name: &str) -> Option<T> {
+    /// The system of this name.
+    pub fn find(self, name: &str) -> Option<T> {
         self.0.iter().find(|(known, _)| *known == name).map(|(_, it)| *it)
     }
 

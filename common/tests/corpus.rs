@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use common::error::{Error, Result};
 use common::seed::rng_for;
+use common::store::hdf5::{ListFile, ListWriter};
 use common::store::netcdf::{NcFile, NcKind, NcValues, NcWriter};
 use common::store::npy::{self, NpyArray, NpzFile};
 use common::store::pickle::{self, Checkpoint, NamedTensor};
@@ -50,6 +51,13 @@ fn read_netcdf(path: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn read_lists(path: &Path) -> Result<()> {
+    let file = ListFile::open(path)?;
+    let (points, clusters) = (file.lists("point")?, file.lists("cluster")?);
+    points.floats(0..points.len(), |_, _| Ok(()))?;
+    clusters.integers(0..clusters.len(), |_, _| Ok(()))
 }
 
 fn read_checkpoint(path: &Path) -> Result<()> {
@@ -110,6 +118,14 @@ fn samples(folder: &Path) -> Vec<(&'static str, Vec<u8>, Reader)> {
         writer.write(folder.join("b")).unwrap();
         samples.push((name, content("b"), read_netcdf));
     }
+
+    let mut writer = ListWriter::create(folder.join("l"), &["point"], &["cluster"]).unwrap();
+    for length in [3, 0, 200, 1] {
+        writer.append_floats("point", &numbers[..length]).unwrap();
+        writer.append_integers("cluster", &[length as i32, 1, 2]).unwrap();
+    }
+    writer.finish().unwrap();
+    samples.push(("hdf5 lists", content("l"), read_lists));
 
     let bytes: Vec<u8> = numbers.iter().flat_map(|v| v.to_le_bytes()).collect();
     let tensor = |name: &'static str, shape: &[usize], bytes: &[u8]| NamedTensor {
@@ -255,7 +271,7 @@ fn r18_no_evolved_input_breaks_a_reader() {
     let asked = std::env::var("PODIUM_FUZZ_SECONDS").ok().and_then(|s| s.parse().ok());
     let seconds = asked.unwrap_or(if long { 60 } else { 1 });
     over_samples(|folder, name, bytes, reader| {
-        if !["netcdf hdf5", "parquet"].contains(&name) {
+        if !["netcdf hdf5", "hdf5 lists", "parquet"].contains(&name) {
             evolve(folder, name, bytes, reader, Duration::from_secs(seconds));
         }
     });

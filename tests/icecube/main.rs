@@ -4,6 +4,8 @@
 mod support;
 
 mod blend;
+mod chain;
+mod configs;
 mod prepare;
 mod raw;
 mod score;

@@ -5,6 +5,8 @@ mod support;
 
 mod chain;
 mod demo;
+mod groups;
 mod prepare;
 mod raw;
+mod recipes;
 mod train;

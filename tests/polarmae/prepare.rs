@@ -116,7 +116,7 @@ fn bad_events_are_named_with_file_and_place() {
     prepare(&raw, &folder.path().join("fresh")).fails(3).says("holds no `.h5` file").says("expected `");
     prepare(&folder.path().join("nowhere"), &folder.path().join("fresh"))
         .fails(3)
-        .says("nowhere/train")
+        .says("/nowhere`")
         .says("no such folder");
 }
 

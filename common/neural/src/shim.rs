@@ -4,6 +4,8 @@
 //! code; the text is kept per thread. Tensors are passed as pointers to `at::Tensor`, which is what a `tch::Tensor`
 //! holds.
 
+mod linear;
+
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use tch::{Device, Tensor};
 
 use crate::errors;
 use crate::parallel::{self, Reduce};
+pub(crate) use linear::linear;
 
 /// `at::Tensor` behind a pointer.
 type CTensor = c_void;

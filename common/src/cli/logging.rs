@@ -54,6 +54,7 @@ const OURS: &[&str] = &[
     "leap",
     "leap_data",
     "icecube",
+    "icecube_data",
     "polarmae",
     "tracknet",
     "tracknet_data",

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 pub use array::{Array, Column};
 pub use tensor::NamedTensor;
-pub use writer::write_state_dict;
+pub use writer::{write_lightning, write_state_dict};
 
 use super::map::Mapped;
 use super::zip::Zip;

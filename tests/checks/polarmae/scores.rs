@@ -22,6 +22,12 @@ use super::layers::load;
 use super::{data, grouping, networks};
 use crate::checks::{Case, Comparison, Tensors, equal_lists};
 
+/// Of batches that draw nothing: numbers of events are names there.
+fn draw(events: usize) -> Draw<'static> {
+    static NUMBERS: [u64; 256] = [0; 256];
+    Draw { seed: 0, step: 0, events: &NUMBERS[..events] }
+}
+
 /// `losses`: values and gradients.
 pub fn losses(case: &Case) -> Result<()> {
     let inputs = case.tensors("inputs.safetensors")?;
@@ -261,7 +267,8 @@ pub fn svm_features(case: &Case) -> Result<()> {
         let (points, labels) = grouping::events(&inputs, prefix)?;
         let embedding =
             Embedding { encoder: &encoder, grouping: &config.tokenizer, transforms: chain, device: Device::Cpu };
-        Ok(embedding.embed(points, &labels.context("no labels")?, classes, 0)?)
+        let draw = draw(points.len());
+        Ok(embedding.embed(points, &labels.context("no labels")?, classes, draw)?)
     };
     let mut all = Comparison::new();
     // As published: the batch with number floor(max_tokens / (slots * batch)) is the last.
@@ -323,7 +330,7 @@ pub fn pretraining_from_files(case: &Case) -> Result<()> {
     let (points, labels) = published_events(&case.path("data/val"))?;
     let mut all = Comparison::new();
     for (i, chunk) in points.chunks(4).enumerate() {
-        let batch = Batch::new(chunk.to_vec(), &chain, &encoder.tokenizer, Draw { seed: 0, step: 0 }, Device::Cpu)?;
+        let batch = Batch::new(chunk.to_vec(), &chain, &encoder.tokenizer, draw(chunk.len()), Device::Cpu)?;
         let masks = networks::masks(&inputs, &format!("val{i}."))?;
         tch::no_grad(|| -> Result<()> {
             let losses = network.losses(&batch.grouped, &masks, false)?;
@@ -348,7 +355,8 @@ pub fn pretraining_from_files(case: &Case) -> Result<()> {
         let size = probe.batch_size;
         let count = if whole { points.len() / size * size } else { points.len() };
         let chunks = points[..count].chunks(size).zip(labels[..count].chunks(size));
-        let parts = chunks.map(|(p, l)| Ok(embedding.embed(p.to_vec(), l, 4, 0)?)).collect::<Result<Vec<_>>>()?;
+        let parts =
+            chunks.map(|(p, l)| Ok(embedding.embed(p.to_vec(), l, 4, draw(p.len()))?)).collect::<Result<Vec<_>>>()?;
         Ok(join(&parts, probe.max_tokens)?)
     };
     let (train_points, train_labels) = published_events(&case.path("data/train"))?;
@@ -381,8 +389,7 @@ pub fn segmentation_from_files(case: &Case) -> Result<()> {
     let mut pooled = Confusion::new(4);
     let mut logged = [0.0; 3];
     let predict = |events: &[Vec<f32>]| -> Result<Vec<Tensor>> {
-        let batch =
-            Batch::new(events.to_vec(), &validation(), &encoder.tokenizer, Draw { seed: 0, step: 0 }, Device::Cpu)?;
+        let batch = Batch::new(events.to_vec(), &validation(), &encoder.tokenizer, draw(events.len()), Device::Cpu)?;
         let points = batch.point_batch(true, Device::Cpu);
         let logits = tch::no_grad(|| network.forward(&batch.grouped, &points, false, false))?;
         Ok(points.runs.iter().map(|(start, length)| logits.narrow(0, start, length)).collect())

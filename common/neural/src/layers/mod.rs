@@ -15,7 +15,7 @@ mod norm;
 pub use activation::Activation;
 pub use attention::{MultiheadAttention, TransformerEncoderLayer};
 pub use conv::Conv1dSame;
-pub use linear::Linear;
+pub use linear::{Linear, linear, linear_add, linear_gelu};
 pub use lstm::BiLstm;
 pub use mamba::{Form, Mamba, MambaConfig};
 pub use norm::LayerNorm;

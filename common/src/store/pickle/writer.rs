@@ -14,10 +14,32 @@ use crate::store::zip::ZipWriter;
 /// # Errors
 /// [`Error::Failed`] where a name appears twice or shape and bytes of a tensor do not fit, [`Error::Io`] from the system.
 pub fn write_state_dict(path: impl AsRef<Path>, tensors: &[NamedTensor<'_>]) -> Result<Written> {
+    write(path.as_ref(), tensors, b"\x80\x02", b".")
+}
+
+/// The same inside of what PyTorch Lightning calls a checkpoint: the entry `state_dict` of a mapping, beside the version
+/// that its `load_from_checkpoint` asks for. Without the state of a trainer.
+///
+/// # Errors
+/// As those of [`write_state_dict`].
+pub fn write_lightning(path: impl AsRef<Path>, tensors: &[NamedTensor<'_>]) -> Result<Written> {
+    let mut before = b"\x80\x02}(".to_vec();
+    for key in ["epoch", "global_step"] {
+        text(&mut before, key);
+        int(&mut before, 0);
+    }
+    text(&mut before, "pytorch-lightning_version");
+    text(&mut before, "2.0.0");
+    text(&mut before, "state_dict");
+    write(path.as_ref(), tensors, &before, b"u.")
+}
+
+/// Writes the archive; `before` and `after` stand around the dictionary in the pickle.
+fn write(path: &Path, tensors: &[NamedTensor<'_>], before: &[u8], after: &[u8]) -> Result<Written> {
     let mut names = BTreeSet::new();
     for tensor in tensors {
         let bad = |problem: String| {
-            Error::failed(format!("writing `{}`: tensor `{}` {problem}", path.as_ref().display(), tensor.name))
+            Error::failed(format!("writing `{}`: tensor `{}` {problem}", path.display(), tensor.name))
         };
         if !names.insert(&*tensor.name) {
             return Err(bad("appears twice".into()));
@@ -26,7 +48,7 @@ pub fn write_state_dict(path: impl AsRef<Path>, tensors: &[NamedTensor<'_>]) -> 
             return Err(bad(format!("has {} bytes, which {:?} does not fit", tensor.bytes.len(), tensor.shape)));
         }
     }
-    let pickle = pickled(tensors);
+    let pickle = [before, &pickled(tensors), after].concat();
     durable::write_with(path, |out| {
         let mut zip = ZipWriter::new(out);
         zip.add("archive/data.pkl", &pickle)?;
@@ -39,9 +61,9 @@ pub fn write_state_dict(path: impl AsRef<Path>, tensors: &[NamedTensor<'_>]) -> 
     })
 }
 
-/// The pickle, protocol 2: `OrderedDict` of `_rebuild_tensor_v2` over one storage a tensor.
+/// In protocol 2: `OrderedDict` of `_rebuild_tensor_v2` over one storage a tensor.
 fn pickled(tensors: &[NamedTensor<'_>]) -> Vec<u8> {
-    let mut out = b"\x80\x02ccollections\nOrderedDict\n)R(".to_vec();
+    let mut out = b"ccollections\nOrderedDict\n)R(".to_vec();
     for (index, tensor) in tensors.iter().enumerate() {
         text(&mut out, &tensor.name);
         out.extend(b"ctorch._utils\n_rebuild_tensor_v2\n((");
@@ -59,7 +81,7 @@ fn pickled(tensors: &[NamedTensor<'_>]) -> Vec<u8> {
         // No gradient wanted, no hooks.
         out.extend(b"\x89ccollections\nOrderedDict\n)RtR");
     }
-    out.extend(b"u.");
+    out.push(b'u');
     out
 }
 

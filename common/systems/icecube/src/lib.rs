@@ -5,12 +5,8 @@ pub mod batch;
 pub mod dataset;
 pub mod losses;
 pub mod models;
-pub mod nevents;
 pub mod predict;
-pub mod prepare;
-pub mod raw;
 pub mod sampler;
-pub mod selection;
-pub mod sensors;
-pub mod simulate;
 pub mod train;
+
+pub use icecube_data::{nevents, prepare, raw, selection, sensors, simulate};

@@ -1,21 +1,25 @@
 //! Events on their way into a network: transformed, grouped, packed.
 
-use common::Result;
+use common::{Error, Result};
 use rayon::prelude::*;
 use tch::{Device, Tensor};
 
-use crate::grouping::{CHANNELS, GroupingConfig, Groups, group, random_start};
+use crate::batched;
+use crate::grouping::{CHANNELS, GroupingConfig, Groups, group_all, random_start};
 use crate::models::segmentation::PointBatch;
 use crate::models::tokens::Grouped;
 use crate::transforms::{Transform, apply};
 
-/// What fixes every random draw of a batch.
+/// What fixes every random draw of a batch. What is drawn for an event hangs on its number and not on its place in the
+/// batch, so that several processes draw what one would.
 #[derive(Debug, Clone, Copy)]
-pub struct Draw {
+pub struct Draw<'a> {
     /// Seed of the run.
     pub seed: u64,
     /// Optimizer step, or number of the batch.
     pub step: u64,
+    /// Numbers of the batch's events in their set.
+    pub events: &'a [u64],
 }
 
 /// A batch of events.
@@ -35,23 +39,31 @@ impl Batch {
         events: Vec<Vec<f32>>,
         transforms: &[Transform],
         grouping: &GroupingConfig,
-        draw: Draw,
+        draw: Draw<'_>,
         device: Device,
     ) -> Result<Self> {
-        let Draw { seed, step } = draw;
-        let prepared: Vec<(Vec<f32>, Groups)> = events
+        let Draw { seed, step, events: numbers } = draw;
+        if numbers.len() != events.len() {
+            return Err(Error::failed(format!("a batch of {} events with {} numbers", events.len(), numbers.len())));
+        }
+        let prepared: Vec<(Vec<f32>, u32)> = events
             .into_par_iter()
-            .enumerate()
-            .map(|(i, mut rows)| {
-                apply(transforms, &mut rows, CHANNELS, seed, step, i as u64);
-                let start = random_start(rows.len() / CHANNELS, seed, step, i as u64);
-                let groups = group(grouping, &rows, start);
-                (rows, groups)
+            .zip(numbers)
+            .map(|(mut rows, &event)| {
+                apply(transforms, &mut rows, CHANNELS, seed, step, event);
+                let start = random_start(rows.len() / CHANNELS, seed, step, event);
+                (rows, start)
             })
             .collect();
-        let (points, groups): (Vec<_>, Vec<_>) = prepared.into_iter().unzip();
-        for (i, cut) in groups.iter().enumerate().filter_map(|(i, g)| (g.cut > 0).then_some((i, g.cut))) {
-            tracing::warn!("event {i} of batch {step}: {cut} groups beyond `max_groups` are cut off");
+        let (points, starts): (Vec<Vec<f32>>, Vec<u32>) = prepared.into_iter().unzip();
+        let rows: Vec<&[f32]> = points.iter().map(Vec::as_slice).collect();
+        // Both give the same groups; each is the faster one where it runs.
+        let groups = match device {
+            Device::Cpu => group_all(grouping, &rows, &starts),
+            _ => batched::group_all(grouping, &rows, &starts, device)?,
+        };
+        for (event, cut) in numbers.iter().zip(&groups).filter_map(|(n, g)| (g.cut > 0).then_some((n, g.cut))) {
+            tracing::warn!("event {event}: {cut} groups beyond `max_groups` are cut off");
         }
         let grouped = Grouped::new(&groups, device)?;
         Ok(Self { points, groups, grouped })

@@ -1,22 +1,17 @@
 //! PoLAr-MAE: self-supervised learning on point clouds of liquid-argon time projection chambers (PILArNet-M).
 //!
-//! Source: arXiv 2502.02558, "Particle Trajectory Representation Learning with Masked Point Modeling".
+//! Source: arXiv 2502.02558, "Particle Trajectory Representation Learning with Masked Point Modeling". Data and their
+//! geometry, which need no tensor, are the crate `polarmae-data`; its modules are found here, too.
+
+pub use polarmae_data::{classes, energy, geometry, grouping, masking, picture, prepare, raw, simulate, transforms};
 
 pub mod batch;
+pub mod batched;
 pub mod dataset;
-pub mod energy;
-pub mod geometry;
-pub mod grouping;
 pub mod import;
 pub mod losses;
-pub mod masking;
 pub mod models;
-pub mod picture;
 pub mod predict;
-pub mod prepare;
 pub mod probe;
-pub mod raw;
-pub mod simulate;
 pub mod svm;
 pub mod train;
-pub mod transforms;

@@ -77,11 +77,11 @@ impl Segmenter {
         self.task.network.num_classes
     }
 
-    /// Predicts events together.
-    pub fn predict(&self, events: &[EventView], settings: &Settings) -> Result<Vec<Predicted>> {
+    /// Predicts events together; `numbers` are theirs in their set.
+    pub fn predict(&self, events: &[EventView], numbers: &[u64], settings: &Settings) -> Result<Vec<Predicted>> {
         let rows = events.iter().map(|event| event.points.to_vec()).collect();
         let network = &self.task.network;
-        let draw = Draw { seed: 0, step: 0 };
+        let draw = Draw { seed: 0, step: 0, events: numbers };
         let batch = Batch::new(rows, &self.transforms, &network.encoder.tokenizer, draw, settings.device)?;
         let points = batch.point_batch(network.ghost_neighbors, settings.device);
         let logits = tch::no_grad(|| {
@@ -114,10 +114,11 @@ impl Segmenter {
         let bar = progress::Bar::new("predict", count);
         for start in (0..count).step_by(settings.batch as usize) {
             signals::check("nothing is written; the same command predicts anew")?;
-            let range = start..(start + settings.batch).min(count);
-            let views = range.clone().map(|i| events.get(i)).collect::<Result<Vec<_>>>()?;
-            for ((number, view), predicted) in range.zip(&views).zip(self.predict(&views, settings)?) {
-                take(number, view, &predicted)?;
+            let numbers: Vec<u64> = (start..(start + settings.batch).min(count)).collect();
+            let views = numbers.iter().map(|&i| events.get(i)).collect::<Result<Vec<_>>>()?;
+            for ((number, view), predicted) in numbers.iter().zip(&views).zip(self.predict(&views, &numbers, settings)?)
+            {
+                take(*number, view, &predicted)?;
                 bar.tick(1);
             }
         }

@@ -79,8 +79,14 @@ pub struct Embedding<'a> {
 
 impl Embedding<'_> {
     /// Embeds the tokens of events, none hidden.
-    pub fn embed(&self, points: Vec<Vec<f32>>, labels: &[Vec<i64>], classes: usize, step: u64) -> Result<Features> {
-        let batch = Batch::new(points, self.transforms, self.grouping, Draw { seed: 0, step }, self.device)?;
+    pub fn embed(
+        &self,
+        points: Vec<Vec<f32>>,
+        labels: &[Vec<i64>],
+        classes: usize,
+        draw: Draw<'_>,
+    ) -> Result<Features> {
+        let batch = Batch::new(points, self.transforms, self.grouping, draw, self.device)?;
         let embeddings = tch::no_grad(|| self.encoder.forward(&batch.grouped, false))?;
         let classes = batch.token_classes(labels, classes);
         Ok(Features { embeddings: embeddings.to_device(Device::Cpu).to_kind(Kind::Float), classes })
@@ -98,14 +104,14 @@ impl Embedding<'_> {
             if signals::interrupted() {
                 return Err(interrupted());
             }
-            let range = number * size..((number + 1) * size).min(events.len()).min(most);
-            let views = range.map(|i| events.get(i)).collect::<Result<Vec<_>>>()?;
+            let range: Vec<u64> = (number * size..((number + 1) * size).min(events.len()).min(most)).collect();
+            let views = range.iter().map(|&i| events.get(i)).collect::<Result<Vec<_>>>()?;
             let labels: Vec<Vec<i64>> = views.iter().map(|v| v.labels()).collect();
             parts.push(self.embed(
                 views.iter().map(|v| v.points.to_vec()).collect(),
                 &labels,
                 config.classes,
-                number,
+                Draw { seed: 0, step: number, events: &range },
             )?);
         }
         join(&parts, config.max_tokens)

@@ -3,9 +3,10 @@
 use common::Result;
 use neural::Path;
 use neural::init::Init;
-use neural::layers::LayerNorm;
+use neural::layers::{LayerNorm, linear};
 use tch::Tensor;
 
+use super::Witness;
 use super::layout::Layout;
 use super::linear::{Dense, Mlp, normal};
 
@@ -46,22 +47,25 @@ impl Block {
     }
 
     /// `[N, D]` -> `[N, D]`; `seen` is told the output of the attention.
-    pub fn forward(&self, x: &Tensor, layout: &Layout, seen: &mut dyn FnMut(&str, &Tensor)) -> Tensor {
+    pub fn forward(&self, x: &Tensor, layout: &Layout, seen: Option<&mut Witness>) -> Tensor {
         let h = self.head_size;
-        let projected = self.norm1.forward(x).linear(&self.in_proj_weight, Some(&self.in_proj_bias));
+        let projected = linear(&self.norm1.forward(x), &self.in_proj_weight, Some(&self.in_proj_bias));
         let groups: Vec<Tensor> = layout.split(&projected);
-        let mask = layout.mask(projected.kind());
+        let masks = layout.masks(projected.kind());
         let groups: Vec<Tensor> = groups
             .iter()
-            .map(|qkv| {
+            .zip(&masks)
+            .map(|(qkv, mask)| {
                 let (b, l) = (qkv.size()[0], qkv.size()[1]);
                 let split = qkv.view([b, l, 3, self.dim / h, h]).permute([2, 0, 3, 1, 4]);
                 attend(&split.get(0), &split.get(1), &split.get(2), mask.as_ref())
             })
             .collect();
-        let attended = self.out_proj.forward(&layout.join(&groups));
-        seen("attn.0", &attended);
-        self.rest(x, &attended)
+        let mixed = layout.join(&groups);
+        if let Some(seen) = seen {
+            seen("attn.0", &self.out_proj.forward(&mixed));
+        }
+        self.rest(x, &mixed)
     }
 
     /// The same for the first token of every event only, `[N, D]` -> `[B, D]`: the head looks at no other, so the last
@@ -70,31 +74,26 @@ impl Block {
         let (d, h) = (self.dim, self.head_size);
         let normed = self.norm1.forward(x);
         let part = |from: i64, count: i64, of: &Tensor| {
-            of.linear(
-                &self.in_proj_weight.narrow(0, from * d, count * d),
-                Some(&self.in_proj_bias.narrow(0, from * d, count * d)),
-            )
+            let bias = self.in_proj_bias.narrow(0, from * d, count * d);
+            linear(of, &self.in_proj_weight.narrow(0, from * d, count * d), Some(&bias))
         };
         let queries = part(0, 1, &normed.index_select(0, firsts)); // [B, D]
         let keys_values = part(1, 2, &normed); // [N, 2D]
-        let mask = layout.mask(keys_values.kind());
-        let mut from = 0;
+        let masks = layout.masks(keys_values.kind());
         let mut mixed = vec![];
-        for kv in layout.split(&keys_values) {
+        for ((kv, queries), mask) in layout.split(&keys_values).iter().zip(layout.split_events(&queries)).zip(&masks) {
             let (b, l) = (kv.size()[0], kv.size()[1]);
-            let q = queries.narrow(0, from, b).view([b, 1, d / h, h]).transpose(1, 2); // [b, H, 1, h]
+            let q = queries.view([b, 1, d / h, h]).transpose(1, 2); // [b, H, 1, h]
             let split = kv.view([b, l, 2, d / h, h]).permute([2, 0, 3, 1, 4]);
             let out = attend(&q, &split.get(0), &split.get(1), mask.as_ref()); // [b, 1, D]
             mixed.push(out.view([b, d]));
-            from += b;
         }
-        let attended = self.out_proj.forward(&Tensor::cat(&mixed, 0));
-        self.rest(&x.index_select(0, firsts), &attended)
+        self.rest(&x.index_select(0, firsts), &layout.join_events(&mixed))
     }
 
-    fn rest(&self, x: &Tensor, attended: &Tensor) -> Tensor {
-        let x = x + &self.gamma_1 * attended;
-        &x + &self.gamma_2 * self.mlp.forward(&self.norm2.forward(&x))
+    fn rest(&self, x: &Tensor, mixed: &Tensor) -> Tensor {
+        let x = self.out_proj.scaled_add_to(x, &self.gamma_1, mixed);
+        self.mlp.scaled_add_to(&x, &self.gamma_2, &self.norm2.forward(&x))
     }
 }
 

@@ -16,13 +16,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use super::Network;
 use super::block::Block;
 use super::dynedge::{DynEdge, DynEdgeConfig, Nodes};
 use super::embed::{Extractor, Pulses};
 use super::layout::Layout;
 use super::linear::{Dense, normal};
 use super::relative::{BlockRel, Pairs, Places, RelPos};
+use super::{Network, Witness};
 use crate::batch::Batch;
 
 /// `DeepIceModel`.
@@ -142,12 +142,10 @@ pub struct Direction {
     cls_token: Tensor,
     blocks: Vec<Block>,
     proj_out: Dense,
+    dim: i64,
     local_root: Option<DynEdge>,
     biased: usize,
 }
-
-/// Is told the outputs of modules by name.
-type Witness<'a> = dyn FnMut(&str, &Tensor) + 'a;
 
 /// The valid pulses of a batch, packed.
 pub(super) struct Packed {
@@ -215,7 +213,7 @@ impl Direction {
             None => None,
         };
         let biased = if n_rel == 0 { depth_rel } else { n_rel.min(depth_rel) } as usize;
-        Ok(Self { extractor, rel_pos, sandwich, cls_token, blocks, proj_out, local_root, biased })
+        Ok(Self { extractor, rel_pos, sandwich, cls_token, blocks, proj_out, dim, local_root, biased })
     }
 
     /// The forward pass with all that happens on the way: `seen` is told the outputs of the modules under their
@@ -235,8 +233,11 @@ impl Direction {
         let packed = Packed::new(batch)?;
         let device = batch.device();
         let lengths = &packed.lengths;
-        let layout =
-            if padded { Layout::padded(lengths.clone(), device)? } else { Layout::new(lengths.clone(), device)? };
+        let layout = if padded {
+            Layout::padded(lengths.clone(), device)?
+        } else {
+            Layout::new(lengths.clone(), self.dim, device)?
+        };
         let mut x = self.extractor.forward(&packed.pulses);
         seen("extractor", &x);
         if let Some(graph) = &self.local_root {
@@ -259,7 +260,8 @@ impl Direction {
         }
         for (i, block) in self.sandwich.iter().enumerate() {
             let bias = (i < self.biased).then_some((&self.rel_pos, pairs.as_slice()));
-            x = block.forward(&x, &layout, bias, &mut |name, t| seen(&format!("sandwich.{i}.{name}"), t));
+            let mut tell = |name: &str, t: &Tensor| seen(&format!("sandwich.{i}.{name}"), t);
+            x = block.forward(&x, &layout, bias, if tracing { Some(&mut tell) } else { None });
             seen(&format!("sandwich.{i}"), &x);
         }
         drop(pairs);
@@ -271,12 +273,13 @@ impl Direction {
         x = Tensor::cat(&[&self.cls_token, &x], 0).index_select(0, &place(&order)?);
         let (last, before) = self.blocks.split_last().map_or((None, &[][..]), |(last, before)| (Some(last), before));
         for (i, block) in before.iter().enumerate() {
-            x = block.forward(&x, &layout, &mut |name, t| seen(&format!("blocks.{i}.{name}"), t));
+            let mut tell = |name: &str, t: &Tensor| seen(&format!("blocks.{i}.{name}"), t);
+            x = block.forward(&x, &layout, if tracing { Some(&mut tell) } else { None });
             seen(&format!("blocks.{i}"), &x);
         }
         if let Some(last) = last {
             if tracing {
-                let full = last.forward(&x, &layout, &mut |_, _| {});
+                let full = last.forward(&x, &layout, None);
                 seen(&format!("blocks.{}", before.len()), &full);
             }
             x = last.forward_first(&x, &layout, &firsts);

@@ -2,7 +2,7 @@
 //! neighbours in the space of what the one before made.
 
 use common::{Error, Result};
-use neural::layers::LayerNorm;
+use neural::layers::{LayerNorm, linear};
 use neural::{Doing, Path};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -63,8 +63,8 @@ impl EdgeConv {
     fn forward(&self, x: &Tensor, source: &Tensor, target: &Tensor) -> Tensor {
         let own = self.first.weight.narrow(1, 0, self.inputs);
         let other = self.first.weight.narrow(1, self.inputs, self.inputs);
-        let of_target = x.linear(&(own - &other), self.first.bias.as_ref());
-        let of_source = x.linear(&other, None::<Tensor>);
+        let of_target = linear(x, &(own - &other), self.first.bias.as_ref());
+        let of_source = linear(x, &other.contiguous(), None);
         let edges = of_target.index_select(0, target) + of_source.index_select(0, source);
         let edges = self.norm1.forward(&edges).gelu("none");
         let edges = self.norm2.forward(&self.second.forward(&edges)).gelu("none");

@@ -3,6 +3,7 @@
 use common::Result;
 use neural::Path;
 use neural::init::Init;
+use neural::layers::{linear, linear_add, linear_gelu};
 use tch::Tensor;
 
 /// The published initial weights: normal with deviation 0.02 (the published cut at ±2 never acts).
@@ -33,7 +34,23 @@ impl Dense {
 
     /// `[.., inputs]` -> `[.., outputs]`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        x.linear(&self.weight, self.bias.as_ref())
+        linear(x, &self.weight, self.bias.as_ref())
+    }
+
+    /// `x + W y + b`.
+    pub fn add_to(&self, x: &Tensor, y: &Tensor) -> Tensor {
+        linear_add(x, y, &self.weight, self.bias.as_ref())
+    }
+
+    /// `x + gamma * (W y + b)` for a factor of each output: the factors go into the weights.
+    pub fn scaled_add_to(&self, x: &Tensor, gamma: &Tensor, y: &Tensor) -> Tensor {
+        let bias = self.bias.as_ref().map(|bias| bias * gamma);
+        linear_add(x, y, &(&self.weight * gamma.unsqueeze(1)), bias.as_ref())
+    }
+
+    /// `gelu(W x + b)`.
+    pub fn gelu(&self, x: &Tensor) -> Tensor {
+        linear_gelu(x, &self.weight, self.bias.as_ref())
     }
 }
 
@@ -53,8 +70,13 @@ impl Mlp {
         })
     }
 
-    /// `[N, D]` -> `[N, D]`.
-    pub fn forward(&self, x: &Tensor) -> Tensor {
-        self.fc2.forward(&self.fc1.forward(x).gelu("none"))
+    /// `x + mlp(y)`, `[N, D]`.
+    pub fn add_to(&self, x: &Tensor, y: &Tensor) -> Tensor {
+        self.fc2.add_to(x, &self.fc1.gelu(y))
+    }
+
+    /// `x + gamma * mlp(y)`, `[N, D]`.
+    pub fn scaled_add_to(&self, x: &Tensor, gamma: &Tensor, y: &Tensor) -> Tensor {
+        self.fc2.scaled_add_to(x, gamma, &self.fc1.gelu(y))
     }
 }

@@ -21,6 +21,9 @@ use crate::batch::Batch;
 pub use direction::{Config, DeepIce, Direction, WithGraph};
 pub use dynedge::DynEdgeConfig;
 
+/// Is told the outputs of modules by name.
+pub type Witness<'a> = dyn FnMut(&str, &Tensor) + 'a;
+
 /// A whole network.
 pub trait Network {
     /// The vector of each event, `[B, 3]`; its length is the concentration kappa. `train`: gradients will be asked for.

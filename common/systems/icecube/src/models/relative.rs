@@ -8,9 +8,10 @@
 
 use common::Result;
 use neural::Path;
-use neural::layers::LayerNorm;
+use neural::layers::{LayerNorm, linear};
 use tch::{Kind, Tensor};
 
+use super::Witness;
 use super::embed::Sinusoid;
 use super::layout::Layout;
 use super::linear::{Dense, Mlp, normal};
@@ -131,21 +132,29 @@ impl Attention {
         Ok(Self { proj_q, proj_k, proj_v, proj, head_size })
     }
 
-    fn forward(&self, x: &Tensor, layout: &Layout, bias: Option<(&RelPos, &[Pairs])>) -> Tensor {
+    /// What the heads saw, `[N, D]`, before the last projection.
+    fn mix(&self, x: &Tensor, layout: &Layout, bias: Option<(&RelPos, &[Pairs])>) -> Tensor {
         let scale = (self.head_size as f64).powf(-0.5);
-        let q = layout.split(&(self.proj_q.forward(x) * scale));
-        let k = layout.split(&self.proj_k.forward(x));
-        let v = layout.split(&self.proj_v.forward(x));
-        let mask = layout.mask(q[0].kind());
-        let groups: Vec<Tensor> = (0..q.len())
-            .map(|g| match bias {
-                // An event without pulses has nothing to attend to.
-                _ if v[g].size()[1] == 0 => v[g].shallow_clone(),
-                Some((rel, pairs)) => self.biased([&q[g], &k[g], &v[g]], mask.as_ref(), rel, &pairs[g]),
-                None => plain([&q[g], &k[g], &v[g]], mask.as_ref(), self.head_size),
+        // One product for all three; the scale goes into the weights.
+        let (q, k, v) = (&self.proj_q.weight * scale, &self.proj_k.weight, &self.proj_v.weight);
+        let projected = linear(x, &Tensor::cat(&[&q, k, v], 0), None);
+        let masks = layout.masks(projected.kind());
+        let groups: Vec<Tensor> = layout
+            .split(&projected)
+            .iter()
+            .enumerate()
+            .map(|(g, qkv)| {
+                let parts = qkv.chunk(3, 2);
+                let (q, k, v) = (&parts[0], &parts[1], &parts[2]);
+                match bias {
+                    // An event without pulses has nothing to attend to.
+                    _ if v.size()[1] == 0 => v.shallow_clone(),
+                    Some((rel, pairs)) => self.biased([q, k, v], masks[g].as_ref(), rel, &pairs[g]),
+                    None => plain([q, k, v], masks[g].as_ref(), self.head_size),
+                }
             })
             .collect();
-        self.proj.forward(&layout.join(&groups))
+        layout.join(&groups)
     }
 
     /// One group: `[b, l, D]` each, queries already scaled.
@@ -214,11 +223,13 @@ impl BlockRel {
         x: &Tensor,
         layout: &Layout,
         bias: Option<(&RelPos, &[Pairs])>,
-        seen: &mut dyn FnMut(&str, &Tensor),
+        seen: Option<&mut Witness>,
     ) -> Tensor {
-        let attended = self.attn.forward(&self.norm1.forward(x), layout, bias);
-        seen("attn", &attended);
-        let x = x + attended;
-        &x + self.mlp.forward(&self.norm2.forward(&x))
+        let mixed = self.attn.mix(&self.norm1.forward(x), layout, bias);
+        if let Some(seen) = seen {
+            seen("attn", &self.attn.proj.forward(&mixed));
+        }
+        let x = self.attn.proj.add_to(x, &mixed);
+        self.mlp.add_to(&x, &self.norm2.forward(&x))
     }
 }

@@ -2,10 +2,8 @@
 
 use std::path::Path;
 
-use common::angles;
 use common::durable::Written;
-use common::store::tables::{self, Column};
-use common::{Error, Result};
+use common::{Error, Result, angles, directions};
 use tch::{Device, Kind, Tensor};
 
 use crate::batch::Batch;
@@ -59,23 +57,8 @@ impl Table {
         self.vectors.iter().map(|&v| angles::angles(v)).collect()
     }
 
-    /// Writes parquet: `event_id`, `azimuth`, `zenith`, the vector `x`, `y`, `z`, its length `kappa`, and the angles around
-    /// the direction that hold 50 % and 90 % of its von Mises-Fisher distribution, in radians.
+    /// Writes parquet: see [`directions::write`].
     pub fn write(&self, path: &Path) -> Result<Written> {
-        let found = self.angles();
-        let kappa: Vec<f32> = self.vectors.iter().map(|v| angles::length(v.map(f64::from)) as f32).collect();
-        let within = |p: f64| kappa.iter().map(|&k| angles::containment(f64::from(k), p) as f32).collect::<Vec<_>>();
-        let mut table = tables::Table::new();
-        table.push("event_id", Column::I64(self.ids.clone()))?;
-        table.push("azimuth", Column::F32(found.iter().map(|a| a[0]).collect()))?;
-        table.push("zenith", Column::F32(found.iter().map(|a| a[1]).collect()))?;
-        for (i, name) in ["x", "y", "z"].into_iter().enumerate() {
-            table.push(name, Column::F32(self.vectors.iter().map(|v| v[i]).collect()))?;
-        }
-        let (half, most) = (within(0.5), within(0.9));
-        table.push("kappa", Column::F32(kappa))?;
-        table.push("angle50", Column::F32(half))?;
-        table.push("angle90", Column::F32(most))?;
-        tables::write_parquet(path, &table)
+        directions::write(path, &self.ids, &self.vectors)
     }
 }

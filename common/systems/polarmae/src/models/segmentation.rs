@@ -18,6 +18,7 @@ use super::norm::MaskedBatchNorm;
 use super::packed::{Runs, index, run_max, run_mean};
 use super::tokens::Grouped;
 use super::transformer::{Layout, Transformer, TransformerConfig};
+pub use crate::classes::{CLASS_NAMES, published_weights};
 use crate::geometry::{Points, nearest};
 use crate::grouping::{CHANNELS, Groups};
 
@@ -25,19 +26,6 @@ use crate::grouping::{CHANNELS, Groups};
 const NEIGHBORS: usize = 5;
 /// Added to squared distances before they are inverted: the spacing of f32 at 1.
 const DISTANCE_EPS: f32 = f32::EPSILON;
-
-/// Classes of points.
-pub const CLASS_NAMES: [&str; 5] = ["shower", "track", "michel", "delta", "led"];
-
-/// Points of each class in the published training set.
-const CLASS_COUNTS: [f64; 5] = [1_926_651_899.0, 2_038_240_940.0, 34_083_197.0, 92_015_482.0, 1_145_363_125.0];
-
-/// Published weights of the classes: all points over the points of the class.
-pub fn published_weights(classes: usize) -> Vec<f32> {
-    let counts = &CLASS_COUNTS[..classes.min(CLASS_COUNTS.len())];
-    let total: f64 = counts.iter().sum();
-    counts.iter().map(|count| (total / count) as f32).collect()
-}
 
 /// A segmentation network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

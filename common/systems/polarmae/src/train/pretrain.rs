@@ -1,19 +1,17 @@
 //! Pretraining: hide tokens, reconstruct them, probe the encoder.
 
-use std::sync::Arc;
-
 use common::cli::signals;
 use common::{Error, Result};
 use neural::Doing;
-use neural::precision::{Precision, with_autocast};
+use neural::precision::with_autocast;
 use neural::trainer::{Evaluated, Evaluation, Task, interrupted};
-use serde_json::{Value, json};
-use tch::{Device, Tensor};
+use serde_json::Value;
+use tch::Tensor;
 
-use super::config::{DataConfig, Pretraining};
-use super::{metric, read};
+use super::config::Pretraining;
+use super::metric;
+use super::setup::Setup;
 use crate::batch::{Batch, Draw};
-use crate::dataset::{Events, Numbers};
 use crate::masking::{Mask, random_mask};
 use crate::models::mae::Mae;
 use crate::probe::{Embedding, Probed, judge};
@@ -24,27 +22,15 @@ pub struct Pretrain {
     pub network: Mae,
     /// What is trained.
     pub config: Pretraining,
-    /// Which events, and what happens to them.
-    pub data: DataConfig,
-    /// Training events.
-    pub train: Arc<Events>,
-    /// Validation events.
-    pub valid: Arc<Events>,
-    /// Seed of the run.
-    pub seed: u64,
-    /// Where it runs.
-    pub device: Device,
-    /// Number format of validation passes.
-    pub precision: Precision,
-    /// What checkpoints say.
-    pub about: Value,
+    /// Events, seed, device.
+    pub setup: Setup,
 }
 
 impl Pretrain {
-    fn masks(&self, batch: &Batch, seed: u64, step: u64) -> Vec<Mask> {
-        let tokens = batch.grouped.events.lengths().iter().enumerate();
+    fn masks(&self, batch: &Batch, draw: Draw<'_>) -> Vec<Mask> {
+        let tokens = batch.grouped.events.lengths().iter().zip(draw.events);
         let ratio = self.config.network.masking_ratio;
-        tokens.map(|(event, &n)| random_mask(n as usize, ratio, seed, step, event as u64)).collect()
+        tokens.map(|(&n, &event)| random_mask(n as usize, ratio, draw.seed, draw.step, event)).collect()
     }
 
     /// Probes the encoder as it is now.
@@ -52,48 +38,43 @@ impl Pretrain {
         let Some(config) = &self.config.svm else { return Ok(None) };
         let embedding = Embedding {
             encoder: &self.network.encoder,
-            grouping: &self.config.network.encoder.tokenizer,
-            transforms: &self.data.val_transforms,
-            device: self.device,
+            grouping: &self.setup.grouping,
+            transforms: &self.setup.data.val_transforms,
+            device: self.setup.device,
         };
-        let most = self.data.max_events.unwrap_or(u64::MAX);
-        let train = embedding.gather(&self.train, most, config, true)?;
-        let valid = embedding.gather(&self.valid, self.data.max_valid_events.unwrap_or(u64::MAX), config, false)?;
+        let most = self.setup.data.max_events.unwrap_or(u64::MAX);
+        let train = embedding.gather(&self.setup.train, most, config, true)?;
+        let valid = embedding.gather(&self.setup.valid, self.setup.valid_events(), config, false)?;
         Ok(Some(judge(&train, &valid, config)?))
     }
 }
 
 impl Task for Pretrain {
-    fn loss(&mut self, batch: &[Tensor], step: u64) -> Result<Tensor> {
-        let numbers = Numbers::of(&batch[0])?;
-        let (points, _) = read(&self.train, &numbers)?;
-        let grouping = &self.config.network.encoder.tokenizer;
-        let draw = Draw { seed: self.seed, step };
-        let batch = Batch::new(points, &self.data.train_transforms, grouping, draw, self.device)?;
-        let masks = self.masks(&batch, self.seed, step);
+    fn loss(&mut self, chosen: &[Tensor], step: u64) -> Result<Tensor> {
+        let (batch, events, _) = self.setup.training_batch(chosen, step)?;
+        let masks = self.masks(&batch, Draw { seed: self.setup.seed, step, events: &events });
         Ok(self.network.losses(&batch.grouped, &masks, true)?.total)
     }
 
     fn evaluate(&mut self) -> Result<Evaluation> {
-        let grouping = &self.config.network.encoder.tokenizer;
-        let events = self.data.max_valid_events.unwrap_or(u64::MAX).min(self.valid.len());
+        let Setup { precision, device, .. } = self.setup;
+        let events = self.setup.valid_events();
         let (mut total, mut chamfer, mut energy, mut rows) = (0.0, 0.0, 0.0, 0.0);
-        let size = self.data.val_batch_size;
+        let size = self.setup.data.val_batch_size;
         for number in 0..events.div_ceil(size) {
             if signals::interrupted() {
                 return Err(interrupted());
             }
             let range: Vec<u64> = (number * size..((number + 1) * size).min(events)).collect();
-            let (points, _) = read(&self.valid, &range)?;
             // The masks of validation are the same at every evaluation, so its losses can be compared.
-            let draw = Draw { seed: self.seed ^ VALIDATION, step: number };
-            let batch = Batch::new(points, &self.data.val_transforms, grouping, draw, self.device)?;
-            let masks = self.masks(&batch, draw.seed, number);
+            let draw = Draw { seed: self.setup.seed ^ VALIDATION, step: number, events: &range };
+            let (batch, _) = self.setup.batch(&self.setup.valid, &self.setup.data.val_transforms, draw)?;
+            let masks = self.masks(&batch, draw);
             if masks.iter().all(|mask| mask.masked.is_empty()) {
                 continue;
             }
             let losses = tch::no_grad(|| {
-                with_autocast(self.precision, self.device, || self.network.losses(&batch.grouped, &masks, false))
+                with_autocast(precision, device, || self.network.losses(&batch.grouped, &masks, false))
             })?;
             let value = |t: &Tensor| t.f_double_value(&[]).doing("reading a validation loss");
             let weight = range.len() as f64;
@@ -117,11 +98,7 @@ impl Task for Pretrain {
     }
 
     fn metadata(&self, best: Option<&Evaluated>) -> Value {
-        let mut about = self.about.clone();
-        if let Some(best) = best {
-            about["score"] = json!(best.score);
-        }
-        about
+        self.setup.metadata(best)
     }
 }
 

@@ -3,10 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use common::stage::Manifest;
 use common::{Error, Result};
 use neural::loader::{Order, Source};
-use neural::precision::Precision;
 use neural::trainer::{self, Options, Outcome, Plan, Task, Training};
 use neural::{Params, weights};
 use serde_json::{Value, json};
@@ -15,8 +13,10 @@ use tch::{Device, Tensor};
 use super::config::{EncoderMode, ModelConfig, TrainConfig};
 use super::pretrain::Pretrain;
 use super::segment::Segment;
+use super::setup::Setup;
 use crate::dataset::{Events, Numbers};
 use crate::import::finetuning_name;
+use crate::models::encoder::EncoderConfig;
 use crate::models::mae::Mae;
 use crate::models::segmentation::Segmentation;
 
@@ -78,12 +78,6 @@ pub fn about(config: &TrainConfig) -> Result<Value> {
     }))
 }
 
-/// Weights of the best evaluation of a `train-model` stage that was a pretraining, if there is one among the stages
-/// that `manifest` leads to.
-pub fn model_of(manifest: &Manifest) -> Option<Manifest> {
-    manifest.find("train-model").ok()
-}
-
 /// Copies the encoder of a pretraining checkpoint into a segmentation network. What else the file holds is left out and
 /// named; an encoder tensor that is missing or of another shape is an error.
 pub fn start_from(params: &Params, path: &Path) -> Result<weights::Report> {
@@ -122,55 +116,32 @@ pub fn train<'a>(
     tracing::info!("{}", neural::summary::summary(&config.member, &params.state()));
     let (device, precision) = (options.device, training.precision);
     let about = about(config)?;
-    match (network, &config.model) {
-        (Network::Mae(network), ModelConfig::Mae(task)) => {
-            let mut task = Pretrain {
-                network,
-                config: task.clone(),
-                data: config.data.clone(),
-                train: Arc::clone(&sets.train),
-                valid: Arc::clone(&sets.valid),
-                seed: config.seed,
-                device,
-                precision,
-                about,
-            };
-            let before = task.probe()?.map(|probed| probed.figures()).unwrap_or_default();
-            if let Some((_, f1)) = before.first() {
-                tracing::info!("{}: SVM F1 of the encoder as it was drawn: {f1:.4}", config.member);
-            }
-            let outcome = fit(&mut task, &params, config, training, hash, sets, options)?;
-            Ok(Trained { model: outcome.weights(), outcome, before })
-        }
-        (Network::Segmentation(network), ModelConfig::Segmentation(task)) => {
-            let mut task = segment(config, task, network, sets, device, precision, about);
-            let outcome = fit(&mut task, &params, config, training, hash, sets, options)?;
-            Ok(Trained { model: outcome.weights(), outcome, before: vec![] })
-        }
-        _ => Err(Error::failed("the network is not the one of the config")),
-    }
-}
-
-fn segment(
-    config: &TrainConfig,
-    task: &super::config::SegmentationTask,
-    network: Segmentation,
-    sets: &Sets,
-    device: Device,
-    precision: Precision,
-    about: Value,
-) -> Segment {
-    Segment {
-        network,
-        config: task.clone(),
+    let setup = |encoder: &EncoderConfig| Setup {
         data: config.data.clone(),
+        grouping: encoder.tokenizer.clone(),
         train: Arc::clone(&sets.train),
         valid: Arc::clone(&sets.valid),
         seed: config.seed,
         device,
         precision,
         about,
-    }
+    };
+    let (mut task, before): (Box<dyn Task>, _) = match (network, &config.model) {
+        (Network::Mae(network), ModelConfig::Mae(task)) => {
+            let task = Pretrain { network, config: task.clone(), setup: setup(&task.network.encoder) };
+            let before = task.probe()?.map(|probed| probed.figures()).unwrap_or_default();
+            if let Some((_, f1)) = before.first() {
+                tracing::info!("{}: SVM F1 of the encoder as it was drawn: {f1:.4}", config.member);
+            }
+            (Box::new(task), before)
+        }
+        (Network::Segmentation(network), ModelConfig::Segmentation(task)) => {
+            (Box::new(Segment { network, config: task.clone(), setup: setup(&task.network.encoder) }), vec![])
+        }
+        _ => return Err(Error::failed("the network is not the one of the config")),
+    };
+    let outcome = fit(&mut *task, &params, config, training, hash, sets, options)?;
+    Ok(Trained { model: outcome.weights(), outcome, before })
 }
 
 fn fit<'a>(

@@ -1,21 +1,18 @@
 //! Fine-tuning: a class for every point.
 
-use std::sync::Arc;
-
 use common::Result;
 use common::cli::signals;
 use neural::Doing;
-use neural::precision::{Precision, with_autocast};
+use neural::precision::with_autocast;
 use neural::trainer::{Evaluated as TrainerEvaluated, Evaluation, Task, interrupted};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
-use super::config::{DataConfig, EncoderMode, SegmentationTask};
-use super::{metric, read};
-use crate::batch::{Batch, Draw};
-use crate::dataset::{Events, Numbers};
+use super::config::{EncoderMode, SegmentationTask};
+use super::metric;
+use super::setup::Setup;
+use crate::batch::Draw;
 use crate::models::segmentation::{CLASS_NAMES, Segmentation};
-use crate::transforms::Transform;
 use common::confusion::{Confusion, event_iou};
 
 /// A segmentation in training.
@@ -24,40 +21,24 @@ pub struct Segment {
     pub network: Segmentation,
     /// What is trained.
     pub config: SegmentationTask,
-    /// Which events, and what happens to them.
-    pub data: DataConfig,
-    /// Training events.
-    pub train: Arc<Events>,
-    /// Validation events.
-    pub valid: Arc<Events>,
-    /// Seed of the run.
-    pub seed: u64,
-    /// Where it runs.
-    pub device: Device,
-    /// Number format of validation passes.
-    pub precision: Precision,
-    /// What checkpoints say.
-    pub about: Value,
+    /// Events, seed, device.
+    pub setup: Setup,
 }
 
 impl Task for Segment {
-    fn loss(&mut self, batch: &[Tensor], step: u64) -> Result<Tensor> {
-        let numbers = Numbers::of(&batch[0])?;
-        let (points, labels) = read(&self.train, &numbers)?;
-        let network = &self.config.network;
-        let draw = Draw { seed: self.seed, step };
-        let batch = Batch::new(points, &self.data.train_transforms, &network.encoder.tokenizer, draw, self.device)?;
-        let points = batch.point_batch(network.ghost_neighbors, self.device);
+    fn loss(&mut self, chosen: &[Tensor], step: u64) -> Result<Tensor> {
+        let (batch, _, labels) = self.setup.training_batch(chosen, step)?;
+        let (network, device) = (&self.config.network, self.setup.device);
+        let points = batch.point_batch(network.ghost_neighbors, device);
         let encoder_train = self.config.encoder != EncoderMode::Frozen;
         let logits = self.network.forward(&batch.grouped, &points, true, encoder_train)?;
         let labels: Vec<i64> = labels.iter().flatten().map(|&l| known(l, network.num_classes)).collect();
-        let labels = Tensor::from_slice(&labels).to_device(self.device);
+        let labels = Tensor::from_slice(&labels).to_device(device);
         Ok(self.config.loss.forward(&logits, &labels, &self.network.class_weights))
     }
 
     fn evaluate(&mut self) -> Result<Evaluation> {
-        let most = self.data.max_valid_events.unwrap_or(u64::MAX);
-        let found = evaluate(self, &self.valid, most, self.data.val_batch_size, &self.data.val_transforms)?;
+        let found = self.validate()?;
         let names = &CLASS_NAMES[..self.config.network.num_classes];
         let pooled = &found.pooled;
         let f1 = pooled.f1();
@@ -79,11 +60,7 @@ impl Task for Segment {
     }
 
     fn metadata(&self, best: Option<&TrainerEvaluated>) -> Value {
-        let mut about = self.about.clone();
-        if let Some(best) = best {
-            about["score"] = json!(best.score);
-        }
-        about
+        self.setup.metadata(best)
     }
 }
 
@@ -94,7 +71,7 @@ fn known(label: i64, classes: usize) -> i64 {
 
 /// What one pass over a set found.
 #[derive(Debug, Clone)]
-pub struct Evaluated {
+struct Evaluated {
     /// Counts of all points.
     pub pooled: Confusion,
     /// Mean of the loss, weighted by events.
@@ -107,54 +84,50 @@ pub struct Evaluated {
     pub batch_accuracy: f64,
 }
 
-/// Predicts the first events of a set and counts.
-pub fn evaluate(
-    task: &Segment,
-    events: &Arc<Events>,
-    most: u64,
-    size: u64,
-    transforms: &[Transform],
-) -> Result<Evaluated> {
-    let network = &task.config.network;
-    let classes = network.num_classes;
-    let count = most.min(events.len());
-    let mut found = Evaluated {
-        pooled: Confusion::new(classes),
-        loss: 0.0,
-        event_iou: vec![0.0; classes],
-        batch_f1: 0.0,
-        batch_accuracy: 0.0,
-    };
-    for number in 0..count.div_ceil(size) {
-        if signals::interrupted() {
-            return Err(interrupted());
+impl Segment {
+    /// Predicts the validation events and counts.
+    fn validate(&self) -> Result<Evaluated> {
+        let Setup { precision, device, seed, .. } = self.setup;
+        let network = &self.config.network;
+        let classes = network.num_classes;
+        let (count, size) = (self.setup.valid_events(), self.setup.data.val_batch_size);
+        let mut found = Evaluated {
+            pooled: Confusion::new(classes),
+            loss: 0.0,
+            event_iou: vec![0.0; classes],
+            batch_f1: 0.0,
+            batch_accuracy: 0.0,
+        };
+        for number in 0..count.div_ceil(size) {
+            if signals::interrupted() {
+                return Err(interrupted());
+            }
+            let range: Vec<u64> = (number * size..((number + 1) * size).min(count)).collect();
+            let draw = Draw { seed, step: number, events: &range };
+            let (batch, labels) = self.setup.batch(&self.setup.valid, &self.setup.data.val_transforms, draw)?;
+            let points = batch.point_batch(network.ghost_neighbors, device);
+            let logits = tch::no_grad(|| {
+                with_autocast(precision, device, || self.network.forward(&batch.grouped, &points, false, false))
+            })?;
+            let flat: Vec<i64> = labels.iter().flatten().map(|&l| known(l, classes)).collect();
+            let target = Tensor::from_slice(&flat).to_device(device);
+            let loss = tch::no_grad(|| self.config.loss.forward(&logits, &target, &self.network.class_weights));
+            let weight = range.len() as f64 / count.max(1) as f64;
+            found.loss += loss.f_double_value(&[]).doing("reading a validation loss")? * weight;
+            let predicted = classes_of(&logits)?;
+            let mut counted = Confusion::new(classes);
+            counted.add(&flat, &predicted);
+            found.batch_f1 += counted.macro_mean(&counted.f1()) * weight;
+            found.batch_accuracy += counted.accuracy() * weight;
+            found.pooled.merge(&counted);
+            for (start, length) in points.runs.iter() {
+                let rows = start as usize..(start + length) as usize;
+                let iou = event_iou(&flat[rows.clone()], &predicted[rows], classes);
+                found.event_iou.iter_mut().zip(iou).for_each(|(sum, v)| *sum += v / count.max(1) as f64);
+            }
         }
-        let range: Vec<u64> = (number * size..((number + 1) * size).min(count)).collect();
-        let (points, labels) = read(events, &range)?;
-        let draw = Draw { seed: task.seed, step: number };
-        let batch = Batch::new(points, transforms, &network.encoder.tokenizer, draw, task.device)?;
-        let points = batch.point_batch(network.ghost_neighbors, task.device);
-        let logits = tch::no_grad(|| {
-            with_autocast(task.precision, task.device, || task.network.forward(&batch.grouped, &points, false, false))
-        })?;
-        let flat: Vec<i64> = labels.iter().flatten().map(|&l| known(l, classes)).collect();
-        let target = Tensor::from_slice(&flat).to_device(task.device);
-        let loss = tch::no_grad(|| task.config.loss.forward(&logits, &target, &task.network.class_weights));
-        let weight = range.len() as f64 / count.max(1) as f64;
-        found.loss += loss.f_double_value(&[]).doing("reading a validation loss")? * weight;
-        let predicted = classes_of(&logits)?;
-        let mut counted = Confusion::new(classes);
-        counted.add(&flat, &predicted);
-        found.batch_f1 += counted.macro_mean(&counted.f1()) * weight;
-        found.batch_accuracy += counted.accuracy() * weight;
-        found.pooled.merge(&counted);
-        for (start, length) in points.runs.iter() {
-            let rows = start as usize..(start + length) as usize;
-            let iou = event_iou(&flat[rows.clone()], &predicted[rows], classes);
-            found.event_iou.iter_mut().zip(iou).for_each(|(sum, v)| *sum += v / count.max(1) as f64);
-        }
+        Ok(found)
     }
-    Ok(found)
 }
 
 /// The class of each row: the largest logit, the lowest class among equal ones.

@@ -212,9 +212,9 @@ pub fn group(config: &GroupingConfig, rows: &[f32], start: u32) -> Groups {
     groups
 }
 
-/// Groups several events, in parallel.
-pub fn group_all(config: &GroupingConfig, events: &[(&[f32], u32)]) -> Vec<Groups> {
-    events.par_iter().map(|(rows, start)| group(config, rows, *start)).collect()
+/// Groups several events, in parallel; `starts` are the first ones of their farthest-point seeds.
+pub fn group_all(config: &GroupingConfig, events: &[&[f32]], starts: &[u32]) -> Vec<Groups> {
+    events.par_iter().zip(starts).map(|(rows, start)| group(config, rows, *start)).collect()
 }
 
 /// At most `slots` of the points in `list`.

@@ -7,10 +7,10 @@ use std::path::Path;
 use common::Result;
 use common::durable::{self, Written};
 
+use crate::classes::CLASS_NAMES;
 use crate::dataset::EventView;
 use crate::energy::EnergyScale;
 use crate::grouping::CHANNELS;
-use crate::models::segmentation::CLASS_NAMES;
 
 /// Colours of the classes that stay apart for colour-blind readers (Okabe and Ito).
 const COLORS: [&str; 5] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#999999"];

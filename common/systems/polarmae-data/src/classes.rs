@@ -1,0 +1,14 @@
+//! Classes of points: their names and how rare they are.
+
+/// Classes of points, in the order of the published labels; `led` is low-energy deposits.
+pub const CLASS_NAMES: [&str; 5] = ["shower", "track", "michel", "delta", "led"];
+
+/// Points of each class in the published training set.
+const CLASS_COUNTS: [f64; 5] = [1_926_651_899.0, 2_038_240_940.0, 34_083_197.0, 92_015_482.0, 1_145_363_125.0];
+
+/// Published weights of the classes: all points over the points of the class.
+pub fn published_weights(classes: usize) -> Vec<f32> {
+    let counts = &CLASS_COUNTS[..classes.min(CLASS_COUNTS.len())];
+    let total: f64 = counts.iter().sum();
+    counts.iter().map(|count| (total / count) as f32).collect()
+}
