@@ -24,6 +24,8 @@ fn main() -> std::process::ExitCode {
     let arguments = Arguments::from_args();
     // One thread a test: the runner starts tests side by side, and sums then do not depend on the machine.
     tch::set_num_threads(1);
+    // Chosen before the first tensor: libtorch asks once whether there is a GPU.
+    checks::device();
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR"));
     let pending = Pending::read(&workspace.join("tests/golden/pending.txt"));
     let golden = std::env::var_os("PODIUM_GOLDEN").map_or_else(|| workspace.join("../shared/golden"), PathBuf::from);

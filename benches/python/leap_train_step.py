@@ -64,12 +64,13 @@ def main():
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--fused", action="store_true", help="AdamW(fused=True) instead of the default")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(1)
-    model = Network022()
+    model = Network022().to(args.device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=8e-4, weight_decay=0.01, **({"fused": True} if args.fused else {}))
-    x, y = torch.randn(args.batch, 60, 25), torch.randn(args.batch, 368)
+    x, y = torch.randn(args.batch, 60, 25, device=args.device), torch.randn(args.batch, 368, device=args.device)
 
     walls, cpus, parts = [], [], [[] for _ in PARTS]
     for step in range(args.steps + 1):
@@ -84,6 +85,8 @@ def main():
         torch.nn.utils.clip_grad_norm_(model.parameters(), 9.0)
         marks.append(time.perf_counter())
         optimizer.step()
+        if args.device != "cpu":
+            torch.cuda.synchronize()
         marks.append(time.perf_counter())
         if step > 0:
             walls.append(marks[-1] - marks[0])
@@ -100,6 +103,8 @@ def main():
                 "threads": args.threads,
                 "wall_s": wall,
                 "cpu_s": cpu,
+                "samples_per_s": args.batch / wall,
+                "gpu_peak_mib": None if args.device == "cpu" else torch.cuda.max_memory_allocated() >> 20,
                 "rows_per_cpu_s": args.batch / cpu,
                 "parts": {f"{name}_s": statistics.median(p) for name, p in zip(PARTS, parts)},
             }

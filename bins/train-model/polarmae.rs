@@ -6,7 +6,6 @@ use std::sync::Arc;
 use common::config::{self, Resolved};
 use common::stage::{Manifest, Stage};
 use common::{Error, Result};
-use neural::trainer::Training;
 use polarmae::dataset::Events;
 use polarmae::train::{self, ModelConfig, Sets, TrainConfig, Trained, published};
 use tch::Device;
@@ -17,7 +16,6 @@ use crate::shared;
 /// What will be done: everything resolved and found, nothing written.
 struct Plan {
     config: Resolved<TrainConfig>,
-    training: Training,
     /// Identity of the run for its checkpoints: other data, another pretraining or a limit make another run.
     hash: String,
     upstream: Vec<Manifest>,
@@ -61,7 +59,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         stage.input("pretrained", path)?;
     }
     let options = shared::options(&args, &stage, plan.device, plan.pretrained.as_deref());
-    let trained = train::train(config, &plan.training, &plan.hash, &plan.sets, options)?;
+    let trained = train::train(config, &plan.hash, &plan.sets, options)?;
     publish(&mut stage, config, plan.config.annotated(), &trained)?;
     stage.finish()?;
     Ok(())
@@ -88,13 +86,9 @@ fn resolve(args: &Args, config: Resolved<TrainConfig>) -> Result<Plan> {
             (None, Err(_)) => None,
         },
     };
-    let (training, told) = config.value.training();
-    if let Some(told) = told {
-        tracing::info!("{told}");
-    }
     let hash = shared::identity(&config.hash, &prepared, pretrained.as_deref(), shared::limit(args))?;
     upstream.push(prepared);
-    Ok(Plan { training, hash, upstream, sets, pretrained, device, folder: shared::folder(args), config })
+    Ok(Plan { hash, upstream, sets, pretrained, device, folder: shared::folder(args), config })
 }
 
 fn describe(plan: &Plan) {
@@ -109,12 +103,13 @@ fn describe(plan: &Plan) {
     };
     tracing::info!("{}: {what} on {:?}, into `{}`", config.member, plan.device, plan.folder.display());
     let events = config.data.max_events.map_or(plan.sets.train.len(), |most| most.min(plan.sets.train.len()));
-    let steps = events / plan.training.batch_size;
+    let training = &config.training;
+    let steps = events / training.batch_size;
     tracing::info!(
         "{events} training events, {steps} steps of {} an epoch, {} epochs, at most {} steps; {} validation events",
-        plan.training.batch_size,
-        plan.training.epochs,
-        plan.training.max_steps.map_or("any number of".to_string(), |steps| steps.to_string()),
+        training.batch_size,
+        training.epochs,
+        training.max_steps.map_or("any number of".to_string(), |steps| steps.to_string()),
         plan.sets.valid.len()
     );
 }

@@ -122,4 +122,10 @@ pub fn ending(stage: &mut Stage, outcome: &Outcome, rows: &str) {
     stage.metric("ended", state.finished.clone().unwrap_or_default());
     stage.metric(rows, (outcome.rows_per_s * 10.0).round() / 10.0);
     stage.metric("data_wait", (outcome.data_wait * 1e4).round() / 1e4);
+    if outcome.rate_factor != 1.0 {
+        stage.metric("learning_rate_factor", outcome.rate_factor);
+    }
+    if let Some(bytes) = outcome.gpu_peak {
+        stage.metric("gpu_peak_mib", bytes >> 20);
+    }
 }

@@ -19,6 +19,12 @@ impl Confusion {
         Self { classes, counts: vec![0; classes * classes] }
     }
 
+    /// Counts by true and predicted class, row by row; missing ones are zero, surplus ones left out.
+    pub fn of_counts(classes: usize, mut counts: Vec<u64>) -> Self {
+        counts.resize(classes * classes, 0);
+        Self { classes, counts }
+    }
+
     /// Counts the points of an event. Labels outside of the classes (such as -1) are left out.
     pub fn add(&mut self, labels: &[i64], predicted: &[i64]) {
         let class = |label: i64| usize::try_from(label).ok().filter(|&c| c < self.classes);

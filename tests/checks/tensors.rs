@@ -1,4 +1,4 @@
-//! The tensors of one safetensors file, on the CPU, as stored.
+//! The tensors of one safetensors file, as stored, where the checks run.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,8 @@ impl Tensors {
                 other => bail!("`{}`: `{name}` has the type {other:?}, which no check reads", path.display()),
             };
             let shape: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
-            tensors.insert(name, Tensor::f_from_data_size(view.data(), &shape, kind)?);
+            let tensor = Tensor::f_from_data_size(view.data(), &shape, kind)?;
+            tensors.insert(name, tensor.f_to_device(super::device())?);
         }
         Ok(Self { path: path.to_path_buf(), tensors })
     }

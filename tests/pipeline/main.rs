@@ -14,6 +14,7 @@ mod dvc;
 mod faults;
 mod parallel;
 mod project;
+mod resources;
 mod slurm;
 mod snakemake;
 mod tools;

@@ -52,7 +52,7 @@ fn a_fine_tuning_starts_from_the_pretraining_before_it_and_probing_leaves_the_en
     let (mae, peft) = (folder.path().join("mae"), folder.path().join("peft"));
     train("demo/pretrain.yaml", &data, &mae, 2).succeeds().says("SVM F1 of the encoder as it was drawn");
     train("demo/segment.yaml", &mae, &peft, 2)
-        .args(["model.segmentation.encoder=frozen", "scale_learning_rate={reference_batch: 8}"])
+        .args(["model.segmentation.encoder=frozen", "training.scale_learning_rate={reference_batch: 8}"])
         .succeeds()
         .says("encoder from `")
         .says("with 2 it is 1e-3, times sqrt(2 / 8)");

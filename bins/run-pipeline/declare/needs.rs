@@ -13,6 +13,8 @@ pub struct Needs {
     pub mem_mb: u64,
     /// CPU threads; 0 where the stage does not say.
     pub threads: u64,
+    /// Processes that the stage starts with `srun`, for engines that ask for it; 0 where it does not say.
+    pub tasks: u64,
     /// Longest run time in minutes, for engines that ask for it.
     pub runtime_min: u64,
 }
@@ -32,6 +34,7 @@ pub fn read(meta: Option<&Node>) -> Result<Needs> {
         gpu: number("gpu")?,
         mem_mb: number("mem_mb")?,
         threads: number("threads")?,
+        tasks: number("tasks")?,
         runtime_min: number("runtime")?,
     })
 }

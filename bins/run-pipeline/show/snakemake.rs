@@ -113,8 +113,11 @@ fn rule(unit: &Unit, project: &Project, root: &Path, names: &mut HashSet<String>
     text += &list("output", &outputs);
     text += &list("log", &[literal(&format!("logs/{name}.log"))]);
     text += &format!("    threads: {}\n", needs.threads.max(1));
-    text +=
-        &list("resources", &[format!("mem_mb={mem_mb}"), format!("runtime={runtime}"), format!("gpu={}", needs.gpu)]);
+    let mut resources = vec![format!("mem_mb={mem_mb}"), format!("runtime={runtime}"), format!("gpu={}", needs.gpu)];
+    if needs.tasks > 0 {
+        resources.push(format!("tasks={}", needs.tasks));
+    }
+    text += &list("resources", &resources);
     text += &format!("    shell:\n        {}\n", literal(&shell(stage, root)?));
     Ok(text)
 }

@@ -12,18 +12,21 @@ use std::sync::OnceLock;
 use common::{Error, Result};
 use tch::{Cuda, Device};
 
+use crate::parallel;
+
 /// The device for `spec`: `auto`, `cpu`, `cuda` or `cuda:N`. `auto` takes the first GPU when the CUDA part of libtorch
-/// and a device are present, and the CPU otherwise. Call it before the first tensor.
+/// and a device are present, and the CPU otherwise. Of several processes on a machine each takes the GPU of its number
+/// there, for `auto` and `cuda`. Call it before the first tensor.
 pub fn choose(spec: &str) -> Result<Device> {
     let wanted = match spec.split_once(':') {
         _ if spec == "cpu" => return Ok(Device::Cpu),
         _ if spec == "auto" => None,
-        None if spec == "cuda" => Some(0),
+        None if spec == "cuda" => Some(parallel::local_rank()),
         Some(("cuda", number)) => Some(number.parse::<usize>().map_err(|_| unknown(spec))?),
         _ => return Err(unknown(spec)),
     };
     match (wanted, cuda()) {
-        (None, Ok(_)) => Ok(Device::Cuda(0)),
+        (None, Ok(count)) => Ok(Device::Cuda(parallel::local_rank() % count)),
         (None, Err(reason)) => {
             tracing::debug!("running on the CPU: {reason}");
             Ok(Device::Cpu)

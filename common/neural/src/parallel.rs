@@ -6,6 +6,7 @@
 
 use std::ffi::{CString, c_void};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::world::{self, World};
@@ -22,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(4 * 3600);
 const BUCKET: (i64, i64) = (1 << 20, 25 << 20);
 
 static GROUP: OnceLock<Group> = OnceLock::new();
+static SHARED_STATISTICS: AtomicBool = AtomicBool::new(false);
 
 /// The processes that train together.
 pub struct Group {
@@ -74,6 +76,25 @@ pub fn group() -> Option<&'static Group> {
     GROUP.get()
 }
 
+/// The number of this process among those of its machine; 0 where it trains alone.
+pub fn local_rank() -> usize {
+    group().map_or(0, |group| group.world.local_rank as usize)
+}
+
+/// Runs a forward pass of training. With `shared`, layers that normalise over the batch take their statistics over the
+/// rows of all processes instead of their own.
+pub fn with_statistics<T>(shared: bool, forward: impl FnOnce() -> T) -> T {
+    SHARED_STATISTICS.store(shared, Ordering::Relaxed);
+    let outcome = forward();
+    SHARED_STATISTICS.store(false, Ordering::Relaxed);
+    outcome
+}
+
+/// The group over which layers take the statistics of a batch; none where each process takes its own.
+pub fn statistics_group() -> Option<&'static Group> {
+    group().filter(|_| SHARED_STATISTICS.load(Ordering::Relaxed))
+}
+
 /// The share of each batch that this process takes.
 pub fn shard() -> Shard {
     group().map_or(Shard::WHOLE, |group| Shard { rank: group.world.rank, world: group.world.size })
@@ -90,6 +111,37 @@ impl Group {
         let tensor = Tensor::from_slice(values);
         shim::group_all_reduce(self.raw, &tensor, how).map_err(|e| self.lost(&e))?;
         tensor.f_copy_data(values, values.len()).doing("reading what the ranks agreed on")
+    }
+
+    /// What each rank gives, in the order of ranks; all give equally many numbers.
+    pub fn gather(&self, values: &[f64]) -> Result<Vec<Vec<f64>>> {
+        let (width, size) = (values.len(), self.world.size as usize);
+        let mut all = vec![0.0; width * size];
+        let own = self.world.rank as usize * width;
+        all[own..own + width].copy_from_slice(values);
+        // Every number meets zeros only: nothing is rounded.
+        self.all_reduce(&mut all, Reduce::Sum)?;
+        Ok((0..size).map(|rank| all[rank * width..(rank + 1) * width].to_vec()).collect())
+    }
+
+    /// The sum of a tensor over the ranks, of the same shape, differentiable: its gradient is the sum of theirs. All
+    /// ranks call it for the same tensors in the same order.
+    pub fn sum(&self, tensor: &Tensor) -> Result<Tensor> {
+        shim::group_sum(self.raw, tensor).map_err(|e| self.lost(&e))
+    }
+
+    /// Gives tensors the values that they have on rank 0, in place.
+    pub fn follow(&self, tensors: &[Tensor]) -> Result<()> {
+        for tensor in tensors {
+            let what = "taking over a buffer of rank 0";
+            let copy = tensor.f_to_device(Device::Cpu).and_then(|t| t.f_contiguous()).doing(what)?;
+            let copy = if world::leads() { copy.f_detach() } else { copy.f_zeros_like() }.doing(what)?;
+            shim::group_broadcast(self.raw, &copy, 0).map_err(|e| self.lost(&e))?;
+            if !world::leads() {
+                tch::no_grad(|| tensor.shallow_clone().f_copy_(&copy).map(|_| ())).doing(what)?;
+            }
+        }
+        Ok(())
     }
 
     /// The text of rank 0 for all ranks; the argument of the others does not count.

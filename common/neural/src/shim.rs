@@ -83,6 +83,15 @@ unsafe extern "C" {
     fn podium_cuda_memory_stats(device: c_int, stats: *mut CudaMemory) -> c_int;
     fn podium_cuda_reset_peak(device: c_int) -> c_int;
     fn podium_cuda_empty_cache() -> c_int;
+    fn podium_upload(
+        n: usize,
+        tensors: Tensors,
+        device: c_int,
+        copies: *mut *mut CTensor,
+        done: *mut *mut c_void,
+    ) -> c_int;
+    fn podium_upload_wait(done: *mut c_void, n: usize, copies: Tensors) -> c_int;
+    fn podium_upload_free(done: *mut c_void);
     fn podium_group_open(
         host: *const c_char,
         port: u16,
@@ -98,6 +107,7 @@ unsafe extern "C" {
     ) -> c_int;
     fn podium_group_all_reduce(group: *mut c_void, tensor: *const CTensor, op: c_int) -> c_int;
     fn podium_group_broadcast(group: *mut c_void, tensor: *const CTensor, root: c_int) -> c_int;
+    fn podium_group_sum(group: *mut c_void, tensor: *const CTensor, out: *mut *mut CTensor) -> c_int;
     fn podium_group_barrier(group: *mut c_void) -> c_int;
     fn podium_reducer_new(
         group: *mut c_void,
@@ -427,6 +437,47 @@ pub fn empty_cuda_cache() -> Result<()> {
     check(unsafe { podium_cuda_empty_cache() }, "emptying the GPU's cache")
 }
 
+/// Copies that are on their way to a GPU.
+pub(crate) struct Upload {
+    copies: Vec<Tensor>,
+    done: *mut c_void,
+}
+
+// SAFETY: an event of the driver may be waited for and dropped in any thread.
+unsafe impl Send for Upload {}
+
+impl Upload {
+    /// Starts copying tensors, best in pinned memory, beside what the GPU computes.
+    pub fn start(tensors: &[Tensor], device: Device) -> Result<Self> {
+        let list: Vec<&Tensor> = tensors.iter().collect();
+        let mut copies = vec![std::ptr::null_mut(); list.len()];
+        let mut done = std::ptr::null_mut();
+        // SAFETY: n live tensors and as many places for pointers to new ones, which from_ptr takes over.
+        unsafe {
+            let code =
+                podium_upload(list.len(), pointers(&list).as_ptr(), gpu(device)?, copies.as_mut_ptr(), &raw mut done);
+            check(code, "copying a batch to the GPU")?;
+            Ok(Self { copies: copies.into_iter().map(|copy| Tensor::from_ptr(copy.cast())).collect(), done })
+        }
+    }
+
+    /// The copies; what this thread computes next waits for them, this thread does not.
+    pub fn wait(mut self) -> Result<Vec<Tensor>> {
+        let copies = std::mem::take(&mut self.copies);
+        let list: Vec<&Tensor> = copies.iter().collect();
+        // SAFETY: `done` came from `podium_upload`; live tensors.
+        let code = unsafe { podium_upload_wait(self.done, list.len(), pointers(&list).as_ptr()) };
+        check(code, "waiting for a batch on the GPU").map(|()| copies)
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        // SAFETY: `done` came from `podium_upload` and is not used again.
+        unsafe { podium_upload_free(self.done) };
+    }
+}
+
 /// Meets the other processes of `world`. The group lives as long as the process.
 pub(crate) fn group_open(world: &World, meet: Duration, work: Duration) -> Result<*mut c_void> {
     let host = parallel::c_string(&world.address)?;
@@ -469,6 +520,17 @@ pub(crate) fn group_all_reduce(group: *mut c_void, tensor: &Tensor, how: Reduce)
 pub(crate) fn group_broadcast(group: *mut c_void, tensor: &Tensor, root: c_int) -> Result<()> {
     // SAFETY: as in `group_all_reduce`.
     check(unsafe { podium_group_broadcast(group, tensor.as_ptr().cast(), root) }, "hearing from rank 0")
+}
+
+/// The sum of a tensor over the ranks as a new tensor; its gradient is the sum of the gradients of the ranks.
+pub(crate) fn group_sum(group: *mut c_void, tensor: &Tensor) -> Result<Tensor> {
+    let mut out = std::ptr::null_mut();
+    // SAFETY: as in `group_all_reduce`; the shim writes a pointer to a new tensor, which from_ptr takes over. The group
+    // lives as long as the process, also when backward runs.
+    unsafe {
+        check(podium_group_sum(group, tensor.as_ptr().cast(), &raw mut out), "summing over the ranks")?;
+        Ok(Tensor::from_ptr(out.cast()))
+    }
 }
 
 /// Waits for all ranks.

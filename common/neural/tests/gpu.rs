@@ -1,17 +1,29 @@
-//! What the shim does on a GPU. These tests need one, and the full libtorch (`make setup CUDA=1`):
-//! `cargo nextest run --release --run-ignored only --test gpu`.
+//! What the shim does on a GPU. These tests need one, and the full libtorch (`make setup CUDA=1`); elsewhere they say why
+//! they checked nothing. `scripts/gpu` runs them with everything else that needs a GPU.
 
 use common::seed::rng_for;
 use neural::Params;
 use neural::init::Init;
 use neural::layers::{Mamba, MambaConfig};
+use neural::loader::{Delivery, Field, InMemory, Loader};
 use neural::optim::{AdamConfig, AdamWConfig, Group, Optimizer, OptimizerConfig, SgdConfig};
 use neural::precision::{Precision, with_autocast};
 use neural::{Doing, clip, device, shim};
 use tch::{Device, Kind, Tensor};
 
-fn gpu() -> Device {
-    device::choose("cuda").unwrap()
+/// The GPU, with the algorithms that give the same bits every time; none where there is no GPU.
+#[allow(clippy::print_stderr, reason = "a test that checks nothing says so")]
+fn gpu() -> Option<Device> {
+    match device::choose("cuda") {
+        Ok(device) => {
+            shim::set_deterministic(true).unwrap();
+            Some(device)
+        }
+        Err(error) => {
+            eprintln!("nothing was checked: {error}");
+            None
+        }
+    }
 }
 
 fn params(device: Device) -> Vec<(String, Tensor)> {
@@ -40,9 +52,8 @@ fn train(config: &OptimizerConfig, device: Device) -> Vec<(String, Tensor)> {
 }
 
 #[test]
-#[ignore = "needs a GPU"]
 fn steps_on_the_gpu_agree_with_those_on_the_cpu() {
-    let gpu = gpu();
+    let Some(gpu) = gpu() else { return };
     for config in [
         OptimizerConfig::Adam(AdamConfig { weight_decay: 0.1, ..AdamConfig::default() }),
         OptimizerConfig::AdamW(AdamWConfig::default()),
@@ -56,9 +67,8 @@ fn steps_on_the_gpu_agree_with_those_on_the_cpu() {
 }
 
 #[test]
-#[ignore = "needs a GPU"]
 fn the_generator_of_the_gpu_continues_from_a_saved_state() {
-    let gpu = gpu();
+    let Some(gpu) = gpu() else { return };
     shim::manual_seed(gpu, 7).unwrap();
     let state = shim::rng_state(gpu).unwrap();
     let first = Tensor::rand([100], (Kind::Float, gpu));
@@ -67,9 +77,9 @@ fn the_generator_of_the_gpu_continues_from_a_saved_state() {
 }
 
 #[test]
-#[ignore = "needs a GPU"]
 fn autocast_on_the_gpu_has_the_format_that_was_asked_for() {
-    let ones = Tensor::ones([8, 8], (Kind::Float, gpu()));
+    let Some(gpu) = gpu() else { return };
+    let ones = Tensor::ones([8, 8], (Kind::Float, gpu));
     for (precision, kind) in [(Precision::Bf16, Kind::BFloat16), (Precision::F16, Kind::Half)] {
         let found = with_autocast(precision, ones.device(), || Ok(ones.matmul(&ones).kind())).unwrap();
         assert_eq!(found, kind);
@@ -78,9 +88,8 @@ fn autocast_on_the_gpu_has_the_format_that_was_asked_for() {
 }
 
 #[test]
-#[ignore = "needs a GPU"]
 fn memory_is_counted_and_running_out_of_it_is_a_device_error() {
-    let gpu = gpu();
+    let Some(gpu) = gpu() else { return };
     let kept = Tensor::zeros([1 << 20], (Kind::Float, gpu));
     let before = shim::cuda_memory(gpu).unwrap();
     assert!(before.allocated >= 4 << 20 && before.allocated_peak >= before.allocated);
@@ -93,8 +102,8 @@ fn memory_is_counted_and_running_out_of_it_is_a_device_error() {
 }
 
 #[test]
-#[ignore = "needs a GPU"]
 fn a_mamba_block_on_the_gpu_agrees_with_the_fused_one_on_the_cpu() {
+    let Some(device) = gpu() else { return };
     let run = |device: Device| {
         let params = Params::new(device, 3);
         let block = Mamba::new(&params.root(), MambaConfig::new(40, 16)).unwrap();
@@ -106,8 +115,32 @@ fn a_mamba_block_on_the_gpu_agrees_with_the_fused_one_on_the_cpu() {
         let all = [("out".to_string(), out.detach()), ("u".to_string(), u.grad())].into_iter().chain(gradients);
         all.map(|(name, t)| (name, t.to_device(Device::Cpu))).collect::<Vec<_>>()
     };
-    for ((name, cpu), (_, gpu)) in run(Device::Cpu).iter().zip(run(gpu())) {
+    for ((name, cpu), (_, gpu)) in run(Device::Cpu).iter().zip(run(device)) {
         let difference = (cpu - &gpu).abs().max().double_value(&[]) / cpu.abs().max().double_value(&[]);
         assert!(difference < 1e-4, "{name}: {difference}");
     }
+}
+
+#[test]
+fn a_step_on_the_gpu_gives_the_same_bits_every_time() {
+    let Some(gpu) = gpu() else { return };
+    let bits = || {
+        let trained = train(&OptimizerConfig::AdamW(AdamWConfig::default()), gpu);
+        trained.into_iter().map(|(_, t)| Vec::<f32>::try_from(t.detach().flatten(0, -1)).unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(bits(), bits());
+}
+
+#[test]
+fn batches_arrive_on_the_gpu_as_they_were_read() {
+    let Some(gpu) = gpu() else { return };
+    let values: Vec<f32> = (0..4000).map(|v| v as f32).collect();
+    let source = std::sync::Arc::new(InMemory::new(vec![(Field::vector("x", 4), values.clone())]).unwrap());
+    let mut loader = Loader::sequential(source, 7, Delivery::to(gpu)).unwrap();
+    let mut seen = vec![];
+    while let Some(batch) = loader.next_batch().unwrap() {
+        assert_eq!(batch.tensors[0].device(), gpu);
+        seen.extend(Vec::<f32>::try_from(batch.tensors[0].flatten(0, -1)).unwrap());
+    }
+    assert_eq!(seen, values);
 }

@@ -1,10 +1,30 @@
-// Memory of the GPU, through the allocator interface that the CPU libraries declare: nothing here links CUDA.
+// Memory of the GPU and copies to it, through the interfaces that the CPU libraries declare: nothing here links CUDA.
 
 #include "ext.h"
 
 #include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/Event.h>
+#include <c10/core/StreamGuard.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+
+#include <map>
+#include <memory>
 
 using podium::guarded;
+
+namespace {
+
+// A stream of this thread beside the one that computes.
+c10::Stream side_stream(c10::Device gpu) {
+  static thread_local std::map<c10::DeviceIndex, c10::Stream> streams;
+  const auto found = streams.find(gpu.index());
+  if (found != streams.end()) return found->second;
+  const c10::Stream stream = c10::impl::VirtualGuardImpl(c10::kCUDA).getStreamFromGlobalPool(gpu, false);
+  streams.emplace(gpu.index(), stream);
+  return stream;
+}
+
+}  // namespace
 
 extern "C" {
 
@@ -27,6 +47,40 @@ int podium_cuda_reset_peak(int device) {
 
 int podium_cuda_empty_cache() {
   return guarded([] { c10::getDeviceAllocator(c10::kCUDA)->emptyCache(); });
+}
+
+// Starts copying tensors in pinned memory to a GPU on a side stream. `done` is to be given to one of the two below.
+int podium_upload(size_t n, at::Tensor* const* tensors, int device, at::Tensor** copies, void** done) {
+  return guarded([&] {
+    const c10::Device gpu(c10::kCUDA, static_cast<c10::DeviceIndex>(device));
+    const c10::Stream stream = side_stream(gpu);
+    std::vector<at::Tensor> made;
+    auto event = std::make_unique<c10::Event>(c10::kCUDA);
+    {
+      const c10::StreamGuard guard(stream);
+      for (size_t i = 0; i < n; ++i) made.push_back(tensors[i]->to(gpu, tensors[i]->scalar_type(), true, false));
+      event->record(stream);
+    }
+    for (size_t i = 0; i < n; ++i) copies[i] = new at::Tensor(made[i]);
+    *done = event.release();
+  });
+}
+
+// What this thread computes next waits for the copies; their memory is not given away before it has finished.
+int podium_upload_wait(void* done, size_t n, at::Tensor* const* copies) {
+  return guarded([&] {
+    if (n == 0) return;
+    const c10::Stream current = c10::impl::VirtualGuardImpl(c10::kCUDA).getStream(copies[0]->device());
+    static_cast<c10::Event*>(done)->block(current);
+    for (size_t i = 0; i < n; ++i) copies[i]->record_stream(current);
+  });
+}
+
+void podium_upload_free(void* done) {
+  try {
+    delete static_cast<c10::Event*>(done);
+  } catch (...) {
+  }
 }
 
 }  // extern "C"

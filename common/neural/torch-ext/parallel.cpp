@@ -11,7 +11,9 @@
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
+#include <torch/csrc/autograd/custom_function.h>
 #include <torch/csrc/distributed/c10d/reducer.hpp>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <chrono>
@@ -28,8 +30,51 @@ struct Quiet : c10::WarningHandler {
 
 struct Group {
   c10::intrusive_ptr<c10d::Store> store;
+  // Gradients, and what the ranks tell each other.
   c10::intrusive_ptr<c10d::ProcessGroup> processes;
+  // Sums inside of a network, in forward and backward: apart, so that they never meet a bucket of gradients that another
+  // rank sent earlier or later.
+  c10::intrusive_ptr<c10d::ProcessGroup> inner;
 };
+
+at::Tensor summed(const c10::intrusive_ptr<c10d::ProcessGroup>& processes, const at::Tensor& x) {
+  std::vector<at::Tensor> tensors{x.detach().clone(at::MemoryFormat::Contiguous)};
+  c10d::AllreduceOptions options;
+  options.reduceOp = c10d::ReduceOp::SUM;
+  processes->allreduce(tensors, options)->wait();
+  return tensors[0];
+}
+
+// The sum over the ranks. The losses of all ranks depend on it, so its gradient is the sum of theirs.
+struct SumOverRanks : torch::autograd::Function<SumOverRanks> {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, int64_t group) {
+    context->saved_data["group"] = group;
+    return summed(reinterpret_cast<Group*>(group)->inner, x);
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 torch::autograd::variable_list grads) {
+    auto* group = reinterpret_cast<Group*>(context->saved_data["group"].toInt());
+    return {summed(group->inner, grads[0]), at::Tensor()};
+  }
+};
+
+// A process group over Gloo; its keys in the store begin with `name`.
+c10::intrusive_ptr<c10d::ProcessGroup> over_gloo(const c10::intrusive_ptr<c10d::Store>& parent, const std::string& name,
+                                                 int rank, int size,
+                                                 const std::shared_ptr<::gloo::transport::Device>& device,
+                                                 std::chrono::milliseconds meet, std::chrono::milliseconds work) {
+  auto store = c10::make_intrusive<c10d::PrefixStore>(name, parent);
+  auto options = c10d::ProcessGroupGloo::Options::create(meet);
+  options->devices.push_back(device);
+  auto gloo = c10::make_intrusive<c10d::ProcessGroupGloo>(store, rank, size, options);
+  // Meeting has a short time, work (an evaluation of rank 0 that all others wait for) a long one.
+  gloo->setTimeout(work);
+  auto processes = c10::make_intrusive<c10d::ProcessGroup>(store, rank, size);
+  processes->setDefaultBackend(c10d::ProcessGroup::BackendType::GLOO);
+  processes->setBackend(at::kCPU, c10d::ProcessGroup::BackendType::GLOO, gloo);
+  return processes;
+}
 
 std::shared_ptr<::gloo::transport::Device> device_for(const std::string& host, const char* interface) {
   if (interface != nullptr && *interface != '\0') {
@@ -59,15 +104,11 @@ int podium_group_open(const char* host, uint16_t port, int rank, int size, int s
     options.timeout = std::chrono::milliseconds(meet_ms);
     c10::intrusive_ptr<c10d::Store> store = c10::make_intrusive<c10d::TCPStore>(host, options);
     store = c10::make_intrusive<c10d::PrefixStore>(prefix, store);
-    auto gloo_options = c10d::ProcessGroupGloo::Options::create(std::chrono::milliseconds(meet_ms));
-    gloo_options->devices.push_back(device_for(host, interface));
-    auto gloo = c10::make_intrusive<c10d::ProcessGroupGloo>(store, rank, size, gloo_options);
-    // Meeting has a short time, work (an evaluation of rank 0 that all others wait for) a long one.
-    gloo->setTimeout(std::chrono::milliseconds(work_ms));
-    auto processes = c10::make_intrusive<c10d::ProcessGroup>(store, rank, size);
-    processes->setDefaultBackend(c10d::ProcessGroup::BackendType::GLOO);
-    processes->setBackend(at::kCPU, c10d::ProcessGroup::BackendType::GLOO, gloo);
-    *out = new Group{std::move(store), std::move(processes)};
+    const auto device = device_for(host, interface);
+    const std::chrono::milliseconds meet(meet_ms), work(work_ms);
+    auto processes = over_gloo(store, "outer", rank, size, device, meet, work);
+    auto inner = over_gloo(store, "inner", rank, size, device, meet, work);
+    *out = new Group{std::move(store), std::move(processes), std::move(inner)};
   });
 }
 
@@ -91,6 +132,11 @@ int podium_group_broadcast(void* group, at::Tensor* tensor, int root) {
     std::vector<at::Tensor> tensors{*tensor};
     static_cast<Group*>(group)->processes->broadcast(tensors, options)->wait();
   });
+}
+
+// The sum of `tensor` over the ranks as a new tensor, differentiable.
+int podium_group_sum(void* group, const at::Tensor* tensor, at::Tensor** out) {
+  return guarded([&] { *out = new at::Tensor(SumOverRanks::apply(*tensor, reinterpret_cast<int64_t>(group))); });
 }
 
 int podium_group_barrier(void* group) {

@@ -7,7 +7,7 @@ use icecube::losses::{self, LossKind, Normalisation};
 use icecube::models::{self, Built, Direction, ModelConfig, Network, dynedge, graph};
 use neural::Params;
 use serde_json::{Map, Value, json};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::checks::{Case, Comparison, Tensors, compare_absolute, equal_lists};
 
@@ -78,7 +78,7 @@ fn published(kind: LossKind, predicted: &Tensor, target: &Tensor) -> Tensor {
 /// Forward by all routes, activations, loss and gradients.
 pub fn forward(case: &Case) -> Result<()> {
     let config = case_model(case)?;
-    let Built { params, network } = models::build(&config, Device::Cpu, 1)?;
+    let Built { params, network } = models::build(&config, crate::checks::device(), 1)?;
     load(&params, &case.tensors("weights.safetensors")?)?;
     let (inputs, expected) = (case.tensors("inputs.safetensors")?, case.tensors("expected.safetensors")?);
     let batch = batch(&inputs, "")?;
@@ -95,7 +95,7 @@ pub fn forward(case: &Case) -> Result<()> {
     checks.add(compare_absolute("angles", &angles, &expected.get("angles")?, tolerance("angles_absolute")?));
 
     for padded in [false, true] {
-        let params = Params::new(Device::Cpu, 1);
+        let params = Params::new(crate::checks::device(), 1);
         let network = Direction::new(&params.root(), &config.config())?;
         load(&params, &case.tensors("weights.safetensors")?)?;
         let mut seen = vec![];
@@ -298,7 +298,7 @@ pub fn parameters(case: &Case) -> Result<()> {
         }
         let count = lines.next().and_then(|l| l.rsplit(' ').next()).context("no count")?.parse::<u64>()?;
         let config = model_config(class, &Value::Object(sizes), None)?;
-        let params = Params::new(Device::Cpu, 1);
+        let params = Params::new(crate::checks::device(), 1);
         Direction::new(&params.root(), &config.config())?;
         checks.add(equal_lists(head, &[params.count()], &[count]));
         let got: Vec<String> = params

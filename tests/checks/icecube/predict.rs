@@ -12,7 +12,7 @@ use icecube::sampler;
 use icecube::train::{self, Visits, published};
 use neural::precision::Precision;
 use serde_json::Value;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use super::data::Prepared;
 use super::networks::{case_model, load, model_config};
@@ -29,14 +29,14 @@ fn visits(events: Events, length: usize, batch: u64) -> Result<Visits> {
 pub fn validation(case: &Case) -> Result<()> {
     let inputs = case.strings("inputs")?;
     let prepared = Prepared::of(&case.path(&inputs[0]))?;
-    let Built { params, network } = models::build(&case_model(case)?, Device::Cpu, 1)?;
+    let Built { params, network } = models::build(&case_model(case)?, crate::checks::device(), 1)?;
     load(&params, &case.tensors(&inputs[1])?)?;
     let events = Events::validation(&prepared.manifest, &published_validation(), Lengths::Total)?;
     let visits = visits(events, case.usize("L")?, case.usize("BS")? as u64)?;
     let expected = case.tensors("expected.safetensors")?;
     let mut checks = Comparison::new();
     let (mut sizes, mut ids, mut vectors) = (vec![], vec![], vec![]);
-    visits.each(Device::Cpu, |batch| {
+    visits.each(crate::checks::device(), |batch| {
         sizes.push(batch.events());
         ids.push(batch.event_id.to_kind(Kind::Double));
         vectors.push(train::vectors(network.as_ref(), batch, Precision::F32)?);
@@ -47,7 +47,8 @@ pub fn validation(case: &Case) -> Result<()> {
     checks.add(compare("event ids", &Tensor::cat(&ids, 0), &want.select(1, 0), 0.0));
     let tolerance = case.f64("tolerance.vectors")?;
     checks.tensors("vectors", &Tensor::cat(&vectors, 0).to_kind(Kind::Double), &want.narrow(1, 1, 3), tolerance);
-    let found = train::measure(network.as_ref(), &visits, Normalisation::Switched, Precision::F32, Device::Cpu)?;
+    let found =
+        train::measure(network.as_ref(), &visits, Normalisation::Switched, Precision::F32, crate::checks::device())?;
     checks.add(equal_lists("n_events", &[found.events], &[case.usize("n_events")? as i64]));
     for (name, got) in [("loss", found.angle), ("loss_vms", found.vms), ("loss_comb", found.comb)] {
         checks.number(name, got, case.f64(&format!("averages.{name}"))?, case.f64("tolerance.averages")?);
@@ -79,7 +80,7 @@ pub fn end_to_end(case: &Case) -> Result<()> {
                     ensure!(!Checkpoint::open(&file)?.tensors()?.is_empty(), "an empty checkpoint");
                 }
                 let weight = m["weight"].as_f64().context("no weight")?;
-                Ok(Member::load(text("file")?, weight, &model, &file, Device::Cpu)?)
+                Ok(Member::load(text("file")?, weight, &model, &file, crate::checks::device())?)
             })
             .collect::<Result<Vec<_>>>()?;
         let mut ensemble = Ensemble::new(members, Precision::F32)?;
@@ -93,14 +94,14 @@ pub fn end_to_end(case: &Case) -> Result<()> {
         let mut sizes = vec![];
         let mut order = Rows::default();
         let mut ids = vec![];
-        visits.each(Device::Cpu, |batch| {
+        visits.each(crate::checks::device(), |batch| {
             sizes.push(batch.events());
             ids.extend(Vec::<i64>::try_from(&batch.event_id).unwrap_or_default());
-            order.add(batch, &Tensor::zeros([batch.events(), 3], (Kind::Float, Device::Cpu)))
+            order.add(batch, &Tensor::zeros([batch.events(), 3], (Kind::Float, crate::checks::device())))
         })?;
         checks.add(equal_lists("batch_sizes", &sizes, &expected.i64s("batch_sizes")?));
         checks.add(equal_lists("order of prediction", &ids, &expected.i64s("event_id")?));
-        let predicted = predict(&mut ensemble, &visits, Device::Cpu, &case.folder)?;
+        let predicted = predict(&mut ensemble, &visits, crate::checks::device(), &case.folder)?;
         // Tables are sorted by id: so must be what is expected.
         let place = |id: &i64| predicted.blend.ids.binary_search(id).map_err(|_| anyhow!("event {id} is missing"));
         let rows = expected.i64s("event_id")?.iter().map(place).collect::<Result<Vec<_>>>()?;

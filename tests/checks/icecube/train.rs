@@ -15,7 +15,7 @@ use neural::precision::Precision;
 use neural::schedule::{OneCycleConfig, Schedule, ScheduleConfig};
 use neural::trainer::{self, AVERAGED, CHECKPOINTS, Evaluated, Event, LAST, Plan, Resume};
 use serde_json::{Value, json};
-use tch::{Device, Tensor};
+use tch::Tensor;
 
 use super::networks::{batch, case_model, load, loss_kind};
 use crate::checks::{Case, Comparison, Tensors, compare_absolute};
@@ -130,7 +130,7 @@ pub fn steps(case: &Case) -> Result<()> {
     let expected = case.tensors("expected.safetensors")?;
     let size = case.usize("batch_size")? as u64;
     let model = case_model(case)?;
-    let Built { params, network } = models::build(&model, Device::Cpu, 1)?;
+    let Built { params, network } = models::build(&model, crate::checks::device(), 1)?;
     load(&params, &case.tensors("weights_start.safetensors")?)?;
 
     let train: Values = Collated::read(case, "train_batch", size)?.into();
@@ -174,14 +174,14 @@ pub fn steps(case: &Case) -> Result<()> {
         normalisation: Normalisation::Switched,
         valid: Visits { source: Arc::new(valid), order: Arc::new(Order::given(valid_order)?), batch: 8 },
         precision: Precision::F32,
-        device: Device::Cpu,
+        device: crate::checks::device(),
         about: train::about(&case.name, &model, &InputConfig::default())?,
     };
     let plan = Plan {
         training: &config.training,
         config_hash: "golden".into(),
         seed: 1,
-        device: Device::Cpu,
+        device: crate::checks::device(),
         folder: folder.path().to_path_buf(),
         source: Arc::new(train),
         order: Arc::new(Order::given(train_order)?),

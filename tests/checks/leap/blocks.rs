@@ -6,14 +6,14 @@ use leap::models::lstm_block::LstmBlock;
 use neural::layers::{Form, Mamba, MambaConfig};
 use neural::{Params, weights};
 use serde_json::Value;
-use tch::{Device, Tensor};
+use tch::Tensor;
 
 use super::networks::{build, load};
 use crate::checks::{Case, Comparison};
 
 /// Output and all gradients of an LSTM block.
 pub fn lstm(case: &Case) -> Result<()> {
-    let params = Params::new(Device::Cpu, 1);
+    let params = Params::new(crate::checks::device(), 1);
     let block = LstmBlock::new(&params.root(), case.usize("embed_dim")? as i64, !case.bool("first_layer")?)?;
     gradients(case, &params, |x| block.forward(x, true))
 }
@@ -21,7 +21,7 @@ pub fn lstm(case: &Case) -> Result<()> {
 /// Output and all gradients of a Mamba block, in all its forms.
 pub fn mamba(case: &Case) -> Result<()> {
     for form in [Form::Fused, Form::Operations, Form::Plain] {
-        let params = Params::new(Device::Cpu, 1);
+        let params = Params::new(crate::checks::device(), 1);
         let size = |name: &str| -> Result<i64> { Ok(case.usize(name)? as i64) };
         let config = MambaConfig {
             dim: size("d_model")?,

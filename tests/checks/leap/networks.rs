@@ -11,14 +11,14 @@ use neural::layers::Network;
 use neural::optim::{AdamConfig, AdamWConfig, Group, Optimizer, OptimizerConfig};
 use neural::schedule::{CosineConfig, Schedule, ScheduleConfig};
 use serde_json::{Map, Value, json};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::checks::{Case, Comparison, Tensors};
 
 /// Builds the network that a case names: `sizes` are its config, a text stands for the published sizes.
 pub fn build(model: &str, sizes: &Value) -> Result<(Params, Box<dyn Network>)> {
     let config = model_config(model, sizes)?;
-    let params = Params::new(Device::Cpu, 1);
+    let params = Params::new(crate::checks::device(), 1);
     let network = config.build(&params)?;
     Ok((params, network))
 }
@@ -340,7 +340,7 @@ pub fn init(case: &Case) -> Result<()> {
             checks.tensors(&name, &tensor, &expected.get(&name)?, 0.0);
         } else if name.contains("weight_hh") {
             let t = tensor.detach().to_kind(Kind::Double);
-            let product = t.transpose(0, 1).matmul(&t) - Tensor::eye(shape[1], (Kind::Double, Device::Cpu));
+            let product = t.transpose(0, 1).matmul(&t) - Tensor::eye(shape[1], (Kind::Double, crate::checks::device()));
             let error = product.abs().max().double_value(&[]);
             checks.add(if error < ORTHOGONAL {
                 Ok(())
@@ -376,7 +376,7 @@ pub fn adam(case: &Case) -> Result<()> {
         ModelConfig::Adam200(c) => (&c).into(),
         other => bail!("`{}` is none of ADAM's networks", other.name()),
     };
-    let params = Params::new(Device::Cpu, 1);
+    let params = Params::new(crate::checks::device(), 1);
     let network = adam::Adam::new(&params, &config)?;
     let mut checks = Comparison::new();
     let weights = case.tensors("weights.safetensors")?;

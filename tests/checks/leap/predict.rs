@@ -17,7 +17,6 @@ use leap::train;
 use neural::precision::Precision;
 use neural::weights;
 use serde_json::Value;
-use tch::Device;
 
 use super::networks::model_config;
 use super::numbers::read_constants;
@@ -55,8 +54,12 @@ impl Prepared {
     }
 
     fn values(&self, normalisation: &Path, files: &[PathBuf]) -> Result<Vec<f64>> {
-        let settings =
-            Settings { device: Device::Cpu, batch: 4, precision: Precision::F32, apply_zero_list: Some(false) };
+        let settings = Settings {
+            device: crate::checks::device(),
+            batch: 4,
+            precision: Precision::F32,
+            apply_zero_list: Some(false),
+        };
         let predictor = match files {
             [one] => Predictor::single(one, &settings)?,
             files => Predictor::groups(files, &settings)?,

@@ -15,7 +15,6 @@ use neural::optim::{AdamConfig, AdamWConfig, OptimizerConfig};
 use neural::schedule::{CosineConfig, PlateauConfig, ScheduleConfig};
 use neural::trainer::{Evaluated, Event, Resume, Training};
 use serde_json::{Value, json};
-use tch::Device;
 
 use super::networks::determined;
 use super::numbers::read_constants;
@@ -300,7 +299,7 @@ impl Run {
 pub fn options<'a>(folder: &Path) -> Options<'a> {
     Options {
         folder: folder.to_path_buf(),
-        device: Device::Cpu,
+        device: crate::checks::device(),
         resume: Resume::Never,
         max_steps: None,
         initial: None,

@@ -9,7 +9,7 @@ use polarmae::models::plain;
 use polarmae::models::pointnet::{Members, MiniPointNet};
 use polarmae::models::positions::{LearnedPositions, relative_cells, sinusoidal};
 use polarmae::models::transformer::{Layout, Transformer, TransformerConfig};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::checks::{Case, Comparison, Tensors};
 
@@ -86,7 +86,7 @@ pub fn gradients(
 pub fn layer_norm(case: &Case) -> Result<()> {
     let inputs = case.tensors("inputs.safetensors")?;
     let expected = case.tensors("expected.safetensors")?;
-    let params = Params::new(Device::Cpu, 1);
+    let params = Params::new(crate::checks::device(), 1);
     let norm = TokenNorm::new(&params.root(), 24, NormScope::Batch)?;
     load(&params, &case.tensors("weights.safetensors")?.all())?;
     let tolerance = case.f64("tolerance")?;
@@ -95,7 +95,7 @@ pub fn layer_norm(case: &Case) -> Result<()> {
     let mut all = Comparison::new();
     let (x, w) = (inputs.get("x")?, inputs.get("w")?);
     let packed = grad(&valid(&x, &mask));
-    let y = norm.forward(&packed);
+    let y = norm.forward(&packed)?;
     all.tensors("y", &y, &valid(&expected.get("y")?, &mask), tolerance);
     all.tensors("y, padded form", &norm.forward_padded(&x, &padding), &expected.get("y")?, tolerance);
     (y * valid(&w, &mask)).sum(Kind::Float).backward();
@@ -115,7 +115,7 @@ pub fn layer_norm(case: &Case) -> Result<()> {
 pub fn batch_norm(case: &Case) -> Result<()> {
     let inputs = case.tensors("inputs.safetensors")?;
     let expected = case.tensors("expected.safetensors")?;
-    let params = Params::new(Device::Cpu, 1);
+    let params = Params::new(crate::checks::device(), 1);
     let norm = MaskedBatchNorm::new(&params.root(), 10)?;
     load(&params, &case.tensors("weights.safetensors")?.all())?;
     let tolerance = case.f64("tolerance")?;
@@ -123,7 +123,7 @@ pub fn batch_norm(case: &Case) -> Result<()> {
     let rows = |t: &Tensor| valid(&t.transpose(1, 2).contiguous(), &mask);
     let mut all = Comparison::new();
     let x = grad(&rows(&inputs.get("x")?));
-    let y = norm.forward(&x, true);
+    let y = norm.forward(&x, true)?;
     all.tensors("train", &y, &rows(&expected.get("train")?), tolerance);
     (y * rows(&inputs.get("w")?)).sum(Kind::Float).backward();
     // Padded places equal the bias and take part in the loss: their share of its gradient is their weight.
@@ -137,12 +137,12 @@ pub fn batch_norm(case: &Case) -> Result<()> {
     all.tensors("grad.weight", &norm.weight.grad(), &expected.get("grad.weight")?, tolerance);
     all.tensors("grad.bias", &(norm.bias.grad() + shared), &expected.get("grad.bias")?, tolerance);
     tch::no_grad(|| -> Result<()> {
-        let again = norm.forward(&x, true);
+        let again = norm.forward(&x, true)?;
         all.tensors("train_second", &again, &rows(&expected.get("train_second")?), tolerance);
         for (name, tensor) in params.state() {
             all.tensors(&name, &tensor, &expected.get(&format!("after2.{name}"))?, tolerance);
         }
-        all.tensors("eval_after", &norm.forward(&x, false), &rows(&expected.get("eval_after")?), tolerance);
+        all.tensors("eval_after", &norm.forward(&x, false)?, &rows(&expected.get("eval_after")?), tolerance);
         Ok(())
     })?;
     let padded = valid(&expected.get("train")?.transpose(1, 2).contiguous(), &padding);
@@ -154,7 +154,7 @@ pub fn batch_norm(case: &Case) -> Result<()> {
 pub fn pointnet(case: &Case) -> Result<()> {
     let inputs = case.tensors("inputs.safetensors")?;
     let expected = case.tensors("expected.safetensors")?;
-    let params = Params::new(Device::Cpu, 1);
+    let params = Params::new(crate::checks::device(), 1);
     let points = inputs.get("points")?;
     let slots = points.size()[1];
     let network = MiniPointNet::new(
@@ -205,7 +205,7 @@ pub fn positions(case: &Case) -> Result<()> {
     let weights = case.tensors("weights.safetensors")?;
     let tolerance = case.f64("tolerance")?;
     let mut all = Comparison::new();
-    let params = Params::new(Device::Cpu, 1);
+    let params = Params::new(crate::checks::device(), 1);
     let learned = LearnedPositions::new(&params.root(), 24)?;
     load(&params, &weights.under("plain."))?;
     all.tensors("plain", &learned.forward(&centers), &expected.get("plain")?, tolerance);
@@ -246,7 +246,7 @@ pub fn transformer(case: &Case) -> Result<()> {
     for (name, postnorm, every) in
         [("postnorm_everypos", true, true), ("postnorm_oncepos", true, false), ("noposnorm_everypos", false, true)]
     {
-        let params = Params::new(Device::Cpu, 1);
+        let params = Params::new(crate::checks::device(), 1);
         let network = Transformer::new(&params.root(), &config(postnorm, every)?)?;
         let own: Vec<_> = weights.all().into_iter().filter(|(n, _)| postnorm || !n.starts_with("norm.")).collect();
         load(&params, &own)?;
@@ -254,9 +254,9 @@ pub fn transformer(case: &Case) -> Result<()> {
         let trace = tch::no_grad(|| plain::forward(&network, &x, &pos, &mask, None));
         all.tensors(&format!("{name}, padded form"), &trace.last, &want, tolerance);
         // Places of a mask may lie anywhere; the packed form takes the valid ones in order.
-        let layout = Layout::new(runs(&mask)?, Device::Cpu);
+        let layout = Layout::new(runs(&mask)?, crate::checks::device());
         let (packed, pos_rows) = (grad(&valid(&x, &mask)), grad(&valid(&pos, &mask)));
-        let last = network.forward(&packed, &pos_rows, &layout, false);
+        let last = network.forward(&packed, &pos_rows, &layout, false)?;
         all.tensors(&format!("{name}, packed"), &last, &valid(&want, &mask), tolerance);
         if name != "postnorm_everypos" {
             continue;

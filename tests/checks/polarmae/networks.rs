@@ -16,7 +16,7 @@ use polarmae::models::tokens::Grouped;
 use polarmae::models::transformer::{Arch, TransformerConfig};
 use polarmae::transforms;
 use serde_json::json;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use super::grouping::{self, events, pad};
 use super::layers::{gradients, load, statistics, valid};
@@ -106,7 +106,7 @@ impl Batch {
 
     pub fn of(points: Vec<Vec<f32>>, labels: Option<Vec<Vec<i64>>>, config: &EncoderConfig) -> Result<Self> {
         let groups: Vec<Groups> = points.iter().map(|rows| group(&config.tokenizer, rows, 0)).collect();
-        let grouped = Grouped::new(&groups, Device::Cpu)?;
+        let grouped = Grouped::new(&groups, crate::checks::device())?;
         Ok(Self { points, labels, groups, grouped })
     }
 
@@ -117,7 +117,7 @@ impl Batch {
 
     fn point_batch(&self) -> PointBatch {
         let rows: Vec<&[f32]> = self.points.iter().map(Vec::as_slice).collect();
-        PointBatch::new(&rows, &self.groups, true, Device::Cpu)
+        PointBatch::new(&rows, &self.groups, true, crate::checks::device())
     }
 }
 
@@ -138,7 +138,7 @@ pub fn tokenizer(case: &Case) -> Result<()> {
     let inputs = case.tensors("inputs.safetensors")?;
     let expected = case.tensors("expected.safetensors")?;
     let config = encoder_config(case)?;
-    let params = Params::new(Device::Cpu, 1);
+    let params = Params::new(crate::checks::device(), 1);
     let encoder = Encoder::new(&params.root().sub("encoder"), &config)?;
     weights(case, &params)?;
     let tolerance = case.f64("tolerance")?;
@@ -176,7 +176,7 @@ pub fn encoder_eval(case: &Case) -> Result<()> {
     let inputs = case.tensors("inputs.safetensors")?;
     let expected = case.tensors("expected.safetensors")?;
     let config = encoder_config(case)?;
-    let params = Params::new(Device::Cpu, 1);
+    let params = Params::new(crate::checks::device(), 1);
     let encoder = Encoder::new(&params.root().sub("encoder"), &config)?;
     weights(case, &params)?;
     let tolerance = case.f64("tolerance")?;
@@ -190,9 +190,9 @@ pub fn encoder_eval(case: &Case) -> Result<()> {
         let (combined, _) = encoder.combined(&batch.grouped, &layers, false)?;
         all.tensors("combined", &combined, &valid(&expected.get("combined")?, &mask), tolerance);
         let tokens = encoder.tokens(&batch.grouped, false)?;
-        let layout = polarmae::models::transformer::Layout::new(batch.grouped.events.clone(), Device::Cpu);
+        let layout = polarmae::models::transformer::Layout::new(batch.grouped.events.clone(), crate::checks::device());
         let wanted: Vec<usize> = (0..encoder.transformer.depth()).collect();
-        let (_, hidden) = encoder.transformer.hidden(&tokens.embedded, &tokens.positions, &layout, false, &wanted);
+        let (_, hidden) = encoder.transformer.hidden(&tokens.embedded, &tokens.positions, &layout, false, &wanted)?;
         for (i, hidden) in hidden.iter().enumerate() {
             all.tensors(&format!("hidden{i}"), hidden, &valid(&expected.get(&format!("hidden{i}"))?, &mask), tolerance);
         }
@@ -216,7 +216,7 @@ pub fn pretraining_loss(case: &Case) -> Result<()> {
     let inputs = case.tensors("inputs.safetensors")?;
     let expected = case.tensors("expected.safetensors")?;
     let config = mae_config(case, case.name.starts_with("polarmae"))?;
-    let params = Params::new(Device::Cpu, 1);
+    let params = Params::new(crate::checks::device(), 1);
     let network = Mae::new(&params.root(), &config)?;
     weights(case, &params)?;
     let (values, slopes) = (case.f64("tolerance.values")?, case.f64("tolerance.gradients")?);
@@ -242,7 +242,7 @@ pub fn pretraining_loss(case: &Case) -> Result<()> {
 
 fn segmentation(case: &Case) -> Result<(Params, Segmentation, SegmentationConfig)> {
     let config = seg_config(case)?;
-    let params = Params::new(Device::Cpu, 1);
+    let params = Params::new(crate::checks::device(), 1);
     let network = Segmentation::new(&params.root(), &config, &published_weights(config.num_classes))?;
     let want = network.class_weights.shallow_clone().copy();
     weights(case, &params)?;
@@ -320,7 +320,7 @@ pub fn train_steps(case: &Case) -> Result<()> {
         });
     } else {
         let config = mae_config(case, case.name.ends_with("polarmae"))?;
-        params = Params::new(Device::Cpu, 1);
+        params = Params::new(crate::checks::device(), 1);
         let network = Mae::new(&params.root(), &config)?;
         weights(case, &params)?;
         let inputs = &inputs;
@@ -408,8 +408,9 @@ fn index_of_units_that_vary(before: &[(String, Tensor)], bias: &str, slots: i64)
     let of = |name: &str| before.iter().find(|(n, _)| n == name).map(|(_, t)| t).context("no such parameter");
     let (weight, bias) = (of(&bias.replace("bias", "weight"))?, of(bias)?);
     let half = weight.size()[1] / 2;
-    let rates = (Tensor::arange(half, (Kind::Float, Device::Cpu)) * (-(10_000f64.ln()) / (half - 1) as f64)).exp();
-    let angles = Tensor::arange(slots, (Kind::Float, Device::Cpu)).unsqueeze(1) * rates.unsqueeze(0);
+    let rates =
+        (Tensor::arange(half, (Kind::Float, crate::checks::device())) * (-(10_000f64.ln()) / (half - 1) as f64)).exp();
+    let angles = Tensor::arange(slots, (Kind::Float, crate::checks::device())).unsqueeze(1) * rates.unsqueeze(0);
     let values = Tensor::cat(&[angles.sin(), angles.cos()], 1).linear(weight, Some(bias)); // [slots, units]
     Ok(values.gt(0.0).all_dim(0, false).logical_not().nonzero().squeeze_dim(1))
 }
@@ -419,7 +420,7 @@ pub fn small_parameters(case: &Case) -> Result<()> {
     let encoder = encoder_config(case)?;
     let decoder = transformer_config(case, "decoder_depth", true)?;
     let config: MaeConfig = serde_json::from_value(json!({ "encoder": encoder, "decoder": decoder }))?;
-    let params = Params::new(Device::Cpu, 1);
+    let params = Params::new(crate::checks::device(), 1);
     Mae::new(&params.root(), &config)?;
     load(&params, &case.tensors("model.safetensors")?.all())?;
     let text = case.text("parameters.txt")?;
@@ -432,7 +433,7 @@ pub fn small_parameters(case: &Case) -> Result<()> {
         "fetch_layers": case.i64s("seg_config.fetch_layers")?,
         "head_dim": case.usize("seg_config.seg_head_dim")?,
     }))?;
-    let params = Params::new(Device::Cpu, 1);
+    let params = Params::new(crate::checks::device(), 1);
     Segmentation::new(&params.root(), &config, &published_weights(4))?;
     same_names(&mut all, "segmentation", &params, second, false);
     all.finish()
@@ -473,7 +474,7 @@ pub fn full_parameters(case: &Case) -> Result<()> {
         let tokenizer = polarmae::grouping::GroupingConfig::voxels_5(transforms::published_scale());
         let encoder =
             EncoderConfig { tokenizer, transformer: TransformerConfig { arch, ..TransformerConfig::default() } };
-        let params = Params::new(Device::Cpu, 1);
+        let params = Params::new(crate::checks::device(), 1);
         if name.starts_with("segmentation") {
             let config: SegmentationConfig = serde_json::from_value(json!({ "encoder": encoder }))?;
             Segmentation::new(&params.root(), &config, &published_weights(4))?;

@@ -16,7 +16,7 @@ use polarmae::raw::Selection;
 use polarmae::svm::{Components, Judged, Machines};
 use polarmae::transforms::{Transform, published_scale};
 use serde_json::json;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use super::layers::load;
 use super::{data, grouping, networks};
@@ -256,7 +256,7 @@ pub fn svm_features(case: &Case) -> Result<()> {
     let inputs = case.tensors("inputs.safetensors")?;
     let expected = case.tensors("expected.safetensors")?;
     let config = networks::encoder_config(case)?;
-    let params = Params::new(Device::Cpu, 1);
+    let params = Params::new(crate::checks::device(), 1);
     let encoder = Encoder::new(&params.root().sub("encoder"), &config)?;
     load(&params, &encoder_of(&case.tensors(case.str("weights")?)?))?;
     let chain = validation();
@@ -265,8 +265,12 @@ pub fn svm_features(case: &Case) -> Result<()> {
     let tolerance = case.f64("tolerance")?;
     let part = |prefix: &str, chain: &[Transform]| -> Result<Features> {
         let (points, labels) = grouping::events(&inputs, prefix)?;
-        let embedding =
-            Embedding { encoder: &encoder, grouping: &config.tokenizer, transforms: chain, device: Device::Cpu };
+        let embedding = Embedding {
+            encoder: &encoder,
+            grouping: &config.tokenizer,
+            transforms: chain,
+            device: crate::checks::device(),
+        };
         let draw = draw(points.len());
         Ok(embedding.embed(points, &labels.context("no labels")?, classes, draw)?)
     };
@@ -323,14 +327,14 @@ pub fn pretraining_from_files(case: &Case) -> Result<()> {
     let tolerance = case.f64("tolerance")?;
     let (encoder, decoder) = tiny();
     let config: MaeConfig = serde_json::from_value(json!({ "encoder": encoder, "decoder": decoder }))?;
-    let params = Params::new(Device::Cpu, 1);
+    let params = Params::new(crate::checks::device(), 1);
     let network = Mae::new(&params.root(), &config)?;
     load(&params, &neural::weights::read(case.path("polarmae_tiny.ckpt"))?)?;
     let chain = validation();
     let (points, labels) = published_events(&case.path("data/val"))?;
     let mut all = Comparison::new();
     for (i, chunk) in points.chunks(4).enumerate() {
-        let batch = Batch::new(chunk.to_vec(), &chain, &encoder.tokenizer, draw(chunk.len()), Device::Cpu)?;
+        let batch = Batch::new(chunk.to_vec(), &chain, &encoder.tokenizer, draw(chunk.len()), crate::checks::device())?;
         let masks = networks::masks(&inputs, &format!("val{i}."))?;
         tch::no_grad(|| -> Result<()> {
             let losses = network.losses(&batch.grouped, &masks, false)?;
@@ -348,8 +352,12 @@ pub fn pretraining_from_files(case: &Case) -> Result<()> {
             Ok(())
         })?;
     }
-    let embedding =
-        Embedding { encoder: &network.encoder, grouping: &encoder.tokenizer, transforms: &chain, device: Device::Cpu };
+    let embedding = Embedding {
+        encoder: &network.encoder,
+        grouping: &encoder.tokenizer,
+        transforms: &chain,
+        device: crate::checks::device(),
+    };
     let probe = ProbeConfig { components: case.usize("svm_pca_components")?, ..ProbeConfig::default() };
     let gather = |points: &[Vec<f32>], labels: &[Vec<i64>], whole: bool| -> Result<Features> {
         let size = probe.batch_size;
@@ -381,7 +389,7 @@ pub fn segmentation_from_files(case: &Case) -> Result<()> {
     let config: SegmentationConfig = serde_json::from_value(
         json!({ "encoder": encoder, "fetch_layers": [0, 1, 2], "head_dim": 16, "ghost_neighbors": true }),
     )?;
-    let params = Params::new(Device::Cpu, 1);
+    let params = Params::new(crate::checks::device(), 1);
     let network = Segmentation::new(&params.root(), &config, &published_weights(4))?;
     load(&params, &neural::weights::read(case.path("seg_tiny.ckpt"))?)?;
     let (points, labels) = published_events(&case.path(case.str("data")?).join("val"))?;
@@ -389,8 +397,14 @@ pub fn segmentation_from_files(case: &Case) -> Result<()> {
     let mut pooled = Confusion::new(4);
     let mut logged = [0.0; 3];
     let predict = |events: &[Vec<f32>]| -> Result<Vec<Tensor>> {
-        let batch = Batch::new(events.to_vec(), &validation(), &encoder.tokenizer, draw(events.len()), Device::Cpu)?;
-        let points = batch.point_batch(true, Device::Cpu);
+        let batch = Batch::new(
+            events.to_vec(),
+            &validation(),
+            &encoder.tokenizer,
+            draw(events.len()),
+            crate::checks::device(),
+        )?;
+        let points = batch.point_batch(true, crate::checks::device());
         let logits = tch::no_grad(|| network.forward(&batch.grouped, &points, false, false))?;
         Ok(points.runs.iter().map(|(start, length)| logits.narrow(0, start, length)).collect())
     };

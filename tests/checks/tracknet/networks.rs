@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use neural::params::Params;
 use neural::weights::{self, Allow};
-use tch::{Device, Tensor};
+use tch::Tensor;
 use tracknet::batch::Batch;
 use tracknet::checkpoint;
 use tracknet::losses::point_in_area;
@@ -21,7 +21,7 @@ pub fn network(weights_file: &Tensors) -> Result<(Params, StepAhead)> {
         hidden_features: (ih[0] / 3) as i64,
         output_features: out[0] as i64,
     };
-    let params = Params::new(Device::Cpu, 0);
+    let params = Params::new(crate::checks::device(), 0);
     let network = StepAhead::new(&params, &config)?;
     weights::load_strict(&params.state(), &weights_file.all(), &Allow::default())?;
     Ok((params, network))
@@ -53,7 +53,7 @@ pub fn forward(case: &Case) -> Result<()> {
 /// Names, order, shapes and distribution of the initial weights; the draws are our own.
 pub fn initial_weights(case: &Case) -> Result<()> {
     let expected = case.tensors("expected.safetensors")?;
-    let params = Params::new(Device::Cpu, 42);
+    let params = Params::new(crate::checks::device(), 42);
     StepAhead::new(&params, &ModelConfig::default())?;
     ensure!(params.count() == case.usize("total_parameters")? as u64, "{} parameters", params.count());
     let listed = case.text("parameters.txt")?;

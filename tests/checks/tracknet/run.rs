@@ -7,7 +7,6 @@ use neural::loader::Source;
 use neural::optim::{AdamConfig, OptimizerConfig};
 use neural::schedule::{PlateauConfig, ScheduleConfig};
 use neural::trainer::{Event, Resume};
-use tch::Device;
 use tracknet::dataset::Dataset;
 use tracknet::picture::{Form, Step, track};
 use tracknet::prepare;
@@ -66,7 +65,7 @@ pub fn training(case: &Case) -> Result<()> {
     let initial = case.path(case.str("config.initial_weights").or_else(|_| case.str("initial_weights"))?);
     let options = Options {
         folder: folder.path().join("run"),
-        device: Device::Cpu,
+        device: crate::checks::device(),
         resume: Resume::Never,
         max_steps: None,
         initial: Some(&initial),

@@ -18,7 +18,7 @@ pub use conv::Conv1dSame;
 pub use linear::{Linear, linear, linear_add, linear_gelu};
 pub use lstm::BiLstm;
 pub use mamba::{Form, Mamba, MambaConfig};
-pub use norm::LayerNorm;
+pub use norm::{LayerNorm, shared_moments};
 
 use tch::Tensor;
 

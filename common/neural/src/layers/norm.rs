@@ -1,9 +1,10 @@
-//! Layer normalisation.
+//! Layer normalisation, and the statistics of a batch that several processes share.
 
 use common::Result;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::init::Init;
+use crate::parallel;
 use crate::params::Path;
 
 /// The term under the root that all published networks use.
@@ -28,4 +29,20 @@ impl LayerNorm {
     pub fn forward(&self, x: &Tensor) -> Tensor {
         x.layer_norm(&self.shape, Some(&self.weight), Some(&self.bias), EPS, true)
     }
+}
+
+/// Mean and biased variance `[C]` of each column over the rows of `x` `[R, C]` on all processes, differentiable; none
+/// where each process normalises by its own rows (`training.sync_batch_norm`). A process may have no row.
+///
+/// Two passes, as the kernels of one process make: the mean first, then the squares around it.
+pub fn shared_moments(x: &Tensor) -> Result<Option<(Tensor, Tensor)>> {
+    let Some(group) = parallel::statistics_group() else { return Ok(None) };
+    let sums = |t: &Tensor| t.sum_dim_intlist([0_i64].as_slice(), false, Kind::Float);
+    let rows = Tensor::from_slice(&[x.size()[0] as f32]).to_device(x.device());
+    let total = group.sum(&Tensor::cat(&[sums(x), rows], 0))?; // [C + 1]
+    let columns = x.size()[1];
+    let count = total.narrow(0, columns, 1);
+    let mean = total.narrow(0, 0, columns) / &count;
+    let variance = group.sum(&sums(&(x - &mean).square()))? / count;
+    Ok(Some((mean, variance)))
 }

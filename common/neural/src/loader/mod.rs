@@ -14,7 +14,9 @@ use common::{Error, Result};
 use tch::{Device, Tensor};
 
 pub use order::{EpochOrder, Order, Shuffle};
-use prefetch::Prefetch;
+use prefetch::{Item, Prefetch};
+
+use crate::shim::Upload;
 
 /// One array of a source: what a row of it looks like.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -238,8 +240,25 @@ pub struct Batch {
 /// Batches of a range of steps, in order, read ahead across epoch ends.
 pub struct Loader {
     prefetch: Prefetch,
-    device: Device,
-    steps_per_epoch: u64,
+    steps: Steps,
+}
+
+/// Which steps a loader visits, counted on over the ends of epochs.
+#[derive(Debug, Clone, Copy)]
+struct Steps {
+    /// The step of index 0.
+    first: u64,
+    /// From one step to the next.
+    by: u64,
+    per_epoch: u64,
+}
+
+impl Steps {
+    /// Epoch and step of the batch with this index.
+    fn at(self, index: u64) -> (u64, u64) {
+        let step = self.first + index * self.by;
+        (step / self.per_epoch, step % self.per_epoch)
+    }
 }
 
 impl Loader {
@@ -252,28 +271,55 @@ impl Loader {
         to: (u64, u64),
         delivery: Delivery,
     ) -> Result<Self> {
-        let steps_per_epoch = batches.steps(order.len());
+        let per_epoch = batches.steps(order.len());
+        let flat = |(epoch, step): (u64, u64)| epoch * per_epoch + step;
+        let steps = Steps { first: 0, by: 1, per_epoch };
+        Self::open(source, order, batches, steps, flat(from)..flat(to), delivery)
+    }
+
+    /// The batches of an evaluation that fall to one process when they are dealt out in turn: batch `rank`, `rank + world`,
+    /// and so on, each whole, so that what depends on a batch is the same for any number of processes.
+    pub fn dealt(
+        source: Arc<dyn Source>,
+        order: Arc<Order>,
+        batch: u64,
+        share: Shard,
+        delivery: Delivery,
+    ) -> Result<Self> {
+        let batches = Batches::evaluation(batch);
+        let all = if batch == 0 { 0 } else { batches.steps(order.len()) };
+        let own = all.saturating_sub(share.rank).div_ceil(share.world.max(1));
+        let steps = Steps { first: share.rank, by: share.world, per_epoch: all.max(1) };
+        Self::open(source, order, batches, steps, 0..own, delivery)
+    }
+
+    fn open(
+        source: Arc<dyn Source>,
+        order: Arc<Order>,
+        batches: Batches,
+        steps: Steps,
+        indices: std::ops::Range<u64>,
+        delivery: Delivery,
+    ) -> Result<Self> {
         if batches.size == 0 || batches.shard.rank >= batches.shard.world {
             return Err(Error::usage("the batch size is at least 1, and the rank is below the number of processes"));
         }
-        let flat = |(epoch, step): (u64, u64)| epoch * steps_per_epoch + step;
-        let pin = delivery.device.is_cuda();
+        let device = delivery.device;
         let read = move |index: u64| {
-            let (epoch, step) = (index / steps_per_epoch, index % steps_per_epoch);
+            let (epoch, step) = steps.at(index);
             let positions = batches.positions(order.len(), step);
             let rows = order.epoch(epoch)?.rows(positions.start, positions.end);
             let tensors = source.tensors(&rows)?;
-            if !pin {
-                return Ok(tensors);
+            if !device.is_cuda() {
+                return Ok(Item::Here(tensors));
             }
-            let pinned = |t: &Tensor| t.f_pin_memory(Device::Cuda(0)).map_err(|e| tensor_error(&e));
-            tensors.iter().map(pinned).collect()
+            // From pinned memory and on a stream of its own the copy overlaps with the steps before.
+            let pinned = |t: &Tensor| t.f_pin_memory(device).map_err(|e| tensor_error(&e));
+            let pinned = tensors.iter().map(pinned).collect::<Result<Vec<_>>>()?;
+            Upload::start(&pinned, device).map(Item::Coming)
         };
-        Ok(Self {
-            prefetch: Prefetch::start(read, flat(from)..flat(to), delivery.workers, delivery.ahead)?,
-            device: delivery.device,
-            steps_per_epoch,
-        })
+        let prefetch = Prefetch::start(read, indices, delivery.workers, delivery.ahead)?;
+        Ok(Self { prefetch, steps })
     }
 
     /// All rows of `source` once, in stored order.
@@ -285,18 +331,13 @@ impl Loader {
 
     /// The next batch on the device, or `None` after the last.
     pub fn next_batch(&mut self) -> Result<Option<Batch>> {
-        let Some((index, tensors)) = self.prefetch.next()? else { return Ok(None) };
-        let tensors = tensors
-            .into_iter()
-            .map(|tensor| match self.device {
-                Device::Cpu => Ok(tensor),
-                // Pinned memory lets the copy overlap with the device's work.
-                device => {
-                    tensor.f_to_device_(device, tensor.kind(), true, false).map_err(|e| crate::loader::tensor_error(&e))
-                }
-            })
-            .collect::<Result<Vec<_>>>()?;
-        Ok(Some(Batch { epoch: index / self.steps_per_epoch, step: index % self.steps_per_epoch, tensors }))
+        let Some((index, item)) = self.prefetch.next()? else { return Ok(None) };
+        let tensors = match item {
+            Item::Here(tensors) => tensors,
+            Item::Coming(upload) => upload.wait()?,
+        };
+        let (epoch, step) = self.steps.at(index);
+        Ok(Some(Batch { epoch, step, tensors }))
     }
 
     /// Time that [`Loader::next_batch`] has spent waiting for data so far.
@@ -378,6 +419,28 @@ mod tests {
         for (step, (_, _, rows)) in whole.iter().enumerate() {
             let joined: Vec<f32> = parts.iter().flat_map(|p| p[step].2.clone()).collect();
             assert_eq!(*rows, joined);
+        }
+    }
+
+    #[test]
+    fn dealt_batches_are_whole_and_each_falls_to_one_process() {
+        let source = numbers(23);
+        let order = Arc::new(Order::new(23, &Shuffle::Sequential, 0).unwrap());
+        let seen = |rank, world| {
+            let delivery = Delivery::to(Device::Cpu);
+            let mut loader = Loader::dealt(source.clone(), order.clone(), 4, Shard { rank, world }, delivery).unwrap();
+            let mut seen = vec![];
+            while let Some(batch) = loader.next_batch().unwrap() {
+                seen.push((batch.step, Vec::<f32>::try_from(batch.tensors[1].reshape([-1])).unwrap()));
+            }
+            seen
+        };
+        let whole = seen(0, 1);
+        assert_eq!(whole.len(), 6);
+        for world in [2, 4, 9] {
+            let mut all: Vec<_> = (0..world).flat_map(|rank| seen(rank, world)).collect();
+            all.sort_by_key(|(step, _)| *step);
+            assert_eq!(all, whole, "{world} processes");
         }
     }
 

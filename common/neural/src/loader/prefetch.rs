@@ -12,7 +12,14 @@ use std::time::{Duration, Instant};
 use common::{Error, Result};
 use tch::Tensor;
 
-type Item = Vec<Tensor>;
+use crate::shim::Upload;
+
+/// A batch where it is needed, or on its way there.
+pub(super) enum Item {
+    Here(Vec<Tensor>),
+    Coming(Upload),
+}
+
 type Read = dyn Fn(u64) -> Result<Item> + Send + Sync;
 
 /// Reads an ascending range of indices ahead of its consumer.

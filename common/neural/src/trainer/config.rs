@@ -71,12 +71,22 @@ pub struct Training {
     /// Base learning rates of parameters whose names begin so, instead of `learning_rate`: `{lstm: 8e-4, fc: 1e-3}`.
     #[serde(default)]
     pub group_learning_rates: BTreeMap<String, f64>,
+    /// The learning rates belong to another batch and are multiplied for this one. `null`: as they are written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale_learning_rate: Option<ScaleRate>,
     /// How the learning rate moves.
     #[serde(default = "constant")]
     pub schedule: ScheduleConfig,
     /// Number format of forward and backward; weights and their updates are f32 always.
     #[serde(default)]
     pub precision: Precision,
+    /// TensorFloat-32 in the f32 matrix products of a GPU: faster, with 10 bits of mantissa.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tf32: bool,
+    /// Several processes take the statistics of a batch (batch normalisation, norms over all tokens) over the rows of all
+    /// of them instead of their own, so that they train as one process would.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sync_batch_norm: bool,
     /// Moving average of the weights, used for evaluation and prediction. `null` switches it off.
     #[serde(default)]
     pub ema: Option<EmaConfig>,
@@ -92,6 +102,28 @@ pub struct Training {
     /// Reading ahead.
     #[serde(default)]
     pub loader: LoaderRule,
+}
+
+/// How learning rates follow the size of the batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScaleRate {
+    /// Rows of an update, over all devices, that the written rates belong to, >= 1. Published for `PoLAr-MAE`: 128.
+    pub reference_batch: u64,
+    /// How they follow.
+    #[serde(default)]
+    pub rule: RateRule,
+}
+
+/// What the ratio of batches does to learning rates.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RateRule {
+    /// Times its square root.
+    #[default]
+    SquareRoot,
+    /// Times the ratio itself.
+    Linear,
 }
 
 /// More evaluations towards the end.
@@ -190,6 +222,35 @@ impl Training {
         all
     }
 
+    /// Rows that make an update of the weights, over all devices.
+    fn update_rows(&self) -> u64 {
+        self.batch_size.max(self.accumulate_rows.unwrap_or(0))
+    }
+
+    /// What the written learning rates are multiplied by.
+    pub fn rate_factor(&self) -> f64 {
+        let Some(scale) = self.scale_learning_rate else { return 1.0 };
+        let ratio = self.update_rows() as f64 / scale.reference_batch.max(1) as f64;
+        match scale.rule {
+            RateRule::SquareRoot => ratio.sqrt(),
+            RateRule::Linear => ratio,
+        }
+    }
+
+    /// A sentence about what was done to the learning rate, if anything is asked for.
+    pub fn rate_told(&self) -> Option<String> {
+        let scale = self.scale_learning_rate?;
+        let (rows, reference) = (self.update_rows(), scale.reference_batch);
+        let (before, after) = (self.learning_rate, self.learning_rate * self.rate_factor());
+        let how = match scale.rule {
+            RateRule::SquareRoot => format!("sqrt({rows} / {reference})"),
+            RateRule::Linear => format!("{rows} / {reference}"),
+        };
+        Some(format!(
+            "learning rate {before:e} belongs to batches of {reference}; with {rows} it is {after:e}, times {how}"
+        ))
+    }
+
     /// Overrides that make a run need less memory, the mildest first.
     pub fn less_memory(&self) -> Vec<String> {
         let mut remedies = vec![
@@ -220,6 +281,7 @@ impl Training {
             at_least_one("evaluate_last.epochs", last.epochs);
             at_least_one("evaluate_last.times", last.times);
         }
+        at_least_one("scale_learning_rate.reference_batch", self.scale_learning_rate.map_or(1, |s| s.reference_batch));
         if let Some(steps) = self.max_steps {
             at_least_one("max_steps", steps);
         }
@@ -271,5 +333,32 @@ impl Training {
         for (key, problem) in self.schedule.problems() {
             problems.push(format!("{at}.schedule.{key}"), problem);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn training(more: &str) -> Training {
+        let text = format!(
+            "{{\"epochs\": 1, \"batch_size\": 32, \"optimizer\": {{\"adam_w\": {{}}}}, \"learning_rate\": 0.002{more}}}"
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn rates_follow_the_batch_by_the_rule_of_the_config_and_it_is_told() {
+        let plain = training("");
+        assert_eq!((plain.rate_factor(), plain.rate_told()), (1.0, None));
+        let root = training(r#", "scale_learning_rate": {"reference_batch": 128}"#);
+        assert_eq!(root.rate_factor(), 0.5);
+        let told = "learning rate 2e-3 belongs to batches of 128; with 32 it is 1e-3, times sqrt(32 / 128)";
+        assert_eq!(root.rate_told().as_deref(), Some(told));
+        let linear = training(r#", "scale_learning_rate": {"reference_batch": 128, "rule": "linear"}"#);
+        assert_eq!(linear.rate_factor(), 0.25);
+        // Gradients of several batches make one update.
+        let summed = training(r#", "accumulate_rows": 512, "scale_learning_rate": {"reference_batch": 128}"#);
+        assert_eq!(summed.rate_factor(), 2.0);
     }
 }

@@ -8,7 +8,7 @@ use crate::optim::Group;
 /// The parameter groups: one for each prefix with a rate of its own, and the rest.
 pub(super) fn groups(plan: &Plan) -> Result<Vec<Group>> {
     let rates = &plan.training.group_learning_rates;
-    let default = plan.training.learning_rate;
+    let (default, factor) = (plan.training.learning_rate, plan.training.rate_factor());
     let mut groups: Vec<Group> = vec![];
     for (name, tensor) in &plan.trainable {
         // The longest prefix wins, so that `lstm` and `lstm2` can both be given.
@@ -18,7 +18,7 @@ pub(super) fn groups(plan: &Plan) -> Result<Vec<Group>> {
         let parameter = (name.clone(), tensor.shallow_clone());
         match groups.iter_mut().find(|g| g.name == group) {
             Some(found) => found.params.push(parameter),
-            None => groups.push(Group { name: group.to_string(), lr, params: vec![parameter] }),
+            None => groups.push(Group { name: group.to_string(), lr: lr * factor, params: vec![parameter] }),
         }
     }
     for prefix in rates.keys() {

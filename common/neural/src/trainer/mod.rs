@@ -28,7 +28,7 @@ use common::{Error, Result};
 use serde_json::Value;
 use tch::{Device, Tensor};
 
-use crate::loader::{Order, Source};
+use crate::loader::{Order, Shard, Source};
 use crate::params::Params;
 pub use config::Training;
 pub use keep::{AVERAGED, BEST, CHECKPOINTS, LAST, MODEL, OPTIMIZER};
@@ -40,9 +40,34 @@ pub trait Task {
     /// Mean loss of a batch, a scalar with a gradient. `step` counts optimizer steps from 0.
     fn loss(&mut self, batch: &[Tensor], step: u64) -> Result<Tensor>;
 
+    /// The terms that [`Task::loss`] is the sum of. A mean over something else than rows (points, hits) says over how many,
+    /// so that processes whose shares of a batch hold more of it count more; what is drawn at random is drawn by the
+    /// place of a row in the whole batch. Default: one mean over the rows.
+    fn terms(&mut self, batch: &[Tensor], place: Place) -> Result<Vec<Term>> {
+        let rows = batch.first().and_then(|t| t.size().first().copied()).unwrap_or(0);
+        Ok(vec![Term { mean: self.loss(batch, place.step)?, count: rows as f64 }])
+    }
+
+    /// The sums behind an evaluation over this process's share of it: batches `rank`, `rank + world`, .. of the
+    /// validation, dealt out whole. Equally many numbers on every process. Long ones return [`interrupted`] as
+    /// [`Task::evaluate`] does. `None`: it cannot be shared out, and rank 0 does all of it.
+    fn evaluate_share(&mut self, _share: Shard) -> Result<Option<Vec<f64>>> {
+        Ok(None)
+    }
+
+    /// The evaluation that the sums of all shares make, in the order of ranks. Asked of rank 0 alone.
+    fn evaluation_of(&mut self, _parts: &[Vec<f64>]) -> Result<Evaluation> {
+        Err(Error::failed("this evaluation is not shared out"))
+    }
+
     /// Evaluates the present weights. Long evaluations ask [`common::cli::signals::interrupted`] between batches and
     /// return [`interrupted`].
     fn evaluate(&mut self) -> Result<Evaluation>;
+
+    /// Overrides of the system that make a step need less memory, such as a shorter sequence.
+    fn less_memory(&self) -> Vec<String> {
+        vec![]
+    }
 
     /// Named numbers of the last batch, asked for when its step is logged.
     fn step_metrics(&mut self) -> Result<Vec<Metric>> {
@@ -58,6 +83,45 @@ pub trait Task {
     /// What `model.safetensors` of a checkpoint says about itself: enough to use the weights without the config.
     /// `best` is the evaluation whose weights are kept as best so far.
     fn metadata(&self, best: Option<&Evaluated>) -> Value;
+}
+
+/// A term of a loss.
+#[derive(Debug)]
+pub struct Term {
+    /// A scalar with a gradient: the mean over the rows at hand.
+    pub mean: Tensor,
+    /// Of how many things it is the mean, >= 0.
+    pub count: f64,
+}
+
+impl Term {
+    /// The sum of the means: the loss of these rows.
+    pub fn sum(terms: &[Self]) -> Result<Tensor> {
+        let first = terms.first().ok_or_else(|| Error::failed("a loss without terms"))?;
+        Ok(terms[1..].iter().fold(first.mean.shallow_clone(), |sum, term| sum + &term.mean))
+    }
+}
+
+/// Where the rows of a batch stand.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Optimizer step, from 0.
+    pub step: u64,
+    /// Place of the first row in the batch of all processes.
+    pub first: u64,
+}
+
+impl Place {
+    /// The whole batch of a step.
+    pub fn of(step: u64) -> Self {
+        Self { step, first: 0 }
+    }
+}
+
+/// Evaluates in this process what could be shared out: [`Task::evaluate`] of tasks that can.
+pub fn evaluate_alone(task: &mut dyn Task) -> Result<Evaluation> {
+    let part = task.evaluate_share(Shard::WHOLE)?;
+    task.evaluation_of(&[part.unwrap_or_default()])
 }
 
 /// Result of [`Task::evaluate`].
@@ -212,6 +276,10 @@ pub struct Outcome {
     pub rows_per_s: f64,
     /// Share of that time spent waiting for data.
     pub data_wait: f64,
+    /// What the written learning rates were multiplied by for the size of the batch (`training.scale_learning_rate`).
+    pub rate_factor: f64,
+    /// Most memory of the GPU that the run held at once, in bytes; none on the CPU.
+    pub gpu_peak: Option<u64>,
 }
 
 impl Outcome {

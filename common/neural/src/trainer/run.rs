@@ -15,7 +15,7 @@ use super::keep::{AVERAGED, BEST, CHECKPOINTS, GRADIENTS, LAST, MODEL, OPTIMIZER
 use super::log::{self, Speed};
 use super::state::{self, Evaluated, State};
 use super::step::{Changing, Context, step};
-use super::together::{batch_rows, evaluate_for_all, find};
+use super::together::{batch_rows, evaluate_for_all, find, follow_statistics};
 use super::{Event, Outcome, Plan, Task};
 use crate::checkpoint::Checkpoints;
 use crate::ema::Ema;
@@ -23,7 +23,7 @@ use crate::loader::{Batches, Delivery, Loader};
 use crate::optim::Optimizer;
 use crate::parallel::{self, Averaging};
 use crate::schedule::Schedule;
-use crate::weights;
+use crate::{shim, weights};
 
 /// Skipped steps in a row that end a run.
 const MOST_SKIPPED: u64 = 100;
@@ -47,6 +47,13 @@ pub fn train(mut plan: Plan, task: &mut dyn Task) -> Result<Outcome> {
         .hint(format!("use a smaller batch: `training.batch_size={}`", plan.order.len().max(1))));
     }
     if let Some(group) = parallel::group()
+        && plan.training.batch_size < group.size()
+    {
+        let problem =
+            format!("a batch of {} rows is too small for {} processes", plan.training.batch_size, group.size());
+        return Err(Error::usage(problem).hint(format!("`training.batch_size={}` or fewer processes", group.size())));
+    }
+    if let Some(group) = parallel::group()
         && let shortest @ 1.. = plan.order.len() % plan.training.batch_size
         && plan.training.keep_last_batch
         && shortest < group.size()
@@ -65,7 +72,7 @@ pub fn train(mut plan: Plan, task: &mut dyn Task) -> Result<Outcome> {
     if !world::leads() {
         return Err(Error::ShareDone);
     }
-    Ok(run.outcome())
+    Ok(run.outcome(&plan))
 }
 
 /// A run in progress.
@@ -94,6 +101,13 @@ impl Run {
         if let Some(group) = parallel::group() {
             // Shares of a batch are rounded in another way for another number of processes.
             plan.config_hash += &format!(" over {} processes", group.size());
+        }
+        if let Some(told) = training.rate_told() {
+            tracing::info!("{}: {told}", plan.label);
+        }
+        if plan.device.is_cuda() {
+            shim::set_tf32(training.tf32)?;
+            shim::reset_cuda_peak(plan.device)?;
         }
         let checkpoints = Checkpoints::open(plan.folder.join(CHECKPOINTS))?;
         let mut optimizer = Optimizer::new(&training.optimizer, groups(plan)?)?;
@@ -299,6 +313,7 @@ impl Run {
         let begun = Instant::now();
         // The averaged weights stand in for the trained ones while the task looks at them.
         self.swap_averages(plan)?;
+        follow_statistics(plan)?;
         let evaluation = evaluate_for_all(task);
         self.swap_averages(plan)?;
         let evaluation = match evaluation {
@@ -430,12 +445,18 @@ impl Run {
         )
     }
 
-    fn outcome(self) -> Outcome {
+    fn outcome(self, plan: &Plan) -> Outcome {
         let best = if self.state.kept.is_some() { BEST } else { LAST };
         Outcome {
             best: self.checkpoints.path(best),
             rows_per_s: self.speed.rows_per_s(),
             data_wait: self.speed.data_wait(),
+            rate_factor: plan.training.rate_factor(),
+            gpu_peak: if plan.device.is_cuda() {
+                shim::cuda_memory(plan.device).ok().map(|memory| memory.allocated_peak as u64)
+            } else {
+                None
+            },
             state: self.state,
         }
     }

@@ -7,7 +7,7 @@ use common::{Error, Result, exhausted, world};
 use tch::{Device, Tensor};
 
 use super::config::{NonFinite, Training};
-use super::{Task, interrupted};
+use super::{Place, Task, Term, interrupted};
 use crate::clip::clip_grad_norm;
 use crate::errors::{Doing, from_text};
 use crate::optim::Optimizer;
@@ -55,13 +55,15 @@ pub(super) struct Changing<'a> {
 pub(super) fn step(mut changing: Changing, context: &Context, batch: &[Tensor]) -> Result<Done> {
     let rows = batch.first().and_then(|t| t.size().first().copied()).unwrap_or(0);
     let pieces = context.training.accumulation;
+    let mut remedies = context.training.less_memory();
+    remedies.splice(1..1, changing.task.less_memory());
     exhausted::working_on(
         format!(
             "training step {}: a batch of {rows} rows in {pieces} piece(s), {:?}",
             context.global_step + 1,
             context.training.precision
         ),
-        context.training.less_memory(),
+        remedies,
     );
     // Model code uses the panicking calls where only memory can fail; here such a panic becomes an error.
     let attempt = AssertUnwindSafe(|| attempt(&mut changing, context, batch, rows));
@@ -86,29 +88,35 @@ fn attempt(changing: &mut Changing, context: &Context, batch: &[Tensor], rows: i
     }
     // A batch counts with its share of the rows that make an update.
     let share = training.accumulate_rows.map_or(1.0, |limit| whole as f64 / limit as f64);
-    // The group takes the plain mean of its gradients: this one counts by its rows.
-    let share = share * parallel::group().map_or(1.0, |g| (rows as u64 * g.size()) as f64 / whole as f64);
     let complete = training.accumulate_rows.is_none_or(|limit| accumulated + whole >= limit);
-    let pieces = (training.accumulation as i64).min(rows.max(1));
-    let mut loss = 0.0;
+    let shard = parallel::shard();
+    let first = whole * shard.rank / shard.world;
+    // Processes agree on every piece, so all cut as many as the smallest share has rows for.
+    let pieces = training.accumulation.min(whole / shard.world).max(1) as i64;
+    let (mut loss, mut stop) = (0.0, false);
     for piece in 0..pieces {
         if piece > 0 && averaging.is_none() && common::cli::signals::interrupted() {
             return Err(interrupted());
         }
         let (from, to) = (rows * piece / pieces, rows * (piece + 1) / pieces);
-        let part = with_autocast(training.precision, device, || {
-            if pieces == 1 {
-                return task.loss(batch, global_step);
-            }
-            let cut = batch.iter().map(|t| t.narrow(0, from, to - from)).collect::<Vec<_>>();
-            Ok(task.loss(&cut, global_step)? * ((to - from) as f64 / rows as f64))
+        let place = Place { step: global_step, first: first + from as u64 };
+        let terms = with_autocast(training.precision, device, || {
+            parallel::with_statistics(training.sync_batch_norm, || {
+                if pieces == 1 {
+                    return task.terms(batch, place);
+                }
+                let cut = batch.iter().map(|t| t.narrow(0, from, to - from)).collect::<Vec<_>>();
+                task.terms(&cut, place)
+            })
         })?;
-        loss += part.f_double_value(&[]).doing("reading the loss")?;
-        // A loss that is not finite is not worth a backward pass, but the other processes wait for its gradients.
-        if !loss.is_finite() && averaging.is_none() {
+        let weighed = weigh(&terms, (to - from) as u64, whole, pieces)?;
+        loss += weighed.value;
+        stop |= weighed.stop;
+        // A loss that is not finite is not worth a backward pass; all processes found the same.
+        if !loss.is_finite() {
             break;
         }
-        let part = if share == 1.0 { part } else { part * share };
+        let part = if share == 1.0 { weighed.loss } else { weighed.loss * share };
         let part = match scaler {
             Some(scaler) => scaler.scale(&part)?,
             None => part,
@@ -121,7 +129,6 @@ fn attempt(changing: &mut Changing, context: &Context, batch: &[Tensor], rows: i
         }
         part.f_backward().doing("computing gradients")?;
     }
-    let (loss, stop) = agree(loss, rows as f64 / whole as f64)?;
     if loss.is_finite() && !complete {
         return Ok(Done { loss, gradient_norm: f64::NAN, applied: false, waiting: true, stop });
     }
@@ -152,12 +159,41 @@ fn attempt(changing: &mut Changing, context: &Context, batch: &[Tensor], rows: i
     Ok(Done { loss, gradient_norm, applied, waiting: false, stop })
 }
 
-/// The loss of the whole batch from that of this process's share of it, and whether any process was asked to stop.
-fn agree(loss: f64, share: f64) -> Result<(f64, bool)> {
-    let Some(group) = parallel::group() else { return Ok((loss, false)) };
-    let mut values = [loss * share, f64::from(u8::from(common::cli::signals::interrupted()))];
-    group.all_reduce(&mut values, Reduce::Sum)?;
-    Ok((values[0], values[1] > 0.0))
+/// The loss of a piece of the batch.
+struct Weighed {
+    /// What backward is called on. The mean of its gradients over the processes is the gradient of `value`.
+    loss: Tensor,
+    /// Its part of the loss of the batch over all processes.
+    value: f64,
+    /// Whether any process of the group was asked to stop.
+    stop: bool,
+}
+
+/// Weighs the terms of a piece of `rows` rows of a batch that has `whole` over all processes: each term is a mean over
+/// what all processes hold of it, and pieces count by their rows.
+fn weigh(terms: &[Term], rows: u64, whole: u64, pieces: i64) -> Result<Weighed> {
+    let Some(group) = parallel::group() else {
+        let loss = Term::sum(terms)?;
+        let loss = if pieces == 1 { loss } else { loss * (rows as f64 / whole as f64) };
+        return Ok(Weighed { value: loss.f_double_value(&[]).doing("reading the loss")?, loss, stop: false });
+    };
+    let mut numbers = vec![rows as f64, f64::from(u8::from(common::cli::signals::interrupted()))];
+    for term in terms {
+        let value = term.mean.f_double_value(&[]).doing("reading the loss")?;
+        numbers.extend([term.count, if term.count == 0.0 { 0.0 } else { value * term.count }]);
+    }
+    group.all_reduce(&mut numbers, Reduce::Sum)?;
+    let piece = if pieces == 1 { 1.0 } else { numbers[0] / whole as f64 };
+    let (mut loss, mut value) = (None, 0.0);
+    for (term, total) in terms.iter().zip(numbers[2..].chunks_exact(2)) {
+        let (count, sum) = (total[0].max(f64::MIN_POSITIVE), total[1]);
+        value += sum / count * piece;
+        // The group takes the plain mean of its gradients.
+        let part = &term.mean * (term.count / count * group.size() as f64 * piece);
+        loss = Some(loss.map_or_else(|| part.shallow_clone(), |sum: Tensor| sum + &part));
+    }
+    let loss = loss.ok_or_else(|| Error::failed("a loss without terms"))?;
+    Ok(Weighed { loss, value, stop: numbers[1] > 0.0 })
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> Option<String> {

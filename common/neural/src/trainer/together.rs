@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::state::Metric;
 use super::{Evaluation, Plan, Resume, Task, interrupted};
 use crate::checkpoint::{self, Checkpoints, Found};
-use crate::parallel;
+use crate::parallel::{self, Reduce};
 
 /// Rows of the batch of `step` over all processes, of which this one took `here`.
 pub(super) fn batch_rows(plan: &Plan, step: u64, here: u64) -> u64 {
@@ -16,10 +16,29 @@ pub(super) fn batch_rows(plan: &Plan, step: u64, here: u64) -> u64 {
     if parallel::group().is_some() { plan.training.batch_size.min(left) } else { here }
 }
 
-/// Rank 0 evaluates and tells the others, who then take the same decisions.
+/// Every process evaluates its share. Rank 0 joins them and tells the others, who then take the same decisions.
 pub(super) fn evaluate_for_all(task: &mut dyn Task) -> Result<Evaluation> {
     let Some(group) = parallel::group() else { return task.evaluate() };
-    let found = if world::leads() { Some(task.evaluate()) } else { None };
+    const DONE: f64 = 0.0;
+    const WHOLE: f64 = 1.0;
+    const INTERRUPTED: f64 = 2.0;
+    let (part, state) = match task.evaluate_share(parallel::shard()) {
+        Ok(Some(part)) => (part, DONE),
+        Ok(None) => (vec![], WHOLE),
+        Err(Error::Interrupted { .. }) => (vec![], INTERRUPTED),
+        // The others lose the connection, and this process says why.
+        Err(error) => return Err(error),
+    };
+    let mut agreed = [state];
+    group.all_reduce(&mut agreed, Reduce::Max)?;
+    if agreed[0] == INTERRUPTED {
+        return Err(interrupted());
+    }
+    let parts = if agreed[0] == DONE { Some(group.gather(&part)?) } else { None };
+    let found = world::leads().then(|| match &parts {
+        Some(parts) => task.evaluation_of(parts),
+        None => task.evaluate(),
+    });
     let text = match &found {
         Some(Ok(evaluation)) => spoken(evaluation),
         Some(Err(Error::Interrupted { .. })) => "interrupted".into(),
@@ -32,6 +51,13 @@ pub(super) fn evaluate_for_all(task: &mut dyn Task) -> Result<Evaluation> {
         None if told == "interrupted" => Err(interrupted()),
         None => heard(&told).ok_or(Error::ShareDone),
     }
+}
+
+/// Gives the statistics that training moves the values of rank 0, so that all shares of an evaluation use the same.
+pub(super) fn follow_statistics(plan: &Plan) -> Result<()> {
+    let Some(group) = parallel::group() else { return Ok(()) };
+    let moving = plan.state.iter().filter(|(name, _)| name.contains("running_"));
+    group.follow(&moving.map(|(_, tensor)| tensor.shallow_clone()).collect::<Vec<_>>())
 }
 
 /// An evaluation as text. Numbers travel as their bits: JSON has no NaN.

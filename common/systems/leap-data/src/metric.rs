@@ -4,7 +4,8 @@
 //! memory than 368 sums (upstream keeps both arrays and needs 28 s for 849,408 rows in one process), and the result
 //! does not depend on the number of threads.
 
-use common::metrics::{ColumnSums, mean, r2, zero_r2};
+use common::metrics::{ColumnSums, Moments, mean, r2, zero_r2};
+use common::{Error, Result};
 
 use crate::columns::{GROUPS, TARGETS, always_zero, group, linear};
 use crate::norm::{Chain, Constants};
@@ -76,6 +77,22 @@ impl Sums {
     /// Joins the sums of further rows (Chan's formula).
     pub fn merge(&mut self, other: &Self) {
         self.0.merge(other.0.clone());
+    }
+
+    /// All sums as numbers, to be sent to another process.
+    pub fn numbers(&self) -> Vec<f64> {
+        let ColumnSums { truth, sse, sae } = &self.0;
+        [&[truth.rows as f64][..], &truth.mean, &truth.m2, sse, sae].concat()
+    }
+
+    /// The sums that [`Sums::numbers`] gave.
+    pub fn of_numbers(numbers: &[f64]) -> Result<Self> {
+        if numbers.len() != 1 + 4 * TARGETS {
+            return Err(Error::failed(format!("{} numbers, expected {} sums", numbers.len(), 1 + 4 * TARGETS)));
+        }
+        let column = |i: usize| numbers[1 + i * TARGETS..1 + (i + 1) * TARGETS].to_vec();
+        let truth = Moments { rows: numbers[0] as u64, mean: column(0), m2: column(1) };
+        Ok(Self(ColumnSums { truth, sse: column(2), sae: column(3) }))
     }
 
     /// The score under the rules.
@@ -170,6 +187,27 @@ mod tests {
                 assert!((score.plain_r2[c] - direct_r2(&target, &predicted, c)).abs() < 1e-12, "column {c}");
             }
         }
+    }
+
+    #[test]
+    fn sums_that_travelled_as_numbers_are_the_same_and_join_to_the_whole() {
+        let (target, predicted) = (rows(900, 1), rows(900, 2));
+        let part = |from: usize, to: usize| {
+            let mut sums = Sums::new();
+            sums.add(&target[from * TARGETS..to * TARGETS], &predicted[from * TARGETS..to * TARGETS]);
+            sums
+        };
+        let whole = part(0, 900);
+        let mut alone = Sums::new();
+        alone.merge(&Sums::of_numbers(&whole.numbers()).unwrap());
+        assert_eq!(alone.0, whole.0);
+        let mut joined = Sums::new();
+        for sums in [part(0, 500), part(500, 500), part(500, 900)] {
+            joined.merge(&Sums::of_numbers(&sums.numbers()).unwrap());
+        }
+        let rules = Rules::of(Constants::published(Chain::B).unwrap());
+        assert!((joined.score(&rules).mean() - whole.score(&rules).mean()).abs() < 1e-12);
+        assert!(Sums::of_numbers(&[1.0]).is_err());
     }
 
     #[test]

@@ -68,15 +68,17 @@ impl Augmentation {
         }
     }
 
-    /// The changes of the samples of one batch; `piece` counts the parts that a batch is cut into.
-    pub fn draw(&self, seed: u64, step: u64, piece: u64, rows: usize) -> Vec<Change> {
-        let mut rng = rng_for(seed, &format!("augmentation {piece}"), step);
+    /// The changes of `rows` samples of the batch of a step, from the sample at place `first` on: a sample is changed
+    /// alike whatever parts its batch is cut into.
+    pub fn draw(&self, seed: u64, step: u64, first: u64, rows: usize) -> Vec<Change> {
+        let mut rng = rng_for(seed, "augmentation 0", step);
         let largest = i64::from(self.max_shift);
         let mut one = || {
             let (u, shift) = (rng.random::<f64>(), rng.random_range(1..=2 * largest));
             // -max..-1 and 1..max, all equally likely.
             self.change(u, if shift <= largest { shift } else { largest - shift })
         };
+        (0..first).for_each(|_| _ = one());
         (0..rows).map(|_| one()).collect()
     }
 }
@@ -131,10 +133,11 @@ mod tests {
     }
 
     #[test]
-    fn draws_depend_on_seed_step_and_piece_only() {
+    fn draws_depend_on_seed_step_and_place_only() {
         let augmentation = Augmentation { flip: 0.3, roll: 0.3, max_shift: 5 };
-        let draw = |seed, step, piece| augmentation.draw(seed, step, piece, 50);
+        let draw = |seed, step, first| augmentation.draw(seed, step, first, 50);
         assert_eq!(draw(1, 2, 0), draw(1, 2, 0));
-        assert!(draw(1, 2, 0) != draw(1, 3, 0) && draw(1, 2, 0) != draw(2, 2, 0) && draw(1, 2, 0) != draw(1, 2, 1));
+        assert!(draw(1, 2, 0) != draw(1, 3, 0) && draw(1, 2, 0) != draw(2, 2, 0));
+        assert_eq!(draw(1, 2, 0)[20..], draw(1, 2, 20)[..30]);
     }
 }

@@ -1,6 +1,8 @@
 //! Losses: chamfer distance of packed clouds; focal, likelihood and dice losses of classes.
 
 use common::Result;
+use neural::Doing;
+use neural::trainer::Term;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -85,6 +87,27 @@ pub enum SegLoss {
 pub const IGNORED: i64 = -1;
 
 impl SegLoss {
+    /// The terms of [`SegLoss::forward`]: what each is a mean over.
+    pub fn terms(self, logits: &Tensor, labels: &Tensor, weights: &Tensor) -> Result<Vec<Term>> {
+        let valid = labels.ne(IGNORED);
+        let number = |t: &Tensor| t.f_double_value(&[]).doing("counting labelled points");
+        let points = number(&valid.sum(Kind::Double))?;
+        let focal = || Term { mean: focal(logits, labels, Some(weights), 2.0).mean, count: points };
+        Ok(match self {
+            Self::Focal => vec![focal()],
+            Self::Nll => {
+                // A weighted mean counts by its weights.
+                let of_points = weights.index_select(0, &labels.clamp_min(0)) * valid.to_kind(Kind::Float);
+                let count = number(&of_points.sum(Kind::Double))?;
+                vec![Term { mean: self.forward(logits, labels, weights), count }]
+            }
+            Self::FocalDice => {
+                let dice = Term { mean: dice(logits, labels, 1.0), count: labels.size()[0] as f64 };
+                vec![focal(), dice]
+            }
+        })
+    }
+
     /// Loss of logits `[P, classes]` against labels `[P]`.
     pub fn forward(self, logits: &Tensor, labels: &Tensor, weights: &Tensor) -> Tensor {
         match self {

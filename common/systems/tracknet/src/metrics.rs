@@ -94,6 +94,25 @@ impl StepMetrics {
         Ok(())
     }
 
+    /// All sums as numbers, to be sent to another process.
+    pub fn numbers(&self) -> Vec<f64> {
+        self.sums.iter().flat_map(|s| [s.volume, s.inside as f64, s.expected, s.count as f64]).collect()
+    }
+
+    /// Adds the sums of other batches, as [`StepMetrics::numbers`] gave them.
+    pub fn add_numbers(&mut self, numbers: &[f64]) -> Result<()> {
+        let [a, b] = numbers.as_chunks::<4>().0 else {
+            return Err(common::Error::failed(format!("{} numbers, expected eight sums", numbers.len())));
+        };
+        for (sums, [volume, inside, expected, count]) in self.sums.iter_mut().zip([a, b]) {
+            sums.volume += volume;
+            sums.inside += *inside as u64;
+            sums.expected += expected;
+            sums.count += *count as u64;
+        }
+        Ok(())
+    }
+
     /// Figures of the next hit (0) or the one after it (1).
     pub fn figures(&self, at: usize, with_density: bool) -> Option<Figures> {
         let sums = &self.sums[at];

@@ -7,12 +7,12 @@ mod run;
 
 use std::sync::Arc;
 
-use common::Result;
 use common::cli::signals;
+use common::{Error, Result};
 use neural::Doing;
-use neural::loader::{Batches, Delivery, Loader, Order, Source};
+use neural::loader::{Delivery, Loader, Order, Shard, Source};
 use neural::precision::{Precision, with_autocast};
-use neural::trainer::{Evaluated, Evaluation, Metric, Task, interrupted};
+use neural::trainer::{Evaluated, Evaluation, Metric, Task, evaluate_alone, interrupted};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
@@ -39,10 +39,17 @@ impl Visits {
     ///
     /// # Errors
     /// What reading and `take` report; an interruption.
-    pub fn each(&self, device: Device, mut take: impl FnMut(&Batch) -> Result<()>) -> Result<()> {
-        let batches = Batches::evaluation(self.batch);
+    pub fn each(&self, device: Device, take: impl FnMut(&Batch) -> Result<()>) -> Result<()> {
+        self.each_of(Shard::WHOLE, device, take)
+    }
+
+    /// [`Visits::each`] with the batches of one share, dealt out in turn.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn each_of(&self, share: Shard, device: Device, mut take: impl FnMut(&Batch) -> Result<()>) -> Result<()> {
         let (source, order) = (Arc::clone(&self.source), Arc::clone(&self.order));
-        let mut loader = Loader::start(source, order, batches, (0, 0), (1, 0), Delivery::to(device))?;
+        let mut loader = Loader::dealt(source, order, self.batch, share, Delivery::to(device))?;
         while let Some(batch) = loader.next_batch()? {
             if signals::interrupted() {
                 return Err(interrupted());
@@ -100,14 +107,36 @@ impl Measures {
         let mean =
             |kind| losses::mean(kind, normalisation, predicted, target).f_double_value(&[]).doing("evaluating a batch");
         let events = predicted.size()[0];
-        let (old, new) = (self.events as f64, events as f64);
-        let join = |a: f64, b: f64| (a * old + b * new) / (old + new);
-        self.angle = join(self.angle, mean(LossKind::Angle)?);
-        self.vms = join(self.vms, mean(LossKind::Vms)?);
-        self.comb = join(self.comb, mean(LossKind::Comb)?);
-        self.undirected += losses::undirected(predicted)?;
-        self.events += events;
+        let (angle, vms, comb) = (mean(LossKind::Angle)?, mean(LossKind::Vms)?, mean(LossKind::Comb)?);
+        self.join(&Self { events, angle, vms, comb, undirected: losses::undirected(predicted)? });
         Ok(())
+    }
+
+    /// Takes in the means over other events.
+    fn join(&mut self, other: &Self) {
+        let (old, new) = (self.events as f64, other.events as f64);
+        if other.events == 0 {
+            return;
+        }
+        let join = |a: f64, b: f64| (a * old + b * new) / (old + new);
+        self.angle = join(self.angle, other.angle);
+        self.vms = join(self.vms, other.vms);
+        self.comb = join(self.comb, other.comb);
+        self.undirected += other.undirected;
+        self.events += other.events;
+    }
+
+    fn numbers(&self) -> Vec<f64> {
+        vec![self.events as f64, self.angle, self.vms, self.comb, self.undirected as f64]
+    }
+
+    fn of_numbers(numbers: &[f64]) -> Result<Self> {
+        match *numbers {
+            [events, angle, vms, comb, undirected] => {
+                Ok(Self { events: events as i64, angle, vms, comb, undirected: undirected as i64 })
+            }
+            _ => Err(Error::failed(format!("{} numbers, expected the five of an evaluation", numbers.len()))),
+        }
     }
 }
 
@@ -125,8 +154,21 @@ pub fn measure(
     precision: Precision,
     device: Device,
 ) -> Result<Measures> {
+    measure_share(network, visits, Shard::WHOLE, normalisation, precision, device)
+}
+
+fn measure_share(
+    network: &dyn Network,
+    visits: &Visits,
+    share: Shard,
+    normalisation: Normalisation,
+    precision: Precision,
+    device: Device,
+) -> Result<Measures> {
     let mut measures = Measures::default();
-    visits.each(device, |batch| measures.add(&vectors(network, batch, precision)?, batch.truth()?, normalisation))?;
+    visits.each_of(share, device, |batch| {
+        measures.add(&vectors(network, batch, precision)?, batch.truth()?, normalisation)
+    })?;
     Ok(measures)
 }
 
@@ -138,7 +180,22 @@ impl Task for IceCubeTask {
     }
 
     fn evaluate(&mut self) -> Result<Evaluation> {
-        let found = measure(self.network.as_ref(), &self.valid, self.normalisation, self.precision, self.device)?;
+        evaluate_alone(self)
+    }
+
+    fn evaluate_share(&mut self, share: Shard) -> Result<Option<Vec<f64>>> {
+        let (network, valid) = (self.network.as_ref(), &self.valid);
+        let found = measure_share(network, valid, share, self.normalisation, self.precision, self.device)?;
+        Ok(Some(found.numbers()))
+    }
+
+    fn evaluation_of(&mut self, parts: &[Vec<f64>]) -> Result<Evaluation> {
+        let mut found = Measures::default();
+        for part in parts {
+            // The first one as it is: joining it to nothing would round.
+            let part = Measures::of_numbers(part)?;
+            if found.events == 0 { found = part } else { found.join(&part) }
+        }
         if found.undirected > 0 {
             tracing::warn!(
                 "{} of {} validation events have a vector without direction",
@@ -154,6 +211,11 @@ impl Task for IceCubeTask {
             metric("undirected", found.undirected as f64),
         ];
         Ok(Evaluation { score: found.angle, metrics, detail: Value::Null })
+    }
+
+    fn less_memory(&self) -> Vec<String> {
+        let length = self.about["input"]["length"].as_u64().unwrap_or(0);
+        if length < 2 { vec![] } else { vec![format!("input.length={}  # fewer pulses of an event", length / 2)] }
     }
 
     fn metadata(&self, best: Option<&Evaluated>) -> Value {

@@ -8,7 +8,7 @@ use common::durable::Written;
 use common::store::tensors::{Declaration, Dtype, TensorWriter};
 use neural::Doing;
 use neural::layers::Network;
-use neural::loader::{Delivery, Loader, Source};
+use neural::loader::{Delivery, Loader, Order, Shard, Shuffle, Source};
 use neural::precision::{Precision, with_autocast};
 use neural::trainer::interrupted;
 use serde_json::Value;
@@ -46,21 +46,44 @@ pub struct Found {
 }
 
 impl Evaluator {
-    /// Scores what `predict` makes of the rows; `loss` (predicted, target) is averaged beside it.
-    pub fn score(
+    /// Sums over one share of the rows of what `predict` makes of them; `loss` (predicted, target) is summed beside it.
+    pub fn sums(
         &self,
+        share: Shard,
         predict: impl FnMut(&Tensor) -> Result<Tensor>,
         loss: impl Fn(&Tensor, &Tensor) -> Tensor,
-    ) -> Result<Found> {
+    ) -> Result<Vec<f64>> {
         let mut sums = Sums::new();
         let mut total = 0.0;
-        self.each(predict, |predicted, target, tensors| {
+        self.each(share, predict, |predicted, target, tensors| {
             sums.add(target, predicted);
             let (predicted, target) = tensors;
             total += loss(predicted, target).f_double_value(&[]).doing("reading the validation loss")?
                 * target.size()[0] as f64;
             Ok(())
         })?;
+        let mut numbers = sums.numbers();
+        numbers.push(total);
+        Ok(numbers)
+    }
+
+    /// Scores what `predict` makes of all rows; `loss` (predicted, target) is averaged beside it.
+    pub fn score(
+        &self,
+        predict: impl FnMut(&Tensor) -> Result<Tensor>,
+        loss: impl Fn(&Tensor, &Tensor) -> Tensor,
+    ) -> Result<Found> {
+        self.found(&[self.sums(Shard::WHOLE, predict, loss)?])
+    }
+
+    /// What the sums of all shares found.
+    pub fn found(&self, parts: &[Vec<f64>]) -> Result<Found> {
+        let (mut sums, mut total) = (Sums::new(), 0.0);
+        for part in parts {
+            let (loss, part) = part.split_last().ok_or_else(|| common::Error::failed("an evaluation without sums"))?;
+            sums.merge(&Sums::of_numbers(part)?);
+            total += loss;
+        }
         Ok(Found { score: sums.score(&self.rules), loss: total / sums.rows() as f64 })
     }
 
@@ -84,7 +107,7 @@ impl Evaluator {
         writer.append_elements("mean", &constants.target_mean)?;
         writer.append_elements("std", &constants.target_std)?;
         let mut sums = Sums::new();
-        self.each(predict, |predicted, target, _| {
+        self.each(Shard::WHOLE, predict, |predicted, target, _| {
             let mut values = predicted.to_vec();
             self.rules.overwrite(&mut values, zero_list);
             sums.add(target, &values);
@@ -93,13 +116,15 @@ impl Evaluator {
         Ok((writer.finish()?, Found { score: sums.score(&self.rules), loss: f64::NAN }))
     }
 
-    /// Runs over all rows in order: predictions and targets as values and as tensors `[B, 368]`.
+    /// Runs over the batches of a share in order: predictions and targets as values and as tensors `[B, 368]`.
     fn each(
         &self,
+        share: Shard,
         mut predict: impl FnMut(&Tensor) -> Result<Tensor>,
         mut take: impl FnMut(&[f32], &[f32], (&Tensor, &Tensor)) -> Result<()>,
     ) -> Result<()> {
-        let mut loader = Loader::sequential(Arc::clone(&self.rows), self.batch, Delivery::to(self.device))?;
+        let order = Arc::new(Order::new(self.rows.rows(), &Shuffle::Sequential, 0)?);
+        let mut loader = Loader::dealt(Arc::clone(&self.rows), order, self.batch, share, Delivery::to(self.device))?;
         while let Some(batch) = loader.next_batch()? {
             if signals::interrupted() {
                 return Err(interrupted());

@@ -9,7 +9,8 @@ mod run;
 
 use common::Result;
 use neural::layers::Network;
-use neural::trainer::{Evaluated, Evaluation, Metric, Task};
+use neural::loader::Shard;
+use neural::trainer::{Evaluated, Evaluation, Metric, Place, Task, Term, evaluate_alone};
 use serde_json::{Value, json};
 use tch::Tensor;
 
@@ -45,45 +46,57 @@ pub struct LeapTask {
     pub about: Value,
     /// Changes of the training rows, and the seed that they are drawn from.
     pub augmentation: Option<(Augmentation, u64)>,
-    /// Step of the last batch, and how many pieces of it were seen.
-    seen: (u64, u64),
 }
 
 impl LeapTask {
     /// A network in training, without augmentation.
     pub fn new(network: Box<dyn Network>, objective: Objective, evaluator: Evaluator, about: Value) -> Self {
-        Self { network, objective, evaluator, about, augmentation: None, seen: (u64::MAX, 0) }
+        Self { network, objective, evaluator, about, augmentation: None }
     }
 
     /// Network input and targets of a batch, augmented where that is wanted.
-    fn prepared(&mut self, batch: &[Tensor], step: u64) -> (Tensor, Tensor) {
+    fn prepared(&self, batch: &[Tensor], place: Place) -> (Tensor, Tensor) {
         let (x, y) = (expand(&batch[0]), batch[1].shallow_clone());
-        self.seen = if self.seen.0 == step { (step, self.seen.1 + 1) } else { (step, 0) };
         let Some((augmentation, seed)) = &self.augmentation else { return (x, y) };
-        let changes = augmentation.draw(*seed, step, self.seen.1, x.size()[0] as usize);
+        let changes = augmentation.draw(*seed, place.step, place.first, x.size()[0] as usize);
         augment::apply(&changes, &x, &y)
     }
 }
 
 impl Task for LeapTask {
     fn loss(&mut self, batch: &[Tensor], step: u64) -> Result<Tensor> {
-        let (x, target) = self.prepared(batch, step);
+        Term::sum(&self.terms(batch, Place::of(step))?)
+    }
+
+    fn terms(&mut self, batch: &[Tensor], place: Place) -> Result<Vec<Term>> {
+        let (x, target) = self.prepared(batch, place);
         let predicted = self.network.forward(&x, true);
-        Ok(match &self.objective {
+        let mean = match &self.objective {
             Objective::All(config) => training_loss(config, &predicted, &target),
             Objective::Group(g) => losses::of_group(&predicted, &target, *g),
-        })
+        };
+        Ok(vec![Term { mean, count: target.size()[0] as f64 }])
     }
 
     fn evaluate(&mut self) -> Result<Evaluation> {
+        evaluate_alone(self)
+    }
+
+    fn evaluate_share(&mut self, share: Shard) -> Result<Option<Vec<f64>>> {
         let network = self.network.as_ref();
-        let found = self.evaluator.score(
+        let sums = self.evaluator.sums(
+            share,
             |rows| Ok(predict(network, rows)),
             |predicted, target| match &self.objective {
                 Objective::All(config) => validation_loss(config, predicted, target),
                 Objective::Group(g) => losses::of_group(predicted, target, *g),
             },
         )?;
+        Ok(Some(sums))
+    }
+
+    fn evaluation_of(&mut self, parts: &[Vec<f64>]) -> Result<Evaluation> {
+        let found = self.evaluator.found(parts)?;
         let score = match self.objective {
             Objective::All(_) => found.score.score(),
             Objective::Group(g) => -found.score.group(g),

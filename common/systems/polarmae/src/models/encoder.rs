@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::norm::{NormScope, normalise};
+use super::norm::{NormScope, normalise_shared};
 use super::packed::index;
 use super::pointnet::{Members, MiniPointNet};
 use super::positions::LearnedPositions;
@@ -84,21 +84,22 @@ impl Encoder {
     pub fn forward(&self, grouped: &Grouped, train: bool) -> Result<Tensor> {
         let tokens = self.tokens(grouped, train)?;
         let layout = Layout::new(grouped.events.clone(), grouped.features.device());
-        Ok(self.transformer.forward(&tokens.embedded, &tokens.positions, &layout, train))
+        self.transformer.forward(&tokens.embedded, &tokens.positions, &layout, train)
     }
 
     /// The mean of the outputs of the blocks `layers`, each normalised without weights; and the last output.
     pub fn combined(&self, grouped: &Grouped, layers: &[usize], train: bool) -> Result<(Tensor, Tensor)> {
         let tokens = self.tokens(grouped, train)?;
         let layout = Layout::new(grouped.events.clone(), grouped.features.device());
-        let (last, hidden) = self.transformer.hidden(&tokens.embedded, &tokens.positions, &layout, train, layers);
-        let sum = hidden.iter().map(|h| normalise(h, self.norm)).reduce(|a, b| a + b);
+        let (last, hidden) = self.transformer.hidden(&tokens.embedded, &tokens.positions, &layout, train, layers)?;
+        let normal = hidden.iter().map(|h| normalise_shared(h, self.norm)).collect::<Result<Vec<_>>>()?;
+        let sum = normal.into_iter().reduce(|a, b| a + b);
         let combined = sum.map_or_else(|| last.shallow_clone(), |sum| sum / layers.len() as f64);
         Ok((combined, last))
     }
 
     /// Only the tokens `rows` (packed numbers), which see one another and nothing else.
-    pub fn visible(&self, tokens: &Tokens, rows: &[i64], layout: &Layout, train: bool) -> Tensor {
+    pub fn visible(&self, tokens: &Tokens, rows: &[i64], layout: &Layout, train: bool) -> Result<Tensor> {
         let rows = index(rows, tokens.embedded.device());
         let (x, positions) = (tokens.embedded.index_select(0, &rows), tokens.positions.index_select(0, &rows));
         self.transformer.forward(&x, &positions, layout, train)

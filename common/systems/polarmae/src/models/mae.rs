@@ -7,6 +7,7 @@ use common::Result;
 use common::config::Problems;
 use neural::Path;
 use neural::init::Init;
+use neural::trainer::Term;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
@@ -149,6 +150,8 @@ pub struct Losses {
     pub chamfer: Tensor,
     /// Reconstruction of energies, with infilling.
     pub energy: Option<Tensor>,
+    /// The parts of the total, and how many hidden groups or points each is a mean over.
+    pub terms: Vec<Term>,
 }
 
 impl Mae {
@@ -181,7 +184,7 @@ impl Mae {
         let (visible, masked) = (flat(|m| &m.visible), flat(|m| &m.masked));
         let lengths = |pick: fn(&Mask) -> usize| Runs::new(masks.iter().map(|m| pick(m) as i64).collect());
         let encoder_layout = Layout::new(lengths(|m| m.visible.len()), device);
-        let encoded = self.encoder.visible(&tokens, &visible, &encoder_layout, train);
+        let encoded = self.encoder.visible(&tokens, &visible, &encoder_layout, train)?;
 
         // Rows of the decoder: the encoder's output where visible, the mask token elsewhere.
         let total = grouped.events.rows();
@@ -190,7 +193,7 @@ impl Mae {
         let with_token = Tensor::cat(&[encoded.to_kind(Kind::Float), self.mask_token.unsqueeze(0)], 0);
         let input = with_token.index_select(0, &index(&source, device));
         let layout = Layout::new(grouped.events.clone(), device);
-        let decoded = self.decoder.forward(&input, &tokens.positions, &layout, train);
+        let decoded = self.decoder.forward(&input, &tokens.positions, &layout, train)?;
         let hidden = decoded.index_select(0, &index(&masked, device)); // [M, C]
 
         let (rows, runs) = grouped.points_of(&masked);
@@ -198,16 +201,16 @@ impl Mae {
         let slots = self.config.encoder.tokenizer.slots as i64;
         let used = used_slots(&runs, slots);
         let chamfer_loss = self.chamfer(&hidden, &truth, &runs, &used)?;
-        let mut sum = &chamfer_loss * self.config.chamfer_weight;
+        let mut terms = vec![Term { mean: &chamfer_loss * self.config.chamfer_weight, count: runs.len() as f64 }];
         let energy = match &self.infilling {
             None => None,
             Some(infilling) => {
                 let loss = infilling.loss(&hidden, &truth, &runs, &used, train)?;
-                sum += &loss * self.config.energy_weight;
+                terms.push(Term { mean: &loss * self.config.energy_weight, count: runs.rows() as f64 });
                 Some(loss)
             }
         };
-        Ok(Losses { total: sum, chamfer: chamfer_loss, energy })
+        Ok(Losses { total: Term::sum(&terms)?, chamfer: chamfer_loss, energy, terms })
     }
 
     fn chamfer(&self, hidden: &Tensor, truth: &Tensor, runs: &Runs, used: &[i64]) -> Result<Tensor> {

@@ -3,6 +3,7 @@
 use common::Result;
 use neural::Path;
 use neural::init::Init;
+use neural::layers::shared_moments;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -42,9 +43,11 @@ impl TokenNorm {
     }
 
     /// `[R, C]` valid rows -> the same shape.
-    pub fn forward(&self, x: &Tensor) -> Tensor {
+    ///
+    /// With `training.sync_batch_norm` a mean over the batch is one over the rows of all processes.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let dim = self.gamma.size()[2];
-        normalise(x, self.scope) * self.gamma.view([1, dim]) + self.beta.view([1, dim])
+        Ok(normalise_shared(x, self.scope)? * self.gamma.view([1, dim]) + self.beta.view([1, dim]))
     }
 
     /// `[B, T, C]` with a mask `[B, T, 1]` of 0 and 1: the published padded form, statistics from valid rows only.
@@ -69,6 +72,16 @@ pub fn normalise(x: &Tensor, scope: NormScope) -> Tensor {
             centred / ((variance + TOKEN_EPS).sqrt() + TOKEN_EPS)
         }
     }
+}
+
+/// [`normalise`]; over the rows of all processes where they share their statistics of a batch.
+pub fn normalise_shared(x: &Tensor, scope: NormScope) -> Result<Tensor> {
+    if scope == NormScope::Batch
+        && let Some((mean, variance)) = shared_moments(&x.reshape([-1, 1]))?
+    {
+        return Ok((x - mean) / ((variance + TOKEN_EPS).sqrt() + TOKEN_EPS));
+    }
+    Ok(normalise(x, scope))
 }
 
 /// The same in padded form.
@@ -108,10 +121,17 @@ impl MaskedBatchNorm {
 
     /// `[R, C]` valid rows -> the same shape. In training the statistics are those of the rows, and the running ones
     /// move by a tenth.
-    pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
+    ///
+    /// With `training.sync_batch_norm` the rows are those of all processes.
+    pub fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor> {
         let (weight, bias) = (Some(&self.weight), Some(&self.bias));
+        if train && let Some((mean, variance)) = shared_moments(x)? {
+            self.follow(&mean, &variance);
+            let normal = (x - mean) * (variance + BATCH_EPS).rsqrt();
+            return Ok(normal * &self.weight + &self.bias);
+        }
         if x.size()[0] == 0 {
-            return x.shallow_clone();
+            return Ok(x.shallow_clone());
         }
         if !train {
             let (y, _, _) = x.native_batch_norm(
@@ -123,16 +143,20 @@ impl MaskedBatchNorm {
                 MOMENTUM,
                 BATCH_EPS,
             );
-            return y;
+            return Ok(y);
         }
         // Without running tensors: the library would move them by the unbiased variance.
         let (y, mean, inverse) =
             x.native_batch_norm(weight, bias, None::<&Tensor>, None::<&Tensor>, true, MOMENTUM, BATCH_EPS);
+        self.follow(&mean, &(inverse.square().reciprocal() - BATCH_EPS));
+        Ok(y)
+    }
+
+    /// Moves the running statistics.
+    fn follow(&self, mean: &Tensor, variance: &Tensor) {
         tch::no_grad(|| {
-            let variance = inverse.square().reciprocal() - BATCH_EPS;
-            let _ = self.running_mean.shallow_clone().lerp_(&mean, MOMENTUM);
+            let _ = self.running_mean.shallow_clone().lerp_(mean, MOMENTUM);
             let _ = self.running_var.shallow_clone().lerp_(&variance.clamp_min(0.0), MOMENTUM);
         });
-        y
     }
 }

@@ -48,8 +48,8 @@ impl Half {
     }
 
     /// From the output of the first convolution on.
-    fn finish(&self, hidden: &Tensor, train: bool) -> Tensor {
-        self.last(&self.norm.forward(hidden, train).relu())
+    fn finish(&self, hidden: &Tensor, train: bool) -> Result<Tensor> {
+        Ok(self.last(&self.norm.forward(hidden, train)?.relu()))
     }
 
     /// What a slot without a point becomes: `[1, outputs]`.
@@ -130,7 +130,7 @@ impl MiniPointNet {
         let full: Vec<i64> = runs.lengths().iter().map(|&n| i64::from(n >= self.slots)).collect();
         let full = index(&full, device).to_kind(Kind::Bool).unsqueeze(1); // [M, 1]
         let hidden = features.linear(&self.first.conv0.squeeze_dim(2), None::<&Tensor>);
-        let mut f = self.first.finish(&hidden, train); // [P, 256]
+        let mut f = self.first.finish(&hidden, train)?; // [P, 256]
         let mut padding = self.first.of_padding(); // [1, 256]
         if let Some(order) = &self.order {
             let codes = order.forward(); // [S, 256]
@@ -146,7 +146,7 @@ impl MiniPointNet {
         let shared = global.linear(&weight.narrow(1, 0, MIDDLE), None::<&Tensor>); // [M, 512]
         let owner = index(&runs.owners(), device);
         let hidden = f.linear(&weight.narrow(1, MIDDLE, MIDDLE), None::<&Tensor>) + shared.index_select(0, &owner);
-        let f = self.second.finish(&hidden, train); // [P, dim]
+        let f = self.second.finish(&hidden, train)?; // [P, dim]
         Ok(with_padding(&run_max(&f, runs)?, &self.second.of_padding(), &full))
     }
 }

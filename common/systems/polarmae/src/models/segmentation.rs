@@ -241,16 +241,16 @@ impl Segmentation {
             Some(decoder) => {
                 let positions = self.encoder.tokens(grouped, false)?.positions;
                 let layout = Layout::new(grouped.events.clone(), last.device());
-                decoder.forward(&last, &positions, &layout, train)
+                decoder.forward(&last, &positions, &layout, train)?
             }
         };
         let features = features.to_kind(Kind::Float);
-        let spread = self.upsampler.forward(&features, points, train);
+        let spread = self.upsampler.forward(&features, points, train)?;
         let global = match self.config.has_global() {
             true => Some(global_features(&features, &grouped.events)?),
             false => None,
         };
-        Ok(self.head.forward(&spread, global.as_ref(), &points.runs, train))
+        self.head.forward(&spread, global.as_ref(), &points.runs, train)
     }
 }
 
@@ -260,15 +260,15 @@ fn global_features(features: &Tensor, events: &Runs) -> Result<Tensor> {
 }
 
 impl Upsampler {
-    fn forward(&self, tokens: &Tensor, points: &PointBatch, train: bool) -> Tensor {
+    fn forward(&self, tokens: &Tensor, points: &PointBatch, train: bool) -> Result<Tensor> {
         let weight = self.maps[0].squeeze_dim(2);
         let dim = weight.size()[0];
         let mapped = tokens.linear(&weight.narrow(1, 3, dim), None::<&Tensor>); // [M, C]
         let mixed = mix(&mapped, &points.neighbors, &points.weights);
         let placed = points.places.linear(&weight.narrow(1, 0, 3), None::<&Tensor>);
-        let x = self.norms[0].forward(&(mixed.to_kind(Kind::Float) + placed.to_kind(Kind::Float)), train).relu();
+        let x = self.norms[0].forward(&(mixed.to_kind(Kind::Float) + placed.to_kind(Kind::Float)), train)?.relu();
         let x = x.linear(&self.maps[1].squeeze_dim(2), None::<&Tensor>).to_kind(Kind::Float);
-        self.norms[1].forward(&x, train).relu()
+        Ok(self.norms[1].forward(&x, train)?.relu())
     }
 }
 
@@ -295,7 +295,7 @@ fn bag_offsets(neighbors: &Tensor) -> Tensor {
 }
 
 impl Head {
-    fn forward(&self, x: &Tensor, global: Option<&Tensor>, runs: &Runs, train: bool) -> Tensor {
+    fn forward(&self, x: &Tensor, global: Option<&Tensor>, runs: &Runs, train: bool) -> Result<Tensor> {
         let weight = self.conv1.squeeze_dim(2);
         let dim = x.size()[1];
         let mut hidden = x.linear(&weight.narrow(1, 0, dim), None::<&Tensor>).to_kind(Kind::Float);
@@ -303,12 +303,12 @@ impl Head {
             let shared = global.linear(&weight.narrow(1, dim, 2 * dim), None::<&Tensor>).to_kind(Kind::Float);
             hidden += shared.index_select(0, &index(&runs.owners(), x.device()));
         }
-        let mut hidden = self.norm1.forward(&hidden, train).relu();
+        let mut hidden = self.norm1.forward(&hidden, train)?.relu();
         if train && self.dropout > 0.0 {
             hidden = hidden.dropout(self.dropout, true);
         }
         let hidden = hidden.linear(&self.conv2.squeeze_dim(2), None::<&Tensor>).to_kind(Kind::Float);
-        let hidden = self.norm2.forward(&hidden, train).relu();
-        hidden.linear(&self.conv3.squeeze_dim(2), Some(&self.bias3)).to_kind(Kind::Float)
+        let hidden = self.norm2.forward(&hidden, train)?.relu();
+        Ok(hidden.linear(&self.conv3.squeeze_dim(2), Some(&self.bias3)).to_kind(Kind::Float))
     }
 }

@@ -185,12 +185,12 @@ impl Block {
         })
     }
 
-    fn forward(&self, x: &Tensor, layout: &Layout, train: bool) -> Tensor {
-        let attended = self.attention(&self.norm1.forward(x), layout, train);
+    fn forward(&self, x: &Tensor, layout: &Layout, train: bool) -> Result<Tensor> {
+        let attended = self.attention(&self.norm1.forward(x)?, layout, train);
         let x = x + self.skip(&attended, train);
-        let hidden = self.fc1.forward(&self.norm2.forward(&x)).gelu("none");
+        let hidden = self.fc1.forward(&self.norm2.forward(&x)?).gelu("none");
         let out = self.drop(&self.fc2.forward(&self.drop(&hidden, train)), train);
-        &x + self.skip(&out, train)
+        Ok(&x + self.skip(&out, train))
     }
 
     fn attention(&self, x: &Tensor, layout: &Layout, train: bool) -> Tensor {
@@ -289,7 +289,7 @@ impl Transformer {
     }
 
     /// `[R, C]` tokens and positions -> `[R, C]`.
-    pub fn forward(&self, x: &Tensor, positions: &Tensor, layout: &Layout, train: bool) -> Tensor {
+    pub fn forward(&self, x: &Tensor, positions: &Tensor, layout: &Layout, train: bool) -> Result<Tensor> {
         self.run(x, positions, layout, train, |_, _| {})
     }
 
@@ -301,14 +301,14 @@ impl Transformer {
         layout: &Layout,
         train: bool,
         wanted: &[usize],
-    ) -> (Tensor, Vec<Tensor>) {
+    ) -> Result<(Tensor, Vec<Tensor>)> {
         let mut hidden: Vec<Option<Tensor>> = wanted.iter().map(|_| None).collect();
         let last = self.run(x, positions, layout, train, |i, x| {
             for (slot, _) in hidden.iter_mut().zip(wanted).filter(|(_, w)| **w == i) {
                 *slot = Some(x.shallow_clone());
             }
-        });
-        (last, hidden.into_iter().flatten().collect())
+        })?;
+        Ok((last, hidden.into_iter().flatten().collect()))
     }
 
     fn run(
@@ -318,16 +318,16 @@ impl Transformer {
         layout: &Layout,
         train: bool,
         mut see: impl FnMut(usize, &Tensor),
-    ) -> Tensor {
+    ) -> Result<Tensor> {
         let mut x = x.shallow_clone();
         for (i, block) in self.blocks.iter().enumerate() {
             if self.every_layer || i == 0 {
                 x = &x + positions;
             }
-            x = block.forward(&x, layout, train);
+            x = block.forward(&x, layout, train)?;
             see(i, &x);
         }
-        self.norm.as_ref().map_or(x.shallow_clone(), |norm| norm.forward(&x))
+        self.norm.as_ref().map_or(Ok(x.shallow_clone()), |norm| norm.forward(&x))
     }
 
     /// Number of blocks.

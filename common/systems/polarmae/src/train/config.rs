@@ -28,9 +28,6 @@ pub struct TrainConfig {
     /// Which events, and what happens to them.
     #[serde(default)]
     pub data: DataConfig,
-    /// Scale the learning rate by the root of the ratio of batch sizes. `null`: as it is written.
-    #[serde(default)]
-    pub scale_learning_rate: Option<ScaleRate>,
     /// How it is trained.
     pub training: Training,
 }
@@ -126,29 +123,7 @@ impl Default for DataConfig {
     }
 }
 
-/// `learning_rate * sqrt(batch_size / reference_batch)`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ScaleRate {
-    /// Batch size that the written rate belongs to, >= 1. Published: 128.
-    pub reference_batch: u64,
-}
-
 impl TrainConfig {
-    /// The training section with the learning rate that is used, and what was done to it.
-    pub fn training(&self) -> (Training, Option<String>) {
-        let mut training = self.training.clone();
-        let Some(scale) = self.scale_learning_rate else { return (training, None) };
-        let (batch, reference) = (training.batch_size as f64, scale.reference_batch as f64);
-        let before = training.learning_rate;
-        training.learning_rate = before * (batch / reference).sqrt();
-        let told = format!(
-            "learning rate {before:e} belongs to batches of {reference}; with {batch} it is {:e}, times sqrt({batch} / {reference})",
-            training.learning_rate
-        );
-        (training, Some(told))
-    }
-
     /// Factor from voxels to the coordinates of the networks.
     pub fn scale(&self) -> f64 {
         Transform::scale_of(&self.data.val_transforms)
@@ -186,7 +161,6 @@ impl Config for TrainConfig {
             ("data.val_batch_size", Some(self.data.val_batch_size)),
             ("data.max_events", self.data.max_events),
             ("data.max_valid_events", self.data.max_valid_events),
-            ("scale_learning_rate.reference_batch", self.scale_learning_rate.map(|s| s.reference_batch)),
         ] {
             problems.demand(value != Some(0), key, || "is 0, expected at least 1".into());
         }

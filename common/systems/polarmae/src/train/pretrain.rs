@@ -3,8 +3,9 @@
 use common::cli::signals;
 use common::{Error, Result};
 use neural::Doing;
+use neural::loader::Shard;
 use neural::precision::with_autocast;
-use neural::trainer::{Evaluated, Evaluation, Task, interrupted};
+use neural::trainer::{Evaluated, Evaluation, Place, Task, Term, evaluate_alone, interrupted};
 use serde_json::Value;
 use tch::Tensor;
 
@@ -51,17 +52,26 @@ impl Pretrain {
 
 impl Task for Pretrain {
     fn loss(&mut self, chosen: &[Tensor], step: u64) -> Result<Tensor> {
-        let (batch, events, _) = self.setup.training_batch(chosen, step)?;
-        let masks = self.masks(&batch, Draw { seed: self.setup.seed, step, events: &events });
-        Ok(self.network.losses(&batch.grouped, &masks, true)?.total)
+        Term::sum(&self.terms(chosen, Place::of(step))?)
+    }
+
+    /// Chamfer distances are averaged over hidden groups, energies over their points.
+    fn terms(&mut self, chosen: &[Tensor], place: Place) -> Result<Vec<Term>> {
+        let (batch, events, _) = self.setup.training_batch(chosen, place.step)?;
+        let masks = self.masks(&batch, Draw { seed: self.setup.seed, step: place.step, events: &events });
+        Ok(self.network.losses(&batch.grouped, &masks, true)?.terms)
     }
 
     fn evaluate(&mut self) -> Result<Evaluation> {
+        evaluate_alone(self)
+    }
+
+    fn evaluate_share(&mut self, share: Shard) -> Result<Option<Vec<f64>>> {
         let Setup { precision, device, .. } = self.setup;
         let events = self.setup.valid_events();
         let (mut total, mut chamfer, mut energy, mut rows) = (0.0, 0.0, 0.0, 0.0);
         let size = self.setup.data.val_batch_size;
-        for number in 0..events.div_ceil(size) {
+        for number in (share.rank..events.div_ceil(size)).step_by(share.world as usize) {
             if signals::interrupted() {
                 return Err(interrupted());
             }
@@ -83,6 +93,12 @@ impl Task for Pretrain {
             energy += losses.energy.as_ref().map_or(Ok(0.0), value)? * weight;
             rows += weight;
         }
+        Ok(Some(vec![total, chamfer, energy, rows]))
+    }
+
+    fn evaluation_of(&mut self, parts: &[Vec<f64>]) -> Result<Evaluation> {
+        let sum = |i: usize| parts.iter().map(|part| part[i]).sum::<f64>();
+        let (total, chamfer, energy, rows) = (sum(0), sum(1), sum(2), sum(3));
         if rows == 0.0 {
             return Err(Error::failed("no validation event has a token to hide")
                 .hint("raise `model.mae.network.masking_ratio`, or prepare larger events"));
@@ -91,10 +107,16 @@ impl Task for Pretrain {
         if self.config.network.energy_infilling {
             metrics.push(metric("loss/energy", energy / rows));
         }
+        // The probe solves one problem over all tokens: it is not shared out.
         if let Some(probed) = self.probe()? {
             metrics.extend(probed.figures().iter().map(|(name, value)| metric(name, *value)));
         }
         Ok(Evaluation { score: total / rows, metrics, detail: Value::Null })
+    }
+
+    fn less_memory(&self) -> Vec<String> {
+        let groups = self.setup.grouping.max_groups.map_or(vec![], |n| vec![n / 2]);
+        groups.into_iter().map(|n| format!("model.mae.network.encoder.tokenizer.max_groups={n}")).collect()
     }
 
     fn metadata(&self, best: Option<&Evaluated>) -> Value {

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use common::{Error, Result};
+use common::{Error, Result, world};
 use neural::loader::{Order, Source};
-use neural::trainer::{self, Options, Outcome, Plan, Task, Training};
+use neural::trainer::{self, Options, Outcome, Plan, Task};
 use neural::{Params, weights};
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
@@ -98,13 +98,7 @@ pub fn start_from(params: &Params, path: &Path) -> Result<weights::Report> {
 }
 
 /// Trains by `config`.
-pub fn train<'a>(
-    config: &'a TrainConfig,
-    training: &'a Training,
-    hash: &str,
-    sets: &Sets,
-    options: Options<'a>,
-) -> Result<Trained> {
+pub fn train<'a>(config: &'a TrainConfig, hash: &str, sets: &Sets, options: Options<'a>) -> Result<Trained> {
     let Built { params, network } = build(&config.model, options.device, config.seed)?;
     if let (ModelConfig::Segmentation(task), Some(path)) = (&config.model, options.initial) {
         let report = start_from(&params, path)?;
@@ -114,7 +108,7 @@ pub fn train<'a>(
         }
     }
     tracing::info!("{}", neural::summary::summary(&config.member, &params.state()));
-    let (device, precision) = (options.device, training.precision);
+    let (device, precision) = (options.device, config.training.precision);
     let about = about(config)?;
     let setup = |encoder: &EncoderConfig| Setup {
         data: config.data.clone(),
@@ -129,7 +123,9 @@ pub fn train<'a>(
     let (mut task, before): (Box<dyn Task>, _) = match (network, &config.model) {
         (Network::Mae(network), ModelConfig::Mae(task)) => {
             let task = Pretrain { network, config: task.clone(), setup: setup(&task.network.encoder) };
-            let before = task.probe()?.map(|probed| probed.figures()).unwrap_or_default();
+            // Rank 0 alone speaks of it.
+            let probed = if world::leads() { task.probe()? } else { None };
+            let before = probed.map(|probed| probed.figures()).unwrap_or_default();
             if let Some((_, f1)) = before.first() {
                 tracing::info!("{}: SVM F1 of the encoder as it was drawn: {f1:.4}", config.member);
             }
@@ -140,7 +136,7 @@ pub fn train<'a>(
         }
         _ => return Err(Error::failed("the network is not the one of the config")),
     };
-    let outcome = fit(&mut *task, &params, config, training, hash, sets, options)?;
+    let outcome = fit(&mut *task, &params, config, hash, sets, options)?;
     Ok(Trained { model: outcome.weights(), outcome, before })
 }
 
@@ -148,13 +144,12 @@ fn fit<'a>(
     task: &mut dyn Task,
     params: &Params,
     config: &'a TrainConfig,
-    training: &'a Training,
     hash: &str,
     sets: &Sets,
     options: Options<'a>,
 ) -> Result<Outcome> {
     let source: Arc<dyn Source> = Arc::new(Numbers::new(Arc::clone(&sets.train), config.data.max_events));
-    let order = Arc::new(Order::new(source.rows(), &training.shuffle, config.seed)?);
-    let plan = Plan::new(options, training, (hash, config.seed), (source, order), params, &config.member);
+    let order = Arc::new(Order::new(source.rows(), &config.training.shuffle, config.seed)?);
+    let plan = Plan::new(options, &config.training, (hash, config.seed), (source, order), params, &config.member);
     trainer::train(plan, task)
 }

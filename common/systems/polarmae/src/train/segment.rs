@@ -3,8 +3,9 @@
 use common::Result;
 use common::cli::signals;
 use neural::Doing;
+use neural::loader::Shard;
 use neural::precision::with_autocast;
-use neural::trainer::{Evaluated as TrainerEvaluated, Evaluation, Task, interrupted};
+use neural::trainer::{Evaluated as TrainerEvaluated, Evaluation, Place, Task, Term, evaluate_alone, interrupted};
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
@@ -27,18 +28,34 @@ pub struct Segment {
 
 impl Task for Segment {
     fn loss(&mut self, chosen: &[Tensor], step: u64) -> Result<Tensor> {
-        let (batch, _, labels) = self.setup.training_batch(chosen, step)?;
+        Term::sum(&self.terms(chosen, Place::of(step))?)
+    }
+
+    /// Means over labelled points, by weight or by number.
+    fn terms(&mut self, chosen: &[Tensor], place: Place) -> Result<Vec<Term>> {
+        let (batch, _, labels) = self.setup.training_batch(chosen, place.step)?;
         let (network, device) = (&self.config.network, self.setup.device);
         let points = batch.point_batch(network.ghost_neighbors, device);
         let encoder_train = self.config.encoder != EncoderMode::Frozen;
         let logits = self.network.forward(&batch.grouped, &points, true, encoder_train)?;
         let labels: Vec<i64> = labels.iter().flatten().map(|&l| known(l, network.num_classes)).collect();
         let labels = Tensor::from_slice(&labels).to_device(device);
-        Ok(self.config.loss.forward(&logits, &labels, &self.network.class_weights))
+        self.config.loss.terms(&logits, &labels, &self.network.class_weights)
     }
 
     fn evaluate(&mut self) -> Result<Evaluation> {
-        let found = self.validate()?;
+        evaluate_alone(self)
+    }
+
+    fn evaluate_share(&mut self, share: Shard) -> Result<Option<Vec<f64>>> {
+        Ok(Some(self.validate(share)?.numbers()))
+    }
+
+    fn evaluation_of(&mut self, parts: &[Vec<f64>]) -> Result<Evaluation> {
+        let mut found = Evaluated::new(self.config.network.num_classes);
+        for part in parts {
+            found.add_numbers(part)?;
+        }
         let names = &CLASS_NAMES[..self.config.network.num_classes];
         let pooled = &found.pooled;
         let f1 = pooled.f1();
@@ -57,6 +74,11 @@ impl Task for Segment {
         metrics.extend(names.iter().zip(&f1).map(|(name, v)| metric(&format!("f1/{name}"), *v)));
         metrics.extend(names.iter().zip(pooled.iou()).map(|(name, v)| metric(&format!("iou/{name}"), v)));
         Ok(Evaluation { score: -pooled.macro_mean(&f1), metrics, detail: pooled.figures(names) })
+    }
+
+    fn less_memory(&self) -> Vec<String> {
+        let groups = self.setup.grouping.max_groups.map_or(vec![], |n| vec![n / 2]);
+        groups.into_iter().map(|n| format!("model.segmentation.network.encoder.tokenizer.max_groups={n}")).collect()
     }
 
     fn metadata(&self, best: Option<&TrainerEvaluated>) -> Value {
@@ -84,21 +106,46 @@ struct Evaluated {
     pub batch_accuracy: f64,
 }
 
+impl Evaluated {
+    fn new(classes: usize) -> Self {
+        let (pooled, event_iou) = (Confusion::new(classes), vec![0.0; classes]);
+        Self { pooled, loss: 0.0, event_iou, batch_f1: 0.0, batch_accuracy: 0.0 }
+    }
+
+    /// Everything as numbers, to be sent to another process.
+    fn numbers(&self) -> Vec<f64> {
+        let counts = self.pooled.rows().concat();
+        let counts = counts.into_iter().map(|n| n as f64);
+        let means = [self.loss, self.batch_f1, self.batch_accuracy];
+        means.into_iter().chain(self.event_iou.iter().copied()).chain(counts).collect()
+    }
+
+    /// Adds what [`Evaluated::numbers`] gave of other batches: all means are shares of those over all events.
+    fn add_numbers(&mut self, numbers: &[f64]) -> Result<()> {
+        let classes = self.event_iou.len();
+        if numbers.len() != 3 + classes + classes * classes {
+            let found = format!("{} numbers of an evaluation of {classes} classes", numbers.len());
+            return Err(common::Error::failed(found));
+        }
+        self.loss += numbers[0];
+        self.batch_f1 += numbers[1];
+        self.batch_accuracy += numbers[2];
+        self.event_iou.iter_mut().zip(&numbers[3..]).for_each(|(sum, part)| *sum += part);
+        let counts = numbers[3 + classes..].iter().map(|&n| n as u64).collect();
+        self.pooled.merge(&Confusion::of_counts(classes, counts));
+        Ok(())
+    }
+}
+
 impl Segment {
-    /// Predicts the validation events and counts.
-    fn validate(&self) -> Result<Evaluated> {
+    /// Predicts the validation events of one share and counts.
+    fn validate(&self, share: Shard) -> Result<Evaluated> {
         let Setup { precision, device, seed, .. } = self.setup;
         let network = &self.config.network;
         let classes = network.num_classes;
         let (count, size) = (self.setup.valid_events(), self.setup.data.val_batch_size);
-        let mut found = Evaluated {
-            pooled: Confusion::new(classes),
-            loss: 0.0,
-            event_iou: vec![0.0; classes],
-            batch_f1: 0.0,
-            batch_accuracy: 0.0,
-        };
-        for number in 0..count.div_ceil(size) {
+        let mut found = Evaluated::new(classes);
+        for number in (share.rank..count.div_ceil(size)).step_by(share.world as usize) {
             if signals::interrupted() {
                 return Err(interrupted());
             }

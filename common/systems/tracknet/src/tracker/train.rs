@@ -7,9 +7,11 @@ use common::cli::signals;
 use common::stage::Manifest;
 use common::{Error, Result};
 use neural::Doing;
-use neural::loader::{Delivery, Loader, Order, Source};
+use neural::loader::{Delivery, Loader, Order, Shard, Shuffle, Source};
 use neural::params::Params;
-use neural::trainer::{self, Evaluated, Evaluation, Metric, Outcome, Plan, Task, interrupted};
+use neural::trainer::{
+    self, Evaluated, Evaluation, Metric, Outcome, Place, Plan, Task, Term, evaluate_alone, interrupted,
+};
 use neural::weights::{self, Allow};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -54,14 +56,25 @@ struct TrackerTask {
 }
 
 impl Task for TrackerTask {
-    fn loss(&mut self, batch: &[Tensor], _step: u64) -> Result<Tensor> {
+    fn loss(&mut self, batch: &[Tensor], step: u64) -> Result<Tensor> {
+        Term::sum(&self.terms(batch, Place::of(step))?)
+    }
+
+    /// A mean over residuals, of which tracks have different numbers.
+    fn terms(&mut self, batch: &[Tensor], _place: Place) -> Result<Vec<Term>> {
         let outputs = self.network.forward(&batch[0]);
-        Ok(negative_log_likelihood(&outputs, &batch[1], &batch[2]))
+        let count = batch[2].sum(Kind::Double).f_double_value(&[]).doing("counting residuals")?;
+        Ok(vec![Term { mean: negative_log_likelihood(&outputs, &batch[1], &batch[2]), count }])
     }
 
     fn evaluate(&mut self) -> Result<Evaluation> {
+        evaluate_alone(self)
+    }
+
+    fn evaluate_share(&mut self, share: Shard) -> Result<Option<Vec<f64>>> {
         let delivery = Delivery { device: self.device, workers: 1, ahead: 4 };
-        let mut loader = Loader::sequential(Arc::clone(&self.valid), self.batch, delivery)?;
+        let order = Arc::new(Order::new(self.valid.rows(), &Shuffle::Sequential, 0)?);
+        let mut loader = Loader::dealt(Arc::clone(&self.valid), order, self.batch, share, delivery)?;
         let (mut sum, mut steps, mut inside, mut pulls) = (0.0, 0.0, 0.0, [0.0; 2]);
         while let Some(batch) = loader.next_batch()? {
             if signals::interrupted() {
@@ -80,6 +93,12 @@ impl Task for TrackerTask {
             }
             steps += count;
         }
+        Ok(Some(vec![sum, steps, inside, pulls[0], pulls[1]]))
+    }
+
+    fn evaluation_of(&mut self, parts: &[Vec<f64>]) -> Result<Evaluation> {
+        let sum = |i: usize| parts.iter().map(|part| part[i]).sum::<f64>();
+        let (sum, steps, inside, pulls) = (sum(0), sum(1), sum(2), [sum(3), sum(4)]);
         let metric = |name: &str, value: f64| Metric { name: name.into(), value };
         let metrics = vec![
             metric("inside_3_widths", inside / steps),

@@ -5,13 +5,13 @@ mod run;
 
 use std::sync::Arc;
 
-use common::Result;
 use common::cli::signals;
+use common::{Error, Result};
 use neural::Doing;
-use neural::loader::{Delivery, Loader, Source};
-use neural::trainer::{Evaluated, Evaluation, Metric, Task, interrupted};
+use neural::loader::{Delivery, Loader, Order, Shard, Shuffle, Source};
+use neural::trainer::{Evaluated, Evaluation, Metric, Place, Task, Term, evaluate_alone, interrupted};
 use serde_json::{Value, json};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::batch::Batch;
 use crate::density::DensityMap;
@@ -46,33 +46,45 @@ pub struct TrackTask {
 }
 
 impl TrackTask {
-    /// Mean loss over batches, weighted by tracks, and metrics, of the first `most` batches.
-    pub fn validate(&self, most: Option<u64>) -> Result<(f64, StepMetrics)> {
+    /// Mean loss over batches, weighted by tracks, and metrics.
+    pub fn validate(&self) -> Result<(f64, StepMetrics)> {
+        let found = self.validate_share(Shard::WHOLE)?;
+        Ok((found.sum / found.tracks, found.metrics))
+    }
+
+    /// Sums over the batches of one share.
+    fn validate_share(&self, share: Shard) -> Result<Validated> {
         let delivery = Delivery { device: self.device, workers: 1, ahead: 4 };
-        let mut loader = Loader::sequential(Arc::clone(&self.valid), self.val_batch_size, delivery)?;
-        let mut metrics = StepMetrics::default();
-        let (mut sum, mut count, mut done) = (0.0, 0.0, 0);
-        while let Some(found) = loader.next_batch()? {
+        let order = Arc::new(Order::new(self.valid.rows(), &Shuffle::Sequential, 0)?);
+        let mut loader = Loader::dealt(Arc::clone(&self.valid), order, self.val_batch_size, share, delivery)?;
+        let mut found = Validated::default();
+        while let Some(batch) = loader.next_batch()? {
             if signals::interrupted() {
                 return Err(interrupted());
             }
-            let batch = Batch::cut(&found.tensors[0], &found.tensors[1].squeeze_dim(-1));
+            let batch = Batch::cut(&batch.tensors[0], &batch.tensors[1].squeeze_dim(-1));
             let (outputs, loss) = tch::no_grad(|| {
                 let outputs = self.network.forward(&batch.inputs, &batch.lengths);
                 let loss = point_in_area(&outputs, &batch.targets, &batch.mask, self.alpha);
                 (outputs, loss)
             });
             let tracks = batch.inputs.size()[0] as f64;
-            sum += loss.f_double_value(&[]).doing("reading the validation loss")? * tracks;
-            count += tracks;
-            metrics.add(&outputs, &batch.targets, &batch.mask, self.map.as_ref().map(|map| (map, &self.normalizer)))?;
-            done += 1;
-            if most.is_some_and(|most| done >= most) {
-                break;
-            }
+            found.sum += loss.f_double_value(&[]).doing("reading the validation loss")? * tracks;
+            found.tracks += tracks;
+            let map = self.map.as_ref().map(|map| (map, &self.normalizer));
+            found.metrics.add(&outputs, &batch.targets, &batch.mask, map)?;
         }
-        Ok((sum / count, metrics))
+        Ok(found)
     }
+}
+
+/// Sums over validating batches.
+#[derive(Debug, Default)]
+struct Validated {
+    /// Of the loss of each batch times its tracks.
+    sum: f64,
+    tracks: f64,
+    metrics: StepMetrics,
 }
 
 /// The figures of both horizons under the names of the original.
@@ -91,10 +103,16 @@ fn named(metrics: &StepMetrics, density: bool) -> Vec<Metric> {
 }
 
 impl Task for TrackTask {
-    fn loss(&mut self, batch: &[Tensor], _step: u64) -> Result<Tensor> {
+    fn loss(&mut self, batch: &[Tensor], step: u64) -> Result<Tensor> {
+        Term::sum(&self.terms(batch, Place::of(step))?)
+    }
+
+    /// A mean over next hits, of which tracks have different numbers.
+    fn terms(&mut self, batch: &[Tensor], _place: Place) -> Result<Vec<Term>> {
         let batch = Batch::cut(&batch[0], &batch[1].squeeze_dim(-1));
         let outputs = self.network.forward(&batch.inputs, &batch.lengths);
-        let loss = point_in_area(&outputs, &batch.targets, &batch.mask, self.alpha);
+        let mean = point_in_area(&outputs, &batch.targets, &batch.mask, self.alpha);
+        let count = batch.mask.sum(Kind::Double).f_double_value(&[]).doing("counting hits")?;
         let detached = crate::models::Outputs {
             coords_1: outputs.coords_1.detach(),
             radius_1: outputs.radius_1.detach(),
@@ -102,7 +120,7 @@ impl Task for TrackTask {
             radius_2: outputs.radius_2.detach(),
         };
         self.last = Some((batch, detached));
-        Ok(loss)
+        Ok(vec![Term { mean, count }])
     }
 
     fn step_metrics(&mut self) -> Result<Vec<Metric>> {
@@ -132,8 +150,25 @@ impl Task for TrackTask {
     }
 
     fn evaluate(&mut self) -> Result<Evaluation> {
-        let (loss, metrics) = self.validate(None)?;
-        Ok(Evaluation { score: loss, metrics: named(&metrics, self.map.is_some()), detail: Value::Null })
+        evaluate_alone(self)
+    }
+
+    fn evaluate_share(&mut self, share: Shard) -> Result<Option<Vec<f64>>> {
+        let found = self.validate_share(share)?;
+        Ok(Some([vec![found.sum, found.tracks], found.metrics.numbers()].concat()))
+    }
+
+    fn evaluation_of(&mut self, parts: &[Vec<f64>]) -> Result<Evaluation> {
+        let (mut sum, mut tracks, mut metrics) = (0.0, 0.0, StepMetrics::default());
+        for part in parts {
+            let [loss, count, rest @ ..] = part.as_slice() else {
+                return Err(Error::failed("an evaluation without sums"));
+            };
+            sum += loss;
+            tracks += count;
+            metrics.add_numbers(rest)?;
+        }
+        Ok(Evaluation { score: sum / tracks, metrics: named(&metrics, self.map.is_some()), detail: Value::Null })
     }
 
     fn metadata(&self, best: Option<&Evaluated>) -> Value {

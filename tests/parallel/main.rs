@@ -1,9 +1,11 @@
 //! Training by several processes on the loopback: what it equals, what it survives, what it refuses.
 
-#[path = "support/mod.rs"]
+#[path = "../support/mod.rs"]
 mod support;
-#[path = "support/training.rs"]
+#[path = "../support/training.rs"]
 mod training;
+
+mod systems;
 
 use std::fs;
 use std::path::Path;
