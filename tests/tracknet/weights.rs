@@ -22,9 +22,9 @@ fn a_lightning_checkpoint_becomes_safetensors_with_the_same_bits_and_the_same_tr
     convert("c.safetensors", &["--config", "configs/tracknet/published/step_ahead.yaml", "model.hidden_features=16"])
         .fails(3)
         .says("12 of another shape");
-    let expected = TensorFile::open(&case.join("weights.safetensors")).unwrap();
+    let expected = TensorFile::open(case.join("weights.safetensors")).unwrap();
     for name in ["a.safetensors", "b.safetensors"] {
-        let converted = TensorFile::open(&at(name)).unwrap();
+        let converted = TensorFile::open(at(name)).unwrap();
         assert_eq!(converted.names().count(), 16);
         for tensor in converted.names() {
             assert_eq!(
