@@ -233,12 +233,13 @@ impl Direction {
         let packed = Packed::new(batch)?;
         let device = batch.device();
         let lengths = &packed.lengths;
-        let layout = if padded {
-            Layout::padded(lengths.clone(), device)?
-        } else {
-            Layout::new(lengths.clone(), self.dim, device)?
+        let layout = match (padded, tracing) {
+            (true, _) => Layout::padded(lengths.clone(), device)?,
+            (false, true) => Layout::new(lengths.clone(), self.dim, device)?,
+            (false, false) => Layout::rounded(lengths.clone(), self.dim, device)?,
         };
-        let mut x = self.extractor.forward(&packed.pulses);
+        let pulses = packed.pulses.extended(layout.rows());
+        let mut x = self.extractor.forward(&pulses);
         seen("extractor", &x);
         if let Some(graph) = &self.local_root {
             let nodes = Nodes {
@@ -249,9 +250,10 @@ impl Direction {
             };
             let local = graph.forward(&nodes, &mut |name, t| seen(&format!("local_root.{name}"), t))?;
             seen("local_root.0", &local);
-            x = Tensor::cat(&[x, local.to_kind(Kind::Float)], 1);
+            let extra = layout.rows() - local.size()[0];
+            x = Tensor::cat(&[x, local.to_kind(Kind::Float).constant_pad_nd([0, 0, 0, extra])], 1);
         }
-        let pairs = self.pairs(&packed.pulses, &layout, train);
+        let pairs = self.pairs(&pulses, &layout, train);
         if tracing && let Some(first) = layout.split(&packed.pulses.pos).first() {
             let time = &layout.split(&packed.pulses.time.unsqueeze(1))[0];
             let encoded = self.rel_pos.encode(&Places { pos: first.shallow_clone(), time: time.squeeze_dim(-1) });
@@ -266,10 +268,11 @@ impl Direction {
         }
         drop(pairs);
 
-        let (order, firsts) = with_token(lengths);
+        let (mut order, firsts) = with_token(lengths);
         let place = |list: &[i64]| Tensor::from_slice(list).f_to_device(device).doing("placing the class tokens");
         let firsts = place(&firsts)?;
         let layout = layout.like(lengths.iter().map(|n| n + 1).collect(), device)?;
+        order.resize(layout.rows() as usize, 0);
         x = Tensor::cat(&[&self.cls_token, &x], 0).index_select(0, &place(&order)?);
         let (last, before) = self.blocks.split_last().map_or((None, &[][..]), |(last, before)| (Some(last), before));
         for (i, block) in before.iter().enumerate() {

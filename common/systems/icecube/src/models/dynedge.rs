@@ -63,11 +63,11 @@ impl EdgeConv {
     fn forward(&self, x: &Tensor, source: &Tensor, target: &Tensor) -> Tensor {
         let own = self.first.weight.narrow(1, 0, self.inputs);
         let other = self.first.weight.narrow(1, self.inputs, self.inputs);
-        let of_target = linear(x, &(own - &other), self.first.bias.as_ref());
-        let of_source = linear(x, &other.contiguous(), None);
+        let of_target = product(x, &(own - &other), self.first.bias.as_ref());
+        let of_source = product(x, &other, None);
         let edges = of_target.index_select(0, target) + of_source.index_select(0, source);
         let edges = self.norm1.forward(&edges).gelu("none");
-        let edges = self.norm2.forward(&self.second.forward(&edges)).gelu("none");
+        let edges = self.norm2.forward(&product(&edges, &self.second.weight, self.second.bias.as_ref())).gelu("none");
         let nodes = edges.new_zeros([x.size()[0], edges.size()[1]], (edges.kind(), edges.device()));
         nodes.index_add(0, target, &edges)
     }
@@ -145,9 +145,18 @@ impl DynEdge {
                 graph = ends(&graph::nearest(&latent, nodes.lengths, parallel()), device)?;
             }
         }
-        let x = self.norm1.forward(&self.post1.forward(&Tensor::cat(&all, 1))).gelu("none");
-        Ok(self.norm2.forward(&self.post2.forward(&x)).gelu("none"))
+        let of = |dense: &Dense, x: &Tensor| product(x, &dense.weight, dense.bias.as_ref());
+        let x = self.norm1.forward(&of(&self.post1, &Tensor::cat(&all, 1))).gelu("none");
+        Ok(self.norm2.forward(&of(&self.post2, &x)).gelu("none"))
     }
+}
+
+/// `x W' + b` for numbers of rows that are hardly ever seen twice: preparing a product for oneDNN pays off for large
+/// ones only.
+fn product(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
+    const LEAST_WORK: usize = 1 << 27;
+    let work = x.numel() * weight.size()[0] as usize;
+    if work < LEAST_WORK { x.linear(weight, bias) } else { linear(x, &weight.contiguous(), bias) }
 }
 
 fn parallel() -> bool {

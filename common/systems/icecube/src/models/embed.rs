@@ -52,6 +52,24 @@ pub struct Pulses {
     pub log_pulses: Tensor,
 }
 
+impl Pulses {
+    /// With copies of the first pulse behind the last up to so many rows.
+    #[must_use]
+    pub fn extended(&self, rows: i64) -> Self {
+        let found = self.time.size()[0];
+        let whole = (Kind::Int64, self.time.device());
+        let index = Tensor::cat(&[Tensor::arange(found, whole), Tensor::zeros([rows - found], whole)], 0);
+        let extend = |t: &Tensor| if rows == found { t.shallow_clone() } else { t.index_select(0, &index) };
+        Self {
+            pos: extend(&self.pos),
+            time: extend(&self.time),
+            charge: extend(&self.charge),
+            auxiliary: extend(&self.auxiliary),
+            log_pulses: extend(&self.log_pulses),
+        }
+    }
+}
+
 /// Learned factors of the four kinds of sinusoids.
 #[derive(Debug)]
 struct Scales {

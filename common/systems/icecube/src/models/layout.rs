@@ -22,6 +22,9 @@ pub struct Layout {
     moves: Option<(Tensor, Tensor)>,
     /// Work that padding an event may cost; `None`: any.
     slack: Option<i64>,
+    /// Rows of the packed tensor.
+    rows: i64,
+    round: bool,
 }
 
 /// Events that attention treats together.
@@ -38,23 +41,30 @@ struct Group {
 impl Layout {
     /// Events of these lengths, as the device likes them best; attention works on `channels` of each token.
     pub fn new(lengths: Vec<i64>, channels: i64, device: Device) -> Result<Self> {
-        let slack = (device == Device::Cpu).then(|| GROUP_COST / channels.max(1));
-        Self::grouped(lengths, slack, device)
+        Self::grouped(lengths, slack_of(channels, device), device, false)
+    }
+
+    /// The same for a packed tensor whose rows, on a CPU, are rounded up by some that no event owns: products of a size
+    /// that was seen before need not be prepared again, which for narrow networks costs more than the product.
+    pub fn rounded(lengths: Vec<i64>, channels: i64, device: Device) -> Result<Self> {
+        Self::grouped(lengths, slack_of(channels, device), device, device == Device::Cpu)
     }
 
     /// The same with all events in one padded group, on any device.
     pub fn padded(lengths: Vec<i64>, device: Device) -> Result<Self> {
-        Self::grouped(lengths, None, device)
+        Self::grouped(lengths, None, device, false)
     }
 
     /// The same kind of layout for events of other lengths.
     pub fn like(&self, lengths: Vec<i64>, device: Device) -> Result<Self> {
-        Self::grouped(lengths, self.slack, device)
+        Self::grouped(lengths, self.slack, device, self.round)
     }
 
-    fn grouped(lengths: Vec<i64>, slack: Option<i64>, device: Device) -> Result<Self> {
+    fn grouped(lengths: Vec<i64>, slack: Option<i64>, device: Device, round: bool) -> Result<Self> {
+        let tokens = lengths.iter().sum();
+        let total = if round { rounded(tokens) } else { tokens };
         let firsts: Vec<i64> = lengths.iter().scan(0, |sum, n| Some(std::mem::replace(sum, *sum + n))).collect();
-        let (mut rows, mut places) = (vec![], vec![0; lengths.iter().sum::<i64>() as usize]);
+        let (mut rows, mut places) = (vec![], vec![0; total as usize]);
         let mut groups = vec![];
         for events in partition(&lengths, slack) {
             let length = events.iter().map(|&e| lengths[e as usize]).max().unwrap_or(0);
@@ -80,12 +90,17 @@ impl Layout {
         let moved = rows.len() != places.len() || rows.iter().enumerate().any(|(place, row)| place as i64 != *row);
         let place = |list: &[i64]| Tensor::from_slice(list).f_to_device(device).doing("placing the events of a batch");
         let moves = if moved { Some((place(&rows)?, place(&places)?)) } else { None };
-        Ok(Self { lengths, groups, moves, slack })
+        Ok(Self { lengths, groups, moves, slack, rows: total, round })
     }
 
     /// Tokens of each event.
     pub fn lengths(&self) -> &[i64] {
         &self.lengths
+    }
+
+    /// Rows of the packed tensor: one for each token, and those that rounding adds at the end.
+    pub fn rows(&self) -> i64 {
+        self.rows
     }
 
     /// `[N, C]` -> `[b, l, C]` for each group.
@@ -103,7 +118,7 @@ impl Layout {
         parts.iter().zip(&self.groups).map(|(t, g)| shaped(t, g)).collect()
     }
 
-    /// The inverse of [`Layout::split`]; what stands in padded places is dropped.
+    /// The inverse of [`Layout::split`]; what stands in padded places is dropped. Rows of no event hold anything finite.
     pub fn join(&self, groups: &[Tensor]) -> Tensor {
         let flat: Vec<Tensor> = groups.iter().map(|g| g.flatten(0, 1)).collect();
         let all = if let [all] = flat.as_slice() { all.shallow_clone() } else { Tensor::cat(&flat, 0) };
@@ -141,6 +156,16 @@ impl Layout {
         };
         self.groups.iter().map(|g| g.keys.as_ref().map(mask)).collect()
     }
+}
+
+fn slack_of(channels: i64, device: Device) -> Option<i64> {
+    (device == Device::Cpu).then(|| GROUP_COST / channels.max(1))
+}
+
+/// Up to a sixteenth more rows, so that few numbers of rows occur.
+fn rounded(rows: i64) -> i64 {
+    let step = (1 << rows.max(1).ilog2()) / 16;
+    (rows as u64).next_multiple_of(step.max(64)) as i64
 }
 
 /// Events by group: longer ones first, and into each group what is not much shorter than its longest. Events without a
@@ -183,6 +208,18 @@ mod tests {
         let masks = padded.masks(Kind::Float);
         let mask = Vec::<f32>::try_from(masks[0].as_ref().unwrap().flatten(0, -1)).unwrap();
         assert_eq!(mask, [0.0, f32::NEG_INFINITY, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn rounding_adds_rows_that_no_event_sees() {
+        for (rows, expected) in [(0, 0), (1, 64), (64, 64), (1025, 1088), (3400, 3456), (6000, 6144)] {
+            assert_eq!(rounded(rows), expected);
+        }
+        let layout = Layout::rounded(vec![1, 3, 2], 64, Device::Cpu).unwrap();
+        assert_eq!(layout.rows(), 64);
+        let x = Tensor::arange(128, (Kind::Float, Device::Cpu)).view([64, 2]);
+        let back = layout.join(&layout.split(&x));
+        assert_eq!((back.size(), back.narrow(0, 0, 6)), (vec![64, 2], x.narrow(0, 0, 6)));
     }
 
     #[test]
