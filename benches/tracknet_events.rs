@@ -1,27 +1,32 @@
-//! TrackNET on events of full size: the hit-density map against NumPy and pandas, tracks from csv and from the cache, and
-//! building tracks.
+//! TrackNET on events of full size: the hit-density map against NumPy and pandas, tracks from csv and from the cache, an
+//! epoch of training, and building tracks.
 //!
 //! `PODIUM_BENCH_PYTHON=venv/bin/python cargo bench --bench tracknet_events -- [EVENTS]` (default 20 simulated events of
 //! about 100,000 hits, 300 MB in the temporary folder). The Python side is `benches/python/tracknet_density.py`, the same
 //! definition of the map; both maps are compared before the times are printed. Without `PODIUM_BENCH_PYTHON` only our side
-//! runs. Rounds of both sides alternate.
+//! runs. Rounds of both sides alternate. Python's time is given twice: of the work alone, without start and imports, and of
+//! the whole command, against `hit-density` as a command.
+//!
+//! The epoch is one of the published config over as many cached files as 90 events have, the same 20 again and again. The
+//! tracks are built with weights from one more epoch of `published/simulated.yaml`, or those of `PODIUM_BENCH_WEIGHTS`.
 #![allow(missing_docs, clippy::print_stdout, reason = "a bench prints its figures")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Instant;
 
 use common::stage::Stage;
 use neural::loader::Source;
-use neural::params::Params;
+use neural::trainer::{Options, Resume};
 use tracknet::build::{BuildConfig, build};
 use tracknet::dataset::Dataset;
 use tracknet::density::{self, Rounding};
 use tracknet::event::Hits;
-use tracknet::models::{ModelConfig, StepAhead};
 use tracknet::normalizer::Normalizer;
 use tracknet::simulate::{self, SimulateConfig};
 use tracknet::tracks::{Filters, Recipe, Tracks, Transform};
+use tracknet::train::{self, TrainConfig};
 use tracknet::{checkpoint, files, prepare};
 
 const ROUNDS: usize = 3;
@@ -40,31 +45,56 @@ fn main() -> anyhow::Result<()> {
 
     maps(&raw, &prefixes, folder.path())?;
     tracks(&prefixes, folder.path())?;
-    building(&prefixes[0])
+    tch::set_num_threads(1);
+    neural::memory::keep_freed_blocks();
+    epoch("step_ahead.yaml", &["training.epochs=1", "hit_density_stats_path=null"], folder.path(), prefixes.len())?;
+    let weights = match std::env::var_os("PODIUM_BENCH_WEIGHTS") {
+        Some(path) => PathBuf::from(path),
+        None => {
+            let short = ["training.epochs=1", "training.schedule.cosine_restarts.t_0=1"];
+            epoch("simulated.yaml", &short, folder.path(), prefixes.len())?
+        }
+    };
+    building(&prefixes[0], &weights)
 }
 
-fn maps(raw: &Path, prefixes: &[std::path::PathBuf], folder: &Path) -> anyhow::Result<()> {
+fn maps(raw: &Path, prefixes: &[PathBuf], folder: &Path) -> anyhow::Result<()> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build()?;
     let python = std::env::var_os("PODIUM_BENCH_PYTHON");
+    let map = folder.join("map.npz");
     for round in 0..ROUNDS {
         let start = Instant::now();
-        let ours = pool.install(|| density::map_of(prefixes, 100.0, None, Rounding::Floor))?.0;
-        ours.write(&folder.join("map.npz"))?;
-        let seconds = start.elapsed().as_secs_f64();
-        print!("hit-density, round {round}: podium {seconds:.3} s (two threads)");
+        pool.install(|| density::map_of(prefixes, 100.0, None, Rounding::Floor))?.0.write(&map)?;
+        let work = start.elapsed().as_secs_f64();
+        let start = Instant::now();
+        let command = Command::new(env!("CARGO_BIN_EXE_hit-density"))
+            .args(["-q", "--threads", "2", "--data-dir"])
+            .arg(raw)
+            .arg("--output")
+            .arg(&map)
+            .output()?;
+        anyhow::ensure!(command.status.success(), "{}", String::from_utf8_lossy(&command.stderr));
+        let whole = start.elapsed().as_secs_f64();
+        print!("hit-density, round {round}: podium {work:.3} s, as a command {whole:.3} s (two threads)");
         if let Some(python) = &python {
             let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/python/tracknet_density.py");
-            let run = Command::new(python).arg(script).arg(raw).arg(folder.join("map.npz")).output()?;
+            let start = Instant::now();
+            let run = Command::new(python).arg(script).arg(raw).arg(&map).output()?;
+            let their_whole = start.elapsed().as_secs_f64();
             anyhow::ensure!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
             let theirs: f64 = String::from_utf8(run.stdout)?.trim().parse()?;
-            print!(", NumPy and pandas {theirs:.3} s, ratio {:.1}", theirs / seconds);
+            print!(
+                "; NumPy and pandas {theirs:.3} s, as a command {their_whole:.3} s; ratios {:.1} and {:.1}",
+                theirs / work,
+                their_whole / whole
+            );
         }
         println!();
     }
     Ok(())
 }
 
-fn tracks(prefixes: &[std::path::PathBuf], folder: &Path) -> anyhow::Result<()> {
+fn tracks(prefixes: &[PathBuf], folder: &Path) -> anyhow::Result<()> {
     let recipe = Recipe {
         transforms: vec![Transform::DropRepeatedLayers, Transform::Normalize(Normalizer::default())],
         filters: Filters::published(),
@@ -110,17 +140,43 @@ fn tracks(prefixes: &[std::path::PathBuf], folder: &Path) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// One event with trained weights where `PODIUM_BENCH_WEIGHTS` names some, drawn ones otherwise (their spheres are huge).
-fn building(prefix: &Path) -> anyhow::Result<()> {
-    tch::set_num_threads(1);
-    let hits = Hits::read(prefix)?;
-    let loaded = std::env::var_os("PODIUM_BENCH_WEIGHTS").map(|p| checkpoint::load(Path::new(&p))).transpose()?;
-    let Some(loaded) = loaded else {
-        let params = Params::new(tch::Device::Cpu, 1);
-        StepAhead::new(&params, &ModelConfig::default())?;
-        println!("building tracks: set PODIUM_BENCH_WEIGHTS to trained weights");
-        return Ok(());
+/// Files of a training set of the published size.
+const TRAINING_EVENTS: usize = 90;
+
+/// One epoch of a config over 90 cached events; gives its weights.
+fn epoch(config: &str, more: &[&str], folder: &Path, events: usize) -> anyhow::Result<PathBuf> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/tracknet/published").join(config);
+    let overrides: Vec<String> = more.iter().map(ToString::to_string).collect();
+    let config = common::config::load::<TrainConfig>(Some(&file), &overrides)?.value;
+    let paths = (0..TRAINING_EVENTS).map(|i| folder.join(format!("{}.safetensors", i % events))).collect();
+    let (data, valid) = (Dataset::open(paths)?, Dataset::open(vec![folder.join("0.safetensors")])?);
+    let (tracks, normalizer) = (data.rows(), data.normalizer());
+    let run = folder.join(&config.member);
+    std::fs::create_dir_all(&run)?;
+    let options = Options {
+        folder: run,
+        device: tch::Device::Cpu,
+        resume: Resume::Never,
+        max_steps: None,
+        initial: None,
+        observer: None,
     };
+    let start = Instant::now();
+    let trained = train::train(&config, "bench", (Arc::new(data), Arc::new(valid)), normalizer, options)?;
+    let seconds = start.elapsed().as_secs_f64();
+    println!(
+        "an epoch of {}, batches of {}: {tracks} tracks of {TRAINING_EVENTS} events in {seconds:.1} s, {:.0} tracks/s, one thread",
+        config.member,
+        config.training.batch_size,
+        tracks as f64 / seconds
+    );
+    Ok(trained.model)
+}
+
+/// Builds the tracks of one event.
+fn building(prefix: &Path, weights: &Path) -> anyhow::Result<()> {
+    let hits = Hits::read(prefix)?;
+    let loaded = checkpoint::load(weights)?;
     for round in 0..ROUNDS {
         let start = Instant::now();
         let built = build(&hits, &loaded.network, &loaded.normalizer, &BuildConfig::default())?;

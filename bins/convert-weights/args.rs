@@ -23,7 +23,7 @@ pub struct Args {
     pub output: PathBuf,
     /// Config of `train-model` that says which network it is
     ///
-    /// A `.safetensors` file written by Podium says it itself.
+    /// A `.safetensors` file written by Podium and a `.ckpt` of TrackNET say it themselves.
     #[arg(short, long, value_name = "CONFIG", help_heading = "Input")]
     pub config: Option<PathBuf>,
     /// Overrides of the config: `model.max022.hidden_state=64`
@@ -67,6 +67,9 @@ Examples:
     convert-weights polarmae_pretrain.ckpt polarmae.safetensors \\
       --config configs/polarmae/pretrain/polarmae.yaml
     convert-weights runs/fft/checkpoints/best/model.safetensors fft.ckpt
+
+  A Lightning checkpoint of TrackNET, which says itself what it holds:
+    convert-weights 'epoch=5-val_loss=0.04.ckpt' step_ahead.safetensors
 
   Back to what `torch.load` reads:
     convert-weights runs/022/checkpoints/best/model.safetensors max022.pt";

@@ -42,5 +42,5 @@ pub fn of_file(file: &Path) -> Result<Network> {
 
 fn described(member: &str, model: &ModelConfig, input: &InputConfig) -> Result<Network> {
     let about = train::about(member, model, input)?;
-    Ok(Network { name: model.name(), state: models::build(model, Device::Cpu, 0)?.params.state(), about })
+    Ok(Network { name: model.name(), state: models::build(model, Device::Cpu, 0)?.params.state(), about, prefix: "" })
 }

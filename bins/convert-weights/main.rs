@@ -5,6 +5,7 @@ mod icecube;
 mod leap;
 mod polarmae;
 mod run;
+mod tracknet;
 
 fn main() -> std::process::ExitCode {
     common::cli::main(run::run)

@@ -29,5 +29,5 @@ fn described(model: &ModelConfig, about: Value) -> Result<Network> {
         ModelConfig::Mae(_) => "mae",
         ModelConfig::Segmentation(_) => "segmentation",
     };
-    Ok(Network { name, state: train::build(model, Device::Cpu, 0)?.params.state(), about })
+    Ok(Network { name, state: train::build(model, Device::Cpu, 0)?.params.state(), about, prefix: "" })
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tch::Tensor;
 
 use crate::args::Args;
-use crate::{icecube, leap, polarmae};
+use crate::{icecube, leap, polarmae, tracknet};
 
 /// The network that weights belong to.
 pub struct Network {
@@ -24,6 +24,8 @@ pub struct Network {
     pub state: Vec<(String, Tensor)>,
     /// What a new file says about itself.
     pub about: Value,
+    /// What may stand before all names in a checkpoint of the original.
+    pub prefix: &'static str,
 }
 
 /// How a system describes the network of a config, and of a file that says it itself.
@@ -33,6 +35,7 @@ const SYSTEMS: Systems<Described> = Systems(&[
     ("icecube", (icecube::of_config, icecube::of_file)),
     ("leap", (leap::of_config, leap::of_file)),
     ("polarmae", (polarmae::of_config, polarmae::of_file)),
+    ("tracknet", (tracknet::of_config, tracknet::of_file)),
 ]);
 
 /// What OUT becomes.
@@ -57,7 +60,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         tracing::info!("would write {} tensors to `{}`", names.len(), args.output.display());
         return Ok(());
     }
-    let written = convert(&args, form, &names, &network.about)?;
+    let written = convert(&args, form, &names, &network)?;
     let line =
         json!({ "path": written.path, "bytes": written.bytes, "blake3": written.blake3, "tensors": names.len() });
     print_line(&line.to_string())?;
@@ -78,17 +81,26 @@ fn form_of(output: &Path) -> Result<Form> {
 
 /// Which network the weights belong to, and what the new file says about itself.
 fn network(args: &Args) -> Result<Network> {
+    let is_lightning = args.input.extension().is_some_and(|e| e == "ckpt");
     if let Some(file) = &args.config {
         if icecube::is_published(file)? {
             return icecube::of_config(file, &args.overrides);
         }
         let (of_config, _) = SYSTEMS.of_config(file)?;
-        return of_config(file, &args.overrides);
+        let mut network = of_config(file, &args.overrides)?;
+        if is_lightning && network.about["system"] == "tracknet" {
+            // The config does not say how positions are normalised, the checkpoint does.
+            network.about["normalizer"] = tracknet::of_file(&args.input)?.about["normalizer"].take();
+        }
+        return Ok(network);
     }
     if args.input.extension().is_some_and(|e| e == "safetensors") {
         let about = weights::metadata(&args.input)?.unwrap_or(Value::Null);
         let named = about["system"].as_str().and_then(|name| SYSTEMS.find(name));
         return named.map_or(leap::of_file as fn(&Path) -> _, |(_, of_file)| of_file)(&args.input);
+    }
+    if is_lightning && let Ok(network) = tracknet::of_file(&args.input) {
+        return Ok(network);
     }
     Err(Error::usage("`--config` is missing: the file does not say which network it holds")
         .hint("for example `--config configs/leap/adam/exp195.yaml`"))
@@ -97,25 +109,26 @@ fn network(args: &Args) -> Result<Network> {
 /// Compares names and shapes with the network's, by loading into one; gives the names in the network's order.
 fn check(args: &Args, network: &Network) -> Result<Vec<String>> {
     let allow = Allow { dropped: args.drop.clone(), ..Allow::default() };
-    let report = weights::load(&network.state, &args.input, &allow)?;
+    let report = weights::load_prefixed(&network.state, &args.input, network.prefix, &allow)?;
     tracing::info!("`{}`: {}: {report}", args.input.display(), network.name);
     Ok(network.state.iter().map(|(name, _)| name.clone()).collect())
 }
 
 /// Writes the tensors of the input as they are: no value passes through arithmetic.
-fn convert(args: &Args, form: Form, names: &[String], about: &Value) -> Result<Written> {
+fn convert(args: &Args, form: Form, names: &[String], network: &Network) -> Result<Written> {
+    let about = &network.about;
     if args.input.extension().is_some_and(|e| e == "safetensors") {
         let file = TensorFile::open(&args.input)?;
         let views = names
             .iter()
-            .map(|name| file.view(stored(name, |n| file.contains(n)).as_ref()))
+            .map(|name| file.view(stored(name, network.prefix, |n| file.contains(n)).as_ref()))
             .collect::<Result<Vec<_>>>()?;
         return write_views(&args.output, form, names, views, about);
     }
     let checkpoint = common::store::pickle::Checkpoint::open(&args.input)?;
     let tensors = checkpoint.tensors()?;
     let find = |name: &String| {
-        let name = stored(name, |n| tensors.iter().any(|t| t.name == n));
+        let name = stored(name, network.prefix, |n| tensors.iter().any(|t| t.name == n));
         let tensor = tensors.iter().find(|t| t.name == name.as_ref());
         let tensor = tensor.ok_or_else(|| Error::input(&args.input, format!("holds no tensor `{name}`")))?;
         Ok(TensorView { name: &tensor.name, dtype: tensor.dtype, shape: &tensor.shape, bytes: &tensor.bytes })
@@ -124,9 +137,13 @@ fn convert(args: &Args, form: Form, names: &[String], about: &Value) -> Result<W
     write_views(&args.output, form, names, views, about)
 }
 
-/// The name under which a file has a tensor: data-parallel training puts `module.` before it.
-fn stored<'a>(name: &'a str, has: impl Fn(&str) -> bool) -> Cow<'a, str> {
-    if has(name) { Cow::Borrowed(name) } else { Cow::Owned(format!("module.{name}")) }
+/// The name under which a file has a tensor: data-parallel training puts `module.` before it, the original `prefix`.
+fn stored<'a>(name: &'a str, prefix: &str, has: impl Fn(&str) -> bool) -> Cow<'a, str> {
+    if has(name) {
+        return Cow::Borrowed(name);
+    }
+    let published = format!("{prefix}{name}");
+    Cow::Owned(if has(&published) { published } else { format!("module.{name}") })
 }
 
 fn write_views(output: &Path, form: Form, names: &[String], views: Vec<TensorView>, about: &Value) -> Result<Written> {

@@ -1,4 +1,5 @@
 //! Real tools from their registry, installed once into the user's cache folder.
+#![allow(dead_code)] // each test target uses a part of it
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,11 @@ pub fn dvc() -> Option<Tool> {
 /// `snakemake` 9.27.1 with its Slurm executor.
 pub fn snakemake() -> Option<Tool> {
     Tool::install("snakemake-9.27.1", &["snakemake==9.27.1", "snakemake-executor-plugin-slurm"])
+}
+
+/// Python with `numpy` 2.2.6.
+pub fn numpy() -> Option<Tool> {
+    Tool::install("numpy-2.2.6", &["numpy==2.2.6"])
 }
 
 fn cache() -> PathBuf {

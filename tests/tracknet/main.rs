@@ -7,7 +7,13 @@ mod support;
 
 mod bad_input;
 mod chain;
+mod demo;
 mod density;
+mod hydra;
+mod numpy;
+#[path = "../pipeline/tools.rs"]
+mod tools;
+mod weights;
 
 use std::path::Path;
 
@@ -42,6 +48,11 @@ fn training(folder: &Path, name: &str) -> support::Cmd {
     let command = cmd("train-model").arg("configs/tracknet/demo/step_ahead.yaml").within(support::root());
     let command = command.args(SHORT).args(["-q", "--threads", "1", "--device", "cpu", "--from"]);
     command.arg(folder.join("data")).arg("--out").arg(folder.join(name))
+}
+
+/// Says why a test ends before it began.
+fn eprintln_skip(reason: &str) {
+    eprintln!("skipped: {reason}");
 }
 
 /// All files below `folder` with the bytes that must not change from run to run.

@@ -113,7 +113,20 @@ impl std::fmt::Display for Report {
 
 /// Reads a weights file and copies it into `targets` (see [`load_strict`]). Differences are an input error.
 pub fn load(targets: &[(String, Tensor)], path: impl AsRef<Path>, allow: &Allow) -> Result<Report> {
-    let source = read(&path)?;
+    load_prefixed(targets, path, "", allow)
+}
+
+/// As [`load`], where `prefix` may stand before all names of the file.
+pub fn load_prefixed(
+    targets: &[(String, Tensor)],
+    path: impl AsRef<Path>,
+    prefix: &str,
+    allow: &Allow,
+) -> Result<Report> {
+    let mut source = read(&path)?;
+    if source.iter().all(|(name, _)| name.starts_with(prefix)) {
+        source.iter_mut().for_each(|(name, _)| drop(name.drain(..prefix.len())));
+    }
     load_strict(targets, &source, allow).map_err(|error| match error {
         Error::Failed { message, hint } => Error::Input { path: path.as_ref().to_path_buf(), problem: message, hint },
         other => other,

@@ -5,6 +5,7 @@
 //! file, then the overrides. An override is typed by the field it sets: `name=010` stays text where text is wanted
 //! and is refused where a float is `abc`.
 
+pub mod hydra;
 mod overrides;
 mod tree;
 mod yaml;
@@ -29,6 +30,13 @@ const MAX_BYTES: u64 = 1 << 20;
 pub trait Config: Serialize + DeserializeOwned + JsonSchema {
     /// Reports every value that is out of range or does not go with another one.
     fn validate(&self, problems: &mut Problems);
+
+    /// The same settings from a composed folder of configs in the layout of Hydra ([`hydra`]), as a tree of this config;
+    /// none for a config that no program wrote in this layout.
+    fn from_hydra(tree: &Value) -> Option<Result<Value>> {
+        let _ = tree;
+        None
+    }
 }
 
 /// What [`Config::validate`] found.
@@ -78,11 +86,20 @@ impl<T> Resolved<T> {
 
 /// Reads `file` (none: defaults only), applies the overrides and checks the result.
 ///
-/// Overrides are `a.b=value`; after a JSON config the published form `A.B value` (two arguments) is taken as well.
+/// `file` may be a folder in the layout of Hydra, or its main file: then overrides of keys that it has are applied to it
+/// before it is translated ([`Config::from_hydra`]). Overrides are `a.b=value`; after a JSON config the published form `A.B value` (two arguments) is taken as well.
 ///
 /// # Errors
 /// [`Error::Usage`] with file, line, column, key path, the line itself and what is allowed there.
 pub fn load<T: Config>(file: Option<&Path>, overrides: &[String]) -> Result<Resolved<T>> {
+    let main = file.map(hydra::main_file).transpose()?.flatten();
+    if let Some(main) = main {
+        let composed = hydra::compose(&main, overrides)?;
+        let translated = T::from_hydra(&composed.tree).ok_or_else(|| {
+            Error::usage(format!("`{}` is a config of Hydra, which nothing is known of here", main.display()))
+        })??;
+        return load_text(&main, &tree::emit(&translated, |_| None), &composed.rest);
+    }
     let (path, text) = match file {
         Some(path) => (path.to_path_buf(), read(path)?),
         None => (PathBuf::from("defaults"), "{}\n".to_string()),
@@ -129,6 +146,10 @@ pub fn load_text<T: Config>(path: &Path, text: &str, overrides: &[String]) -> Re
 
 /// The value of one top-level key as text, before the type of the config is known (`system`).
 pub fn peek(file: &Path, key: &str) -> Result<Option<String>> {
+    if let Some(main) = hydra::main_file(file)? {
+        let tree = hydra::compose(&main, &[])?.tree;
+        return Ok(if key == "system" { hydra::program(&tree) } else { None });
+    }
     let text = read(file)?;
     Ok(match yaml::parse_any(file, &text)?.get(key) {
         None | Some(Value::Null) => None,

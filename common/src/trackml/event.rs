@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
 
-use super::csv::{Kind, Table};
+use super::csv::{Kind, Table, read_points};
 
 /// Measured positions (mm) and where in the detector they are.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -138,9 +138,9 @@ impl Hits {
         Ok(hits)
     }
 
-    /// Only the positions of an event's hits, three times as fast; nothing else of the file is looked at.
+    /// Only the positions of an event's hits; nothing else of the file is looked at.
     pub fn read_positions(prefix: &Path) -> Result<Vec<[f32; 3]>> {
-        Table::read(&part(prefix, "hits")?, &[("x", Kind::F32), ("y", Kind::F32), ("z", Kind::F32)])?.points(0)
+        read_points(&part(prefix, "hits")?, ["x", "y", "z"])
     }
 
     /// Number of hits.

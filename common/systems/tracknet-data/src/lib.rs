@@ -3,6 +3,7 @@
 //! It stands apart from the crate `tracknet`, so that the binaries that use nothing else start without libtorch.
 
 pub mod figures;
+pub mod hydra;
 pub mod judge;
 pub mod normalizer;
 pub mod picture;

@@ -13,7 +13,7 @@ use common::{Error, Result};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::files;
 use crate::normalizer::Normalizer;
@@ -85,6 +85,10 @@ impl Config for PrepareConfig {
                 normalizer.validate(&format!("transforms.{i}.normalize"), problems);
             }
         }
+    }
+
+    fn from_hydra(tree: &Value) -> Option<Result<Value>> {
+        Some(crate::hydra::prepare(tree))
     }
 }
 

@@ -14,7 +14,7 @@ use crate::models::{ModelConfig, StepAhead};
 use crate::normalizer::Normalizer;
 
 /// Name in front of all parameters in a Lightning checkpoint.
-const PREFIX: &str = "model.";
+pub const PREFIX: &str = "model.";
 
 /// A network ready to predict.
 pub struct Loaded {

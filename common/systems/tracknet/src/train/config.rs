@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use common::Result;
 use common::config::{Config, Problems};
 use neural::trainer::Training;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::models::ModelConfig;
 use crate::tracker::train::TrackerConfig;
@@ -82,5 +84,9 @@ impl Config for TrainConfig {
         problems
             .demand(self.limit_train_batches != Some(0), "limit_train_batches", || "is 0, expected at least 1".into());
         self.training.validate("training", problems);
+    }
+
+    fn from_hydra(tree: &Value) -> Option<Result<Value>> {
+        Some(tracknet_data::hydra::train(tree))
     }
 }

@@ -1,0 +1,52 @@
+//! `convert-weights` on a Lightning checkpoint of the original.
+
+use common::store::tensors::TensorFile;
+
+use crate::support::{cmd, golden, root};
+use crate::{eprintln_skip, simulate};
+
+#[test]
+fn a_lightning_checkpoint_becomes_safetensors_with_the_same_bits_and_the_same_tracks() {
+    let Some(case) = golden().map(|g| g.join("tracknet/checkpoint_e2e")).filter(|c| c.is_dir()) else {
+        return eprintln_skip("the golden checkpoint is not here");
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let checkpoint = case.join("epoch=5-val_loss=0.04.ckpt");
+    let convert = |to: &str, more: &[&str]| {
+        cmd("convert-weights").arg(&checkpoint).arg(at(to)).args(more).arg("-q").within(root())
+    };
+    // It says itself which network it holds; a config that says the same is compared with it.
+    convert("a.safetensors", &[]).succeeds();
+    convert("b.safetensors", &["--config", "configs/tracknet/published/step_ahead.yaml"]).succeeds();
+    convert("c.safetensors", &["--config", "configs/tracknet/published/step_ahead.yaml", "model.hidden_features=16"])
+        .fails(3)
+        .says("12 of another shape");
+    let expected = TensorFile::open(case.join("weights.safetensors")).unwrap();
+    for name in ["a.safetensors", "b.safetensors"] {
+        let converted = TensorFile::open(at(name)).unwrap();
+        assert_eq!(converted.names().count(), 16);
+        for tensor in converted.names() {
+            assert_eq!(
+                converted.bytes(tensor).unwrap(),
+                expected.bytes(&format!("model.{tensor}")).unwrap(),
+                "{tensor}"
+            );
+        }
+        let about = converted.metadata().unwrap();
+        assert_eq!(about["normalizer"]["max_xyz"][2], 3000.0, "{about}");
+    }
+    convert("a.safetensors", &[]).fails(2).says("exists");
+    cmd("convert-weights").arg(at("a.safetensors")).arg(at("d.pt")).arg("-q").succeeds();
+
+    simulate(folder.path());
+    let tracks = |weights: &std::path::Path, out: &str| {
+        let predict = cmd("predict").arg("configs/tracknet/published/predict.yaml").within(root()).arg("--weights");
+        let predict = predict.arg(weights).args(["-q", "--threads", "1", "--device", "cpu", "--limit", "2", "--data"]);
+        predict.arg(at("sim/raw")).arg("--out").arg(at(out)).succeeds();
+        std::fs::read(at(out).join("submission.csv")).unwrap()
+    };
+    let first = tracks(&checkpoint, "tracks_ckpt");
+    assert_eq!(first, tracks(&at("b.safetensors"), "tracks_b"));
+    assert_eq!(first, tracks(&at("d.pt"), "tracks_d"));
+}
