@@ -26,6 +26,8 @@ pub struct Args {
     #[arg(long, value_name = "FOLDER", help_heading = "Input")]
     pub data: Option<String>,
     /// Set of prepared events (polarmae): train, valid, test
+    ///
+    /// IceCube: `train` predicts the training and validation files, which a filter by kappa asks for; else the test files.
     #[arg(long, value_name = "SET", default_value = "valid", help_heading = "Input", hide_short_help = true)]
     pub set: String,
     /// Event that is drawn (polarmae), from 0 [default: 0]

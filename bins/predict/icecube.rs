@@ -6,7 +6,7 @@ use std::sync::Arc;
 use common::config;
 use common::stage::{Manifest, Stage};
 use common::{Error, Result};
-use icecube::dataset::{EventSource, Events};
+use icecube::dataset::{EventSource, Events, Lengths};
 use icecube::predict::{self, About, Ensemble, Member, MemberConfig, PredictConfig};
 use icecube::sampler;
 use icecube::train::{Visits, weights_of};
@@ -58,7 +58,7 @@ pub fn run(args: Args, before: Option<Manifest>) -> anyhow::Result<()> {
     }
     let mut plan = resolve(&args, config.value, config.text, before)?;
     tracing::info!(
-        "{}: {} network(s), {} test events, into `{}`",
+        "{}: {} network(s), {} events, into `{}`",
         plan.config.member,
         plan.config.members.len(),
         plan.visits.order.len(),
@@ -138,7 +138,10 @@ fn resolve(args: &Args, config: PredictConfig, text: String, before: Option<Mani
     let precision: Precision = config.precision;
     let ensemble = Ensemble::new(members, precision)?;
     let limit = if args.fast_dev_run { Some(8) } else { args.run.limit };
-    let events = Events::test(&prepared)?;
+    let events = match args.set.as_str() {
+        "train" => Events::training(&prepared, &[], Lengths::Total)?,
+        _ => Events::test(&prepared)?,
+    };
     let order = sampler::evaluation(&events, config.input.length, config.batch_size)?;
     let order = match limit {
         Some(most) if most < order.len() => Order::given(vec![order.epoch(0)?.rows(0, most)])?,

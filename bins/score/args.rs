@@ -48,6 +48,13 @@ pub struct ScoreArgs {
     /// `{"members": {NAME: SCORE, ...}}`; the predictions named `blend`, if any, stand beside the members as `blend`.
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub summary: Option<PathBuf>,
+    /// Write one table of all members, their experiments and scores
+    ///
+    /// For directions: a `.csv`, `.md` or `.json` file; may be given several times. The columns are those of an
+    /// experiment log: experiment, score, published score, score of tracks and of cascades where the truth has kinds,
+    /// description, config, training set. What an experiment is stands in the configs of the runs.
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub table: Vec<PathBuf>,
     /// Write `score.json` and `stage.json` to this folder
     #[arg(short, long, value_name = "FOLDER", help_heading = "Output")]
     pub out: Option<PathBuf>,

@@ -1,5 +1,6 @@
 //! IceCube: opening angles between predicted and true directions.
 
+mod experiments;
 mod report;
 
 use std::path::Path;
@@ -12,6 +13,7 @@ use common::{Error, Result, durable};
 use tracing::info;
 
 use crate::args::ScoreArgs;
+use experiments::Row;
 use report::{Report, Scored};
 
 /// Scores all predictions.
@@ -20,7 +22,8 @@ pub fn run(args: &ScoreArgs, truth: &Truth) -> Result<()> {
         return Err(Error::usage("`--no-zero-rule` and `--targets` are for R2, directions have one score")
             .hint("leave them out"));
     }
-    let mut reports = Vec::new();
+    experiments::check(&args.table)?;
+    let (mut reports, mut rows) = (Vec::new(), Vec::new());
     let mut inputs = truth.files();
     for argument in &args.predictions {
         let (called, file) = named(argument);
@@ -28,9 +31,17 @@ pub fn run(args: &ScoreArgs, truth: &Truth) -> Result<()> {
         let predictions = Predictions::read(&path, args.limit)?;
         let scored = scored(&predictions, truth)?;
         reports.push(Report::new(called.map_or_else(|| name(file, &path), str::to_string), &path, &scored));
+        if !args.table.is_empty() {
+            rows.push(Row::new(reports.last().ok_or_else(|| Error::failed("no report"))?, Path::new(file))?);
+        }
         inputs.push(path);
     }
-    info!("{}", report::table(&reports));
+    if args.table.is_empty() {
+        info!("{}", report::table(&reports));
+    } else {
+        info!("{}", experiments::markdown(&rows));
+        experiments::write(&rows, &args.table)?;
+    }
     if let Some(file) = &args.summary {
         let means: Vec<_> = reports.iter().map(|r| (r.name.as_str(), r.mean)).collect();
         crate::report::write_summary(file, &means)?;

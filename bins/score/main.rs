@@ -40,6 +40,11 @@ fn run(args: &ScoreArgs) -> Result<()> {
     };
     let truth = match find(truth)? {
         Found::Directions(truth) => return icecube::run(args, &truth),
+        _ if !args.table.is_empty() => {
+            return Err(
+                Error::usage("`--table` is for directions").hint("leave it out, or use `--json` or `--summary`")
+            );
+        }
         Found::Events(events) => return tracknet::run(args, &events),
         Found::Values(path) => path,
     };

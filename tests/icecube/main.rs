@@ -6,6 +6,7 @@ mod support;
 mod blend;
 mod chain;
 mod configs;
+mod log;
 mod prepare;
 mod raw;
 mod score;

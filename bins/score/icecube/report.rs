@@ -97,6 +97,17 @@ impl Report {
         }
     }
 
+    /// Events that were scored.
+    pub fn events(&self) -> usize {
+        self.events
+    }
+
+    /// Mean angle of the events of a kind, where the truth has kinds.
+    pub fn of_kind(&self, kind: &str) -> Option<f64> {
+        let (_, parts) = self.by.iter().find(|(name, _)| *name == "kind")?;
+        parts.iter().find(|part| part.name == kind).map(|part| part.mean)
+    }
+
     fn json(&self) -> Value {
         let by: Map<String, Value> = self
             .by

@@ -1,5 +1,6 @@
 complete -c score -s t -l truth -d 'Truth: arrays (`valid.safetensors`), a table, a folder, or `-`' -r
 complete -c score -l summary -d 'Write the means as JSON, the form of `dvc metrics`' -r -F
+complete -c score -l table -d 'Write one table of all members, their experiments and scores' -r -F
 complete -c score -s o -l out -d 'Write `score.json` and `stage.json` to this folder' -r -F
 complete -c score -l threads -d 'CPU threads [default: OMP_NUM_THREADS or all]' -r
 complete -c score -l limit -d 'Take only the first N rows' -r

@@ -4,6 +4,8 @@
 //! the sine, x and y exchanged against the usual convention; it is consistent inside the system and the published
 //! weights were trained with it.
 
+pub mod experiments;
+
 use std::f64::consts::PI;
 
 use common::Result;
@@ -21,6 +23,20 @@ pub enum LossKind {
     Vms,
     /// Opening angle and 0.05 times the likelihood.
     Comb,
+    /// One minus the cosine of the opening angle.
+    Cosine,
+    /// Distance of the tips of both unit vectors.
+    Euclidean,
+    /// Mean of likelihood and cosine.
+    VmsCosine,
+    /// Mean of likelihood and Euclidean distance.
+    VmsEuclidean,
+    /// Mean of likelihood, cosine and Euclidean distance.
+    VmsCosineEuclidean,
+    /// Mean of the squared errors of azimuth and zenith (of the vector, for networks that give one).
+    Squared,
+    /// Mean of `log cosh` of the same errors: squared where they are small, straight where they are large.
+    LogCosh,
 }
 
 /// The normalisation of the von Mises-Fisher distribution.
@@ -102,14 +118,29 @@ pub fn vms(predicted: &Tensor, target: &Tensor, normalisation: Normalisation) ->
     -log_c3(&kappa, normalisation).to_kind(Kind::Float) - along
 }
 
-/// Loss of each event, `[B]`.
+/// Vectors `[B, 3]` of what a network gave: itself, or for azimuth and zenith `[B, 2]` the unit vector.
+pub fn as_vectors(predicted: &Tensor) -> Tensor {
+    if predicted.size().last() == Some(&2) { target_vector(predicted) } else { predicted.shallow_clone() }
+}
+
+/// Loss of each event, `[B]`, of vectors `[B, 3]` or angles `[B, 2]`.
 pub fn per_event(kind: LossKind, normalisation: Normalisation, predicted: &Tensor, target: &Tensor) -> Tensor {
+    use experiments::{cosine, euclidean, log_cosh, squared};
+    let vectors = || as_vectors(predicted);
+    let likelihood = || vms(&vectors(), target, normalisation);
     match kind {
-        LossKind::Angle => opening_angles(predicted, target).to_kind(Kind::Float),
-        LossKind::Vms => vms(predicted, target, normalisation),
-        LossKind::Comb => {
-            opening_angles(predicted, target).to_kind(Kind::Float) + vms(predicted, target, normalisation) * COMB
+        LossKind::Angle => opening_angles(&vectors(), target).to_kind(Kind::Float),
+        LossKind::Vms => likelihood(),
+        LossKind::Comb => opening_angles(&vectors(), target).to_kind(Kind::Float) + likelihood() * COMB,
+        LossKind::Cosine => cosine(&vectors(), target),
+        LossKind::Euclidean => euclidean(&vectors(), target),
+        LossKind::VmsCosine => (likelihood() + cosine(&vectors(), target)) / 2.0,
+        LossKind::VmsEuclidean => (likelihood() + euclidean(&vectors(), target)) / 2.0,
+        LossKind::VmsCosineEuclidean => {
+            (likelihood() + cosine(&vectors(), target) + euclidean(&vectors(), target)) / 3.0
         }
+        LossKind::Squared => squared(predicted, target),
+        LossKind::LogCosh => log_cosh(predicted, target),
     }
 }
 
@@ -117,12 +148,12 @@ pub fn per_event(kind: LossKind, normalisation: Normalisation, predicted: &Tenso
 pub fn mean(kind: LossKind, normalisation: Normalisation, predicted: &Tensor, target: &Tensor) -> Tensor {
     match kind {
         // The mean is taken in f64, as published.
-        LossKind::Angle => opening_angles(predicted, target).mean(Kind::Double).to_kind(Kind::Float),
-        LossKind::Vms => vms(predicted, target, normalisation).mean(Kind::Float),
+        LossKind::Angle => opening_angles(&as_vectors(predicted), target).mean(Kind::Double).to_kind(Kind::Float),
         LossKind::Comb => {
             mean(LossKind::Angle, normalisation, predicted, target)
                 + mean(LossKind::Vms, normalisation, predicted, target) * COMB
         }
+        _ => per_event(kind, normalisation, predicted, target).mean(Kind::Float),
     }
 }
 

@@ -177,6 +177,13 @@ impl Packed {
         Ok(Self { pulses, rows, lengths: batch.lengths()?, log_pulses, event })
     }
 
+    /// Packed rows `[N, C]` at their places in `[B, L, C]`, zero elsewhere.
+    pub fn spread(&self, x: &Tensor, batch: &Batch) -> Tensor {
+        let (events, length) = (batch.events(), batch.length());
+        let zeros = x.new_zeros([events * length, x.size()[1]], (x.kind(), x.device()));
+        zeros.index_copy(0, &self.rows, x).view([events, length, -1])
+    }
+
     /// Features of the nodes of the graph encoder, `[N, 9]`.
     pub fn features(&self, batch: &Batch) -> Tensor {
         let take = |t: &Tensor| t.flatten(0, 1).index_select(0, &self.rows);

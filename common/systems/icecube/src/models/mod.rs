@@ -5,6 +5,7 @@ pub mod block;
 pub mod direction;
 pub mod dynedge;
 pub mod embed;
+pub mod encoder;
 pub mod graph;
 pub mod layout;
 pub mod linear;
@@ -20,13 +21,15 @@ use tch::{Device, Tensor};
 use crate::batch::Batch;
 pub use direction::{Config, DeepIce, Direction, WithGraph};
 pub use dynedge::DynEdgeConfig;
+pub use encoder::{Encoder, EncoderConfig};
 
 /// Is told the outputs of modules by name.
 pub type Witness<'a> = dyn FnMut(&str, &Tensor) + 'a;
 
 /// A whole network.
 pub trait Network {
-    /// The vector of each event, `[B, 3]`; its length is the concentration kappa. `train`: gradients will be asked for.
+    /// The vector of each event, `[B, 3]`; its length is the concentration kappa. Networks that regress angles give
+    /// azimuth and zenith, `[B, 2]`. `train`: gradients will be asked for.
     fn forward(&self, batch: &Batch, train: bool) -> Result<Tensor>;
 }
 
@@ -40,6 +43,8 @@ pub enum ModelConfig {
     V22(WithGraph),
     /// `EncoderWithDirectionReconstructionV23`: with a graph encoder on xyz and time, and the bias in all four blocks.
     V23(WithGraph),
+    /// The encoder of the experiment log, with all its choices.
+    Encoder(Box<EncoderConfig>),
 }
 
 impl ModelConfig {
@@ -49,26 +54,43 @@ impl ModelConfig {
             Self::DeepIce(_) => "deep_ice",
             Self::V22(_) => "v22",
             Self::V23(_) => "v23",
+            Self::Encoder(_) => "encoder",
         }
     }
 
     /// Reports sizes that cannot work; `key` is the dotted path of the model in its config.
     pub fn validate(&self, key: &str, problems: &mut Problems) {
         let key = format!("{key}.{}", self.name());
-        self.config().validate(&key, problems);
+        match self.published() {
+            Ok(config) => config.validate(&key, problems),
+            Err(encoder) => encoder.validate(&key, problems),
+        }
     }
 
     /// Creates the parameters in `params`, with their published initial distribution.
     pub fn build(&self, params: &Params) -> Result<Box<dyn Network>> {
-        Ok(Box::new(Direction::new(&params.root(), &self.config())?))
+        Ok(match self.published() {
+            Ok(config) => Box::new(Direction::new(&params.root(), &config)?),
+            Err(encoder) => Box::new(Encoder::new(&params.root(), encoder)?),
+        })
     }
 
-    /// The sizes of a published network.
-    pub fn config(&self) -> Config {
+    /// The sizes of a published network, none of the encoder.
+    pub fn config(&self) -> Option<Config> {
+        self.published().ok()
+    }
+
+    /// Pulses of an event at most, where the network has a limit.
+    pub fn limit(&self) -> Option<i64> {
+        self.published().err().and_then(EncoderConfig::limit)
+    }
+
+    fn published(&self) -> std::result::Result<Config, &EncoderConfig> {
         match self {
-            Self::DeepIce(c) => c.into(),
-            Self::V22(c) => Config::v22(c),
-            Self::V23(c) => Config::v23(c),
+            Self::DeepIce(c) => Ok(c.into()),
+            Self::V22(c) => Ok(Config::v22(c)),
+            Self::V23(c) => Ok(Config::v23(c)),
+            Self::Encoder(c) => Err(c),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use common::config::{Config, Problems};
+use common::stage::Manifest;
 use neural::trainer::Training;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,10 @@ pub struct TrainConfig {
     /// `null`: drawn from the seed.
     #[serde(default)]
     pub weights: Option<PathBuf>,
+    /// Takes from `weights` only the tensors whose names begin so: `[graph]` for the graph encoder of another network.
+    /// All others are drawn. Empty: all tensors, which then must agree.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub weights_only: Vec<String>,
     /// How an event becomes a sequence (`L` of the published config).
     #[serde(default)]
     pub input: InputConfig,
@@ -40,6 +45,9 @@ pub struct TrainConfig {
     /// Files that are held back for validation. Default: the five published ones, `batch_655.parquet` to `batch_659.parquet`.
     #[serde(default = "published_validation")]
     pub validation: Vec<String>,
+    /// First and last number of the files `batch_<number>` that are trained on. `null`: all but those for validation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<[u64; 2]>,
     /// Which events an epoch visits, in which batches.
     #[serde(default)]
     pub sampler: SamplerConfig,
@@ -60,8 +68,31 @@ pub struct TrainConfig {
     /// Parameters that stay as they are, by the beginnings of their names: `[local_root]` for a frozen graph encoder.
     #[serde(default)]
     pub freeze: Vec<String>,
+    /// What the run repeats of the experiment log: `score --table` shows it beside the score.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub experiment: Option<Experiment>,
     /// How it is trained.
     pub training: Training,
+}
+
+/// An experiment of the published log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Experiment {
+    /// Its name in the log: `24_FT`.
+    pub id: String,
+    /// Its published mean opening angle in rad on the authors' validation set. `null`: the log gives no number.
+    #[serde(default)]
+    pub published: Option<f64>,
+    /// What the log says where it gives no number, or besides: `NaN`, `no good`.
+    #[serde(default)]
+    pub remark: String,
+    /// What it shows.
+    pub description: String,
+    /// The training events of the log: `files 1 to 100`.
+    pub training_set: String,
+    /// The config file that repeats it.
+    pub config: String,
 }
 
 /// Training on the events whose prediction by an earlier network has at least some kappa.
@@ -95,6 +126,20 @@ fn val_batch_size() -> u64 {
     32
 }
 
+impl TrainConfig {
+    /// Names of the files that are not trained on: those for validation, and those outside of `files`.
+    pub fn held_back(&self, prepared: &Manifest) -> Vec<String> {
+        let mut names = self.validation.clone();
+        if let Some([first, last]) = self.files {
+            let number = |name: &str| name.strip_prefix("batch_").and_then(|n| n.parse::<u64>().ok());
+            let outside = |name: &&str| number(name).is_none_or(|n| !(first..=last).contains(&n));
+            let all = prepared.outputs.keys().filter_map(|name| name.strip_prefix("train/"));
+            names.extend(all.filter(outside).map(str::to_owned));
+        }
+        names
+    }
+}
+
 impl Config for TrainConfig {
     fn validate(&self, problems: &mut Problems) {
         problems.demand(self.system == "icecube", "system", || format!("is `{}`, expected `icecube`", self.system));
@@ -105,6 +150,20 @@ impl Config for TrainConfig {
         problems.demand(!self.validation.is_empty(), "validation", || "is empty, expected at least one file".into());
         problems.demand(self.sampler.sub_epochs > 0, "sampler.sub_epochs", || "is 0, expected at least 1".into());
         problems.demand(self.val_batch_size > 0, "val_batch_size", || "is 0, expected at least 1".into());
+        if let Some([first, last]) = self.files {
+            problems
+                .demand(first <= last, "files", || format!("is [{first}, {last}], expected the lower number first"));
+        }
+        problems.demand(self.weights_only.is_empty() || self.weights.is_some(), "weights_only", || {
+            "names tensors, but `weights` names no file to take them from".into()
+        });
+        if let Some(limit) = self.model.limit() {
+            for (key, length) in [("input.length", self.input.length), ("valid_length", self.valid_length)] {
+                problems.demand(length as i64 <= limit, key, || {
+                    format!("is {length}, more than `model.encoder.max_length` = {limit}")
+                });
+            }
+        }
         if let Some(filter) = &self.kappa_filter {
             problems.demand(filter.least.is_finite(), "kappa_filter.least", || "is not a finite number".into());
         }

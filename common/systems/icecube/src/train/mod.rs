@@ -19,7 +19,7 @@ use tch::{Device, Kind, Tensor};
 use crate::batch::Batch;
 use crate::losses::{self, LossKind, Normalisation};
 use crate::models::Network;
-pub use config::{KappaFilter, Select, TrainConfig};
+pub use config::{Experiment, KappaFilter, Select, TrainConfig};
 pub use neural::trainer::Options;
 pub use run::{Data, HISTORY, OOF, Trained, about, begin_with, data, result_weights, train, weights_of};
 
@@ -87,28 +87,21 @@ pub struct Measures {
     pub angle: f64,
     /// Negative log-likelihood.
     pub vms: f64,
-    /// Both, as [`LossKind::Comb`].
-    pub comb: f64,
+    /// What training minimises.
+    pub loss: f64,
     /// Events whose vector has no direction.
     pub undirected: i64,
 }
 
 impl Measures {
-    /// The mean of a loss.
-    pub fn of(&self, kind: LossKind) -> f64 {
-        match kind {
-            LossKind::Angle => self.angle,
-            LossKind::Vms => self.vms,
-            LossKind::Comb => self.comb,
-        }
-    }
-
-    fn add(&mut self, predicted: &Tensor, target: &Tensor, normalisation: Normalisation) -> Result<()> {
+    /// `predicted` as the network gave it, `[B, 3]` or `[B, 2]`.
+    fn add(&mut self, predicted: &Tensor, target: &Tensor, (loss, normalisation): Minimised) -> Result<()> {
         let mean =
             |kind| losses::mean(kind, normalisation, predicted, target).f_double_value(&[]).doing("evaluating a batch");
         let events = predicted.size()[0];
-        let (angle, vms, comb) = (mean(LossKind::Angle)?, mean(LossKind::Vms)?, mean(LossKind::Comb)?);
-        self.join(&Self { events, angle, vms, comb, undirected: losses::undirected(predicted)? });
+        let (angle, vms, loss) = (mean(LossKind::Angle)?, mean(LossKind::Vms)?, mean(loss)?);
+        let undirected = losses::undirected(&losses::as_vectors(predicted))?;
+        self.join(&Self { events, angle, vms, loss, undirected });
         Ok(())
     }
 
@@ -121,53 +114,61 @@ impl Measures {
         let join = |a: f64, b: f64| (a * old + b * new) / (old + new);
         self.angle = join(self.angle, other.angle);
         self.vms = join(self.vms, other.vms);
-        self.comb = join(self.comb, other.comb);
+        self.loss = join(self.loss, other.loss);
         self.undirected += other.undirected;
         self.events += other.events;
     }
 
     fn numbers(&self) -> Vec<f64> {
-        vec![self.events as f64, self.angle, self.vms, self.comb, self.undirected as f64]
+        vec![self.events as f64, self.angle, self.vms, self.loss, self.undirected as f64]
     }
 
     fn of_numbers(numbers: &[f64]) -> Result<Self> {
         match *numbers {
-            [events, angle, vms, comb, undirected] => {
-                Ok(Self { events: events as i64, angle, vms, comb, undirected: undirected as i64 })
+            [events, angle, vms, loss, undirected] => {
+                Ok(Self { events: events as i64, angle, vms, loss, undirected: undirected as i64 })
             }
             _ => Err(Error::failed(format!("{} numbers, expected the five of an evaluation", numbers.len()))),
         }
     }
 }
 
-/// The vectors of a batch in f32, without gradients.
-pub fn vectors(network: &dyn Network, batch: &Batch, precision: Precision) -> Result<Tensor> {
+/// A loss and the normalisation of its likelihood.
+pub type Minimised = (LossKind, Normalisation);
+
+/// What a network gives for a batch in f32, without gradients: vectors `[B, 3]` or angles `[B, 2]`.
+fn outputs(network: &dyn Network, batch: &Batch, precision: Precision) -> Result<Tensor> {
     let predicted = tch::no_grad(|| with_autocast(precision, batch.device(), || network.forward(batch, false)))?;
     predicted.f_to_kind(Kind::Float).doing("predicting")
+}
+
+/// The vectors of a batch in f32, without gradients.
+pub fn vectors(network: &dyn Network, batch: &Batch, precision: Precision) -> Result<Tensor> {
+    Ok(losses::as_vectors(&outputs(network, batch, precision)?))
 }
 
 /// Losses of a network on events with true directions.
 pub fn measure(
     network: &dyn Network,
     visits: &Visits,
-    normalisation: Normalisation,
+    minimised: Minimised,
     precision: Precision,
     device: Device,
 ) -> Result<Measures> {
-    measure_share(network, visits, Shard::WHOLE, normalisation, precision, device)
+    measure_share(network, visits, Shard::WHOLE, minimised, precision, device)
 }
 
 fn measure_share(
     network: &dyn Network,
     visits: &Visits,
     share: Shard,
-    normalisation: Normalisation,
+    minimised: Minimised,
     precision: Precision,
     device: Device,
 ) -> Result<Measures> {
     let mut measures = Measures::default();
     visits.each_of(share, device, |batch| {
-        measures.add(&vectors(network, batch, precision)?, batch.truth()?, normalisation)
+        measures.add(&outputs(network, batch, precision)?, batch.truth()?, minimised)
     })?;
     Ok(measures)
 }
@@ -185,7 +186,8 @@ impl Task for IceCubeTask {
 
     fn evaluate_share(&mut self, share: Shard) -> Result<Option<Vec<f64>>> {
         let (network, valid) = (self.network.as_ref(), &self.valid);
-        let found = measure_share(network, valid, share, self.normalisation, self.precision, self.device)?;
+        let minimised = (self.loss, self.normalisation);
+        let found = measure_share(network, valid, share, minimised, self.precision, self.device)?;
         Ok(Some(found.numbers()))
     }
 
@@ -205,7 +207,7 @@ impl Task for IceCubeTask {
         }
         let metric = |name: &str, value: f64| Metric { name: name.into(), value };
         let metrics = vec![
-            metric("loss", found.of(self.loss)),
+            metric("loss", found.loss),
             metric("angle", found.angle),
             metric("vms", found.vms),
             metric("undirected", found.undirected as f64),

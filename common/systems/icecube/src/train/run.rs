@@ -11,10 +11,12 @@ use neural::loader::{Order, Source};
 use neural::trainer::{self, CHECKPOINTS, LAST, Options, Outcome, Plan};
 use neural::weights;
 use serde_json::{Value, json};
+use tch::Tensor;
 
 use super::config::{Select, TrainConfig};
-use super::{IceCubeTask, Measures, Visits, vectors};
+use super::{IceCubeTask, Measures, Visits, outputs};
 use crate::dataset::{EventSource, Events, InputConfig};
+use crate::losses;
 use crate::models::{Built, ModelConfig, build};
 use crate::predict::Rows;
 use crate::sampler;
@@ -51,7 +53,7 @@ pub struct Trained {
 
 /// The events of a prepared stage as a config asks for them; with a `limit` only so many validation batches.
 pub fn data(config: &TrainConfig, prepared: &Manifest, limit: Option<u64>) -> Result<Data> {
-    let mut events = Events::training(prepared, &config.validation, config.lengths)?;
+    let mut events = Events::training(prepared, &config.held_back(prepared), config.lengths)?;
     if let Some(filter) = &config.kappa_filter {
         events = events.with_kappa(&filter.predictions, filter.least)?;
     }
@@ -104,10 +106,26 @@ pub fn weights_of(path: &Path) -> Result<PathBuf> {
     Manifest::read(&path.to_string_lossy())?.find("train-model")?.output("model")
 }
 
-/// Loads the weights that a run begins with.
-pub fn begin_with(built: &Built, path: &Path) -> Result<()> {
+/// Loads the weights that a run begins with: all of them, or those whose names begin with one of `only`.
+pub fn begin_with(built: &Built, path: &Path, only: &[String]) -> Result<()> {
     let file = weights_of(path)?;
-    let report = weights::load(&built.params.state(), &file, &weights::Allow::default())?;
+    let state = built.params.state();
+    let report = if only.is_empty() {
+        weights::load(&state, &file, &weights::Allow::default())?
+    } else {
+        let wanted = |name: &str| only.iter().any(|prefix| name.starts_with(prefix.as_str()));
+        let some = |list: Vec<(String, Tensor)>| list.into_iter().filter(|(name, _)| wanted(name)).collect::<Vec<_>>();
+        let targets = some(state);
+        if targets.is_empty() {
+            return Err(Error::usage(format!(
+                "`weights_only`: no parameter's name begins with {}",
+                only.iter().map(|prefix| format!("`{prefix}`")).collect::<Vec<_>>().join(" or ")
+            )));
+        }
+        weights::load_strict(&targets, &some(weights::read(&file)?), &weights::Allow::default()).map_err(|error| {
+            Error::input(&file, error.to_string()).hint("the sizes of that part must be those of the other network")
+        })?
+    };
     tracing::info!("beginning with `{}`: {report}", file.display());
     Ok(())
 }
@@ -116,7 +134,7 @@ pub fn begin_with(built: &Built, path: &Path) -> Result<()> {
 pub fn train<'a>(config: &'a TrainConfig, hash: &str, data: &Data, options: Options<'a>) -> Result<Trained> {
     let built = build(&config.model, options.device, config.seed)?;
     if let Some(path) = &config.weights {
-        begin_with(&built, path)?;
+        begin_with(&built, path, &config.weights_only)?;
     }
     let Built { params, network } = built;
     for prefix in &config.freeze {
@@ -145,9 +163,9 @@ pub fn train<'a>(config: &'a TrainConfig, hash: &str, data: &Data, options: Opti
     let mut rows = Rows::default();
     let mut measures = Measures::default();
     data.valid.each(device, |batch| {
-        let predicted = vectors(task.network.as_ref(), batch, config.training.precision)?;
-        measures.add(&predicted, batch.truth()?, config.normalisation)?;
-        rows.add(batch, &predicted)
+        let predicted = outputs(task.network.as_ref(), batch, config.training.precision)?;
+        measures.add(&predicted, batch.truth()?, (config.loss, config.normalisation))?;
+        rows.add(batch, &losses::as_vectors(&predicted))
     })?;
     let oof = rows.sorted(&folder)?.write(&folder.join(OOF))?;
     let history = history(&outcome, &folder.join(HISTORY))?;
