@@ -16,8 +16,10 @@ fn programs_without_tensors_do_not_need_libtorch() {
     for program in [
         env!("CARGO_BIN_EXE_hill-climb"),
         env!("CARGO_BIN_EXE_hit-density"),
+        env!("CARGO_BIN_EXE_prepare-data"),
         env!("CARGO_BIN_EXE_run-pipeline"),
         env!("CARGO_BIN_EXE_score"),
+        env!("CARGO_BIN_EXE_simulate-data"),
     ] {
         assert!(!needs_libtorch(Path::new(program)), "{program}");
     }
