@@ -183,11 +183,17 @@ fn apply(tree: &mut Value, argument: &str) -> Result<bool> {
     if !add && tree::at(tree, key).is_none() {
         return Ok(false);
     }
-    let value =
-        yaml::typed::<Vec<Value>>(&format!("[{text}]")).ok().filter(|list| list.len() <= 1).ok_or_else(|| {
+    // A pointer is no YAML inside of brackets.
+    let value = if text.contains("${") {
+        Value::String(text.to_string())
+    } else {
+        let list = yaml::typed::<Vec<Value>>(&format!("[{text}]")).ok().filter(|list| list.len() <= 1);
+        let list = list.ok_or_else(|| {
             Error::usage(format!("override `{argument}`: `{text}` is not one YAML value"))
                 .hint("quote text that holds commas, colons or brackets: `name='\"a, b\"'`")
         })?;
+        list.into_iter().next().unwrap_or_default()
+    };
     let mut node = tree;
     for name in key.split('.') {
         node = match node {
@@ -197,7 +203,7 @@ fn apply(tree: &mut Value, argument: &str) -> Result<bool> {
         }
         .ok_or_else(|| Error::usage(format!("override `{argument}`: nothing can be put below a single value")))?;
     }
-    *node = value.into_iter().next().unwrap_or_default();
+    *node = value;
     Ok(true)
 }
 
