@@ -138,7 +138,7 @@ impl Encoder {
         let (mut x, mut mask) = (x, mask.shallow_clone());
         let length = x.size()[1];
         if let Some(table) = &self.pos_emb {
-            x += table.narrow(0, 0, length).unsqueeze(0);
+            x = &x + table.narrow(0, 0, length).unsqueeze(0);
         }
         let mut added = self.matrices.map(|matrices| {
             let places = match self.scaling {
