@@ -184,6 +184,8 @@ thread_local! {
 /// Reads `bytes` as a file. No panic, no error of another kind than input, no long wait.
 fn survives(folder: &Path, what: &str, bytes: &[u8], reader: Reader) -> Result<()> {
     let path = folder.join("damaged");
+    // A new file each time: HDF5 knows files by their number, and the netCDF library leaves damaged ones open.
+    let _ = std::fs::remove_file(&path);
     // Without the syncs of a durable write: these files are many.
     #[allow(clippy::disallowed_methods)]
     std::fs::write(&path, bytes).unwrap();

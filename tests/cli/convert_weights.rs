@@ -103,7 +103,7 @@ fn a_checkpoint_saved_by_data_parallel_training_imports_without_its_prefix() {
 fn an_unknown_ending_a_missing_config_and_an_existing_file_are_refused() {
     let folder = folder();
     let f = folder.path();
-    convert(f, &["bare.safetensors", "x.bin"]).fails(2).says("`.safetensors` or `.pt`");
+    convert(f, &["bare.safetensors", "x.bin"]).fails(2).says("`.safetensors`, `.pt` or `.ckpt`");
     convert(f, &["bare.safetensors", "x.pt"]).fails(3).says("does not say which network");
     common::durable::write(f.join("x.pt"), b"old").unwrap();
     let args = ["bare.safetensors", "x.pt", "--config", "narrow.yaml"];

@@ -169,10 +169,11 @@ fn two_and_three_processes_train_a_tracknet_as_one_does() {
 fn two_processes_with_shared_statistics_pretrain_polarmae_as_one_does() {
     let folder = tempfile::tempdir().unwrap();
     let system = polarmae(MAE, folder.path());
-    system.assert_same(folder.path(), 2, &["training.sync_batch_norm=true"], 1e-5);
+    // As below: large steps enlarge differences of rounding, which running means collect.
+    system.assert_same(folder.path(), 2, &["training.sync_batch_norm=true", "training.learning_rate=1e-4"], 1e-5);
     // Without them each process normalises by its own rows: another run, though of the same recipe.
     let own = folder.path().join("own");
-    system.train(2, &own, &[]).succeeds();
+    system.train(2, &own, &["training.learning_rate=1e-4"]).succeeds();
     let (shared, own) = (losses(&folder.path().join("many2")), losses(&own));
     assert!(shared.iter().zip(&own).any(|(a, b)| (a - b).abs() > 1e-4), "{shared:?} {own:?}");
     assert!(own.iter().all(|loss| loss.is_finite()));

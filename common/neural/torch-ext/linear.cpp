@@ -59,13 +59,15 @@ std::vector<int64_t> shape_of(const at::Tensor& x, const at::Tensor& w) {
   return shape;
 }
 
+at::Tensor rows_of(const at::Tensor& x, const at::Tensor& w) { return x.reshape({-1, w.size(1)}); }
+
+// Rows: x [n, i], other [n, o] -> [n, o].
 at::Tensor forward_of(const at::Tensor& x, const at::Tensor& w, const MaybeTensor& b, const MaybeTensor& other,
                       const char* after) {
-  const at::Tensor rows = x.reshape({-1, x.size(-1)});
-  const at::Tensor y = other ? product_and(other->view({-1, w.size(0)}), rows, w, b) : product(rows, w, b, after);
-  return y.view(shape_of(x, w));
+  return other ? product_and(*other, x, w, b) : product(x, w, b, after);
 }
 
+// Of rows. The result must be no view, or autograd forbids to change it in place.
 struct Linear : torch::autograd::Function<Linear> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& w, const MaybeTensor& b,
                             const MaybeTensor& other) {
@@ -79,10 +81,10 @@ struct Linear : torch::autograd::Function<Linear> {
     TORCH_CHECK(!at::GradMode::is_enabled(), "linear map: second derivatives are not supported");
     const variable_list saved = context->get_saved_variables();
     const at::Tensor &x = saved[0], &w = saved[1];
-    const at::Tensor g = grads[0].reshape({-1, w.size(0)}).contiguous();
+    const at::Tensor g = grads[0].contiguous();
     variable_list result(4);
-    if (context->needs_input_grad(0)) result[0] = product(g, w.t(), {}, "none").view(x.sizes());
-    if (context->needs_input_grad(1)) result[1] = product(g.t(), x.reshape({-1, w.size(1)}).t(), {}, "none");
+    if (context->needs_input_grad(0)) result[0] = product(g, w.t(), {}, "none");
+    if (context->needs_input_grad(1)) result[1] = product(g.t(), x.t(), {}, "none");
     // Inputs that were not given are not counted.
     const bool bias = context->saved_data["bias"].toBool(), other = context->saved_data["other"].toBool();
     if (bias && context->needs_input_grad(2)) result[2] = g.sum(0);
@@ -109,14 +111,15 @@ int podium_linear(const at::Tensor* x, const at::Tensor* w, const at::Tensor* b,
       at::Tensor y = at::linear(*x, *w, bias);
       if (plus) y = *plus + y;
       *out = new at::Tensor(gelu ? at::gelu(y) : y);
-    } else if (!wants_gradients(*x, *w, bias, plus)) {
-      const bool fused = gelu && !plus;
-      const at::Tensor y = forward_of(*x, *w, bias, plus, fused ? "gelu" : "none");
-      *out = new at::Tensor(gelu && !fused ? at::gelu(y) : y);
-    } else {
-      const at::Tensor y = Linear::apply(*x, *w, bias, plus);
-      *out = new at::Tensor(gelu ? at::gelu(y) : y);
+      return;
     }
+    const at::Tensor rows = rows_of(*x, *w);
+    const MaybeTensor onto = plus ? MaybeTensor(plus->view({-1, w->size(0)})) : std::nullopt;
+    const bool train = wants_gradients(*x, *w, bias, plus), fused = gelu && !plus && !train;
+    at::Tensor y = train ? Linear::apply(rows, *w, bias, onto)
+                         : forward_of(rows, *w, bias, onto, fused ? "gelu" : "none");
+    y = y.view(shape_of(*x, *w));
+    *out = new at::Tensor(gelu && !fused ? at::gelu(y) : y);
   });
 }
 
