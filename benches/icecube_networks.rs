@@ -51,13 +51,12 @@ fn main() -> Result<()> {
     } else {
         None
     };
-    for (name, batch) in &batches {
-        if wanted("forward") {
-            forward(batch, name, repeat, python.as_mut())?;
-        }
-        if wanted("step") {
-            step(batch, name, repeat, python.as_mut())?;
-        }
+    // Steps change the weights of the script.
+    for (name, batch) in batches.iter().filter(|_| wanted("forward")) {
+        forward(batch, name, repeat, python.as_mut())?;
+    }
+    for (name, batch) in batches.iter().filter(|_| wanted("step")) {
+        step(batch, name, repeat, python.as_mut())?;
     }
     if let Some(python) = python {
         python.end()?;

@@ -69,3 +69,29 @@ fn every_pipeline_lists_its_stages_in_order() {
         assert!(!shown.contains(&format!("stage{}", stages + 1)), "{shown}");
     }
 }
+
+/// The demo as a pipeline, at a size of seconds.
+#[test]
+fn the_blend_pipeline_runs_from_simulation_to_scores() {
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(root().join("configs"), folder.path().join("configs")).unwrap();
+    // The root of a project, below which pipelines find one another.
+    common::durable::create_folder(folder.path().join(".git")).unwrap();
+    for file in ["icecube.demo.yaml", "icecube-data/dvc.yaml", "icecube-blend/dvc.yaml"] {
+        let text = std::fs::read_to_string(root().join("pipelines").join(file)).unwrap();
+        let small = "overrides: sampler.sub_epochs=1 training.epochs=1 training.batch_size=8";
+        let text = text.replace("limit: \"\"", "limit: --limit 24").replace("overrides: \"\"", small);
+        let to = folder.path().join("pipelines").join(file);
+        common::durable::create_folder(to.parent().unwrap()).unwrap();
+        common::durable::write(&to, text.as_bytes()).unwrap();
+    }
+    cmd("run-pipeline").args(["pipelines/icecube-blend", "-j", "2"]).within(folder.path()).succeeds();
+    let scores = folder.path().join("demo-icecube/pipeline/scores/test.json");
+    let scores: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(scores).unwrap()).unwrap();
+    for name in ["transformer", "graph", "blend"] {
+        let angle = scores[name].as_f64().unwrap_or_else(|| panic!("no {name} in {scores}"));
+        assert!((0.0..std::f64::consts::PI).contains(&angle), "{scores}");
+    }
+    let again = cmd("run-pipeline").args(["pipelines/icecube-blend", "--json", "-q"]).within(folder.path()).succeeds();
+    assert!(!again.stdout.contains("\"ran\""), "{}", again.stdout);
+}
