@@ -88,8 +88,8 @@ fn the_blend_pipeline_runs_from_simulation_to_scores() {
     cmd("run-pipeline").args(["pipelines/icecube-blend", "-j", "2"]).within(folder.path()).succeeds();
     let scores = folder.path().join("demo-icecube/pipeline/scores/test.json");
     let scores: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(scores).unwrap()).unwrap();
-    for name in ["transformer", "graph", "blend"] {
-        let angle = scores[name].as_f64().unwrap_or_else(|| panic!("no {name} in {scores}"));
+    for angle in [&scores["members"]["transformer"], &scores["members"]["graph"], &scores["blend"]] {
+        let angle = angle.as_f64().unwrap_or_else(|| panic!("a figure is missing: {scores}"));
         assert!((0.0..std::f64::consts::PI).contains(&angle), "{scores}");
     }
     let again = cmd("run-pipeline").args(["pipelines/icecube-blend", "--json", "-q"]).within(folder.path()).succeeds();

@@ -53,7 +53,7 @@ fn the_pipeline_goes_from_events_to_the_scores_of_both_networks_and_then_has_not
     let fewer = [("events: 24", "events: 5"), ("particles: 1500", "particles: 40"), ("pt_scale: 1.2\n", "")];
     copy(project, &format!("{c}/demo/simulate.yaml"), &fewer);
     copy(project, &format!("{c}/demo/prepare.yaml"), &[]);
-    copy(project, &format!("{c}/demo/step_ahead.yaml"), &[("epochs: 40", "epochs: 2"), ("t_0: 40", "t_0: 2")]);
+    copy(project, &format!("{c}/demo/step_ahead.yaml"), &[("epochs: 120", "epochs: 2"), ("t_0: 120", "t_0: 2")]);
     copy(project, &format!("{c}/published/predict.yaml"), &[]);
     copy(project, &format!("{c}/tracker/prepare.yaml"), &[("validation_split: 0.1", "validation_split: 0.2")]);
     copy(project, &format!("{c}/tracker/train.yaml"), &[("epochs: 12", "epochs: 2"), ("t_0: 12", "t_0: 2")]);
