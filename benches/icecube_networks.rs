@@ -41,6 +41,10 @@ fn main() -> Result<()> {
     tch::set_num_threads(1);
     neural::memory::keep_freed_blocks();
     let wanted = |name: &str| part.is_empty() || part == name;
+    if wanted("memory") {
+        // First of all: what others have freed would serve again, and not be counted.
+        memory()?;
+    }
     let config = small();
     let batches = [("random", events(size, false)), ("matched", events(size, true))];
     let folder = tempfile::tempdir()?;
@@ -60,9 +64,6 @@ fn main() -> Result<()> {
     }
     if let Some(python) = python {
         python.end()?;
-    }
-    if wanted("memory") {
-        memory()?;
     }
     if wanted("graph") {
         neighbours(repeat)?;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use common::Error;
 use common::system::Systems;
 
 use crate::args::Args;
@@ -23,6 +24,20 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if trains {
         neural::parallel::join(Duration::from_secs(args.rank_timeout))?;
     }
+    let outcome = train(args);
+    if ended_well(&outcome) {
+        neural::parallel::leave();
+    }
+    outcome
+}
+
+/// Whether the other processes may go on without this one.
+fn ended_well(outcome: &anyhow::Result<()>) -> bool {
+    let known = outcome.as_ref().err().map(|error| error.chain().find_map(|e| e.downcast_ref::<Error>()));
+    matches!(known, None | Some(Some(Error::ShareDone | Error::Interrupted { .. })))
+}
+
+fn train(args: Args) -> anyhow::Result<()> {
     if icecube::is_published(&args.config.config)? {
         return icecube::run(args);
     }

@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::exit;
 
 /// One translation unit a noun; each costs several seconds, so they compile in parallel.
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 9] = [
     "torch-ext/optim.cpp",
     "torch-ext/runtime.cpp",
     "torch-ext/cuda.cpp",
+    "torch-ext/graph.cpp",
     "torch-ext/parallel.cpp",
+    "torch-ext/nccl.cpp",
     "torch-ext/linear.cpp",
     "torch-ext/scan.cpp",
     "torch-ext/scan_kernels.cpp",

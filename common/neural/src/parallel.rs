@@ -1,16 +1,20 @@
-//! Data parallelism on torch's c10d: a group of processes, and gradients averaged over it while backward runs.
+//! Data parallelism on torch's c10d: a group of processes (Gloo between CPUs, NCCL between GPUs), and gradients averaged
+//! over it while backward runs.
 //!
 //! Every rank takes its contiguous share of each global batch ([`crate::loader::Shard`]), so N ranks see the batches of
 //! one; they differ from one process by the order of sums only. Rank 0 writes checkpoints and evaluates; what it found
 //! is told to the others, so that all take the same decisions.
 
 use std::ffi::{CString, c_void};
+use std::fs;
+use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use common::world::{self, World};
-use common::{Error, Result};
+use common::{Error, Result, cli};
 use tch::{Device, Kind, Tensor};
 
 use crate::errors::Doing;
@@ -19,16 +23,23 @@ use crate::shim;
 
 /// Time that one rank may keep the others waiting, for instance by an evaluation.
 const PATIENCE: Duration = Duration::from_secs(4 * 3600);
+/// Time between two signs of life.
+const BEAT: Duration = Duration::from_millis(250);
+/// Time that a process has to notice by itself, and to say better, that another one is gone.
+const GRACE: Duration = Duration::from_secs(5);
 /// Size of a gradient bucket, and of the first one, which is sent while most of backward is still to be done.
 const BUCKET: (i64, i64) = (1 << 20, 25 << 20);
 
 static GROUP: OnceLock<Group> = OnceLock::new();
+static LEAVING: AtomicBool = AtomicBool::new(false);
 static SHARED_STATISTICS: AtomicBool = AtomicBool::new(false);
 
 /// The processes that train together.
 pub struct Group {
     raw: *mut c_void,
     world: World,
+    /// Whether this process no longer watches the others, because one of them left.
+    unwatched: AtomicBool,
 }
 
 // SAFETY: c10d's process groups may be used from any thread; the trainer uses it from one at a time.
@@ -66,9 +77,23 @@ pub fn join(patience: Duration) -> Result<()> {
         .hint("all ranks need the same MASTER_ADDR (the host of rank 0), MASTER_PORT and WORLD_SIZE, and every rank must run")
     })?;
     tracing::info!("{size} processes train together, met at {place}");
-    let _ = GROUP.set(Group { raw, world });
-    world::set_meeting(|| group().map_or(Ok(()), Group::barrier));
+    let group = GROUP.get_or_init(|| Group { raw, world, unwatched: AtomicBool::new(false) });
+    world::set_meeting(|| self::group().map_or(Ok(()), Group::barrier));
+    let named = thread::Builder::new().name("watch".into());
+    named.spawn(|| group.watch()).map_err(|e| Error::io("starting", "a thread that watches the other ranks", e))?;
     Ok(())
+}
+
+/// Tells the other processes that this one ends in good order, so that they do not follow it.
+pub fn leave() {
+    if let Some(group) = group() {
+        LEAVING.store(true, Ordering::Relaxed);
+        // The thread ends once the others know. One that cannot reach them has nobody left to tell.
+        let last = Instant::now() + GRACE;
+        while !group.unwatched.load(Ordering::Relaxed) && Instant::now() < last {
+            thread::sleep(BEAT / 10);
+        }
+    }
 }
 
 /// The group of this process; none where it trains alone.
@@ -101,6 +126,20 @@ pub fn shard() -> Shard {
 }
 
 impl Group {
+    /// Ends this process when another one dies, also while it computes or waits for a GPU that waits for the dead one.
+    fn watch(&self) {
+        loop {
+            match shim::group_beat(self.raw, LEAVING.load(Ordering::Relaxed)) {
+                Ok(0) => thread::sleep(BEAT),
+                Ok(_) => return self.unwatched.store(true, Ordering::Relaxed),
+                Err(error) => {
+                    thread::sleep(GRACE);
+                    cli::end(&self.lost(&error));
+                }
+            }
+        }
+    }
+
     /// Number of processes.
     pub fn size(&self) -> u64 {
         self.world.size
@@ -178,6 +217,20 @@ impl Group {
             .hint("start all of them with the same command, config, data and version"))
     }
 
+    /// Lets tensors on this process's GPU travel, over NCCL; nothing to do on the CPU.
+    fn add_gpu(&self, device: Device) -> Result<()> {
+        let number = if let Device::Cuda(number) = device { number as f64 } else { -1.0 };
+        // What tells machines apart, also where all have one name. Six bytes of its hash: exact in f64.
+        let boot = Path::new("/proc/sys/kernel/random/boot_id");
+        let hash = blake3::hash(&fs::read(boot).map_err(|e| Error::io("reading", boot, e))?);
+        let host = hash.as_bytes()[..6].iter().fold(0.0, |sum, &byte| sum * 256.0 + f64::from(byte));
+        apart(&self.gather(&[host, number])?)?;
+        match device {
+            Device::Cuda(_) => shim::group_add_nccl(self.raw, PATIENCE),
+            _ => Ok(()),
+        }
+    }
+
     fn lost(&self, error: &Error) -> Error {
         let cause = error.to_string();
         Error::failed(format!(
@@ -196,16 +249,13 @@ pub struct Averaging {
 }
 
 impl Averaging {
-    /// Watches `params`; none where the process trains alone.
+    /// Watches `params`; none where the process trains alone. On GPUs the gradients travel over NCCL.
     ///
     /// # Errors
-    /// [`Error::Usage`] on a GPU, whose transport (NCCL) is not part of this build.
+    /// [`Error::Usage`] where two processes have one GPU, or some a GPU and others none.
     pub fn of(params: &[Tensor], device: Device) -> Result<Option<Self>> {
         let Some(group) = group() else { return Ok(None) };
-        if device != Device::Cpu {
-            return Err(Error::usage("several processes train together on CPUs only: this build has no NCCL")
-                .hint("use one GPU, or `--device cpu`"));
-        }
+        group.add_gpu(device)?;
         let params: Vec<&Tensor> = params.iter().collect();
         Ok(Some(Self { raw: shim::reducer_new(group.raw, &params, BUCKET)? }))
     }
@@ -221,6 +271,25 @@ impl Drop for Averaging {
     fn drop(&mut self) {
         shim::reducer_free(self.raw);
     }
+}
+
+/// Refuses places (machine, number of the GPU or -1) of the ranks that NCCL cannot connect.
+fn apart(places: &[Vec<f64>]) -> Result<()> {
+    let on_cpu = places.iter().filter(|place| place[1] < 0.0).count();
+    if on_cpu == places.len() {
+        return Ok(());
+    }
+    if on_cpu > 0 {
+        let problem = format!("{on_cpu} of {} processes have no GPU, the others have", places.len());
+        return Err(Error::usage(problem).hint("give all of them one (`CUDA_VISIBLE_DEVICES`), or `--device cpu`"));
+    }
+    for (rank, place) in places.iter().enumerate() {
+        if let Some(other) = places[..rank].iter().position(|p| p == place) {
+            let problem = format!("ranks {other} and {rank} would both train on GPU {} of one machine", place[1]);
+            return Err(Error::usage(problem).hint("start one process for each GPU, with `--device auto` or `cuda`"));
+        }
+    }
+    Ok(())
 }
 
 /// All values of the named tensors as one hash, to compare ranks.
@@ -241,4 +310,106 @@ pub fn fingerprint(state: &[(String, Tensor)]) -> Result<String> {
 /// A C string of a text without NUL.
 pub(crate) fn c_string(text: &str) -> Result<CString> {
     CString::new(text).map_err(|_| Error::usage(format!("`{}` holds a NUL byte", text.escape_debug())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device;
+
+    /// A group of one process.
+    fn alone() -> *mut c_void {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let (address, prefix) = ("127.0.0.1".to_string(), "alone".to_string());
+        let world = World { rank: 0, size: 1, local_rank: 0, address, port, store_is_kept: false, prefix };
+        shim::group_open(&world, GRACE, GRACE).unwrap()
+    }
+
+    #[test]
+    fn tensors_on_a_gpu_travel_over_nccl() {
+        let group = alone();
+        let device = device::choose("auto").unwrap();
+        let added = shim::group_add_nccl(group, GRACE);
+        if device == Device::Cpu {
+            // Either the CUDA part of libtorch is not here, or it says itself that there is no GPU.
+            let text = added.unwrap_err().to_string();
+            assert!(text.contains("the CUDA part of libtorch 2.11 is not loaded") || text.contains("GPU"), "{text}");
+            return;
+        }
+        added.unwrap();
+        let ours = Tensor::from_slice(&[1_f32, 2.0]).to_device(device);
+        let sum = Vec::<f32>::try_from(shim::group_sum(group, &ours).unwrap().to_device(Device::Cpu)).unwrap();
+        assert_eq!(sum, [1.0, 2.0]);
+    }
+
+    #[test]
+    fn a_process_that_leaves_is_counted() {
+        let group = alone();
+        assert_eq!(shim::group_beat(group, false).unwrap(), 0);
+        assert_eq!(shim::group_beat(group, true).unwrap(), 1);
+    }
+
+    const END: &str = "PODIUM_TEST_END";
+
+    /// One of the two processes that the tests below start; by itself it tests nothing.
+    #[test]
+    fn one_of_two() {
+        let Some(end) = std::env::var_os(END) else { return };
+        join(Duration::from_secs(60)).unwrap();
+        if world::leads() {
+            // Busy with something that asks nothing of the other, longer than it takes to notice.
+            thread::sleep(2 * GRACE);
+        } else if end == "leave" {
+            leave();
+        } else {
+            // SAFETY: ends this process.
+            unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+        }
+    }
+
+    /// How rank 0 ended, and what it said, when rank 1 came to this end.
+    fn rank_0_when_the_other(end: &str) -> (Option<i32>, String, Duration) {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let start = |rank: &str| {
+            let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+            command.args(["parallel::tests::one_of_two", "--exact", "--nocapture"]).env(END, end).env("RANK", rank);
+            command.env("WORLD_SIZE", "2").env("MASTER_ADDR", "127.0.0.1").env("MASTER_PORT", port.to_string());
+            command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped()).spawn().unwrap()
+        };
+        let begun = Instant::now();
+        let (first, mut second) = (start("0"), start("1"));
+        let output = first.wait_with_output().unwrap();
+        second.wait().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned(), begun.elapsed())
+    }
+
+    #[test]
+    fn a_rank_that_dies_ends_one_that_is_busy_with_something_else() {
+        let (code, text, took) = rank_0_when_the_other("die");
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.contains("error: rank 0 of 2 lost the others"), "{text}");
+        assert!(took < Duration::from_secs(30), "{took:?}");
+    }
+
+    #[test]
+    fn a_rank_that_leaves_does_not() {
+        let (code, text, _) = rank_0_when_the_other("leave");
+        assert_eq!(code, Some(0), "{text}");
+    }
+
+    #[test]
+    fn every_process_has_a_gpu_of_its_own_or_none_has_one() {
+        let place = |host: f64, gpu: f64| vec![host, gpu];
+        for fine in [
+            vec![place(1.0, -1.0), place(1.0, -1.0)],
+            vec![place(1.0, 0.0), place(1.0, 1.0)],
+            vec![place(1.0, 0.0), place(2.0, 0.0)],
+        ] {
+            apart(&fine).unwrap();
+        }
+        let text = apart(&[place(1.0, 0.0), place(2.0, 1.0), place(2.0, 1.0)]).unwrap_err().to_string();
+        assert!(text.contains("ranks 1 and 2 would both train on GPU 1"), "{text}");
+        let text = apart(&[place(1.0, 0.0), place(2.0, -1.0)]).unwrap_err().to_string();
+        assert!(text.contains("1 of 2 processes have no GPU"), "{text}");
+    }
 }

@@ -4,6 +4,7 @@
 //! code; the text is kept per thread. Tensors are passed as pointers to `at::Tensor`, which is what a `tch::Tensor`
 //! holds.
 
+mod graph;
 mod linear;
 
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -15,6 +16,7 @@ use tch::{Device, Tensor};
 
 use crate::errors;
 use crate::parallel::{self, Reduce};
+pub use graph::{Graph, set_grads};
 pub(crate) use linear::linear;
 
 /// `at::Tensor` behind a pointer.
@@ -109,6 +111,8 @@ unsafe extern "C" {
     fn podium_group_broadcast(group: *mut c_void, tensor: *const CTensor, root: c_int) -> c_int;
     fn podium_group_sum(group: *mut c_void, tensor: *const CTensor, out: *mut *mut CTensor) -> c_int;
     fn podium_group_barrier(group: *mut c_void) -> c_int;
+    fn podium_group_add_nccl(group: *mut c_void, work_ms: i64) -> c_int;
+    fn podium_group_beat(group: *mut c_void, leaves: c_int, leaving: *mut c_int) -> c_int;
     fn podium_reducer_new(
         group: *mut c_void,
         n: usize,
@@ -537,6 +541,20 @@ pub(crate) fn group_sum(group: *mut c_void, tensor: &Tensor) -> Result<Tensor> {
 pub(crate) fn group_barrier(group: *mut c_void) -> Result<()> {
     // SAFETY: as in `group_all_reduce`.
     check(unsafe { podium_group_barrier(group) }, "waiting for the other ranks")
+}
+
+/// Lets tensors on GPUs travel over NCCL.
+pub(crate) fn group_add_nccl(group: *mut c_void, work: Duration) -> Result<()> {
+    // SAFETY: `group` came from `group_open`.
+    check(unsafe { podium_group_add_nccl(group, work.as_millis() as i64) }, "starting NCCL")
+}
+
+/// A sign of life to and from all ranks; how many of them leave. Called from one thread only.
+pub(crate) fn group_beat(group: *mut c_void, leaves: bool) -> Result<c_int> {
+    let mut leaving = 0;
+    // SAFETY: `group` came from `group_open`; the number is written on success.
+    check(unsafe { podium_group_beat(group, c_int::from(leaves), &raw mut leaving) }, "hearing from the ranks")?;
+    Ok(leaving)
 }
 
 /// A reducer over `params`; `bytes` are the sizes of its first bucket and of all others.

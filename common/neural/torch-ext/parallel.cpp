@@ -1,10 +1,11 @@
-// Data parallelism on torch's own c10d: a group of processes (TCPStore, Gloo) and the Reducer, which averages gradients
+// Data parallelism on torch's own c10d: a group of processes (TCPStore, Gloo, NCCL) and the Reducer, which averages gradients
 // bucket by bucket while backward still runs. Internal interfaces of libtorch 2.11, which is pinned.
 
 #define USE_C10D_GLOO
 #define USE_DISTRIBUTED
 
 #include "ext.h"
+#include "nccl.h"
 
 #include <ATen/ops/tensor.h>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
@@ -35,6 +36,8 @@ struct Group {
   // Sums inside of a network, in forward and backward: apart, so that they never meet a bucket of gradients that another
   // rank sent earlier or later.
   c10::intrusive_ptr<c10d::ProcessGroup> inner;
+  // Signs of life, from a thread of their own.
+  c10::intrusive_ptr<c10d::ProcessGroup> watch;
 };
 
 at::Tensor summed(const c10::intrusive_ptr<c10d::ProcessGroup>& processes, const at::Tensor& x) {
@@ -108,7 +111,31 @@ int podium_group_open(const char* host, uint16_t port, int rank, int size, int s
     const std::chrono::milliseconds meet(meet_ms), work(work_ms);
     auto processes = over_gloo(store, "outer", rank, size, device, meet, work);
     auto inner = over_gloo(store, "inner", rank, size, device, meet, work);
-    *out = new Group{std::move(store), std::move(processes), std::move(inner)};
+    auto watch = over_gloo(store, "watch", rank, size, device, meet, work);
+    *out = new Group{std::move(store), std::move(processes), std::move(inner), std::move(watch)};
+  });
+}
+
+// Tensors on GPUs meet over NCCL from now on, those on CPUs over Gloo as before.
+int podium_group_add_nccl(void* group_, int64_t work_ms) {
+  return guarded([&] {
+    auto* group = static_cast<Group*>(group_);
+    for (const auto& [name, processes] : {std::pair{"outer", group->processes}, std::pair{"inner", group->inner}}) {
+      const auto key = std::string("nccl/") + name;
+      const auto keys = c10::make_intrusive<c10d::PrefixStore>(key, group->store);
+      auto nccl = podium::over_nccl(keys, key, processes->getRank(), processes->getSize(),
+                                    std::chrono::milliseconds(work_ms));
+      processes->setBackend(at::kCUDA, c10d::ProcessGroup::BackendType::NCCL, std::move(nccl));
+    }
+  });
+}
+
+// A sign of life to all ranks and from all of them; returns when the slowest has given it. How many of them leave.
+int podium_group_beat(void* group, int leaves, int* leaving) {
+  return guarded([&] {
+    std::vector<at::Tensor> tensors{at::tensor({static_cast<int64_t>(leaves)}, at::kLong)};
+    static_cast<Group*>(group)->watch->allreduce(tensors)->wait();
+    *leaving = static_cast<int>(tensors[0].item<int64_t>());
   });
 }
 

@@ -91,16 +91,29 @@ fn report(error: &anyhow::Error) -> ExitCode {
         Some(error) => error.exit_code(),
         None => kind_of_foreign(&sentences.join(": ")),
     };
+    tell(&sentences.join(": "), known.and_then(Error::hint_text).as_deref());
+    if std::env::var_os("RUST_BACKTRACE").is_some_and(|v| v != "0") {
+        progress::print_above(&format!("\n{}", error.backtrace()));
+    }
+    code
+}
+
+fn tell(error: &str, hint: Option<&str>) {
     let who = if world::leads() { String::new() } else { format!("rank {}: ", world::rank()) };
-    let mut message = format!("{} {who}{}", logging::paint("error:", "1;31"), sentences.join(": "));
-    if let Some(hint) = known.and_then(Error::hint_text) {
+    let mut message = format!("{} {who}{error}", logging::paint("error:", "1;31"));
+    if let Some(hint) = hint {
         message += &format!("\n\n{} {hint}", logging::paint("hint:", "1;36"));
     }
-    if std::env::var_os("RUST_BACKTRACE").is_some_and(|v| v != "0") {
-        message += &format!("\n\n{}", error.backtrace());
-    }
     progress::print_above(&message);
-    code
+}
+
+/// Ends the process with an error at once, from whatever thread, while others may still compute: nothing is cleaned up.
+pub fn end(error: &Error) -> ! {
+    let code = error.exit_code();
+    tell(&error.to_string(), error.hint_text().as_deref());
+    let _ = io::stderr().flush();
+    // SAFETY: ends the process without running what other threads may still use.
+    unsafe { libc::_exit(code as i32) }
 }
 
 /// Errors of libraries that know nothing of our kinds: memory and device failures are told by their text.

@@ -83,6 +83,10 @@ pub struct Training {
     /// TensorFloat-32 in the f32 matrix products of a GPU: faster, with 10 bits of mantissa.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tf32: bool,
+    /// On a GPU forward and backward of batches of one shape are recorded once, as a CUDA graph, and launched as a whole: faster
+    /// where a network has many small operations (LEAP). Needs one process, one piece a batch, and no f16.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cuda_graphs: bool,
     /// Several processes take the statistics of a batch (batch normalisation, norms over all tokens) over the rows of all
     /// of them instead of their own, so that they train as one process would.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -310,6 +314,16 @@ impl Training {
         if self.accumulation > self.batch_size {
             problems
                 .push(format!("{at}.accumulation"), format!("is {}, more than the batch has rows", self.accumulation));
+        }
+        if self.cuda_graphs {
+            let unfit = [
+                (self.accumulation > 1, "a batch is cut into pieces (`accumulation`)"),
+                (self.accumulate_rows.is_some(), "gradients of several batches are summed (`accumulate_rows`)"),
+                (self.precision == Precision::F16, "the loss is scaled (`precision` f16; bf16 needs no scaling)"),
+            ];
+            for (_, why) in unfit.iter().filter(|(unfit, _)| *unfit) {
+                problems.push(format!("{at}.cuda_graphs"), format!("is true, but {why}"));
+            }
         }
         if !(self.min_gain >= 0.0 && self.min_gain.is_finite()) {
             problems.push(format!("{at}.min_gain"), format!("is {}, expected a finite number >= 0", self.min_gain));

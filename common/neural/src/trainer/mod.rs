@@ -16,6 +16,7 @@ pub mod exact;
 mod groups;
 mod keep;
 mod log;
+mod recorded;
 mod run;
 pub mod state;
 mod step;
@@ -63,6 +64,12 @@ pub trait Task {
     /// Evaluates the present weights. Long evaluations ask [`common::cli::signals::interrupted`] between batches and
     /// return [`interrupted`].
     fn evaluate(&mut self) -> Result<Evaluation>;
+
+    /// Whether [`Task::terms`] of two batches of one shape run the same operations on the device, take nothing but the batch
+    /// from the host and read nothing back: such steps can be recorded as a CUDA graph.
+    fn steps_alike(&self) -> bool {
+        false
+    }
 
     /// Overrides of the system that make a step need less memory, such as a shorter sequence.
     fn less_memory(&self) -> Vec<String> {

@@ -13,6 +13,7 @@ use super::config::Training;
 use super::groups::groups;
 use super::keep::{AVERAGED, BEST, CHECKPOINTS, GRADIENTS, LAST, MODEL, OPTIMIZER, restore_gradients};
 use super::log::{self, Speed};
+use super::recorded::Recordings;
 use super::state::{self, Evaluated, State};
 use super::step::{Changing, Context, step};
 use super::together::{batch_rows, evaluate_for_all, find, follow_statistics};
@@ -64,6 +65,16 @@ pub fn train(mut plan: Plan, task: &mut dyn Task) -> Result<Outcome> {
         ))
         .hint("leave it out: `training.keep_last_batch=false`"));
     }
+    if plan.training.cuda_graphs {
+        let unfit = [
+            (!task.steps_alike(), "the steps of this network differ from batch to batch"),
+            (parallel::group().is_some(), "several processes train together"),
+        ];
+        if let Some((_, why)) = unfit.iter().find(|(unfit, _)| *unfit) {
+            return Err(Error::usage(format!("`training.cuda_graphs` is true, but {why}"))
+                .hint("leave it out: `training.cuda_graphs=false`"));
+        }
+    }
     let mut run = Run::start(&mut plan, steps)?;
     if run.state.finished.is_none() {
         run.epochs(&mut plan, task, batches)?;
@@ -86,6 +97,8 @@ pub(super) struct Run {
     pub(super) log: Option<ScalarLog>,
     /// Averages gradients where several processes train together.
     averaging: Option<Averaging>,
+    /// Steps recorded on a GPU, where that is asked for.
+    recordings: Option<Recordings>,
     /// Whether any process of the group was asked to stop.
     stop_agreed: bool,
     speed: Speed,
@@ -153,6 +166,7 @@ impl Run {
             checkpoints,
             log,
             averaging,
+            recordings: (training.cuda_graphs && plan.device.is_cuda()).then(Recordings::default),
             stop_agreed: false,
             speed: Speed::default(),
             saved_at: Instant::now(),
@@ -246,6 +260,7 @@ impl Run {
             optimizer: &mut self.optimizer,
             scaler: self.state.scaler.as_mut(),
             averaging: self.averaging.as_ref(),
+            recordings: self.recordings.as_mut(),
         };
         let done = match step(changing, &context, batch) {
             Err(Error::Interrupted { .. }) => return Err(self.stop(plan, task)?),

@@ -7,6 +7,7 @@ use common::{Error, Result, exhausted, world};
 use tch::{Device, Tensor};
 
 use super::config::{NonFinite, Training};
+use super::recorded::Recordings;
 use super::{Place, Task, Term, interrupted};
 use crate::clip::clip_grad_norm;
 use crate::errors::{Doing, from_text};
@@ -49,6 +50,8 @@ pub(super) struct Changing<'a> {
     pub scaler: Option<&'a mut GradScaler>,
     /// Averages gradients where several processes train together.
     pub averaging: Option<&'a Averaging>,
+    /// Forward and backward recorded on a GPU, where that is asked for.
+    pub recordings: Option<&'a mut Recordings>,
 }
 
 /// Forward, backward, clip, check, update. On an error or interruption the weights are those before the step.
@@ -77,7 +80,7 @@ pub(super) fn step(mut changing: Changing, context: &Context, batch: &[Tensor]) 
 }
 
 fn attempt(changing: &mut Changing, context: &Context, batch: &[Tensor], rows: i64) -> Result<Done> {
-    let Changing { task, optimizer, scaler, averaging } = changing;
+    let Changing { task, optimizer, scaler, averaging, recordings } = changing;
     let Context { training, device, seed, global_step, accumulated, whole } = *context;
     // Dropout draws from the library's generator: seeded anew for each step, so a resumed run draws the same.
     // Each process draws for its own rows.
@@ -100,15 +103,24 @@ fn attempt(changing: &mut Changing, context: &Context, batch: &[Tensor], rows: i
         }
         let (from, to) = (rows * piece / pieces, rows * (piece + 1) / pieces);
         let place = Place { step: global_step, first: first + from as u64 };
-        let terms = with_autocast(training.precision, device, || {
-            parallel::with_statistics(training.sync_batch_norm, || {
-                if pieces == 1 {
-                    return task.terms(batch, place);
-                }
-                let cut = batch.iter().map(|t| t.narrow(0, from, to - from)).collect::<Vec<_>>();
-                task.terms(&cut, place)
+        let mut terms_of = |batch: &[Tensor]| {
+            with_autocast(training.precision, device, || {
+                parallel::with_statistics(training.sync_batch_norm, || {
+                    if pieces == 1 {
+                        return task.terms(batch, place);
+                    }
+                    let cut = batch.iter().map(|t| t.narrow(0, from, to - from)).collect::<Vec<_>>();
+                    task.terms(&cut, place)
+                })
             })
-        })?;
+        };
+        if let Some(recordings) = recordings
+            && let Some(terms) = recordings.run(device, batch, &optimizer.params(), &mut terms_of)?
+        {
+            loss += weigh(&terms, rows as u64, whole, pieces)?.value;
+            break;
+        }
+        let terms = terms_of(batch)?;
         let weighed = weigh(&terms, (to - from) as u64, whole, pieces)?;
         loss += weighed.value;
         stop |= weighed.stop;

@@ -32,6 +32,7 @@ struct Line {
     out_of_memory: Option<bool>,
     /// Evaluations that fail as interrupted.
     interrupt_evaluation: bool,
+    steps_alike: bool,
 }
 
 impl Task for Line {
@@ -54,6 +55,10 @@ impl Task for Line {
         let score = tch::no_grad(|| error.double_value(&[]));
         let metrics = vec![Metric { name: "mse".into(), value: score }];
         Ok(Evaluation { score, metrics, detail: serde_json::json!({ "third": 1.0 / 3.0 }) })
+    }
+
+    fn steps_alike(&self) -> bool {
+        self.steps_alike
     }
 
     fn metadata(&self, best: Option<&Evaluated>) -> Value {
@@ -83,6 +88,7 @@ fn training() -> Training {
         group_learning_rates: BTreeMap::new(),
         scale_learning_rate: None,
         tf32: false,
+        cuda_graphs: false,
         sync_batch_norm: false,
         schedule: ScheduleConfig::CosineRestarts(CosineConfig { t_0: 1, t_mult: 2, eta_min: 1e-6 }),
         precision: Precision::F32,
@@ -94,8 +100,20 @@ fn training() -> Training {
     }
 }
 
-/// Trains in `folder`; `change` may break the task or stop the run from an observer.
+/// [`go_on`] the CPU.
 fn go(
+    folder: &Path,
+    training: &Training,
+    resume: Resume,
+    task_change: impl FnMut(&mut Line),
+    die_at: Option<u64>,
+) -> Result<Outcome> {
+    go_on(Device::Cpu, folder, training, resume, task_change, die_at)
+}
+
+/// Trains in `folder`; `change` may break the task or stop the run from an observer.
+fn go_on(
+    device: Device,
     folder: &Path,
     training: &Training,
     resume: Resume,
@@ -107,11 +125,19 @@ fn go(
     let y: Vec<f32> = x.chunks(3).map(|r| 2.0 * r[0] - r[1] + 0.5 * r[2]).collect();
     let tensors = [Tensor::from_slice(&x).view([-1, 3]), Tensor::from_slice(&y).view([-1, 1])];
     let source = InMemory::new(vec![(Field::vector("x", 3), x), (Field::vector("y", 1), y)])?;
-    let params = Params::new(Device::Cpu, 7);
+    let params = Params::new(device, 7);
     let weight = params.root().parameter("w", &[3, 1], Init::Uniform(1.0))?;
-    let [x, y] = tensors;
-    let mut task =
-        Line { weight, x, y, dropout: 0.3, broken: vec![], out_of_memory: None, interrupt_evaluation: false };
+    let [x, y] = tensors.map(|t| t.to_device(device));
+    let mut task = Line {
+        weight,
+        x,
+        y,
+        dropout: 0.3,
+        broken: vec![],
+        out_of_memory: None,
+        interrupt_evaluation: false,
+        steps_alike: true,
+    };
     task_change(&mut task);
     let mut steps = 0;
     let mut observer = |event: Event| {
@@ -125,7 +151,7 @@ fn go(
         training,
         config_hash: "hash".into(),
         seed: 3,
-        device: Device::Cpu,
+        device,
         folder: folder.to_path_buf(),
         order: Arc::new(Order::new(source.rows(), &training.shuffle, 3)?),
         source: Arc::new(source),
@@ -182,6 +208,30 @@ fn a_run_killed_at_any_step_and_resumed_ends_with_the_same_bytes() {
             assert!(content == &found[name], "`{name}` differs after a kill at step {die_at}");
         }
     }
+}
+
+/// On a GPU most steps are launched from a recording; without one both runs are plain.
+#[test]
+fn recorded_steps_train_to_the_same_bytes() {
+    let device = crate::device::choose("auto").unwrap();
+    let (plain, recorded) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    go_on(device, plain.path(), &training(), Resume::Auto, |_| {}, None).unwrap();
+    let training = Training { cuda_graphs: true, ..training() };
+    go_on(device, recorded.path(), &training, Resume::Auto, |_| {}, None).unwrap();
+    assert_eq!(files(plain.path()), files(recorded.path()));
+}
+
+#[test]
+fn steps_that_differ_are_not_recorded() {
+    let training = Training { cuda_graphs: true, ..training() };
+    let folder = tempfile::tempdir().unwrap();
+    let error = go(folder.path(), &training, Resume::Auto, |task| task.steps_alike = false, None).unwrap_err();
+    assert!(error.to_string().contains("differ from batch to batch"), "{error}");
+    let mut problems = common::config::Problems::default();
+    let unfit = Training { accumulation: 2, accumulate_rows: Some(64), precision: Precision::F16, ..training };
+    unfit.validate("training", &mut problems);
+    let text = format!("{problems:?}");
+    assert_eq!(text.matches("training.cuda_graphs").count(), 3, "{text}");
 }
 
 #[test]

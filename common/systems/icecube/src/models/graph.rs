@@ -59,37 +59,111 @@ fn firsts(lengths: &[i64]) -> Vec<usize> {
 fn event_edges(columns: &[&[f32]], first: i64) -> (Vec<i64>, Vec<i64>) {
     let n = columns.first().map_or(0, |column| column.len());
     let (mut source, mut target) = (Vec::with_capacity(n * FOUND), Vec::with_capacity(n * FOUND));
-    let mut distances = vec![0.0_f32; n];
-    for i in 0..n {
-        // The published kernel sums the columns in their order, without fused multiply-add.
-        let (head, rest) = columns.split_at(1);
-        let at = head[0][i];
-        for (distance, x) in distances.iter_mut().zip(head[0]) {
-            *distance = (x - at) * (x - at);
-        }
-        for column in rest {
-            let at = column[i];
-            for (distance, x) in distances.iter_mut().zip(*column) {
-                *distance += (x - at) * (x - at);
-            }
-        }
-        let mut best = [(FAR, usize::MAX); FOUND];
-        for (j, &distance) in distances.iter().enumerate() {
-            if distance < best[FOUND - 1].0 {
-                let mut place = FOUND - 1;
-                while place > 0 && distance < best[place - 1].0 {
-                    best[place] = best[place - 1];
-                    place -= 1;
-                }
-                best[place] = (distance, j);
-            }
-        }
-        for &(_, j) in best.iter().filter(|&&(_, j)| j != usize::MAX && j != i) {
-            source.push(first + j as i64);
+    let mut keep = |i: usize, found: &mut dyn Iterator<Item = u32>| {
+        for j in found.filter(|&j| j != NOBODY && j as usize != i) {
+            source.push(first + i64::from(j));
             target.push(first + i as i64);
         }
+    };
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") {
+        for start in (0..n).step_by(side_by_side::LANES) {
+            // SAFETY: the processor has what the function was compiled for.
+            let found = unsafe { side_by_side::search(columns, start) };
+            for lane in 0..side_by_side::LANES.min(n - start) {
+                keep(start + lane, &mut found.iter().map(|found| found[lane]));
+            }
+        }
+        return (source, target);
+    }
+    let mut distances = vec![0.0; n];
+    for i in 0..n {
+        keep(i, &mut search(columns, i, &mut distances).into_iter());
     }
     (source, target)
+}
+
+/// Stands for a neighbour where there is none.
+const NOBODY: u32 = u32::MAX;
+
+/// The nodes next to node `i`, nearest first. `distances` has a place for each node.
+///
+/// The published kernel sums the columns in their order, without fused multiply-add.
+fn search(columns: &[&[f32]], i: usize, distances: &mut [f32]) -> [u32; FOUND] {
+    distances.fill(0.0);
+    for column in columns {
+        let at = column[i];
+        for (distance, x) in distances.iter_mut().zip(*column) {
+            *distance += (x - at) * (x - at);
+        }
+    }
+    let (mut near, mut who) = ([FAR; FOUND], [NOBODY; FOUND]);
+    for (j, &distance) in distances.iter().enumerate() {
+        if distance < near[FOUND - 1] {
+            let place = near.iter().position(|&n| distance < n).unwrap_or(FOUND - 1);
+            near.copy_within(place..FOUND - 1, place + 1);
+            who.copy_within(place..FOUND - 1, place + 1);
+            (near[place], who[place]) = (distance, j as u32);
+        }
+    }
+    who
+}
+
+/// [`search`] for eight nodes at once, one in each lane of a register.
+#[cfg(target_arch = "x86_64")]
+mod side_by_side {
+    use std::arch::x86_64::*;
+
+    use super::{FAR, FOUND, NOBODY};
+
+    /// Nodes that are searched for at once.
+    pub const LANES: usize = 8;
+
+    /// The nodes next to nodes `start..start + 8`, nearest first; beyond the last node those of the last one.
+    #[target_feature(enable = "avx2")]
+    pub fn search(columns: &[&[f32]], start: usize) -> [[u32; LANES]; FOUND] {
+        let n = columns.first().map_or(0, |column| column.len());
+        let last = n.saturating_sub(1);
+        let at: Vec<__m256> = columns
+            .iter()
+            .map(|column| {
+                let [a, b, c, d, e, f, g, h] = std::array::from_fn(|lane| column[(start + lane).min(last)]);
+                _mm256_setr_ps(a, b, c, d, e, f, g, h)
+            })
+            .collect();
+        let mut near = [_mm256_set1_ps(FAR); FOUND];
+        let mut who = [_mm256_castsi256_ps(_mm256_set1_epi32(NOBODY as i32)); FOUND];
+        for j in 0..n {
+            let mut distance = _mm256_setzero_ps();
+            for (at, column) in at.iter().zip(columns) {
+                let apart = _mm256_sub_ps(_mm256_set1_ps(column[j]), *at);
+                distance = _mm256_add_ps(distance, _mm256_mul_ps(apart, apart));
+            }
+            let nearer = _mm256_cmp_ps::<_CMP_LT_OQ>(distance, near[FOUND - 1]);
+            if _mm256_movemask_ps(nearer) == 0 {
+                continue;
+            }
+            // Behind all that are not farther, in each lane, without a branch: which of them move is as good as random.
+            let node = _mm256_castsi256_ps(_mm256_set1_epi32(j as i32));
+            let mut here = nearer;
+            for place in (1..FOUND).rev() {
+                let before = _mm256_cmp_ps::<_CMP_LT_OQ>(distance, near[place - 1]);
+                let stays = _mm256_blendv_ps(near[place], distance, here);
+                near[place] = _mm256_blendv_ps(stays, near[place - 1], before);
+                let stays = _mm256_blendv_ps(who[place], node, here);
+                who[place] = _mm256_blendv_ps(stays, who[place - 1], before);
+                here = before;
+            }
+            near[0] = _mm256_blendv_ps(near[0], distance, here);
+            who[0] = _mm256_blendv_ps(who[0], node, here);
+        }
+        who.map(|who| {
+            let mut lanes = [0_u32; LANES];
+            // SAFETY: eight numbers of 32 bits each.
+            unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), _mm256_castps_si256(who)) };
+            lanes
+        })
+    }
 }
 
 /// Share of an event's edges whose ends have the same bits in a column, for each event and column, row by row; 0 for an
@@ -133,6 +207,26 @@ mod tests {
         assert_eq!(edges.counts, [0, 6, 80]);
         assert!(edges.source.iter().zip(&edges.target).all(|(s, t)| (s < &4) == (t < &4) && s != t));
         assert_eq!(homophily(&[&x], &edges)[0], 0.0);
+    }
+
+    #[test]
+    fn eight_nodes_at_once_find_what_one_finds() {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") {
+            for n in [1, 7, 8, 9, 61, 200] {
+                // Few different values, so that many distances are equal; one that is no number.
+                let mut x: Vec<f32> = (0..n).map(|i| ((i * 7919) % 11) as f32).collect();
+                let y: Vec<f32> = (0..n).map(|i| ((i * 104_729) % 5) as f32 * 60.0).collect();
+                x[n / 2] = f32::NAN;
+                let columns = [&x[..], &y[..]];
+                for i in 0..n {
+                    let alone = search(&columns, i, &mut vec![0.0; n]);
+                    // SAFETY: the processor has what the function was compiled for.
+                    let together = unsafe { side_by_side::search(&columns, i) };
+                    assert_eq!(alone, together.map(|lanes| lanes[0]), "node {i} of {n}");
+                }
+            }
+        }
     }
 
     #[test]

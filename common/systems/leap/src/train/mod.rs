@@ -78,6 +78,11 @@ impl Task for LeapTask {
         Ok(vec![Term { mean, count: target.size()[0] as f64 }])
     }
 
+    /// Augmentation draws on the host.
+    fn steps_alike(&self) -> bool {
+        self.augmentation.is_none()
+    }
+
     fn evaluate(&mut self) -> Result<Evaluation> {
         evaluate_alone(self)
     }
