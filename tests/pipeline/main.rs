@@ -2,6 +2,8 @@
 
 #![allow(clippy::print_stdout)] // a skipped test says why
 
+#[path = "../support/debian.rs"]
+mod debian;
 #[path = "../support/small.rs"]
 mod small;
 #[path = "../support/mod.rs"]

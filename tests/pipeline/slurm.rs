@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::debian;
 use crate::parallel::wait_for;
 use crate::project::Project;
 use crate::support::binary;
@@ -56,14 +57,10 @@ impl Slurm {
             return None;
         }
         let found = |name: &str| ["/usr/sbin", "/usr/bin"].iter().any(|folder| Path::new(folder).join(name).exists());
-        if !["slurmctld", "slurmd", "munged", "srun"].iter().all(|name| found(name)) {
-            let install =
-                "apt-get install -y -q slurm-wlm munge || (apt-get update -q && apt-get install -y -q slurm-wlm munge)";
-            let output = Command::new("sh").args(["-c", install]).env("DEBIAN_FRONTEND", "noninteractive").output();
-            if !output.is_ok_and(|output| output.status.success()) {
-                skip("`slurm-wlm` and `munge` cannot be installed");
-                return None;
-            }
+        let there = || ["slurmctld", "slurmd", "munged", "srun"].iter().all(|name| found(name));
+        if let Err(reason) = debian::install(there, "slurm-wlm munge") {
+            skip(&reason);
+            return None;
         }
         let slurm = Self { folder: tempfile::tempdir().unwrap() };
         slurm.configure();

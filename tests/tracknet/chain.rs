@@ -1,9 +1,10 @@
 //! From simulated events to scored tracks.
 
+use std::process::Command;
 use std::time::Duration;
 
 use crate::support::{binary, cmd, root};
-use crate::{SHORT, bytes, prepare, simulate, training};
+use crate::{SHORT, bytes, debian, prepare, simulate, training};
 
 const RESULTS: [&str; 4] = [
     "checkpoints/best/model.safetensors",
@@ -51,6 +52,17 @@ fn a_chain_of_stages_ends_with_a_score_and_a_repeated_one_with_the_same_bytes() 
     let submission = std::fs::read_to_string(at("tracks/submission.csv")).unwrap();
     assert_eq!(submission.lines().count(), hits, "every hit of the event has a row");
 
+    // A trained network is measured on events of their own, which need no training part.
+    let command = cmd("prepare-data").args(["tracknet", "configs/tracknet/demo/prepare.yaml", "-q", "--threads", "1"]);
+    let command = command.arg("only_validation=true").within(root()).arg("--raw").arg(at("sim/raw"));
+    let apart = command.arg("--out").arg(at("apart")).succeeds().manifest();
+    assert_eq!(apart["metrics"]["train_tracks"], 0);
+    let command =
+        cmd("predict").args(["configs/tracknet/published/predict.yaml", "next_hits=true", "-q", "--threads=1"]);
+    let command = command.arg("--from").arg(at("run")).arg("--data").arg(at("apart")).within(root());
+    let measured = command.args(["--device=cpu", "--out"]).arg(at("measured")).succeeds().manifest();
+    assert!(measured["metrics"]["hit_efficiency_t1"].is_number(), "{measured}");
+
     let score = cmd("score").arg(at("tracks")).arg("--truth").arg(at("sim")).arg("-q").succeeds();
     let score: serde_json::Value = serde_json::from_str(&score.stdout).unwrap();
     let value = score["scores"][0]["trackml_score"].as_f64().unwrap();
@@ -61,15 +73,17 @@ fn a_chain_of_stages_ends_with_a_score_and_a_repeated_one_with_the_same_bytes() 
 
 /// Opens a page in a browser without a window and asks how many traces its script drew; none where no browser is.
 fn traces_drawn(page: &std::path::Path) -> Option<usize> {
-    let browser = ["chromium", "chromium-browser", "google-chrome"]
-        .into_iter()
-        .find(|name| std::process::Command::new(name).arg("--version").output().is_ok_and(|o| o.status.success()));
-    let Some(browser) = browser else {
-        eprintln!("skipped: no chromium, so `{}` is not opened", page.display());
-        return None;
+    let browser = || {
+        let works = |name: &&str| Command::new(name).arg("--version").output().is_ok_and(|o| o.status.success());
+        ["chromium", "chromium-browser", "google-chrome"].into_iter().find(works)
     };
+    if let Err(reason) = debian::install(|| browser().is_some(), "--no-install-recommends chromium") {
+        eprintln!("skipped: `{}` is not opened: {reason}", page.display());
+        return None;
+    }
+    let browser = browser()?;
     let profile = tempfile::tempdir().unwrap();
-    let output = std::process::Command::new(browser)
+    let output = Command::new(browser)
         .args(["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=3000", "--dump-dom"])
         .arg(format!("--user-data-dir={}", profile.path().display()))
         .arg(format!("file://{}", page.display()))

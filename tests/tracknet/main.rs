@@ -2,6 +2,8 @@
 
 #![allow(clippy::disallowed_methods, clippy::print_stderr, reason = "tests damage files and say what they skip")]
 
+#[path = "../support/debian.rs"]
+mod debian;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -57,12 +57,14 @@ pub fn split(events: &[PathBuf], fraction: f64) -> Result<(Vec<PathBuf>, Vec<Pat
         let part = if n == 0 { "validation" } else { "training" };
         let needed = if fraction > 0.0 { (1.0 / fraction).ceil() as usize } else { 0 };
         let hint = match part {
-            "validation" if fraction > 0.0 => format!(
+            "validation" if fraction > 0.0 && events.len() > 1 => format!(
                 "with {fraction} at least {needed} events are needed; for {} events choose `validation_split={:.2}`",
                 events.len(),
-                (1.0 / events.len().max(1) as f64 * 100.0).ceil() / 100.0
+                (1.0 / events.len() as f64 * 100.0).ceil() / 100.0
             ),
-            _ => "choose `validation_split` between 0 and 1".to_string(),
+            _ => "choose `validation_split` between 0 and 1, with two events at least; `only_validation=true` prepares events \
+                  that a trained network is measured on"
+                .to_string(),
         };
         return Err(Error::usage(format!(
             "`validation_split` is {fraction}, which leaves no {part} event of {}",

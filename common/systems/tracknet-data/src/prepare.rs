@@ -40,6 +40,10 @@ pub struct PrepareConfig {
     /// Draw the validating events instead of taking the first ones, as published.
     #[serde(default)]
     pub random_split: bool,
+    /// All events validate and none trains, whatever `validation_split` says: to measure a trained network on events of
+    /// their own (`predict --data FOLDER next_hits=true`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_validation: bool,
     /// What is done to each track, in order.
     #[serde(default = "transforms")]
     pub transforms: Vec<Transform>,
@@ -120,7 +124,10 @@ impl Sources {
                 common::seed::seed_for(config.seed, &name, 0)
             });
         }
-        let (train, valid) = files::split(&events, config.validation_split)?;
+        let (train, valid) = match config.only_validation {
+            true => (vec![], events),
+            false => files::split(&events, config.validation_split)?,
+        };
         Ok(Self { train, valid })
     }
 }
@@ -165,7 +172,7 @@ pub fn run(config: &PrepareConfig, sources: &Sources, stage: &mut Stage) -> Resu
         stage.output(&name, &file);
     }
     for (part, tracks) in [("training", report.train), ("validation", report.valid)] {
-        if tracks == 0 {
+        if tracks == 0 && !(config.only_validation && part == "training") {
             return Err(Error::failed(format!("no {part} track passes the filters"))
                 .hint("loosen them: `filters.min_pt=0.5`, `filters.min_hits=3`, `filters.first_layers=[]`"));
         }
