@@ -39,7 +39,7 @@ fn main() -> Result<()> {
     let (size, repeat) = (number("--batch", 16)?, number("--repeat", 3)?);
     let part = std::env::args().skip_while(|a| a != "--part").nth(1).unwrap_or_default();
     tch::set_num_threads(1);
-    neural::memory::keep_freed_blocks();
+    neural::memory::for_long_runs();
     let wanted = |name: &str| part.is_empty() || part == name;
     if wanted("memory") {
         // First of all: what others have freed would serve again, and not be counted.

@@ -29,7 +29,7 @@ fn main() -> anyhow::Result<()> {
     let (repetitions, threads) = (number("--repetitions", 3)?, number("--threads", 1)?);
     tch::set_num_threads(i32::try_from(threads)?);
     tch::manual_seed(1);
-    neural::memory::keep_freed_blocks();
+    neural::memory::for_long_runs();
 
     let model: ModelConfig = serde_json::from_str(&format!(r#"{{"max022": {{"hidden_state": {hidden}}}}}"#))?;
     let folder = tempfile::tempdir()?;

@@ -26,7 +26,7 @@ fn main() -> anyhow::Result<()> {
     let threads = number("--threads", 1)?;
     tch::set_num_threads(i32::try_from(threads)?);
     tch::manual_seed(1);
-    neural::memory::keep_freed_blocks();
+    neural::memory::for_long_runs();
 
     let params = Params::new(Device::Cpu, 1);
     let block = Mamba::new(&params.root(), MambaConfig::new(512, states as i64))?;

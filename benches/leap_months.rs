@@ -36,7 +36,7 @@ fn main() -> anyhow::Result<()> {
     let (rows, batch, hidden) = (number("--rows", 4096)?, number("--batch", 256)?, number("--hidden", 32)?);
     let (repetitions, threads) = (number("--repetitions", 3)?, number("--threads", 1)?);
     tch::set_num_threads(i32::try_from(threads)?);
-    neural::memory::keep_freed_blocks();
+    neural::memory::for_long_runs();
 
     let folder = tempfile::tempdir()?;
     let mut months: Vec<(String, PathBuf)> = vec![];

@@ -29,7 +29,7 @@ fn main() -> anyhow::Result<()> {
     let (batch, steps, threads) = (number("--batch", 64)?, number("--steps", 5)?, number("--threads", 1)?);
     tch::set_num_threads(i32::try_from(threads)?);
     tch::manual_seed(1);
-    neural::memory::keep_freed_blocks();
+    neural::memory::for_long_runs();
 
     let params = Params::new(Device::Cpu, 1);
     let config: ModelConfig = serde_json::from_str(r#"{"max022": {}}"#)?;

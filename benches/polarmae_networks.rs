@@ -35,7 +35,7 @@ const PLACES: usize = 512;
 fn main() -> anyhow::Result<()> {
     let repetitions: usize = std::env::args().skip(1).find_map(|a| a.parse().ok()).unwrap_or(3);
     neural::device::set_threads(1)?;
-    neural::memory::keep_freed_blocks();
+    neural::memory::for_long_runs();
     let encoder = EncoderConfig {
         tokenizer: GroupingConfig::voxels_5(published_scale()),
         transformer: TransformerConfig::default(),

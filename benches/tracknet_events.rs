@@ -46,7 +46,7 @@ fn main() -> anyhow::Result<()> {
     maps(&raw, &prefixes, folder.path())?;
     tracks(&prefixes, folder.path())?;
     tch::set_num_threads(1);
-    neural::memory::keep_freed_blocks();
+    neural::memory::for_long_runs();
     epoch("step_ahead.yaml", &["training.epochs=1", "hit_density_stats_path=null"], folder.path(), prefixes.len())?;
     let weights = match std::env::var_os("PODIUM_BENCH_WEIGHTS") {
         Some(path) => PathBuf::from(path),

@@ -101,7 +101,7 @@ fn resolve(args: &Args, config: Resolved<FinetuneConfig>) -> Result<Plan> {
     let groups = finetune::parse_groups(&args.group)?;
     let device = device::choose(&args.device.device)?;
     device::set_threads(args.run.cpu_threads())?;
-    neural::memory::keep_freed_blocks();
+    neural::memory::for_long_runs();
     let mut upstream = vec![];
     let base = match (&args.base, args.from.from.as_deref()) {
         (Some(file), _) => Base::open(file)?,

@@ -119,7 +119,7 @@ fn of_stage(trained: &Manifest, overrides: &[String]) -> Result<config::Resolved
 fn resolve(args: &Args, config: PredictConfig, text: String, before: Option<Manifest>) -> Result<Plan> {
     let device = device::choose(&args.device.device)?;
     device::set_threads(args.run.cpu_threads())?;
-    neural::memory::keep_freed_blocks();
+    neural::memory::for_long_runs();
     let prepared = match (&args.data, &before) {
         (Some(data), _) => Manifest::read(data)?.find("prepare-data")?,
         (None, Some(stage)) => stage.find("prepare-data")?,

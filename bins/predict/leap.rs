@@ -85,7 +85,7 @@ pub fn run(args: Args, before: Option<Manifest>) -> anyhow::Result<()> {
 fn resolve(args: &Args, before: Option<Manifest>) -> Result<Plan> {
     let device = device::choose(&args.device.device)?;
     device::set_threads(args.run.cpu_threads())?;
-    neural::memory::keep_freed_blocks();
+    neural::memory::for_long_runs();
     let settings = Settings {
         device,
         batch: if args.fast_dev_run { 8 } else { args.batch_size.unwrap_or(4096) },

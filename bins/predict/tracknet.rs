@@ -27,7 +27,7 @@ pub fn run(args: Args, before: Option<Manifest>) -> anyhow::Result<()> {
         tracing::info!("tracks are built on the CPU");
     }
     device::set_threads(args.run.cpu_threads())?;
-    neural::memory::keep_freed_blocks();
+    neural::memory::for_long_runs();
     let trained = before.as_ref().map(|stage| stage.find("train-model")).transpose()?;
     let weights: PathBuf = match (args.weights.as_slice(), &trained) {
         ([one], _) => one.clone(),

@@ -51,7 +51,7 @@ pub fn prepared_of(stage: &Manifest, system: &str) -> Result<Manifest> {
 pub fn compute(args: &Args) -> Result<Device> {
     let device = device::choose(&args.device.device)?;
     device::set_threads(args.run.cpu_threads())?;
-    neural::memory::keep_freed_blocks();
+    neural::memory::for_long_runs();
     Ok(device)
 }
 
