@@ -67,11 +67,12 @@ pub fn join(patience: Duration) -> Result<()> {
     let Some(world) = World::of_environment()? else { return Ok(()) };
     world::set_rank(world.rank);
     let (rank, size, place) = (world.rank, world.size, format!("{}:{}", world.address, world.port));
+    let begun = Instant::now();
     let raw = shim::group_open(&world, patience, PATIENCE).map_err(|error| {
         let cause = error.to_string();
         Error::failed(format!(
             "rank {rank} of {size} waited {} s for the others at {place}: {}",
-            patience.as_secs(),
+            begun.elapsed().as_secs(),
             cause.lines().next().unwrap_or_default()
         ))
         .hint("all ranks need the same MASTER_ADDR (the host of rank 0), MASTER_PORT and WORLD_SIZE, and every rank must run")
@@ -362,6 +363,8 @@ mod tests {
         } else if end == "leave" {
             leave();
         } else {
+            // The other one has come from the meeting, too.
+            thread::sleep(4 * BEAT);
             // SAFETY: ends this process.
             unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
         }
