@@ -2,7 +2,8 @@
 """Figures of `scripts/gpu`: the rate of a training run, and the table of all of them.
 
 gpu_figures.py rate RUN --batch N           one JSON object: samples a second once the run is warm, peak memory
-gpu_figures.py join LINES [KEY=VALUE]...    JSON lines of measurements -> one JSON object; the table goes to standard error
+gpu_figures.py join LINES [KEY=VALUE]...    JSON lines of measurements -> one JSON object; the table goes to standard error;
+                                            code 1 when one failed
 gpu_figures.py check                        tries both on made-up figures
 
 A line of a measurement has `pair` (what is compared with each other), `side` (`podium` or `eager`), `variant` and the
@@ -210,6 +211,7 @@ def main():
     joined = join(lines, tflops)
     print("\n".join(table(joined)), file=sys.stderr)
     print(json.dumps(about | {"bf16_tflops": tflops, "goal": GOAL} | joined | {"figures": lines}))
+    sys.exit(1 if joined["failed"] else 0)
 
 
 if __name__ == "__main__":
