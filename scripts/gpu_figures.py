@@ -43,7 +43,7 @@ def rate_of(run, batch, warm_up=10):
             step_s += [(now[2] - before[2]) / (step - before[1])] * (step - before[1])
         before = now
     if not step_s:
-        raise ValueError("the log has too few lines after the first steps: a longer run, or a smaller `training.print_freq`")
+        raise ValueError("too few lines of progress after the first steps: a longer run or a smaller `training.print_freq`")
     metrics = json.load(open(os.path.join(run, "stage.json"), encoding="utf-8"))["metrics"]
     step = statistics.median(step_s)
     return {
@@ -128,7 +128,8 @@ def table(joined):
             + [say(r["bf16_share"], ".1%"), say(r["eager_bf16_share"], ".1%"), say(r["data_wait"], ".0%")]
         )
     widths = [max(len(line[i]) for line in cells) for i in range(len(head))]
-    lines = ["  ".join(c.ljust(w) if i < 3 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths))) for line in cells]
+    place = lambda i, cell: cell.ljust(widths[i]) if i < 3 else cell.rjust(widths[i])
+    lines = ["  ".join(place(i, cell) for i, cell in enumerate(line)) for line in cells]
     lines += [f"left out: {x['what']}: {x['why']}" for x in joined["left_out"]]
     lines += [f"failed: {x['what']}: {x['why']}" for x in joined["failed"]]
     return [line.rstrip() for line in lines]

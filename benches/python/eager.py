@@ -63,8 +63,9 @@ class Network:
 
 
 def icecube_model(tiny):
-    sizes = dict(dim=64, dim_base=16, depth=2, head_size=16) if tiny else dict(dim=768, dim_base=192, depth=12, head_size=64)
-    return icecube_networks.DeepIce(**sizes, n_rel=1)
+    if tiny:
+        return icecube_networks.DeepIce(dim=64, dim_base=16, depth=2, head_size=16)
+    return icecube_networks.DeepIce(dim=768, dim_base=192, depth=12, head_size=64)
 
 
 def icecube_batches(args, count=8):
@@ -224,7 +225,8 @@ def check():
         found = (len(shapes), sum(math.prod(shape) for shape in shapes))
         agree = found == network.parameters and sorted(shapes) == listed_shapes(*network.listed)
         wrong |= not agree
-        say = "as published" if agree else f"expected {network.parameters} and the shapes of tests/golden/{network.listed[0]}"
+        expected = f"expected {network.parameters} and the shapes of tests/golden/{network.listed[0]}"
+        say = "as published" if agree else expected
         print(f"{name}: {found[0]} tensors, {found[1]:,} parameters: {say}")
     return wrong
 
