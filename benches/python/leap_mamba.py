@@ -1,4 +1,5 @@
-"""The Mamba block in plain PyTorch with a sequential scan: the other side of `benches/leap_mamba.rs`.
+"""The Mamba block in plain PyTorch with a sequential scan: the other side of `benches/leap_mamba.rs`; and the network
+2LSTM1mamba of LEAP, which is made of such blocks, one of `eager.py`.
 
     python benches/python/leap_mamba.py --batch 16 --states 16 --repetitions 5 --threads 1
 
@@ -14,6 +15,8 @@ import time
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from leap_train_step import targets
 
 
 class Mamba(nn.Module):
@@ -44,6 +47,41 @@ class Mamba(nn.Module):
             state = decay[:, t] * state + inputs[:, t]
             levels.append(torch.einsum("bin,bn->bi", state, c[:, t]))
         return self.out_proj((torch.stack(levels, dim=1) + x * self.d) * F.silu(z))
+
+
+class LstmBlock(nn.Module):
+    """Two stacked bidirectional LSTMs and a feed-forward part, each added to what came in, then normalised."""
+
+    def __init__(self, hidden):
+        super().__init__()
+        width = 2 * hidden
+        self.lstm_layer = nn.LSTM(width, hidden, num_layers=2, batch_first=True, bidirectional=True)
+        self.feed_forward = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.norm1, self.norm2 = nn.LayerNorm([60, width]), nn.LayerNorm([60, width])
+
+    def forward(self, x):
+        x = self.norm1(x + self.lstm_layer(x)[0])
+        return self.norm2(x + self.feed_forward(x))
+
+
+class TwoLstmOneMamba(nn.Module):
+    """2LSTM1mamba: a Mamba block after each of three LSTM blocks."""
+
+    def __init__(self, hidden=256, blocks=3, states=64):
+        super().__init__()
+        width = 2 * hidden
+        self.enc_norm = nn.LayerNorm(width)  # in every checkpoint, and in no forward pass
+        self.lstm_layers = nn.ModuleList(
+            nn.Sequential(LstmBlock(hidden), Mamba(width, states)) for _ in range(blocks)
+        )
+        self.lstm_enc = nn.LSTM(25, hidden, batch_first=True, bidirectional=True)
+        self.fc = nn.Linear(width, 14)
+
+    def forward(self, x):
+        x = self.lstm_enc(x)[0]
+        for pair in self.lstm_layers:
+            x = pair(x)
+        return targets(self.fc(x))
 
 
 def cpu_seconds():

@@ -39,9 +39,13 @@ class Network022(nn.Module):
                 x = 0.7 * x + 0.3 * residual
             x = self.gelu(x)
             residual = x
-        out = self.fc(x)
-        profiles = out[:, :, 8:].transpose(1, 2).reshape(out.shape[0], -1)
-        return torch.cat([out[:, :, :8].mean(dim=1), profiles], dim=1)
+        return targets(self.fc(x))
+
+
+def targets(out):
+    """`[B, 60, 14]` -> `[B, 368]`: the mean over the levels for eight scalars, then six profiles."""
+    profiles = out[:, :, 8:].transpose(1, 2).reshape(out.shape[0], -1)
+    return torch.cat([out[:, :, :8].mean(dim=1), profiles], dim=1)
 
 
 def loss_of(pred, target, beta=0.5):

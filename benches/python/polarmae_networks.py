@@ -1,4 +1,4 @@
-"""The published networks of PoLAr-MAE in plain PyTorch: the other side of `benches/polarmae_networks.rs`.
+"""PoLAr-MAE's networks in plain PyTorch: the other side of `benches/polarmae_networks.rs`, and one of `eager.py`.
 
     python benches/python/polarmae_networks.py FOLDER THREADS
 
@@ -17,12 +17,6 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
-
-folder, threads = sys.argv[1], int(sys.argv[2])
-torch.set_num_threads(threads)
-torch.manual_seed(0)
-shapes = json.load(open(os.path.join(folder, "shapes.json")))
-load = lambda name: torch.from_numpy(np.fromfile(os.path.join(folder, name), np.float32).reshape(shapes[name]).copy())
 
 
 class BatchNorm(nn.Module):
@@ -52,12 +46,15 @@ class PointNet(nn.Module):
         self.c, self.cn, self.d = nn.Conv1d(512, 512, 1, bias=False), BatchNorm(512), nn.Conv1d(512, dim, 1)
         self.order = nn.Linear(256, 256) if ordered else None
 
+    @torch.autocast("cuda", enabled=False)
+    @torch.autocast("cpu", enabled=False)
     def forward(self, x, mask):
+        """In f32 also where the rest is not, as published."""
         f = self.b(F.relu(self.an(self.a(x), mask)))
         if self.order is not None:
             half = 128
-            rate = torch.exp(torch.arange(half) * -(np.log(10000.0) / (half - 1)))
-            angle = torch.arange(x.shape[2])[:, None] * rate[None]
+            rate = torch.exp(torch.arange(half, device=x.device) * -(np.log(10000.0) / (half - 1)))
+            angle = torch.arange(x.shape[2], device=x.device)[:, None] * rate[None]
             f = f + F.relu(self.order(torch.cat([angle.sin(), angle.cos()], 1))).T[None]
         g = f.max(2, keepdim=True).values.expand_as(f)
         return self.d(F.relu(self.cn(self.c(torch.cat([g, f], 1)), mask))).max(2).values
@@ -90,7 +87,7 @@ class Block(nn.Module):
         if not self.training or self.drop_path == 0:
             return x
         keep = 1 - self.drop_path
-        return x * torch.empty(x.shape[0], x.shape[1], 1).bernoulli_(keep) / keep * mask
+        return x * torch.empty(x.shape[0], x.shape[1], 1, device=x.device).bernoulli_(keep) / keep * mask
 
     def forward(self, x, mask, scores):
         b, t, c = x.shape
@@ -109,7 +106,7 @@ class Transformer(nn.Module):
 
     def forward(self, x, pos, mask):
         scores = ((1 - mask * mask.transpose(1, 2)) * -1e9)[:, None].expand(-1, self.blocks[0].heads, -1, -1)
-        mask, hidden = mask, []
+        hidden = []
         for block in self.blocks:
             x = block(x + pos, mask, scores)
             hidden.append(x)
@@ -125,15 +122,15 @@ class Encoder(nn.Module):
     def tokens(self, batch):
         valid = batch["valid"].bool()
         points, mask = batch["groups"][valid].transpose(1, 2), batch["mask"][valid][:, None]
-        tokens = torch.zeros(*valid.shape, 384)
+        tokens = batch["groups"].new_zeros(*valid.shape, self.pos[2].out_features)
         tokens[valid] = self.embedding(points, mask)
         return tokens, self.pos(batch["centers"])
 
 
 class Mae(nn.Module):
-    def __init__(self, dim=384, slots=32):
+    def __init__(self, dim=384, depth=12, heads=6, decoder_depth=4, slots=32):
         super().__init__()
-        self.encoder, self.decoder = Encoder(dim), Transformer(dim, 4, 6, True)
+        self.encoder, self.decoder = Encoder(dim, depth, heads), Transformer(dim, decoder_depth, heads, True)
         self.mask_token = nn.Parameter(torch.zeros(dim))
         self.increase, self.patches = nn.Conv1d(dim, 4 * slots, 1), PointNet(3, dim, True)
         self.energies = nn.Conv1d(2 * dim, slots, 1)
@@ -146,7 +143,7 @@ class Mae(nn.Module):
         chosen = batch["masked"].bool()
         hidden = decoded[chosen]
         truth, mask = batch["groups"][chosen], batch["mask"][chosen]
-        guess = self.increase(hidden[..., None])[..., 0].view(-1, mask.shape[1], 4)
+        guess = self.increase(hidden[..., None])[..., 0].float().view(-1, mask.shape[1], 4)
         distances = ((guess[:, :, None] - truth[:, None]) ** 2).sum(-1)
         far = distances.masked_fill(mask[:, None] == 0, np.inf)
         back = distances.masked_fill(mask[:, :, None] == 0, np.inf)
@@ -154,7 +151,7 @@ class Mae(nn.Module):
         there = (far.min(2).values.masked_fill(mask == 0, 0).sum(1) / n).mean()
         again = (back.min(1).values.masked_fill(mask == 0, 0).sum(1) / n).mean()
         patches = self.patches(truth[..., :3].transpose(1, 2), mask[:, None])
-        energies = self.energies(torch.cat([patches, hidden], 1)[..., None])[..., 0]
+        energies = self.energies(torch.cat([patches, hidden], 1)[..., None])[..., 0].float()
         return there + again + F.mse_loss(energies[mask.bool()], truth[..., 3][mask.bool()])
 
 
@@ -190,28 +187,35 @@ class Segmentation(nn.Module):
         return (-((1 - own.exp()) ** 2) * own).mean()
 
 
-batch = {name: load(name) for name in shapes}
-mae, segmentation = Mae(), Segmentation()
-optimizers = {id(m): torch.optim.AdamW(m.parameters(), lr=1e-6, weight_decay=0.05) for m in (mae, segmentation)}
+def main():
+    folder, threads = sys.argv[1], int(sys.argv[2])
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    shapes = json.load(open(os.path.join(folder, "shapes.json")))
+    load = lambda name: np.fromfile(os.path.join(folder, name), np.float32).reshape(shapes[name])
+    batch = {name: torch.from_numpy(load(name).copy()) for name in shapes}
+    mae, segmentation = Mae(), Segmentation()
+    optimizers = {id(m): torch.optim.AdamW(m.parameters(), lr=1e-6, weight_decay=0.05) for m in (mae, segmentation)}
+
+    def step(model):
+        model.train()
+        optimizer = optimizers[id(model)]
+        optimizer.zero_grad()
+        model(batch).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 3)
+        optimizer.step()
+
+    def tokens():
+        mae.eval()
+        with torch.no_grad():
+            mae.encoder.tokens(batch)
+
+    for line in sys.stdin:
+        begun = time.perf_counter()
+        {"tokens": tokens, "pretrain": lambda: step(mae), "segment": lambda: step(segmentation)}[line.strip()]()
+        seconds = time.perf_counter() - begun
+        print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, flush=True)
 
 
-def step(model):
-    model.train()
-    optimizer = optimizers[id(model)]
-    optimizer.zero_grad()
-    model(batch).backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 3)
-    optimizer.step()
-
-
-def tokens():
-    mae.eval()
-    with torch.no_grad():
-        mae.encoder.tokens(batch)
-
-
-for line in sys.stdin:
-    begun = time.perf_counter()
-    {"tokens": tokens, "pretrain": lambda: step(mae), "segment": lambda: step(segmentation)}[line.strip()]()
-    seconds = time.perf_counter() - begun
-    print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, flush=True)
+if __name__ == "__main__":
+    main()
