@@ -464,3 +464,17 @@ fn binaries_without_tensors_start_with_libtorch_hidden() {
         }
     }
 }
+
+#[test]
+fn measuring_on_a_gpu_says_where_there_is_none_and_joins_its_figures() {
+    if !["/dev/nvidiactl", "/dev/dxg"].iter().any(|device| Path::new(device).exists()) {
+        let output = Command::new("scripts/gpu").current_dir(root()).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(5), "{text}");
+        assert!(text.contains("there is no GPU here"), "{text}");
+    }
+    // Made-up figures with one side missing, a failed measurement, sides of different precision.
+    let output =
+        Command::new("python3").args(["scripts/gpu_figures.py", "check"]).current_dir(root()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
