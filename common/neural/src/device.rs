@@ -12,12 +12,20 @@ use std::sync::OnceLock;
 use common::{Error, Result};
 use tch::{Cuda, Device};
 
-use crate::parallel;
+use crate::{parallel, shim};
 
 /// The device for `spec`: `auto`, `cpu`, `cuda` or `cuda:N`. `auto` takes the first GPU when the CUDA part of libtorch
 /// and a device are present, and the CPU otherwise. Of several processes on a machine each takes the GPU of its number
 /// there, for `auto` and `cuda`. Call it before the first tensor.
 pub fn choose(spec: &str) -> Result<Device> {
+    let device = chosen(spec)?;
+    if device.is_cuda() {
+        shim::set_cuda_device(device)?;
+    }
+    Ok(device)
+}
+
+fn chosen(spec: &str) -> Result<Device> {
     let wanted = match spec.split_once(':') {
         _ if spec == "cpu" => return Ok(Device::Cpu),
         _ if spec == "auto" => None,

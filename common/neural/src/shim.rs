@@ -82,6 +82,7 @@ unsafe extern "C" {
         bias: *const CTensor,
         out: *mut *mut CTensor,
     ) -> c_int;
+    fn podium_cuda_set_device(device: c_int) -> c_int;
     fn podium_cuda_memory_stats(device: c_int, stats: *mut CudaMemory) -> c_int;
     fn podium_cuda_reset_peak(device: c_int) -> c_int;
     fn podium_cuda_empty_cache() -> c_int;
@@ -439,6 +440,13 @@ pub fn reset_cuda_peak(device: Device) -> Result<()> {
 pub fn empty_cuda_cache() -> Result<()> {
     // SAFETY: no arguments.
     check(unsafe { podium_cuda_empty_cache() }, "emptying the GPU's cache")
+}
+
+/// Makes a GPU the one of this thread: libraries that are not told a device take that, and would otherwise hold memory of
+/// the first one.
+pub(crate) fn set_cuda_device(device: Device) -> Result<()> {
+    // SAFETY: sets a number of the driver.
+    check(unsafe { podium_cuda_set_device(gpu(device)?) }, "choosing the GPU")
 }
 
 /// Copies that are on their way to a GPU.

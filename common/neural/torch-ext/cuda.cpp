@@ -32,6 +32,14 @@ struct podium_cuda_memory {
   int64_t allocated, allocated_peak, reserved, reserved_peak, retries, out_of_memory;
 };
 
+// What this thread does on "the" GPU is done on this one.
+int podium_cuda_set_device(int device) {
+  return guarded([&] {
+    c10::impl::VirtualGuardImpl(c10::kCUDA)
+        .setDevice(c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(device)));
+  });
+}
+
 int podium_cuda_memory_stats(int device, podium_cuda_memory* stats) {
   return guarded([&] {
     const auto found = c10::getDeviceAllocator(c10::kCUDA)->getDeviceStats(static_cast<c10::DeviceIndex>(device));
