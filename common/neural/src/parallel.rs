@@ -359,7 +359,7 @@ mod tests {
         join(Duration::from_secs(60)).unwrap();
         if world::leads() {
             // Busy with something that asks nothing of the other, longer than it takes to notice.
-            thread::sleep(2 * GRACE);
+            thread::sleep(if end == "leave" { 2 * GRACE } else { 20 * GRACE });
         } else if end == "leave" {
             leave();
         } else {
