@@ -10,6 +10,8 @@ pub struct Resources {
     /// Names of the GPUs for `CUDA_VISIBLE_DEVICES`; one nameless place on a machine without.
     gpus: Vec<Option<String>>,
     gpu_taken: Vec<bool>,
+    /// Whether there is no GPU at all: what asks for one computes on the CPU.
+    on_cpu: bool,
     mem_mb: u64,
     mem_taken_mb: u64,
     cores: u64,
@@ -43,12 +45,14 @@ impl Resources {
             (None, Some(names)) => names.split(',').filter(|n| !n.is_empty()).map(|n| Some(n.trim().into())).collect(),
             (None, None) => (0..gpus_found()).map(|n| Some(n.to_string())).collect(),
         };
-        // Without a GPU such stages compute on all cores: still only one at a time.
-        let gpus = if gpus.is_empty() { vec![None] } else { gpus };
+        // One place for stages that compute on all cores: only one of them at a time.
+        let on_cpu = gpus.is_empty();
+        let gpus = if on_cpu { vec![None] } else { gpus };
         let gpu_taken = vec![false; gpus.len()];
         Self {
             gpus,
             gpu_taken,
+            on_cpu,
             mem_mb: mem_mb.unwrap_or_else(memory_mb),
             mem_taken_mb: 0,
             cores: std::thread::available_parallelism().map_or(1, |n| n.get() as u64),
@@ -60,7 +64,12 @@ impl Resources {
 
     /// True when a stage with these needs can never run beside others, because it asks for more than there is.
     pub fn is_beyond(&self, needs: &Needs) -> bool {
-        needs.gpu > self.gpus.len() as u64 || needs.mem_mb > self.mem_mb
+        self.gpus_for(needs) > self.gpus.len() as u64 || needs.mem_mb > self.mem_mb
+    }
+
+    /// Places among the GPUs that a stage takes. Without a GPU its threads count instead, where it states them.
+    fn gpus_for(&self, needs: &Needs) -> u64 {
+        if self.on_cpu && needs.threads > 0 { 0 } else { needs.gpu }
     }
 
     /// Takes what a stage needs; none when it has to wait.
@@ -77,7 +86,7 @@ impl Resources {
             }
             Held { visible_gpus: None, gpus: free, mem_mb: self.mem_mb, cores: self.cores }
         } else {
-            let wanted = needs.gpu as usize;
+            let wanted = self.gpus_for(needs) as usize;
             if free.len() < wanted
                 || self.mem_taken_mb + needs.mem_mb > self.mem_mb
                 || self.cores_taken + cores > self.cores
@@ -171,6 +180,19 @@ mod tests {
         assert!(machine.take(&threads(1)).is_none());
         machine.give_back(&all);
         assert!(machine.take(&threads(1)).is_some());
+    }
+
+    #[test]
+    fn without_a_gpu_stages_that_ask_for_one_share_the_cores_that_they_state() {
+        let mut machine = Resources { cores: 2, ..Resources::of(4, None, Some(1000), Some("-1")) };
+        let gpu = |threads| Needs { gpu: 1, threads, ..Needs::default() };
+        let held = [machine.take(&gpu(1)).unwrap(), machine.take(&gpu(1)).unwrap()];
+        assert!(machine.take(&gpu(1)).is_none(), "two cores are taken");
+        held.iter().for_each(|held| machine.give_back(held));
+        // One that states no threads takes all cores.
+        let _all = machine.take(&gpu(0)).unwrap();
+        assert!(machine.take(&gpu(0)).is_none());
+        assert!(!machine.is_beyond(&Needs { gpu: 4, threads: 1, ..Needs::default() }));
     }
 
     #[test]
