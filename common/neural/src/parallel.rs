@@ -72,7 +72,7 @@ pub fn join(patience: Duration) -> Result<()> {
         let cause = error.to_string();
         Error::failed(format!(
             "rank {rank} of {size} waited {} s for the others at {place}: {}",
-            begun.elapsed().as_secs(),
+            begun.elapsed().min(patience).as_secs(),
             cause.lines().next().unwrap_or_default()
         ))
         .hint("all ranks need the same MASTER_ADDR (the host of rank 0), MASTER_PORT and WORLD_SIZE, and every rank must run")
