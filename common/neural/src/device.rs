@@ -58,6 +58,9 @@ fn cuda() -> &'static Result<usize, String> {
 }
 
 fn load() -> Result<usize, String> {
+    if is_loaded() {
+        return count("the CUDA part of libtorch");
+    }
     let library = beside_libtorch()?.join("libtorch_cuda.so");
     if !library.exists() {
         return Err(format!("`{}` does not exist", library.display()));
@@ -71,9 +74,19 @@ fn load() -> Result<usize, String> {
         unsafe { std::env::set_var("CUBLAS_WORKSPACE_CONFIG", ":4096:8") };
     }
     open(&library)?;
+    count(&format!("`{}`", library.display()))
+}
+
+/// Whether somebody has loaded the CUDA part, or what stands in for it, before (`LD_PRELOAD`).
+fn is_loaded() -> bool {
+    // SAFETY: a NUL-terminated name, searched among the libraries of this process.
+    !unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"_ZN2at4cuda9CUDAGraph6replayEv".as_ptr()) }.is_null()
+}
+
+fn count(library: &str) -> Result<usize, String> {
     match Cuda::device_count() {
         n if n > 0 && Cuda::is_available() => Ok(n as usize),
-        _ => Err(format!("`{}` was loaded but finds no GPU", library.display())),
+        _ => Err(format!("{library} was loaded but finds no GPU")),
     }
 }
 

@@ -432,7 +432,7 @@ pub(crate) struct Upload {
 unsafe impl Send for Upload {}
 
 impl Upload {
-    /// Starts copying tensors, best in pinned memory, beside what the GPU computes.
+    /// Starts copying tensors, through pinned memory, beside what the GPU computes.
     pub fn start(tensors: &[Tensor], device: Device) -> Result<Self> {
         let list: Vec<&Tensor> = tensors.iter().collect();
         let mut copies = vec![std::ptr::null_mut(); list.len()];

@@ -57,7 +57,7 @@ int podium_cuda_empty_cache() {
   return guarded([] { c10::getDeviceAllocator(c10::kCUDA)->emptyCache(); });
 }
 
-// Starts copying tensors in pinned memory to a GPU on a side stream. `done` is to be given to one of the two below.
+// Starts copying tensors to a GPU, by way of pinned memory and on a side stream. `done` is to be given to one of the two below.
 int podium_upload(size_t n, at::Tensor* const* tensors, int device, at::Tensor** copies, void** done) {
   return guarded([&] {
     const c10::Device gpu(c10::kCUDA, static_cast<c10::DeviceIndex>(device));
@@ -66,7 +66,7 @@ int podium_upload(size_t n, at::Tensor* const* tensors, int device, at::Tensor**
     auto event = std::make_unique<c10::Event>(c10::kCUDA);
     {
       const c10::StreamGuard guard(stream);
-      for (size_t i = 0; i < n; ++i) made.push_back(tensors[i]->to(gpu, tensors[i]->scalar_type(), true, false));
+      for (size_t i = 0; i < n; ++i) made.push_back(tensors[i]->pin_memory().to(gpu, tensors[i]->scalar_type(), true, false));
       event->record(stream);
     }
     for (size_t i = 0; i < n; ++i) copies[i] = new at::Tensor(made[i]);

@@ -314,9 +314,7 @@ impl Loader {
                 return Ok(Item::Here(tensors));
             }
             // From pinned memory and on a stream of its own the copy overlaps with the steps before.
-            let pinned = |t: &Tensor| t.f_pin_memory(device).map_err(|e| tensor_error(&e));
-            let pinned = tensors.iter().map(pinned).collect::<Result<Vec<_>>>()?;
-            Upload::start(&pinned, device).map(Item::Coming)
+            Upload::start(&tensors, device).map(Item::Coming)
         };
         let prefetch = Prefetch::start(read, indices, delivery.workers, delivery.ahead)?;
         Ok(Self { prefetch, steps })
