@@ -16,11 +16,13 @@ use crate::{parallel, shim};
 
 /// The device for `spec`: `auto`, `cpu`, `cuda` or `cuda:N`. `auto` takes the first GPU when the CUDA part of libtorch
 /// and a device are present, and the CPU otherwise. Of several processes on a machine each takes the GPU of its number
-/// there, for `auto` and `cuda`. Call it before the first tensor.
+/// there, for `auto` and `cuda`. On a GPU operations give the same bits every time from now on
+/// ([`shim::set_deterministic`]). Call it before the first tensor.
 pub fn choose(spec: &str) -> Result<Device> {
     let device = chosen(spec)?;
     if device.is_cuda() {
         shim::set_cuda_device(device)?;
+        shim::set_deterministic(true)?;
     }
     Ok(device)
 }

@@ -88,7 +88,7 @@ pub fn adam(case: &Case) -> Result<()> {
     let oof = Tensors::read(&run.trained.oof.path)?.get("predictions")?;
     let columns: Vec<i64> =
         (0..TARGETS).filter(|c| !skip.contains(c) && !zero_list.contains(c)).map(|c| c as i64).collect();
-    let columns = tch::Tensor::from_slice(&columns);
+    let columns = tch::Tensor::from_slice(&columns).to_device(crate::checks::device());
     let pick = |t: &tch::Tensor| t.index_select(1, &columns);
     checks.add(compare_absolute("oof", &pick(&oof), &pick(&expected.get("oof")?), 0.05));
     checks.add(submission(case, &run, &constants, &expected.f64s("submission")?));

@@ -112,7 +112,7 @@ impl Batch {
 
     fn flat_labels(&self) -> Tensor {
         let all: Vec<i64> = self.labels.iter().flatten().flatten().copied().collect();
-        Tensor::from_slice(&all)
+        Tensor::from_slice(&all).to_device(crate::checks::device())
     }
 
     fn point_batch(&self) -> PointBatch {
@@ -281,7 +281,7 @@ pub fn segmentation_loss(case: &Case) -> Result<()> {
     all.number("eval_loss", value, expected.scalar("eval_loss")?, values);
     let near = valid(&expected.get("neighbour_idx")?, &mask);
     let firsts: Vec<i64> = points.runs.owners().iter().map(|&b| batch.grouped.events.starts()[b as usize]).collect();
-    let local = &points.neighbors - Tensor::from_slice(&firsts).unsqueeze(1);
+    let local = &points.neighbors - Tensor::from_slice(&firsts).unsqueeze(1).to_device(crate::checks::device());
     let swapped = local.ne_tensor(&near).to_kind(Kind::Double).mean(Kind::Double).double_value(&[]);
     all.add(if swapped < 0.01 { Ok(()) } else { Err(anyhow!("{swapped} of the neighbours differ")) });
     let train = network.forward(&batch.grouped, &points, true, true)?;

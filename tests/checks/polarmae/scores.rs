@@ -82,7 +82,7 @@ pub fn chamfer(case: &Case) -> Result<()> {
     let pack = |t: &Tensor, lengths: &[i64]| {
         let rows: Vec<i64> =
             lengths.iter().enumerate().flat_map(|(m, &n)| (0..n).map(move |i| m as i64 * slots + i)).collect();
-        (t.flatten(0, 1).index_select(0, &Tensor::from_slice(&rows)), Runs::new(lengths.to_vec()))
+        (t.flatten(0, 1).index_select(0, &Tensor::from_slice(&rows).to_device(t.device())), Runs::new(lengths.to_vec()))
     };
     let lengths = inputs.i64s("lengths")?;
     let other = inputs.i64s("y_lengths_other")?;

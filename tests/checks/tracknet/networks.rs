@@ -12,8 +12,8 @@ use tracknet::models::{ModelConfig, Outputs, StepAhead};
 use super::data;
 use crate::checks::{Case, Comparison, Tensors};
 
-/// A network with the weights of a file.
-pub fn network(weights_file: &Tensors) -> Result<(Params, StepAhead)> {
+/// A network with the weights of a file, on a device.
+pub fn network(weights_file: &Tensors, device: tch::Device) -> Result<(Params, StepAhead)> {
     let ih = weights_file.shape("rnn.weight_ih_l0")?;
     let out = weights_file.shape("coords_1.0.weight")?;
     let config = ModelConfig {
@@ -21,7 +21,7 @@ pub fn network(weights_file: &Tensors) -> Result<(Params, StepAhead)> {
         hidden_features: (ih[0] / 3) as i64,
         output_features: out[0] as i64,
     };
-    let params = Params::new(crate::checks::device(), 0);
+    let params = Params::new(device, 0);
     let network = StepAhead::new(&params, &config)?;
     weights::load_strict(&params.state(), &weights_file.all(), &Allow::default())?;
     Ok((params, network))
@@ -39,7 +39,7 @@ pub fn named(outputs: &Outputs) -> [(&'static str, &Tensor); 4] {
 
 /// A padded batch of unequal lengths.
 pub fn forward(case: &Case) -> Result<()> {
-    let (_params, network) = network(&case.tensors("weights.safetensors")?)?;
+    let (_params, network) = network(&case.tensors("weights.safetensors")?, crate::checks::device())?;
     let inputs = case.tensors("inputs.safetensors")?;
     let expected = case.tensors("expected.safetensors")?;
     let outputs = network.forward(&inputs.get("inputs")?, &inputs.get("input_lengths")?);

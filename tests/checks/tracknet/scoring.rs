@@ -74,7 +74,8 @@ pub fn weights(case: &Case) -> Result<()> {
 pub fn building(case: &Case) -> Result<()> {
     let prefix = case.path(case.str("event")?.trim_end_matches("-*.csv"));
     let (hits, particles, truth) = (Hits::read(&prefix)?, Particles::read(&prefix)?, Truth::read(&prefix)?);
-    let (_params, network) = network(&case.tensors("weights.safetensors")?)?;
+    // Tracks are built on the CPU, wherever the network was trained.
+    let (_params, network) = network(&case.tensors("weights.safetensors")?, tch::Device::Cpu)?;
     let normalizer = serde_json::from_value(case.value("normalizer")?.clone())?;
     let runs = case.value("runs")?.as_object().cloned().unwrap_or_default();
     let mut checks = Comparison::new();

@@ -17,7 +17,7 @@ use crate::checks::{Case, Comparison, Tensors};
 pub fn gradients(case: &Case) -> Result<()> {
     let inputs = case.tensors("inputs.safetensors")?;
     let expected = case.tensors("expected.safetensors")?;
-    let (params, network) = network(&case.tensors("weights.safetensors")?)?;
+    let (params, network) = network(&case.tensors("weights.safetensors")?, crate::checks::device())?;
     let mut checks = Comparison::new();
     for alpha in case.f64s("alphas")? {
         let outputs = network.forward(&inputs.get("inputs")?, &inputs.get("input_lengths")?);
@@ -113,7 +113,7 @@ pub fn metrics(case: &Case) -> Result<()> {
 pub fn training(case: &Case) -> Result<()> {
     let inputs = case.tensors("inputs.safetensors")?;
     let expected = case.tensors("expected.safetensors")?;
-    let (params, network) = network(&case.tensors("weights.safetensors")?)?;
+    let (params, network) = network(&case.tensors("weights.safetensors")?, crate::checks::device())?;
     let (alpha, clip) = (case.f64("alpha")?, case.f64("gradient_clip_norm")?);
     let (accumulate, batches) = (case.usize("accumulate")?, case.usize("n_batches")?);
     let group = Group { name: String::new(), params: params.trainable(), lr: case.f64("learning_rate")? };

@@ -83,6 +83,10 @@ pub struct Training {
     /// TensorFloat-32 in the f32 matrix products of a GPU: faster, with 10 bits of mantissa.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tf32: bool,
+    /// On a GPU the same seed gives the same bytes every time. `false` lets operations take algorithms that add in another
+    /// order every time, some of them faster.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub deterministic: bool,
     /// On a GPU forward and backward of batches of one shape are recorded once, as a CUDA graph, and launched as a whole: faster
     /// where a network has many small operations (LEAP). Needs one process, one piece a batch, and no f16.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -194,6 +198,15 @@ fn constant() -> ScheduleConfig {
 
 fn one() -> u64 {
     1
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes the field by reference")]
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 fn hundred() -> u64 {

@@ -120,6 +120,7 @@ impl Run {
         }
         if plan.device.is_cuda() {
             shim::set_tf32(training.tf32)?;
+            shim::set_deterministic(training.deterministic)?;
             shim::reset_cuda_peak(plan.device)?;
         }
         let checkpoints = Checkpoints::open(plan.folder.join(CHECKPOINTS))?;

@@ -88,6 +88,7 @@ fn training() -> Training {
         group_learning_rates: BTreeMap::new(),
         scale_learning_rate: None,
         tf32: false,
+        deterministic: true,
         cuda_graphs: false,
         sync_batch_norm: false,
         schedule: ScheduleConfig::CosineRestarts(CosineConfig { t_0: 1, t_mult: 2, eta_min: 1e-6 }),

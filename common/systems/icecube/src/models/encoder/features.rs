@@ -159,7 +159,8 @@ impl Inputs {
             Feature::Scattering => batch.ice_properties.narrow(-1, 0, 1),
             Feature::Absorption => batch.ice_properties.narrow(-1, 1, 1),
             Feature::Rank => {
-                let place = batch.mask.cumsum(1, Kind::Float) - 1.0;
+                // Sums of integers: those of floating point numbers have no deterministic form on a GPU.
+                let place = batch.mask.cumsum(1, Kind::Int64).to_kind(Kind::Float) - 1.0;
                 let last = (batch.mask.sum_dim_intlist([1_i64].as_slice(), true, Kind::Float) - 1.0).clamp_min(1.0);
                 column(&(place / last)) * valid
             }
