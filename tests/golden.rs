@@ -4,10 +4,16 @@
 //! Which check runs follows from the longest known beginning of the case's path ([`checks::leap::KINDS`]); all values
 //! come from the case. A case that no kind fits fails, unless `tests/golden/pending.txt` lists it.
 
+//!
+//! Where there is no GPU, the cases of each system also run on the stand-in for one (`gpu::<system>`).
+
 mod checks;
+#[path = "support/stand_in.rs"]
+mod stand_in;
 mod support;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use checks::{Case, Kind};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -38,6 +44,13 @@ fn main() -> std::process::ExitCode {
         trials.push(Trial::test("missing_golden_folder", || Ok(())).with_ignored_flag(true));
     }
     collect(&workspace.join("tests/golden"), "clone::", &pending, &mut trials);
+    if std::env::var_os("PODIUM_GOLDEN_DEVICE").is_none() {
+        let gpu = |(system, _): &(&str, _)| {
+            let system = (*system).to_owned();
+            Trial::test(format!("gpu::{system}"), move || on_gpu(&system))
+        };
+        trials.extend(SYSTEMS.iter().map(gpu));
+    }
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -69,6 +82,19 @@ fn run(folder: &Path, check: Option<checks::Check>) -> Result<(), Failed> {
     };
     let outcome = Case::open(folder).and_then(|case| check(&case));
     outcome.map_err(|e| Failed::from(format!("{}: {e:#}", folder.display())))
+}
+
+/// All cases of a system again, in a process that has the stand-in's GPUs: operations that mix devices, that read a GPU's
+/// memory, or that have no deterministic form there fail, and what a GPU computes in a way of its own has to agree.
+fn on_gpu(system: &str) -> Result<(), Failed> {
+    let mut cases = Command::new(std::env::current_exe()?);
+    cases.args([&format!("{system}::"), "--test-threads=2"]).env("PODIUM_GOLDEN_DEVICE", "cuda");
+    let out = cases.env("LD_PRELOAD", stand_in::library()).output()?;
+    let (text, errors) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    if out.status.success() && !text.contains(" 0 passed") {
+        return Ok(());
+    }
+    Err(format!("{}\n{text}{errors}", out.status).into())
 }
 
 /// Paths below `folder`, `/`-separated and sorted, of all folders that hold a `case.yaml`.

@@ -1,10 +1,13 @@
 //! Training by several processes on the loopback: what it equals, what it survives, what it refuses.
 
+#[path = "../support/stand_in.rs"]
+mod stand_in;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../support/training.rs"]
 mod training;
 
+mod gpu;
 mod systems;
 
 use std::fs;

@@ -17,49 +17,58 @@ const STEPS: [&str; 5] = [
 ];
 
 /// A system's training, at a tiny size.
-struct System {
+pub struct System {
     config: &'static str,
     data: PathBuf,
     overrides: Vec<&'static str>,
 }
 
 impl System {
-    fn train(&self, processes: usize, out: &Path, more: &[&str]) -> Cmd {
+    pub fn train(&self, processes: usize, out: &Path, more: &[&str]) -> Cmd {
+        self.train_on("cpu", processes, out, more)
+    }
+
+    pub fn train_on(&self, device: &str, processes: usize, out: &Path, more: &[&str]) -> Cmd {
         let train = cmd("train-model").arg(root().join(self.config)).args(STEPS).args(&self.overrides).args(more);
-        let train = train.args(["-q", "--threads", "1", "--device", "cpu", "--from"]).arg(&self.data);
+        let train = train.args(["-q", "--threads", "1", "--device", device, "--from"]).arg(&self.data);
         train.arg(format!("--nproc={processes}")).arg("--out").arg(out)
     }
 
-    /// Trains with one process and with `n`, and holds losses, weights and the validation against each other.
+    /// Trains with one process and with `n`.
     fn assert_same(&self, folder: &Path, n: usize, more: &[&str], tolerance: f64) {
         let (one, many) = (folder.join(format!("one{n}")), folder.join(format!("many{n}")));
         self.train(1, &one, more).succeeds();
         self.train(n, &many, more).succeeds();
-        let (expected, found) = (rows(&one), rows(&many));
-        assert!(expected.iter().filter(|row| row.get("train/batch_loss").is_some()).count() >= 20);
-        assert_eq!(expected.len(), found.len());
-        for (a, b) in expected.iter().zip(&found) {
-            // Counted figures (efficiencies, classes) may jump where a value lies at an edge.
-            for (name, looser) in [("train/batch_loss", 1.0), ("train/gradient_norm", 100.0), ("valid/loss", 1.0)] {
-                let Some(want) = a.get(name).and_then(Value::as_f64) else { continue };
-                let found = b[name].as_f64().unwrap();
-                let same = close(want, found, tolerance * looser);
-                assert!(same, "{name}: {want} with one process, {found} with {n}: {a} {b}");
-            }
-        }
-        let weights = |run: &Path| TensorFile::open(run.join("checkpoints/last/model.safetensors")).unwrap();
-        let (a, b) = (weights(&one), weights(&many));
-        let mut compared = 0;
-        for name in a.names().filter(|name| !name.contains("num_batches")) {
-            let (a, b) = (a.f32(name).unwrap(), b.f32(name).unwrap());
-            let scale = a.iter().fold(0.0_f32, |most, v| most.max(v.abs()));
-            let off = a.iter().zip(b).fold(0.0_f32, |most, (a, b)| most.max((a - b).abs()));
-            // Biases that begin at zero are still tiny: rounding of their gradients is that of larger values.
-            assert!(f64::from(off) <= tolerance * f64::from(scale.max(0.3)), "{name}: off by {off} of {scale}");
-            compared += 1;
-        }
-        assert!(compared > 4);
+        assert_agree(&one, &many, tolerance);
     }
+}
+
+/// Holds losses, weights and the validation of two runs against each other.
+pub fn assert_agree(one: &Path, many: &Path, tolerance: f64) {
+    let (expected, found) = (rows(one), rows(many));
+    assert!(expected.iter().filter(|row| row.get("train/batch_loss").is_some()).count() >= 20);
+    assert_eq!(expected.len(), found.len());
+    for (a, b) in expected.iter().zip(&found) {
+        // Counted figures (efficiencies, classes) may jump where a value lies at an edge.
+        for (name, looser) in [("train/batch_loss", 1.0), ("train/gradient_norm", 100.0), ("valid/loss", 1.0)] {
+            let Some(want) = a.get(name).and_then(Value::as_f64) else { continue };
+            let found = b[name].as_f64().unwrap();
+            let same = close(want, found, tolerance * looser);
+            assert!(same, "{name}: {want} in {}, {found} in {}: {a} {b}", one.display(), many.display());
+        }
+    }
+    let weights = |run: &Path| TensorFile::open(run.join("checkpoints/last/model.safetensors")).unwrap();
+    let (a, b) = (weights(one), weights(many));
+    let mut compared = 0;
+    for name in a.names().filter(|name| !name.contains("num_batches")) {
+        let (a, b) = (a.f32(name).unwrap(), b.f32(name).unwrap());
+        let scale = a.iter().fold(0.0_f32, |most, v| most.max(v.abs()));
+        let off = a.iter().zip(b).fold(0.0_f32, |most, (a, b)| most.max((a - b).abs()));
+        // Biases that begin at zero are still tiny: rounding of their gradients is that of larger values.
+        assert!(f64::from(off) <= tolerance * f64::from(scale.max(0.3)), "{name}: off by {off} of {scale}");
+        compared += 1;
+    }
+    assert!(compared > 4);
 }
 
 fn close(a: f64, b: f64, tolerance: f64) -> bool {
@@ -87,7 +96,7 @@ fn prepared(system: &str, folder: &Path, simulate: &[&str], prepare: &[&str]) ->
     data
 }
 
-fn icecube(folder: &Path) -> System {
+pub fn icecube(folder: &Path) -> System {
     let simulate = [
         "train=[{first: 1, files: 1, events: 200}, {first: 655, files: 1, events: 50}]",
         "test=[{first: 661, files: 1, events: 10}]",
@@ -105,7 +114,7 @@ fn icecube(folder: &Path) -> System {
     }
 }
 
-fn tracknet(folder: &Path) -> System {
+pub fn tracknet(folder: &Path) -> System {
     System {
         config: "configs/tracknet/demo/step_ahead.yaml",
         data: prepared("tracknet", folder, &["events=5", "particles=40"], &[]),
@@ -113,10 +122,10 @@ fn tracknet(folder: &Path) -> System {
     }
 }
 
-const MAE: &str = "configs/polarmae/demo/pretrain.yaml";
-const SEGMENT: &str = "configs/polarmae/demo/segment.yaml";
+pub const MAE: &str = "configs/polarmae/demo/pretrain.yaml";
+pub const SEGMENT: &str = "configs/polarmae/demo/segment.yaml";
 
-fn polarmae(config: &'static str, folder: &Path) -> System {
+pub fn polarmae(config: &'static str, folder: &Path) -> System {
     let simulate = [
         "train_events=12",
         "valid_events=5",

@@ -1,5 +1,9 @@
 //! What the shim does on a GPU. These tests need one, and the full libtorch (`make setup CUDA=1`); elsewhere they say why
-//! they checked nothing. `scripts/gpu` runs them with everything else that needs a GPU.
+//! they checked nothing, and one of them runs all others on the stand-in for a GPU. `scripts/gpu` runs them with everything
+//! else that needs a GPU.
+
+use std::path::Path;
+use std::process::Command;
 
 use common::seed::rng_for;
 use neural::Params;
@@ -172,4 +176,22 @@ fn a_recorded_step_gives_the_bits_of_a_plain_one() {
         assert_eq!(loss.double_value(&[]), expected_loss.double_value(&[]));
         assert!(recorded.grad().equal(&plain.grad()), "step {i}");
     }
+}
+
+#[test]
+fn all_of_this_holds_on_the_stand_in_for_a_gpu() {
+    const INSIDE: &str = "PODIUM_ON_STAND_IN";
+    if std::env::var_os(INSIDE).is_some() {
+        return;
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/stand-in");
+    let compiled = Command::new(script).output().unwrap();
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    let library = String::from_utf8(compiled.stdout).unwrap();
+    let mut all = Command::new(std::env::current_exe().unwrap());
+    // One after the other: memory is counted for the whole device.
+    all.args(["--nocapture", "--test-threads=1"]).env(INSIDE, "1").env("LD_PRELOAD", library.trim_end());
+    let out = all.output().unwrap();
+    let text = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(out.status.success() && !text.contains("nothing was checked"), "{text}");
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <mutex>
@@ -19,7 +20,7 @@
 namespace stand_in {
 namespace {
 
-constexpr size_t kMemory = size_t{24} << 30;  // of each device
+constexpr size_t kMemory = size_t{24} << 30;  // of each device, of which STAND_IN_MIB says how much there is
 constexpr size_t kAlign = 512;
 constexpr size_t kPage = 4096;
 constexpr size_t kReturned = size_t{1} << 20;  // freed blocks of this size give their memory back
@@ -51,7 +52,7 @@ const Memory& memory() {
   return *all;
 }
 
-// First fit among free blocks of the same size, then the end of what was used.
+// A free block of the same size, else the end of what was used.
 class Allocator final : public c10::DeviceAllocator {
  public:
   c10::DataPtr allocate(size_t bytes) override {
@@ -66,7 +67,7 @@ class Allocator final : public c10::DeviceAllocator {
     if (found != own.free.end()) {
       offset = found->second;
       own.free.erase(found);
-    } else if (size > kMemory - own.end) {
+    } else if (size > most_ - std::min(most_, own.end)) {
       own.stats.num_ooms += 1;
       TORCH_CHECK_WITH(OutOfMemoryError, false, "CUDA out of memory. Tried to allocate ", bytes, " bytes on the stand-in");
     } else {
@@ -121,8 +122,14 @@ class Allocator final : public c10::DeviceAllocator {
     if (size >= kReturned) madvise(memory().host + first, last - first, MADV_REMOVE);
   }
 
+  static size_t most() {
+    const char* mib = std::getenv("STAND_IN_MIB");
+    return mib == nullptr ? kMemory : std::min<size_t>(kMemory, std::strtoull(mib, nullptr, 10) << 20);
+  }
+
   std::mutex mutex_;
   Device devices_[kDevices];
+  const size_t most_ = most();
 };
 
 Allocator& allocator() {

@@ -139,7 +139,7 @@ void check(const c10::OperatorHandle& op, const std::string& name, at::ArrayRef<
 constexpr int64_t kLstm = 2, kGru = 3;
 
 // What cuDNN does, by the CPU. An operation that the CPU has under another name.
-bool by_another_name(const std::string& name, Stack& stack);
+bool by_another_name(const std::string& name, Stack& stack, c10::DeviceIndex device);
 
 // Some functions are told apart from their out= form here only, about which the CPU's operation then has something to say.
 struct Quiet : c10::WarningHandler {
@@ -159,7 +159,7 @@ Stack computed(const c10::OperatorHandle& op, const std::string& name, const std
   at::AutoDispatchBelowAutograd below;
   static Quiet quiet;
   const c10::WarningUtils::WarningHandlerGuard silence(&quiet);
-  if (!by_another_name(name, stack)) op.callBoxed(stack);
+  if (!by_another_name(name, stack, device)) op.callBoxed(stack);
   return stack;
 }
 
@@ -381,8 +381,16 @@ std::vector<at::Tensor> recurrent(const at::Tensor& input, const at::Tensor& hx,
   return {out, hy, cy};
 }
 
-bool by_another_name(const std::string& name, Stack& stack) {
+bool by_another_name(const std::string& name, Stack& stack, c10::DeviceIndex device) {
   const auto maybe = [&](size_t i) { return stack[i].isTensor() ? stack[i].toTensor() : at::Tensor(); };
+  if (name == "aten::native_dropout") {
+    // The CPU's draws from the CPU's generator.
+    const at::Tensor input = stack[0].toTensor();
+    const double p = stack[1].toDouble();
+    const auto mask = at::empty_like(input, at::kBool).bernoulli_(1 - p, host_generator(device));
+    stack = {input.mul(mask).mul(1 / (1 - p)), mask};
+    return true;
+  }
   if (name == "aten::_cudnn_rnn") {
     // input 0, weights 1, stride 2, buffer 3, hx 4, cx 5, mode 6, sizes 7 and 8, layers 9, batch_first 10, dropout 11, train 12,
     // bidirectional 13, batch_sizes 14, dropout_state 15

@@ -30,6 +30,7 @@ void Recording::begin() {
   TORCH_CHECK(stream_ != 0, "CUDA graphs must be captured on a non-default stream.");
   std::lock_guard<std::mutex> lock(mutex);
   TORCH_CHECK(open_recordings.emplace(stream_, this).second, "this stream is being recorded already");
+  random_ = host_generator(-1).get_state();
 }
 
 void Recording::save(const at::Tensor& written) {
@@ -49,6 +50,8 @@ void Recording::end() {
     std::memcpy(host_address(saved.storage.data()), saved.bytes.data(), saved.bytes.size());
   }
   saved_.clear();
+  // Nothing was drawn either.
+  host_generator(-1).set_state(random_);
 }
 
 void Recording::replay() const {

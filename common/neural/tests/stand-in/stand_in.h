@@ -53,6 +53,7 @@ class Recording {
   };
   std::vector<std::function<void()>> operations_;
   std::vector<Saved> saved_;
+  at::Tensor random_;
   c10::StreamId stream_ = 0;
 };
 
