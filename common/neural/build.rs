@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::exit;
 
 /// One translation unit a noun; each costs several seconds, so they compile in parallel.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 10] = [
     "torch-ext/optim.cpp",
     "torch-ext/runtime.cpp",
     "torch-ext/cuda.cpp",
@@ -17,6 +17,7 @@ const SOURCES: [&str; 9] = [
     "torch-ext/nccl.cpp",
     "torch-ext/linear.cpp",
     "torch-ext/scan.cpp",
+    "torch-ext/kernels.cpp",
     "torch-ext/scan_kernels.cpp",
 ];
 
@@ -33,7 +34,7 @@ fn main() {
     for folder in [include.clone(), include.join("torch/csrc/api/include")] {
         build.flag("-isystem").flag(&folder);
     }
-    build.include("torch-ext");
+    build.include("torch-ext").include(kernel_source());
     build.define("_GLIBCXX_USE_CXX11_ABI", "1").files(SOURCES).compile("podium_torch_ext");
 
     println!("cargo:rustc-link-search=native={}", lib.display());
@@ -49,6 +50,15 @@ fn main() {
         println!("cargo:rustc-link-arg={argument}");
     }
     println!("cargo:link_args={}", arguments.join("\t"));
+}
+
+/// Puts the source of the kernels for GPUs, which is compiled where there is one, into a header; gives its folder.
+fn kernel_source() -> PathBuf {
+    let folder = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
+    let source = std::fs::read_to_string("torch-ext/mamba.cu").unwrap_or_else(|e| refuse(&format!("torch-ext/mamba.cu: {e}")));
+    let header = format!("static const char kMambaSource[] = R\"podium({source})podium\";\n");
+    std::fs::write(folder.join("mamba_source.h"), header).unwrap_or_else(|e| refuse(&format!("mamba_source.h: {e}")));
+    folder
 }
 
 /// The folder of libtorch, made absolute: run paths must not depend on the working folder.

@@ -82,6 +82,7 @@ unsafe extern "C" {
         x: *const CTensor,
         weight: *const CTensor,
         bias: *const CTensor,
+        fused: *mut c_int,
         out: *mut *mut CTensor,
     ) -> c_int;
     fn podium_cuda_set_device(device: c_int) -> c_int;
@@ -360,14 +361,15 @@ pub(crate) fn selective_scan(scan: &Scan, allow_fused: bool) -> Result<Tensor> {
     }
 }
 
-/// silu of a causal depthwise convolution, f32 on the CPU: `x` `[B, L, I]`, `weight` `[I, 1, K]`, `bias` `[I]`.
-pub(crate) fn causal_conv_silu(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    let mut out = std::ptr::null_mut();
+/// silu of a causal depthwise convolution: `x` `[B, L, I]`, `weight` `[I, 1, K]`, `bias` `[I]`. None where no kernel does
+/// it in one pass: those for f32 do, on the CPU and on a GPU.
+pub(crate) fn causal_conv_silu(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Option<Tensor>> {
+    let (mut fused, mut out) = (0, std::ptr::null_mut());
     // SAFETY: three live tensors; the shim writes a pointer to a new one, which from_ptr takes over.
     unsafe {
         let (x, weight, bias) = (x.as_ptr().cast(), weight.as_ptr().cast(), bias.as_ptr().cast());
-        check(podium_causal_conv_silu(x, weight, bias, &raw mut out), "causal convolution")?;
-        Ok(Tensor::from_ptr(out.cast()))
+        check(podium_causal_conv_silu(x, weight, bias, &raw mut fused, &raw mut out), "causal convolution")?;
+        Ok((fused != 0).then(|| Tensor::from_ptr(out.cast())))
     }
 }
 

@@ -1,10 +1,11 @@
 // The selective scan of the Mamba block and its convolution, with gradients.
 //
-// f32 on the CPU runs in the kernels of scan.h. Everything else (GPUs, other types) runs in tensor operations, level
-// by level and a slice of the batch at a time; it needs no compiler at run time. Both backward passes compute the
-// states again instead of keeping [batch, length, channels, states] numbers.
+// f32 runs in the kernels of scan.h on the CPU and in those of mamba.cu on GPUs. Everything else runs in tensor operations,
+// level by level and a slice of the batch at a time. All backward passes compute the states again instead of keeping
+// [batch, length, channels, states] numbers.
 
 #include "ext.h"
+#include "kernels.h"
 #include "scan.h"
 
 #include <ATen/Parallel.h>
@@ -112,12 +113,99 @@ variable_list fused_backward(const at::Tensor& grad, const at::Tensor& x, const 
   return {gx, g_dt, g_log, gb, gc, gd.sum(0).narrow(0, 0, x.size(2)), gz};
 }
 
+// Levels whose numbers fit the shared memory that every GPU gives a warp (48 KiB).
+constexpr int64_t kMostLevels = 96;
+// States of a channel that a lane keeps in its registers, if need be in its part of the memory.
+constexpr int64_t kMostStates = 256;
+// Elements of the parts of sums that a slice of the batch keeps.
+constexpr int64_t kPartElements = int64_t{1} << 26;
+constexpr int64_t kMostSamples = 65535;  // blocks of a grid in its second direction
+
+std::string macro(const char* name, int64_t value) { return "-D" + std::string(name) + "=" + std::to_string(value); }
+
+unsigned warps_of(const at::Tensor& x) { return static_cast<unsigned>((x.size(2) + 31) / 32); }
+
+// A kernel of mamba.cu, if x is work for one. `size` is that of the other dimension it is compiled for.
+podium::Kernel kernel_of(const char* name, const at::Tensor& x, const char* dimension, int64_t size) {
+  const bool suits = x.is_cuda() && x.scalar_type() == at::kFloat && x.numel() > 0 && x.size(1) <= kMostLevels &&
+                     size > 0 && size <= kMostStates;
+  if (!suits) return {};
+  return podium::Kernel::of_mamba(x.device().index(), name, {macro("LEVELS", x.size(1)), macro(dimension, size)});
+}
+
+podium::Kernel scan_kernel(const char* name, const at::Tensor& x, const at::Tensor& b, bool allowed) {
+  return allowed ? kernel_of(name, x, "STATES", b.size(2)) : podium::Kernel();
+}
+
+podium::Kernel conv_kernel(const char* name, const at::Tensor& x, const at::Tensor& weight) {
+  return kernel_of(name, x, "TAPS", weight.size(2));
+}
+
+// What a kernel takes: addresses of contiguous tensors, or of rows at a stride.
+template <class... Numbers>
+void start(const podium::Kernel& kernel, const at::Tensor& x, std::vector<at::Tensor> tensors, Numbers... numbers) {
+  std::vector<void*> addresses, arguments;
+  for (const at::Tensor& tensor : tensors) addresses.push_back(tensor.data_ptr());
+  for (void*& address : addresses) arguments.push_back(&address);
+  (arguments.push_back(&numbers), ...);
+  kernel.launch(warps_of(x), static_cast<unsigned>(x.size(0)), std::move(arguments));
+}
+
+// Slices of at most `rows` samples.
+template <class Work>
+void slices(int64_t batch, int64_t rows, Work work) {
+  rows = std::clamp<int64_t>(rows, 1, kMostSamples);
+  for (int64_t first = 0; first < batch; first += rows) work(first, std::min(rows, batch - first));
+}
+
+at::Tensor kernel_forward(const podium::Kernel& kernel, const at::Tensor& x, const at::Tensor& dt,
+                          const at::Tensor& a_log, const at::Tensor& b, const at::Tensor& c, const at::Tensor& d,
+                          const at::Tensor& z) {
+  const at::Tensor a = (a_log.exp() * -kLog2E).t().contiguous(), gain = d.contiguous();  // [N, I]
+  const at::Tensor rows = x.contiguous(), steps = dt.contiguous(), gate = with_dense_rows(z);
+  const at::Tensor bs = b.contiguous(), cs = c.contiguous();
+  at::Tensor out = at::empty_like(rows);
+  slices(x.size(0), kMostSamples, [&](int64_t first, int64_t count) {
+    auto cut = [&](const at::Tensor& t) { return t.narrow(0, first, count); };
+    start(kernel, cut(rows), {cut(rows), cut(steps), cut(gate), cut(bs), cut(cs), a, gain, cut(out)},
+          static_cast<int>(x.size(2)), static_cast<long long>(gate.stride(1)));
+  });
+  return out;
+}
+
+variable_list kernel_backward(const podium::Kernel& kernel, const at::Tensor& grad, const at::Tensor& x,
+                              const at::Tensor& dt, const at::Tensor& a_log, const at::Tensor& b, const at::Tensor& c,
+                              const at::Tensor& d, const at::Tensor& z) {
+  const int64_t length = x.size(1), channels = x.size(2), states = b.size(2), warps = warps_of(x);
+  const at::Tensor minus_a = a_log.exp(), a = (minus_a * -kLog2E).t().contiguous(), gain = d.contiguous();
+  const at::Tensor rows = x.contiguous(), steps = dt.contiguous(), gate = with_dense_rows(z);
+  const at::Tensor bs = b.contiguous(), cs = c.contiguous(), g = grad.contiguous();
+  at::Tensor gx = at::empty_like(rows), g_dt = at::empty_like(rows), gz = at::empty_like(rows);
+  at::Tensor gb = at::empty_like(bs), gc = at::empty_like(cs);
+  at::Tensor ga = at::zeros({states, channels}, x.options()), gd = at::zeros({channels}, x.options());
+  const int64_t parts = states * (2 * warps * length + channels);  // of a sample
+  slices(x.size(0), kPartElements / parts, [&](int64_t first, int64_t count) {
+    auto cut = [&](const at::Tensor& t) { return t.narrow(0, first, count); };
+    const at::Tensor b_parts = at::empty({count, warps, states, length}, x.options()), c_parts = at::empty_like(b_parts);
+    const at::Tensor a_parts = at::empty({count, states, channels}, x.options());
+    const at::Tensor d_parts = at::empty({count, channels}, x.options());
+    start(kernel, cut(rows),
+          {cut(g), cut(rows), cut(steps), cut(gate), cut(bs), cut(cs), a, gain, cut(gx), cut(g_dt), cut(gz), b_parts,
+           c_parts, a_parts, d_parts},
+          static_cast<int>(channels), static_cast<long long>(gate.stride(1)));
+    cut(gb).copy_(b_parts.sum(1).transpose(1, 2));
+    cut(gc).copy_(c_parts.sum(1).transpose(1, 2));
+    ga.add_(a_parts.sum(0));
+    gd.add_(d_parts.sum(0));
+  });
+  // A = -exp(A_log), so its slope is A itself.
+  return {gx, g_dt, ga.t().mul(minus_a).neg(), gb, gc, gd, gz};
+}
+
 // The slices of the batch that the form in tensor operations works on.
 template <class Work>
 void for_slices(const at::Tensor& x, int64_t states, Work work) {
-  const int64_t batch = x.size(0), sample = std::max<int64_t>(1, x.size(1) * x.size(2) * states);
-  const int64_t rows = std::max<int64_t>(1, kSliceElements / sample);
-  for (int64_t first = 0; first < batch; first += rows) work(first, std::min(rows, batch - first));
+  slices(x.size(0), kSliceElements / std::max<int64_t>(1, x.size(1) * x.size(2) * states), work);
 }
 
 at::Tensor operations_forward(const at::Tensor& x, const at::Tensor& dt, const at::Tensor& a_log, const at::Tensor& b,
@@ -191,6 +279,9 @@ struct SelectiveScan : torch::autograd::Function<SelectiveScan> {
     demand_shapes(x, dt, a_log, b, c, d, z);
     // The products over the states stay in the type of the inputs.
     const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
+    if (const auto kernel = scan_kernel("scan_forward", x, b, allow_fused)) {
+      return kernel_forward(kernel, x, dt, a_log, b, c, d, z);
+    }
     const auto work = fused(x, allow_fused) ? fused_forward : operations_forward;
     return work(x, dt, a_log, b, c, d, z);
   }
@@ -200,8 +291,13 @@ struct SelectiveScan : torch::autograd::Function<SelectiveScan> {
     const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
     const variable_list t = context->get_saved_variables();
     const bool allowed = context->saved_data["fused"].toBool();
-    const auto work = fused(t[0], allowed) ? fused_backward : operations_backward;
-    variable_list result = work(grads[0], t[0], t[1], t[2], t[3], t[4], t[5], t[6]);
+    variable_list result;
+    if (const auto kernel = scan_kernel("scan_backward", t[0], t[3], allowed)) {
+      result = kernel_backward(kernel, grads[0], t[0], t[1], t[2], t[3], t[4], t[5], t[6]);
+    } else {
+      const auto work = fused(t[0], allowed) ? fused_backward : operations_backward;
+      result = work(grads[0], t[0], t[1], t[2], t[3], t[4], t[5], t[6]);
+    }
     result.emplace_back();
     return result;
   }
@@ -218,7 +314,38 @@ podium::Conv conv_of(const at::Tensor& x, const at::Tensor& w, const at::Tensor&
           bias.const_data_ptr<float>()};
 }
 
-// silu of a causal depthwise convolution, f32 on the CPU: x [B, L, I], weight [I, 1, K], bias [I].
+at::Tensor conv_kernel_forward(const podium::Kernel& kernel, const at::Tensor& x, const at::Tensor& weight,
+                               const at::Tensor& bias) {
+  const at::Tensor rows = with_dense_rows(x), w = weight.squeeze(1).t().contiguous(), shift = bias.contiguous();
+  at::Tensor out = at::empty(x.sizes(), x.options());
+  slices(x.size(0), kMostSamples, [&](int64_t first, int64_t count) {
+    auto cut = [&](const at::Tensor& t) { return t.narrow(0, first, count); };
+    start(kernel, cut(rows), {cut(rows), w, shift, cut(out)}, static_cast<int>(x.size(2)),
+          static_cast<long long>(rows.stride(1)));
+  });
+  return out;
+}
+
+variable_list conv_kernel_backward(const podium::Kernel& kernel, const at::Tensor& grad, const at::Tensor& x,
+                                   const at::Tensor& weight, const at::Tensor& bias) {
+  const at::Tensor rows = with_dense_rows(x), w = weight.squeeze(1).t().contiguous(), shift = bias.contiguous();
+  const at::Tensor g = grad.contiguous();
+  const int64_t taps = w.size(0), channels = w.size(1);
+  at::Tensor gx = at::empty(x.sizes(), x.options());
+  at::Tensor gw = at::zeros({taps, channels}, x.options()), gb = at::zeros({channels}, x.options());
+  slices(x.size(0), kPartElements / (taps * channels), [&](int64_t first, int64_t count) {
+    auto cut = [&](const at::Tensor& t) { return t.narrow(0, first, count); };
+    const at::Tensor w_parts = at::empty({count, taps, channels}, x.options());
+    const at::Tensor b_parts = at::empty({count, channels}, x.options());
+    start(kernel, cut(rows), {cut(g), cut(rows), w, shift, cut(gx), w_parts, b_parts}, static_cast<int>(channels),
+          static_cast<long long>(rows.stride(1)));
+    gw.add_(w_parts.sum(0));
+    gb.add_(b_parts.sum(0));
+  });
+  return {gx, gw.t().unsqueeze(1), gb};
+}
+
+// silu of a causal depthwise convolution in f32: x [B, L, I], weight [I, 1, K], bias [I].
 struct CausalConvSilu : torch::autograd::Function<CausalConvSilu> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
                             const at::Tensor& bias) {
@@ -227,8 +354,10 @@ struct CausalConvSilu : torch::autograd::Function<CausalConvSilu> {
                 "causal convolution: x ", x.sizes(), ", weight ", weight.sizes(), ", bias ", bias.sizes(),
                 " do not fit");
     for (const at::Tensor& t : {x, weight, bias})
-      TORCH_CHECK(t.device().is_cpu() && t.scalar_type() == at::kFloat, "causal convolution: expected f32 on the CPU");
+      TORCH_CHECK(t.device() == x.device() && t.scalar_type() == at::kFloat,
+                  "causal convolution: expected f32 on one device");
     context->save_for_backward({x, weight, bias});
+    if (const auto kernel = conv_kernel("conv_forward", x, weight)) return conv_kernel_forward(kernel, x, weight, bias);
     const at::Tensor rows = with_dense_rows(x), w = channels_last(weight), b = channels_last(bias).view({-1});
     at::Tensor out = at::empty(x.sizes(), x.options());
     podium::conv_forward(conv_of(rows, w, b), out.mutable_data_ptr<float>(), at::get_num_threads());
@@ -239,6 +368,9 @@ struct CausalConvSilu : torch::autograd::Function<CausalConvSilu> {
     TORCH_CHECK(!at::GradMode::is_enabled(), "causal convolution: second derivatives are not supported");
     const variable_list saved = context->get_saved_variables();
     const at::Tensor &x = saved[0], &weight = saved[1];
+    if (const auto kernel = conv_kernel("conv_backward", x, weight)) {
+      return conv_kernel_backward(kernel, grads[0], x, weight, saved[2]);
+    }
     const at::Tensor rows = with_dense_rows(x), w = channels_last(weight), b = channels_last(saved[2]).view({-1});
     const at::Tensor g = grads[0].contiguous();
     const int64_t chunks = std::max<int64_t>(1, std::min(kChunks, x.size(0))), channels = x.size(2);
@@ -266,8 +398,14 @@ int podium_selective_scan(const at::Tensor* x, const at::Tensor* dt, const at::T
   });
 }
 
-int podium_causal_conv_silu(const at::Tensor* x, const at::Tensor* weight, const at::Tensor* bias, at::Tensor** out) {
-  return guarded([&] { *out = new at::Tensor(CausalConvSilu::apply(*x, *weight, *bias)); });
+// x [B, L, I], weight [I, 1, K], bias [I]. `fused` says whether there is a kernel for them; without one nothing is done.
+int podium_causal_conv_silu(const at::Tensor* x, const at::Tensor* weight, const at::Tensor* bias, int* fused,
+                            at::Tensor** out) {
+  return guarded([&] {
+    const bool plain = x->scalar_type() == at::kFloat && x->dim() == 3 && weight->dim() == 3;
+    *fused = plain && (x->device().is_cpu() || conv_kernel("conv_forward", *x, *weight)) ? 1 : 0;
+    if (*fused != 0) *out = new at::Tensor(CausalConvSilu::apply(*x, *weight, *bias));
+  });
 }
 
 }  // extern "C"

@@ -43,9 +43,9 @@ pub enum Form {
     /// The sequential reference of the original: every step an operation of the library that keeps its states for the
     /// backward pass. Slow; what the other forms are compared with.
     Plain,
-    /// Tensor operations with a backward pass of its own that computes the states again: what GPUs use.
+    /// Tensor operations with a backward pass of its own that computes the states again, on any device and in any format.
     Operations,
-    /// One pass over memory each way, on the CPU in f32; [`Form::Operations`] elsewhere.
+    /// Kernels of our own that go over memory once each way, for f32 on CPUs and GPUs; [`Form::Operations`] elsewhere.
     Fused,
 }
 
@@ -120,8 +120,10 @@ impl Mamba {
     /// silu of a depthwise convolution whose last tap multiplies the current level.
     fn convolve(&self, x: &Tensor, form: Form) -> Tensor {
         let (weight, bias) = &self.conv;
-        if form == Form::Fused && x.device() == tch::Device::Cpu && x.kind() == Kind::Float {
-            return shim::causal_conv_silu(x, weight, bias).unwrap_or_else(|e| panic!("{e}"));
+        if form == Form::Fused
+            && let Some(y) = shim::causal_conv_silu(x, weight, bias).unwrap_or_else(|e| panic!("{e}"))
+        {
+            return y;
         }
         let levels_last = x.transpose(1, 2).constant_pad_nd([self.config.taps - 1, 0]); // [B, I, K - 1 + L]
         let y = levels_last.conv1d(weight, Some(bias), [1], [0], [1], self.config.inner());

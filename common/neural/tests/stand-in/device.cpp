@@ -255,6 +255,7 @@ struct Guard final : c10::impl::DeviceGuardImplInterface {
   bool queryEvent(void*) const override { return true; }
   c10::DeviceIndex deviceCount() const noexcept override { return kDevices; }
   bool queryStream(const c10::Stream&) const override { return true; }
+  void* getStreamNativeHandle(const c10::Stream) const override { return nullptr; }
   void synchronizeStream(const c10::Stream&) const override { refuse_while_recording(); }
   void synchronizeEvent(void*) const override { refuse_while_recording(); }
   void synchronizeDevice(c10::DeviceIndex) const override { refuse_while_recording(); }
