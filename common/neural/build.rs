@@ -53,9 +53,11 @@ fn main() {
 }
 
 /// Puts the source of the kernels for GPUs, which is compiled where there is one, into a header; gives its folder.
+#[allow(clippy::disallowed_methods, reason = "a file of the build, made again with every change of its source")]
 fn kernel_source() -> PathBuf {
     let folder = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
-    let source = std::fs::read_to_string("torch-ext/mamba.cu").unwrap_or_else(|e| refuse(&format!("torch-ext/mamba.cu: {e}")));
+    let source =
+        std::fs::read_to_string("torch-ext/mamba.cu").unwrap_or_else(|e| refuse(&format!("torch-ext/mamba.cu: {e}")));
     let header = format!("static const char kMambaSource[] = R\"podium({source})podium\";\n");
     std::fs::write(folder.join("mamba_source.h"), header).unwrap_or_else(|e| refuse(&format!("mamba_source.h: {e}")));
     folder

@@ -69,6 +69,19 @@ fn a_run_on_a_gpu_gives_the_same_bytes_twice_and_from_recorded_steps() {
     assert!(model(&one) == model(&recorded));
 }
 
+/// Its kernels are compiled for the GPU and started by the driver.
+#[test]
+fn a_mamba_network_gives_the_same_bytes_from_recorded_steps() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = |name: &str, more: &[&str]| {
+        let out = folder.path().join(name);
+        let network = ["model={2lstm1mamba: {hidden_state: 4, num_lstm: 1, d_state: 4}}", "training.epochs=1"];
+        leap(&out, &[&network, more].concat()).succeeds();
+        fs::read(out.join("checkpoints/last/model.safetensors")).unwrap()
+    };
+    assert!(model("plain", &[]) == model("recorded", &["training.cuda_graphs=true"]));
+}
+
 #[test]
 fn a_run_on_a_gpu_that_is_killed_continues_to_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();

@@ -15,6 +15,9 @@
 #define LEVEL_NUMBERS(name) __shared__ float name##_of_all[LEVELS][32]
 #define AT(name, t) name##_of_all[t][threadIdx.x]
 
+// Nothing is fetched from memory earlier than here: with all levels ahead of it there would be no registers left.
+#define NOT_EARLIER asm volatile("" ::: "memory")
+
 typedef float Real;
 
 INLINE Real load(const float* row, int first, int count) {
@@ -90,6 +93,7 @@ KERNEL(7) scan_backward(const float* __restrict__ grad, const float* __restrict_
                      float* __restrict__ g_dt, float* __restrict__ gz, float* __restrict__ gb, float* __restrict__ gc,
                      float* __restrict__ ga, float* __restrict__ gd, int channels, long long z_stride) {
   const float ln2 = 0.693147180559945309f;
+  constexpr int kAhead = 10;  // levels whose numbers are fetched at a time
   const int first = static_cast<int>(blockIdx.x) * 32, warps = (channels + 31) / 32;
   const long long sample = blockIdx.y;
   LEVEL_NUMBERS(deltas);
@@ -139,6 +143,7 @@ KERNEL(7) scan_backward(const float* __restrict__ grad, const float* __restrict_
     Real state = 0.0f;
     UNROLL_LEVELS
     for (int t = 0; t < LEVELS; ++t) {
+      if (t % kAhead == 0) NOT_EARLIER;
       state = power_of_two(AT(deltas, t) * rate) * state + AT(inputs, t) * b_n[t * STATES];
       history[t] = state;
     }
@@ -151,6 +156,7 @@ KERNEL(7) scan_backward(const float* __restrict__ grad, const float* __restrict_
     }
     UNROLL_LEVELS
     for (int t = LEVELS - 1; t >= 0; --t) {
+      if (t % kAhead == 0) NOT_EARLIER;
       const Real delta = AT(deltas, t), slope = AT(slopes, t);
       g_state = g_state + slope * c_n[t * STATES];
       keep(kept_c[t / 32], t % 32, over_lanes(slope * history[t]));

@@ -16,6 +16,7 @@
 #include <map>
 #include <mutex>
 #include <unordered_map>
+#include <unordered_set>
 
 namespace stand_in {
 namespace {
@@ -75,6 +76,8 @@ class Allocator final : public c10::DeviceAllocator {
       own.stats.reserved_bytes[0].increase(size);
     }
     own.sizes[offset] = size;
+    // What a recording works in stays its own: launched again it writes there again.
+    if (Recording::current() != nullptr) own.recorded.insert(offset);
     own.stats.allocated_bytes[0].increase(size);
     char* address = memory().device + device * kMemory + offset;
     std::memset(host_address(address), kNothing, size);
@@ -104,6 +107,7 @@ class Allocator final : public c10::DeviceAllocator {
     size_t end = 0;
     std::multimap<size_t, size_t> free;           // size -> offset
     std::unordered_map<size_t, size_t> sizes;     // offset -> size
+    std::unordered_set<size_t> recorded;
     c10::CachingDeviceAllocator::DeviceStats stats;
   };
 
@@ -115,6 +119,7 @@ class Allocator final : public c10::DeviceAllocator {
     const size_t offset = at % kMemory;
     const size_t size = own.sizes.at(offset);
     own.sizes.erase(offset);
+    if (own.recorded.count(offset) > 0) return;
     own.free.emplace(size, offset);
     own.stats.allocated_bytes[0].decrease(size);
     // The pages that lie in this block alone.

@@ -10,8 +10,12 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/library.h>
 
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
-#include <set>
+#include <map>
+#include <mutex>
 #include <string>
 #include <unordered_set>
 
@@ -96,6 +100,28 @@ c10::IValue host_value(const c10::IValue& value) {
   if (value.isDevice()) return c10::Device(c10::kCPU);
   return value;
 }
+
+// With STAND_IN_COUNT: how often each operation ran, said at the end; those that the host waits for begin with a star.
+class Counts {
+ public:
+  ~Counts() {
+    std::vector<std::pair<size_t, std::string>> sorted;
+    for (const auto& [name, count] : of_) sorted.emplace_back(count, name);
+    std::sort(sorted.rbegin(), sorted.rend());
+    for (const auto& [count, name] : sorted) std::fprintf(stderr, "%8zu %s\n", count, name.c_str());
+  }
+  static void add(const std::string& name, bool waits) {
+    static const bool wanted = std::getenv("STAND_IN_COUNT") != nullptr;
+    if (!wanted) return;
+    static Counts counts;
+    const std::lock_guard<std::mutex> lock(counts.mutex_);
+    ++counts.of_[waits ? "*" + name : name];
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<std::string, size_t> of_;
+};
 
 // What a real GPU would refuse.
 void check(const c10::OperatorHandle& op, const std::string& name, at::ArrayRef<c10::IValue> args, c10::Device device) {
@@ -210,6 +236,7 @@ void fallback(const c10::OperatorHandle& op, Stack* stack) {
   if (!device->has_index()) device = c10::impl::getDeviceGuardImpl(c10::kCUDA)->getDevice();
   const c10::DeviceGuard guard(*device);
   check(op, name, args, *device);
+  Counts::add(name, kWaits.count(name) > 0);
 
   auto* recording = Recording::current();
   const auto written = [&](size_t i) {
@@ -336,6 +363,7 @@ at::Tensor& set_tensor(at::Tensor& self, const at::Tensor& source) {
 }
 
 at::Tensor& copy_(at::Tensor& self, const at::Tensor& source, bool) {
+  Counts::add("aten::copy_", self.is_cpu() || (source.is_cpu() && source.dim() > 0 && !is_pinned(source.data_ptr())));
   auto* recording = Recording::current();
   const auto copied = [self = self.variable_data(), source = source.variable_data()] {
     at::AutoDispatchBelowAutograd below;

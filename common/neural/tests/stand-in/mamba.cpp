@@ -76,6 +76,7 @@ void keep(Real& kept, int lane, const Real& v) { kept.of[lane] = v.of[lane]; }
 
 #define KERNEL(warps) void
 #define UNROLL
+#define NOT_EARLIER
 #define LEVEL_NUMBERS(name) std::vector<Real> name(LEVELS)
 #define AT(name, t) name[t]
 // The sizes are known when it runs only; arrays of such sizes are an extension of GCC.
