@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use common::{Error, Result};
-use tch::{Cuda, Device};
+use tch::{Cuda, Device, Tensor};
 
 use crate::{parallel, shim};
 
@@ -140,6 +140,21 @@ pub fn set_threads(threads: usize) -> Result<()> {
 /// Threads of libtorch's kernels in this process.
 pub fn threads() -> usize {
     usize::try_from(tch::get_num_threads()).unwrap_or(1)
+}
+
+/// A tensor of the CPU where a network computes. What a step makes on the host (indices, weights) goes this way: `to_device`
+/// would wait until the GPU has done all that it was asked before.
+///
+/// # Errors
+/// The GPU is out of memory or failed.
+pub fn place(tensor: &Tensor, device: Device) -> Result<Tensor> {
+    if device.is_cuda() { shim::place(tensor, device) } else { Ok(tensor.shallow_clone()) }
+}
+
+/// [`place`] for networks, whose forward passes panic where a device fails; training makes an error of it.
+#[must_use]
+pub fn placed(tensor: &Tensor, device: Device) -> Tensor {
+    place(tensor, device).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Waits until a GPU has finished, so that times are true. Nothing to do on the CPU.

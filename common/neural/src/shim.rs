@@ -89,6 +89,7 @@ unsafe extern "C" {
     fn podium_cuda_memory_stats(device: c_int, stats: *mut CudaMemory) -> c_int;
     fn podium_cuda_reset_peak(device: c_int) -> c_int;
     fn podium_cuda_empty_cache() -> c_int;
+    fn podium_place(tensor: *const CTensor, device: c_int, out: *mut *mut CTensor) -> c_int;
     fn podium_upload(
         n: usize,
         tensors: Tensors,
@@ -370,6 +371,16 @@ pub(crate) fn causal_conv_silu(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Re
         let (x, weight, bias) = (x.as_ptr().cast(), weight.as_ptr().cast(), bias.as_ptr().cast());
         check(podium_causal_conv_silu(x, weight, bias, &raw mut fused, &raw mut out), "causal convolution")?;
         Ok((fused != 0).then(|| Tensor::from_ptr(out.cast())))
+    }
+}
+
+/// A copy of a tensor of the CPU on a GPU, through pinned memory: this thread does not wait for what the GPU does before.
+pub(crate) fn place(tensor: &Tensor, device: Device) -> Result<Tensor> {
+    let mut out = std::ptr::null_mut();
+    // SAFETY: a live tensor; the shim writes a pointer to a new one, which from_ptr takes over.
+    unsafe {
+        check(podium_place(tensor.as_ptr().cast(), gpu(device)?, &raw mut out), "copying to the GPU")?;
+        Ok(Tensor::from_ptr(out.cast()))
     }
 }
 

@@ -57,6 +57,14 @@ int podium_cuda_empty_cache() {
   return guarded([] { c10::getDeviceAllocator(c10::kCUDA)->emptyCache(); });
 }
 
+// A copy on a GPU for what this thread computes there next; the host does not wait for what the GPU has to do before.
+int podium_place(const at::Tensor* tensor, int device, at::Tensor** out) {
+  return guarded([&] {
+    const c10::Device gpu(c10::kCUDA, static_cast<c10::DeviceIndex>(device));
+    *out = new at::Tensor(tensor->pin_memory().to(gpu, tensor->scalar_type(), true, false));
+  });
+}
+
 // Starts copying tensors to a GPU, by way of pinned memory and on a side stream. `done` is to be given to one of the two below.
 int podium_upload(size_t n, at::Tensor* const* tensors, int device, at::Tensor** copies, void** done) {
   return guarded([&] {

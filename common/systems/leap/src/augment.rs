@@ -4,6 +4,7 @@
 
 use common::config::Problems;
 use common::seed::rng_for;
+use neural::device;
 use rand::RngExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -90,7 +91,7 @@ pub fn apply(changes: &[Change], x: &Tensor, y: &Tensor) -> (Tensor, Tensor) {
     }
     let (rows, levels, profiles) = (changes.len() as i64, LEVELS as i64, PROFILE_TARGETS as i64);
     let source: Vec<i64> = changes.iter().flat_map(|change| (0..levels).map(|level| change.source(level))).collect();
-    let source = Tensor::from_slice(&source).view([rows, levels]).to_device(x.device());
+    let source = device::placed(&Tensor::from_slice(&source).view([rows, levels]), x.device());
 
     let (scalars, inputs) = (x.narrow(2, 0, SCALAR_INPUTS as i64), PROFILE_INPUTS as i64);
     let index = source.unsqueeze(2).expand([rows, levels, inputs], false);

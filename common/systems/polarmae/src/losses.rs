@@ -1,8 +1,8 @@
 //! Losses: chamfer distance of packed clouds; focal, likelihood and dice losses of classes.
 
 use common::Result;
-use neural::Doing;
 use neural::trainer::Term;
+use neural::{Doing, device};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -30,7 +30,7 @@ pub fn chamfer(x: &Tensor, x_runs: &Runs, y: &Tensor, y_runs: &Runs) -> Result<T
             if rows.len() as i64 == a.size()[0] { a.shallow_clone() } else { a.index_select(0, &index(&rows, device)) };
         let difference = chosen - b.index_select(0, &index(&partners, device));
         let distances = difference.square().sum_dim_intlist([1i64].as_slice(), false, Kind::Float);
-        (distances * Tensor::from_slice(&weights).to_device(device)).sum(Kind::Float)
+        (distances * device::placed(&Tensor::from_slice(&weights), device)).sum(Kind::Float)
     };
     let there = one_way(x, &from, x_runs, y, &to, y_runs);
     let back = one_way(y, &to, y_runs, x, &from, x_runs);
@@ -162,7 +162,7 @@ pub fn dice(logits: &Tensor, labels: &Tensor, smooth: f64) -> Tensor {
 /// Focal loss of two classes, on logits: `alpha (1 - p_t)^gamma` times the cross entropy, averaged. `pos_weight`
 /// multiplies the part of positive rows in the cross entropy.
 pub fn binary_focal(logits: &Tensor, targets: &Tensor, alpha: f64, gamma: f64, pos_weight: Option<f64>) -> Tensor {
-    let weight = pos_weight.map(|w| Tensor::from_slice(&[w as f32]).to_device(logits.device()));
+    let weight = pos_weight.map(|w| device::placed(&Tensor::from_slice(&[w as f32]), logits.device()));
     let entropy =
         logits.binary_cross_entropy_with_logits(targets, None::<&Tensor>, weight.as_ref(), tch::Reduction::None);
     let p_t = (-&entropy).exp();

@@ -32,7 +32,8 @@ impl Batch {
     pub fn cut(hits: &Tensor, counts: &Tensor) -> Self {
         let device = hits.device();
         let lengths = counts.to_kind(Kind::Int64) - 1; // [B]
-        let longest = lengths.max().int64_value(&[]).max(1);
+        // On a GPU the host would wait for the longest track; there the padding stays.
+        let longest = if device.is_cuda() { hits.size()[1] - 1 } else { lengths.max().int64_value(&[]).max(1) };
         let steps = Tensor::arange(longest, (Kind::Int64, device)).unsqueeze(0); // [1, L]
         let first = steps.lt_tensor(&lengths.unsqueeze(1)); // [B, L]
         let second = steps.narrow(1, 0, longest - 1).lt_tensor(&(&lengths - 1).unsqueeze(1)); // [B, L - 1]

@@ -30,5 +30,11 @@ pub fn terms(outputs: &Outputs, targets: &Tensor) -> (Tensor, Tensor) {
 /// Mean over the entries of `mask` of alpha * point + (1 - alpha) * size.
 pub fn point_in_area(outputs: &Outputs, targets: &Tensor, mask: &Tensor, alpha: f64) -> Tensor {
     let (point, size) = terms(outputs, targets);
-    (point * alpha + size * (1.0 - alpha)).masked_select(&mask.to_kind(Kind::Bool)).mean(Kind::Float)
+    let (values, mask) = (point * alpha + size * (1.0 - alpha), mask.to_kind(Kind::Bool));
+    if values.device().is_cuda() {
+        // The same mean; choosing the entries would make the host wait for their number.
+        let sum = values.where_scalarother(&mask, 0.0).sum(Kind::Float);
+        return sum / mask.sum(Kind::Float);
+    }
+    values.masked_select(&mask).mean(Kind::Float)
 }

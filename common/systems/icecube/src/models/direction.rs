@@ -11,7 +11,7 @@
 use common::Result;
 use common::config::Problems;
 use neural::init::Init;
-use neural::{Doing, Path};
+use neural::{Doing, Path, device};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
@@ -276,7 +276,7 @@ impl Direction {
         drop(pairs);
 
         let (mut order, firsts) = with_token(lengths);
-        let place = |list: &[i64]| Tensor::from_slice(list).f_to_device(device).doing("placing the class tokens");
+        let place = |list: &[i64]| device::place(&Tensor::from_slice(list), device);
         let firsts = place(&firsts)?;
         let layout = layout.like(lengths.iter().map(|n| n + 1).collect(), device)?;
         order.resize(layout.rows() as usize, 0);

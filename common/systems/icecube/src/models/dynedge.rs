@@ -3,7 +3,7 @@
 
 use common::{Error, Result};
 use neural::layers::{LayerNorm, linear};
-use neural::{Doing, Path};
+use neural::{Doing, Path, device};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -178,7 +178,7 @@ fn columns(x: &Tensor, count: i64) -> Result<Vec<Vec<f32>>> {
 }
 
 fn ends(edges: &Edges, device: Device) -> Result<(Tensor, Tensor)> {
-    let place = |list: &[i64]| Tensor::from_slice(list).f_to_device(device).doing("placing the graph");
+    let place = |list: &[i64]| device::place(&Tensor::from_slice(list), device);
     Ok((place(&edges.source)?, place(&edges.target)?))
 }
 
@@ -186,7 +186,7 @@ fn ends(edges: &Edges, device: Device) -> Result<(Tensor, Tensor)> {
 pub fn globals(nodes: &Nodes, columns: &[Vec<f32>], edges: &Edges) -> Result<Tensor> {
     let device = nodes.features.device();
     let events = nodes.lengths.len() as i64;
-    let place = |t: Tensor| t.f_to_device(device).doing("placing what is known of the events");
+    let place = |t: Tensor| device::place(&t, device);
     let counts: Vec<f32> = nodes.lengths.iter().map(|&n| n.max(1) as f32).collect();
     let sums = nodes.features.new_zeros([events, FEATURES], (Kind::Float, device));
     let means = sums.index_add(0, &nodes.event, &nodes.features) / place(Tensor::from_slice(&counts))?.unsqueeze(1);

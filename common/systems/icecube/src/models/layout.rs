@@ -6,7 +6,7 @@
 //! weighed against the work on padding, so that narrow networks get few groups and wide ones almost no padding.
 
 use common::Result;
-use neural::Doing;
+use neural::device;
 use tch::{Device, Kind, Tensor};
 
 /// Pairs of tokens and channels that attention works through in the time that a group costs by itself, on one core.
@@ -82,13 +82,13 @@ impl Layout {
             let keys = if valid.iter().all(|valid| *valid) {
                 None
             } else {
-                let keys = Tensor::f_from_slice(&valid).and_then(|t| t.f_to_device(device));
-                Some(keys.doing("placing the events of a batch")?.view([events.len() as i64, 1, 1, length]))
+                let keys = device::place(&Tensor::from_slice(&valid), device)?;
+                Some(keys.view([events.len() as i64, 1, 1, length]))
             };
             groups.push(Group { events, length, keys });
         }
         let moved = rows.len() != places.len() || rows.iter().enumerate().any(|(place, row)| place as i64 != *row);
-        let place = |list: &[i64]| Tensor::from_slice(list).f_to_device(device).doing("placing the events of a batch");
+        let place = |list: &[i64]| device::place(&Tensor::from_slice(list), device);
         let moves = if moved { Some((place(&rows)?, place(&places)?)) } else { None };
         Ok(Self { lengths, groups, moves, slack, rows: total, round })
     }
@@ -130,7 +130,7 @@ impl Layout {
 
     /// One row an event, `[B, C]` -> `[b, C]` for each group.
     pub fn split_events(&self, x: &Tensor) -> Vec<Tensor> {
-        let of = |g: &Group| x.index_select(0, &Tensor::from_slice(&g.events).to_device(x.device()));
+        let of = |g: &Group| x.index_select(0, &device::placed(&Tensor::from_slice(&g.events), x.device()));
         if let [_] = self.groups.as_slice() { vec![x.shallow_clone()] } else { self.groups.iter().map(of).collect() }
     }
 
@@ -144,7 +144,7 @@ impl Layout {
             order[*event as usize] = place as i64;
         }
         let all = Tensor::cat(groups, 0);
-        all.index_select(0, &Tensor::from_slice(&order).to_device(all.device()))
+        all.index_select(0, &device::placed(&Tensor::from_slice(&order), all.device()))
     }
 
     /// What is added to the attention logits of each group, 0 or minus infinity, `[b, 1, 1, l]` in the number format of

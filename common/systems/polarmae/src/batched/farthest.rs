@@ -1,5 +1,6 @@
 //! Farthest point sampling of many clouds in step.
 
+use neural::device;
 use tch::{Kind, Tensor};
 
 /// Samples clouds `[B, N, 3]` of which the first `lengths[b]` points count: `[B, count]` places in the cloud. Each begins
@@ -8,7 +9,7 @@ pub(super) fn farthest_points(places: &Tensor, lengths: &Tensor, count: i64, sta
     let (clouds, width) = (places.size()[0], places.size()[1]);
     let device = places.device();
     let starts: Vec<i64> = starts.iter().map(|&s| i64::from(s)).collect();
-    let mut last = Tensor::from_slice(&starts).to_device(device); // [B]
+    let mut last = device::placed(&Tensor::from_slice(&starts), device); // [B]
     if count == 0 || clouds == 0 {
         return Tensor::zeros([clouds, count], (Kind::Int64, device));
     }

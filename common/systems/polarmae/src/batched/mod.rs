@@ -10,7 +10,7 @@ mod neighbors;
 mod suppress;
 
 use common::{Error, Result};
-use neural::Doing;
+use neural::{Doing, device};
 use tch::{Device, Kind, Tensor};
 
 use crate::grouping::{CHANNELS, GroupingConfig, Groups, Reduction, Seeds};
@@ -41,7 +41,7 @@ impl Cloud {
 
     /// The event of each point, `[P]`.
     fn owners(&self) -> Tensor {
-        Tensor::from_slice(&self.runs.owners()).to_device(self.places.device())
+        device::placed(&Tensor::from_slice(&self.runs.owners()), self.places.device())
     }
 }
 
@@ -55,7 +55,7 @@ pub fn group_all(config: &GroupingConfig, events: &[&[f32]], starts: &[u32], dev
     if lengths.iter().all(|&n| n == 0) {
         return Ok(events.iter().map(|_| Groups { center_width: width, ..Groups::default() }).collect());
     }
-    let rows = Tensor::from_slice(&events.concat()).view([-1, CHANNELS as i64]).to_device(device);
+    let rows = device::placed(&Tensor::from_slice(&events.concat()).view([-1, CHANNELS as i64]), device);
     let cloud = Cloud::new(rows.narrow(1, 0, 3).contiguous(), lengths);
     tch::no_grad(|| grouped(config, &rows, &cloud, starts, width))
 }
@@ -108,7 +108,7 @@ fn centers(config: &GroupingConfig, cloud: &Cloud, starts: &[u32]) -> Result<Clo
             let lengths = valid.sum_dim_intlist([1i64].as_slice(), false, Kind::Int64);
             let most = wanted.iter().copied().max().unwrap_or(0);
             let picked = rows.gather(1, &farthest_points(&places, &lengths, most, starts), false);
-            let wanted = Tensor::from_slice(&wanted).to_device(rows.device()).unsqueeze(1);
+            let wanted = device::placed(&Tensor::from_slice(&wanted), rows.device()).unsqueeze(1);
             let used = Tensor::arange(most, (Kind::Int64, rows.device())).unsqueeze(0).lt_tensor(&wanted);
             Some(cloud.select(&picked.masked_select(&used))?)
         }
@@ -133,7 +133,7 @@ fn cut_to(most: Option<usize>, centers: Cloud) -> Result<(Cloud, Vec<usize>)> {
         return Ok((centers, cut));
     }
     let kept: Vec<i64> = centers.runs.iter().flat_map(|(start, n)| start..start + n.min(most)).collect();
-    let kept = Tensor::from_slice(&kept).to_device(centers.places.device());
+    let kept = device::placed(&Tensor::from_slice(&kept), centers.places.device());
     Ok((centers.select(&kept)?, cut))
 }
 
@@ -186,7 +186,7 @@ fn local(config: &GroupingConfig, members: &Tensor, middles: &Tensor) -> Tensor 
     let mut places = members.narrow(1, 0, 3) - middles.narrow(1, 0, 3);
     if let Some(radius) = config.radius {
         // A tensor of the device: by a number a GPU multiplies with its rounded inverse.
-        places /= Tensor::from_slice(&[radius as f32]).to_device(members.device());
+        places /= device::placed(&Tensor::from_slice(&[radius as f32]), members.device());
     }
     let rest = members.narrow(1, 3, 1);
     let rest = if relative == channels { rest - middles.narrow(1, 3, 1) } else { rest };

@@ -1,6 +1,7 @@
 //! Neighbours of packed clouds: sorted cells for a radius, sorted rows of distances for a number.
 
 use common::Result;
+use neural::device;
 use tch::{Device, Kind, Tensor};
 
 use super::{Cloud, integers};
@@ -48,7 +49,7 @@ pub(super) fn ball_query(queries: &Cloud, points: &Cloud, most: usize, radius: f
     let (order, keys) = (cells.points.argsort_stable(true, 0, false), cells.points.sort(0, false).0);
     // The 27 cells around a query are nine runs along z.
     let around: Vec<i64> = (0..9).map(|i| (i / 3 - 1) * cells.steps[0] + (i % 3 - 1) * cells.steps[1]).collect();
-    let middle = cells.queries.unsqueeze(1) + Tensor::from_slice(&around).to_device(device); // [Q, 9]
+    let middle = cells.queries.unsqueeze(1) + device::placed(&Tensor::from_slice(&around), device); // [Q, 9]
     let begin = (&middle - 1).bucketize(&keys, false, false);
     let length = (middle + 1).bucketize(&keys, false, true) - &begin;
     let totals = integers(&length.sum_dim_intlist([1i64].as_slice(), false, Kind::Int64))?;
@@ -166,5 +167,5 @@ pub(super) fn nearest(queries: &Cloud, points: &Cloud, most: usize) -> Result<Li
     }
     let none = Tensor::zeros([0], (Kind::Int64, Device::Cpu)).to_device(device);
     found.push(none);
-    Ok(Lists { points: Tensor::cat(&found, 0), counts: Tensor::from_slice(&counts).to_device(device) })
+    Ok(Lists { points: Tensor::cat(&found, 0), counts: device::placed(&Tensor::from_slice(&counts), device) })
 }

@@ -10,6 +10,9 @@ use tch::{Kind, Tensor};
 use super::Cloud;
 use super::neighbors::ball_query;
 
+/// Rounds between two looks at what is left, for which the host waits.
+const ROUNDS: usize = 4;
+
 /// Retained points as rows of the cloud, ascending.
 pub(super) fn suppress(cloud: &Cloud, radius: f64, overlap: f64, most: usize) -> Result<Tensor> {
     // Rounded once, as a Python float handed to a kernel is.
@@ -21,21 +24,30 @@ pub(super) fn suppress(cloud: &Cloud, radius: f64, overlap: f64, most: usize) ->
     let others = lists.owners().ne_tensor(&lists.points);
     let (from, to) = (lists.owners().masked_select(&others), lists.points.masked_select(&others));
     let flags = || Tensor::zeros([total], (Kind::Bool, device));
+    // Points that any of these pairs names. Pairs that do not count name a row behind the last: choosing them would make the
+    // host wait for their number.
+    let named = |points: &Tensor, which: &Tensor| {
+        let rows = points.where_scalarother(which, total);
+        Tensor::zeros([total + 1], (Kind::Bool, device)).index_fill(0, &rows, 1).narrow(0, 0, total)
+    };
     let (mut acts, mut open) = (flags(), flags().logical_not());
     // Pairs that matter for turns: an earlier point lists a later one that is still open.
     let early = turn.index_select(0, &from).lt_tensor(&turn.index_select(0, &to));
     let (mut before, mut after) = (from.masked_select(&early), to.masked_select(&early));
     while before.size()[0] > 0 {
-        let dead = flags().index_fill(0, &after.masked_select(&acts.index_select(0, &before)), 1);
-        let waits = flags().index_fill(0, &after.masked_select(&open.index_select(0, &before)), 1);
-        acts = acts.logical_or(&open.logical_and(&dead.logical_not()).logical_and(&waits.logical_not()));
-        open = open.logical_and(&waits).logical_and(&dead.logical_not());
+        // A round after the last changes nothing.
+        for _ in 0..ROUNDS {
+            let dead = named(&after, &acts.index_select(0, &before));
+            let waits = named(&after, &open.index_select(0, &before));
+            acts = acts.logical_or(&open.logical_and(&dead.logical_not()).logical_and(&waits.logical_not()));
+            open = open.logical_and(&waits).logical_and(&dead.logical_not());
+        }
         // What is decided needs no pair; what is dead suppresses nothing.
         let useful = open.index_select(0, &after).logical_and(&open.logical_or(&acts).index_select(0, &before));
         (before, after) = (before.masked_select(&useful), after.masked_select(&useful));
     }
     // Whatever is open now waits for nobody.
     acts = acts.logical_or(&open);
-    let gone = flags().index_fill(0, &to.masked_select(&acts.index_select(0, &from)), 1);
+    let gone = named(&to, &acts.index_select(0, &from));
     Ok(gone.logical_not().nonzero().squeeze_dim(1))
 }

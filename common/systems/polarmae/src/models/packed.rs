@@ -1,6 +1,7 @@
 //! Where packed rows belong: which rows of a batch are one event's tokens, one group's points.
 
 use common::{Error, Result};
+use neural::device;
 use tch::{Device, Kind, Tensor};
 
 /// Consecutive runs of rows: `lengths[i]` rows belong to item i.
@@ -78,15 +79,15 @@ impl Runs {
         }
         let shape = [self.len() as i64, width];
         (
-            Tensor::from_slice(&index).view(shape).to_device(device),
-            Tensor::from_slice(&valid).view(shape).to_device(device),
+            device::placed(&Tensor::from_slice(&index).view(shape), device),
+            device::placed(&Tensor::from_slice(&valid).view(shape), device),
         )
     }
 }
 
 /// A list of rows as an index tensor.
 pub fn index(rows: &[i64], device: Device) -> Tensor {
-    Tensor::from_slice(rows).to_device(device)
+    device::placed(&Tensor::from_slice(rows), device)
 }
 
 /// Largest value of each run and channel: `[R, C]` -> `[runs, C]`. No run is empty. The gradient goes to the first of

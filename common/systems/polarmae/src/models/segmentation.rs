@@ -6,8 +6,8 @@
 
 use common::Result;
 use common::config::Problems;
-use neural::Path;
 use neural::init::Init;
+use neural::{Path, device};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -174,9 +174,9 @@ impl PointBatch {
         let width = NEIGHBORS as i64;
         Self {
             runs,
-            places: Tensor::from_slice(&places).view([-1, 3]).to_device(device),
-            neighbors: Tensor::from_slice(&indices).view([-1, width]).to_device(device),
-            weights: Tensor::from_slice(&weights).view([-1, width]).to_device(device),
+            places: device::placed(&Tensor::from_slice(&places).view([-1, 3]), device),
+            neighbors: device::placed(&Tensor::from_slice(&indices).view([-1, width]), device),
+            weights: device::placed(&Tensor::from_slice(&weights).view([-1, width]), device),
         }
     }
 }

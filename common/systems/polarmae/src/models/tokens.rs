@@ -1,6 +1,7 @@
 //! A batch of events as tensors: groups of all events one after another.
 
 use common::Result;
+use neural::device;
 use tch::{Device, Tensor};
 
 use super::packed::Runs;
@@ -28,8 +29,8 @@ impl Grouped {
         let features: Vec<f32> = events.iter().flat_map(|g| g.features.iter().copied()).collect();
         let centers: Vec<f32> = events.iter().flat_map(|g| g.centers.iter().copied()).collect();
         Ok(Self {
-            features: Tensor::from_slice(&features).view([-1, CHANNELS as i64]).to_device(device),
-            centers: Tensor::from_slice(&centers).view([-1, width]).to_device(device),
+            features: device::placed(&Tensor::from_slice(&features).view([-1, CHANNELS as i64]), device),
+            centers: device::placed(&Tensor::from_slice(&centers).view([-1, width]), device),
             events: tokens,
             points,
         })

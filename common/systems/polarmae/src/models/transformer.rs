@@ -6,8 +6,8 @@
 
 use common::Result;
 use common::config::Problems;
-use neural::Path;
 use neural::init::Init;
+use neural::{Path, device};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -264,7 +264,7 @@ impl Layout {
                 .enumerate()
                 .flat_map(|(b, &n)| (0..n).map(move |i| b as i64 * width + i))
                 .collect();
-            (rows, valid, Tensor::from_slice(&back).to_device(device))
+            (rows, valid, device::placed(&Tensor::from_slice(&back), device))
         });
         Self { runs, padded }
     }

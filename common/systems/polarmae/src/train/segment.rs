@@ -2,10 +2,10 @@
 
 use common::Result;
 use common::cli::signals;
-use neural::Doing;
 use neural::loader::Shard;
 use neural::precision::with_autocast;
 use neural::trainer::{Evaluated as TrainerEvaluated, Evaluation, Place, Task, Term, evaluate_alone, interrupted};
+use neural::{Doing, device};
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
@@ -39,7 +39,7 @@ impl Task for Segment {
         let encoder_train = self.config.encoder != EncoderMode::Frozen;
         let logits = self.network.forward(&batch.grouped, &points, true, encoder_train)?;
         let labels: Vec<i64> = labels.iter().flatten().map(|&l| known(l, network.num_classes)).collect();
-        let labels = Tensor::from_slice(&labels).to_device(device);
+        let labels = device::placed(&Tensor::from_slice(&labels), device);
         self.config.loss.terms(&logits, &labels, &self.network.class_weights)
     }
 
@@ -157,7 +157,7 @@ impl Segment {
                 with_autocast(precision, device, || self.network.forward(&batch.grouped, &points, false, false))
             })?;
             let flat: Vec<i64> = labels.iter().flatten().map(|&l| known(l, classes)).collect();
-            let target = Tensor::from_slice(&flat).to_device(device);
+            let target = device::placed(&Tensor::from_slice(&flat), device);
             let loss = tch::no_grad(|| self.config.loss.forward(&logits, &target, &self.network.class_weights));
             let weight = range.len() as f64 / count.max(1) as f64;
             found.loss += loss.f_double_value(&[]).doing("reading a validation loss")? * weight;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use common::cli::signals;
 use common::{Error, Result};
-use neural::Doing;
 use neural::loader::{Delivery, Loader, Order, Shard, Shuffle, Source};
 use neural::trainer::{Evaluated, Evaluation, Metric, Place, Task, Term, evaluate_alone, interrupted};
+use neural::{Doing, parallel};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
@@ -112,7 +112,11 @@ impl Task for TrackTask {
         let batch = Batch::cut(&batch[0], &batch[1].squeeze_dim(-1));
         let outputs = self.network.forward(&batch.inputs, &batch.lengths);
         let mean = point_in_area(&outputs, &batch.targets, &batch.mask, self.alpha);
-        let count = batch.mask.sum(Kind::Double).f_double_value(&[]).doing("counting hits")?;
+        // What weighs this mean against those of other processes.
+        let count = match parallel::group() {
+            Some(_) => batch.mask.sum(Kind::Double).f_double_value(&[]).doing("counting hits")?,
+            None => 1.0,
+        };
         let detached = crate::models::Outputs {
             coords_1: outputs.coords_1.detach(),
             radius_1: outputs.radius_1.detach(),

@@ -5,7 +5,7 @@
 use common::Result;
 use neural::init::Init;
 use neural::layers::LayerNorm;
-use neural::{Doing, Path};
+use neural::{Doing, Path, device};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
@@ -201,7 +201,7 @@ impl Scaled {
 
 /// Positions between 0 and 1 over the detector, `[B, L, 3]`.
 pub fn unit_positions(batch: &Batch) -> Tensor {
-    let row = |values: [f64; 3]| Tensor::from_slice(&values).to_kind(Kind::Float).to_device(batch.device());
+    let row = |values: [f64; 3]| device::placed(&Tensor::from_slice(&values).to_kind(Kind::Float), batch.device());
     (&batch.pos - row(LOWEST)) / row(WIDTH) * batch.mask.unsqueeze(-1)
 }
 

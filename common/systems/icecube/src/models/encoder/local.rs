@@ -2,7 +2,7 @@
 
 use common::config::Problems;
 use common::{Error, Result};
-use neural::Doing;
+use neural::{Doing, device};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -98,7 +98,7 @@ pub fn ends(edges: &Edges, neighbours: i64, device: Device) -> Result<(Tensor, T
             targets.push(target);
         }
     }
-    let place = |list: &[i64]| Tensor::from_slice(list).f_to_device(device).doing("placing the edges");
+    let place = |list: &[i64]| device::place(&Tensor::from_slice(list), device);
     Ok((place(&sources)?, place(&targets)?))
 }
 

@@ -3,7 +3,7 @@
 use common::{Error, Result};
 use neural::init::Init;
 use neural::layers::LayerNorm;
-use neural::{Doing, Path};
+use neural::{Doing, Path, device};
 use tch::{Kind, Tensor};
 
 use super::block::{Block, Normalise, Sight};
@@ -232,7 +232,7 @@ impl Network for Encoder {
         }
         let out = self.proj_out.forward(&x);
         if self.head == Head::BoundedAngles {
-            let ranges = Tensor::from_slice(&RANGES).to_kind(out.kind()).to_device(out.device());
+            let ranges = device::placed(&Tensor::from_slice(&RANGES).to_kind(out.kind()), out.device());
             return Ok(out.sigmoid() * ranges);
         }
         Ok(out)
