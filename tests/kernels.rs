@@ -13,6 +13,7 @@ use support::root;
 const WHEEL: &str = "nvidia-cuda-nvrtc==13.0.88"; // what torch 2.11.0 asks for
 
 /// The folder with `libnvrtc.so.13`.
+#[allow(clippy::disallowed_methods, reason = "a cache of what can be fetched again")]
 fn nvrtc() -> PathBuf {
     let target = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().join("nvrtc");
     let libtorch = std::env::var_os("LIBTORCH").map_or_else(|| root().join(".libtorch/torch"), PathBuf::from);

@@ -152,7 +152,6 @@ pub fn place(tensor: &Tensor, device: Device) -> Result<Tensor> {
 }
 
 /// [`place`] for networks, whose forward passes panic where a device fails; training makes an error of it.
-#[must_use]
 pub fn placed(tensor: &Tensor, device: Device) -> Tensor {
     place(tensor, device).unwrap_or_else(|error| panic!("{error}"))
 }
