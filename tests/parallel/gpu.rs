@@ -47,6 +47,19 @@ fn polarmae_segments_on_gpus_as_on_the_cpu() {
     assert_same_everywhere(&polarmae(SEGMENT, folder.path()), folder.path(), &more, 1e-5);
 }
 
+/// The CPU makes them for the step after, in pieces of the batch as well.
+#[test]
+fn groups_that_are_made_ahead_are_those_that_a_gpu_makes() {
+    let folder = tempfile::tempdir().unwrap();
+    let system = polarmae(MAE, folder.path());
+    let model = |name: &str, more: &str| {
+        let out = folder.path().join(name);
+        on_gpus(system.train_on("cuda", 1, &out, &[more, "training.accumulation=2"])).succeeds();
+        fs::read(out.join("checkpoints/last/model.safetensors")).unwrap()
+    };
+    assert!(model("ahead", "data.group_ahead=true") == model("before", "data.group_ahead=false"));
+}
+
 /// LEAP's tiny 195 on a GPU.
 fn leap(out: &Path, more: &[&str]) -> Cmd {
     let train = cmd("train-model").arg("train.yaml").args(more).args(["--from", "data", "--threads", "1"]);
@@ -130,7 +143,7 @@ fn predictions_from_a_gpu_are_those_from_the_cpu() {
         common::store::tables::read_parquet(out.join("tiny.parquet"), None).unwrap()
     });
     for name in leap::columns::submission() {
-        let (cpu, gpu) = (cpu.f64(&name).unwrap(), gpu.f64(&name).unwrap());
+        let (cpu, gpu) = (cpu.f64(name).unwrap(), gpu.f64(name).unwrap());
         let off = cpu.iter().zip(gpu).fold(0.0_f64, |most, (a, b)| most.max((a - b).abs() / a.abs().max(1e-3)));
         assert!(off < 1e-5, "{name}: {off}");
     }

@@ -51,6 +51,11 @@ pub trait Source: Send + Sync {
     /// capacity between calls.
     fn gather(&self, rows: &[u64], buffers: &mut [Vec<f32>]) -> Result<()>;
 
+    /// Whether its tensors are for the host: they stay there also where a GPU trains.
+    fn on_host(&self) -> bool {
+        false
+    }
+
     /// The tensors of a batch on the CPU, by default one f32 tensor `[rows, ...]` a field. Sources whose rows differ in
     /// length, or whose values are no f32, make their own here and leave [`Source::gather`] alone.
     fn tensors(&self, rows: &[u64]) -> Result<Vec<Tensor>> {
@@ -89,6 +94,10 @@ impl<S: Source> Source for Head<S> {
         self.source.gather(rows, buffers)
     }
 
+    fn on_host(&self) -> bool {
+        self.source.on_host()
+    }
+
     fn tensors(&self, rows: &[u64]) -> Result<Vec<Tensor>> {
         self.source.tensors(rows)
     }
@@ -105,6 +114,10 @@ impl<S: Source + ?Sized> Source for Arc<S> {
 
     fn gather(&self, rows: &[u64], buffers: &mut [Vec<f32>]) -> Result<()> {
         (**self).gather(rows, buffers)
+    }
+
+    fn on_host(&self) -> bool {
+        (**self).on_host()
     }
 
     fn tensors(&self, rows: &[u64]) -> Result<Vec<Tensor>> {
@@ -310,7 +323,7 @@ impl Loader {
             let positions = batches.positions(order.len(), step);
             let rows = order.epoch(epoch)?.rows(positions.start, positions.end);
             let tensors = source.tensors(&rows)?;
-            if !device.is_cuda() {
+            if !device.is_cuda() || source.on_host() {
                 return Ok(Item::Here(tensors));
             }
             // From pinned memory and on a stream of its own the copy overlaps with the steps before.

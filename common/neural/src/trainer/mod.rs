@@ -71,6 +71,17 @@ pub trait Task {
         false
     }
 
+    /// Whether [`Task::ahead`] wants to be asked.
+    fn looks_ahead(&self) -> bool {
+        false
+    }
+
+    /// The batch of the step after the one that is about to be trained: what has to be made of it on the host can be
+    /// begun beside what a GPU does.
+    fn ahead(&mut self, _batch: &[Tensor], _step: u64) -> Result<()> {
+        Ok(())
+    }
+
     /// Overrides of the system that make a step need less memory, such as a shorter sequence.
     fn less_memory(&self) -> Vec<String> {
         vec![]

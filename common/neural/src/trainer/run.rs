@@ -207,7 +207,14 @@ impl Run {
                 )?;
                 let evaluations = training.evaluation_steps(epoch, self.steps);
                 let mut begun = Instant::now();
-                while let Some(batch) = loader.next_batch()? {
+                let mut coming = loader.next_batch()?;
+                while let Some(batch) = coming.take() {
+                    if task.looks_ahead() {
+                        coming = loader.next_batch()?;
+                        if let Some(next) = &coming {
+                            task.ahead(&next.tensors, self.state.global_step + 1)?;
+                        }
+                    }
                     self.step(plan, task, &batch.tensors)?;
                     let rows = batch.tensors.first().and_then(|t| t.size().first().copied()).unwrap_or(0);
                     self.speed.add(
@@ -229,6 +236,9 @@ impl Run {
                         break;
                     }
                     begun = Instant::now();
+                    if coming.is_none() {
+                        coming = loader.next_batch()?;
+                    }
                 }
                 self.speed.end_loader();
             }

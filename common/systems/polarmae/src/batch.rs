@@ -33,8 +33,51 @@ pub struct Batch {
     pub grouped: Grouped,
 }
 
+/// An event before it is part of a batch: transformed, and grouped by the CPU.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Transformed points, rows of x, y, z, energy.
+    pub points: Vec<f32>,
+    /// Their groups.
+    pub groups: Groups,
+}
+
+/// Transforms and groups events on the CPU, in parallel.
+///
+/// # Errors
+/// Not as many numbers as events.
+pub fn prepare(
+    events: Vec<Vec<f32>>,
+    transforms: &[Transform],
+    grouping: &GroupingConfig,
+    draw: Draw<'_>,
+) -> Result<Vec<Prepared>> {
+    let (points, starts) = transformed(events, transforms, draw)?;
+    let rows: Vec<&[f32]> = points.iter().map(Vec::as_slice).collect();
+    let groups = group_all(grouping, &rows, &starts);
+    Ok(points.into_iter().zip(groups).map(|(points, groups)| Prepared { points, groups }).collect())
+}
+
+/// Transformed points of each event, and where farthest point sampling begins in it.
+fn transformed(events: Vec<Vec<f32>>, transforms: &[Transform], draw: Draw<'_>) -> Result<(Vec<Vec<f32>>, Vec<u32>)> {
+    let Draw { seed, step, events: numbers } = draw;
+    if numbers.len() != events.len() {
+        return Err(Error::failed(format!("a batch of {} events with {} numbers", events.len(), numbers.len())));
+    }
+    let prepared: Vec<(Vec<f32>, u32)> = events
+        .into_par_iter()
+        .zip(numbers)
+        .map(|(mut rows, &event)| {
+            apply(transforms, &mut rows, CHANNELS, seed, step, event);
+            let start = random_start(rows.len() / CHANNELS, seed, step, event);
+            (rows, start)
+        })
+        .collect();
+    Ok(prepared.into_iter().unzip())
+}
+
 impl Batch {
-    /// Transforms and groups events, in parallel.
+    /// Transforms and groups events where the network computes.
     pub fn new(
         events: Vec<Vec<f32>>,
         transforms: &[Transform],
@@ -42,26 +85,23 @@ impl Batch {
         draw: Draw<'_>,
         device: Device,
     ) -> Result<Self> {
-        let Draw { seed, step, events: numbers } = draw;
-        if numbers.len() != events.len() {
-            return Err(Error::failed(format!("a batch of {} events with {} numbers", events.len(), numbers.len())));
+        // Both give the same groups.
+        if device == Device::Cpu {
+            return Self::of(prepare(events, transforms, grouping, draw)?, draw.events, device);
         }
-        let prepared: Vec<(Vec<f32>, u32)> = events
-            .into_par_iter()
-            .zip(numbers)
-            .map(|(mut rows, &event)| {
-                apply(transforms, &mut rows, CHANNELS, seed, step, event);
-                let start = random_start(rows.len() / CHANNELS, seed, step, event);
-                (rows, start)
-            })
-            .collect();
-        let (points, starts): (Vec<Vec<f32>>, Vec<u32>) = prepared.into_iter().unzip();
+        let (points, starts) = transformed(events, transforms, draw)?;
         let rows: Vec<&[f32]> = points.iter().map(Vec::as_slice).collect();
-        // Both give the same groups; each is the faster one where it runs.
-        let groups = match device {
-            Device::Cpu => group_all(grouping, &rows, &starts),
-            _ => batched::group_all(grouping, &rows, &starts, device)?,
-        };
+        let groups = batched::group_all(grouping, &rows, &starts, device)?;
+        Self::packed(points, groups, draw.events, device)
+    }
+
+    /// A batch of events that are prepared, with their numbers.
+    pub fn of(events: Vec<Prepared>, numbers: &[u64], device: Device) -> Result<Self> {
+        let (points, groups) = events.into_iter().map(|event| (event.points, event.groups)).unzip();
+        Self::packed(points, groups, numbers, device)
+    }
+
+    fn packed(points: Vec<Vec<f32>>, groups: Vec<Groups>, numbers: &[u64], device: Device) -> Result<Self> {
         for (event, cut) in numbers.iter().zip(&groups).filter_map(|(n, g)| (g.cut > 0).then_some((n, g.cut))) {
             tracing::warn!("event {event}: {cut} groups beyond `max_groups` are cut off");
         }

@@ -46,6 +46,10 @@ impl Source for Numbers {
         Ok(())
     }
 
+    fn on_host(&self) -> bool {
+        true
+    }
+
     fn tensors(&self, rows: &[u64]) -> Result<Vec<Tensor>> {
         for &row in rows {
             let event = self.events.get(row)?;

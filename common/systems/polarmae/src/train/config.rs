@@ -105,6 +105,9 @@ pub struct DataConfig {
     /// Events that are evaluated together. With the published norm results depend on it: 1 judges events alone, as
     /// `predict` does; published logs used 32.
     pub val_batch_size: u64,
+    /// Where a GPU trains, the CPU makes the groups of the next batch meanwhile. `false`: the GPU makes them, before each
+    /// step. Both make the same.
+    pub group_ahead: bool,
     /// What happens to training events, in this order.
     pub train_transforms: Vec<Transform>,
     /// What happens to validation events.
@@ -117,6 +120,7 @@ impl Default for DataConfig {
             max_events: None,
             max_valid_events: None,
             val_batch_size: 1,
+            group_ahead: true,
             train_transforms: Transform::published_training(),
             val_transforms: Transform::published_validation(),
         }

@@ -1,5 +1,6 @@
 //! Training a network of this system: the tasks that the trainer runs, and what their checkpoints say.
 
+mod ahead;
 pub mod config;
 mod pretrain;
 pub mod published;

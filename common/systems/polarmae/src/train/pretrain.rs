@@ -62,6 +62,14 @@ impl Task for Pretrain {
         Ok(self.network.losses(&batch.grouped, &masks, true)?.terms)
     }
 
+    fn looks_ahead(&self) -> bool {
+        self.setup.looks_ahead()
+    }
+
+    fn ahead(&mut self, chosen: &[Tensor], step: u64) -> Result<()> {
+        self.setup.ahead(chosen, step)
+    }
+
     fn evaluate(&mut self) -> Result<Evaluation> {
         evaluate_alone(self)
     }

@@ -10,6 +10,7 @@ use neural::{Params, weights};
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
 
+use super::ahead::Ahead;
 use super::config::{EncoderMode, ModelConfig, TrainConfig};
 use super::pretrain::Pretrain;
 use super::segment::Segment;
@@ -119,6 +120,7 @@ pub fn train<'a>(config: &'a TrainConfig, hash: &str, sets: &Sets, options: Opti
         device,
         precision,
         about,
+        next: Ahead::default(),
     };
     let (mut task, before): (Box<dyn Task>, _) = match (network, &config.model) {
         (Network::Mae(network), ModelConfig::Mae(task)) => {

@@ -43,6 +43,14 @@ impl Task for Segment {
         self.config.loss.terms(&logits, &labels, &self.network.class_weights)
     }
 
+    fn looks_ahead(&self) -> bool {
+        self.setup.looks_ahead()
+    }
+
+    fn ahead(&mut self, chosen: &[Tensor], step: u64) -> Result<()> {
+        self.setup.ahead(chosen, step)
+    }
+
     fn evaluate(&mut self) -> Result<Evaluation> {
         evaluate_alone(self)
     }

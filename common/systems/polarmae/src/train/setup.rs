@@ -8,6 +8,7 @@ use neural::trainer::Evaluated;
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
 
+use super::ahead::Ahead;
 use super::config::DataConfig;
 use crate::batch::{Batch, Draw};
 use crate::dataset::{EventView, Events, Numbers};
@@ -35,15 +36,32 @@ pub struct Setup {
     pub precision: Precision,
     /// What checkpoints say.
     pub about: Value,
+    /// The batch after the one at hand.
+    pub(super) next: Ahead,
 }
 
 impl Setup {
     /// The events that the loader chose for a step, with their numbers and labels.
-    pub(super) fn training_batch(&self, chosen: &[Tensor], step: u64) -> Result<(Batch, Vec<u64>, Labels)> {
+    pub(super) fn training_batch(&mut self, chosen: &[Tensor], step: u64) -> Result<(Batch, Vec<u64>, Labels)> {
         let events = Numbers::of(&chosen[0])?;
+        if let Some((prepared, labels)) = self.next.take(step, &events)? {
+            return Ok((Batch::of(prepared, &events, self.device)?, events, labels));
+        }
         let draw = Draw { seed: self.seed, step, events: &events };
         let (batch, labels) = self.batch(&self.train, &self.data.train_transforms, draw)?;
         Ok((batch, events, labels))
+    }
+
+    /// Whether the CPU prepares batches beside what the GPU does.
+    pub(super) fn looks_ahead(&self) -> bool {
+        self.device.is_cuda() && self.data.group_ahead
+    }
+
+    /// Begins with the batch of a later step.
+    pub(super) fn ahead(&mut self, chosen: &[Tensor], step: u64) -> Result<()> {
+        let events = Numbers::of(&chosen[0])?;
+        let (set, transforms) = (Arc::clone(&self.train), self.data.train_transforms.clone());
+        self.next.begin(set, transforms, self.grouping.clone(), (self.seed, step, events))
     }
 
     /// Events of a set, by the numbers of `draw`.

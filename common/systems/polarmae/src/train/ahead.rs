@@ -1,0 +1,63 @@
+//! The next batch, prepared by the CPU while a GPU trains the one at hand.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use common::{Error, Result};
+
+use super::setup::Labels;
+use crate::batch::{Draw, Prepared, prepare};
+use crate::dataset::{EventView, Events};
+use crate::grouping::GroupingConfig;
+use crate::transforms::Transform;
+
+/// An event and the semantic types of its points.
+type Labelled = (Prepared, Vec<i64>);
+
+/// Events of one step, by their numbers: on their way, then there until they are taken.
+#[derive(Debug, Default)]
+pub(super) struct Ahead {
+    step: u64,
+    coming: Option<JoinHandle<Result<HashMap<u64, Labelled>>>>,
+    here: HashMap<u64, Labelled>,
+}
+
+impl Ahead {
+    /// Begins with the events of a step.
+    pub fn begin(
+        &mut self,
+        set: Arc<Events>,
+        transforms: Vec<Transform>,
+        grouping: GroupingConfig,
+        (seed, step, events): (u64, u64, Vec<u64>),
+    ) -> Result<()> {
+        let work = move || {
+            let views = events.iter().map(|&i| set.get(i)).collect::<Result<Vec<EventView>>>()?;
+            let labels: Labels = views.iter().map(EventView::labels).collect();
+            let points = views.iter().map(|view| view.points.to_vec()).collect();
+            let prepared = prepare(points, &transforms, &grouping, Draw { seed, step, events: &events })?;
+            Ok(events.into_iter().zip(prepared.into_iter().zip(labels)).collect())
+        };
+        let thread = thread::Builder::new().name("groups".into()).spawn(work);
+        let thread = thread.map_err(|e| Error::failed(format!("starting a thread that groups points: {e}")))?;
+        // What nobody took belongs to a step that is over.
+        *self = Self { step, coming: Some(thread), here: HashMap::new() };
+        Ok(())
+    }
+
+    /// Events of a step, if they were begun with; a batch may come in pieces.
+    pub fn take(&mut self, step: u64, events: &[u64]) -> Result<Option<(Vec<Prepared>, Labels)>> {
+        if self.step != step {
+            return Ok(None);
+        }
+        if let Some(thread) = self.coming.take() {
+            self.here = thread.join().map_err(|_| Error::failed("the thread that groups points panicked"))??;
+        }
+        if !events.iter().all(|event| self.here.contains_key(event)) {
+            return Ok(None);
+        }
+        let taken = events.iter().filter_map(|event| self.here.remove(event));
+        Ok(Some(taken.unzip()))
+    }
+}
