@@ -15,10 +15,16 @@ use crate::transforms::Transform;
 /// An event and the semantic types of its points.
 type Labelled = (Prepared, Vec<i64>);
 
-/// Events of one step, by their numbers: on their way, then there until they are taken.
+/// The events of the step at hand and of the one after it.
 #[derive(Debug, Default)]
 pub(super) struct Ahead {
-    step: u64,
+    steps: Vec<Step>,
+}
+
+/// Events of one step, by their numbers: on their way, then there until they are taken.
+#[derive(Debug)]
+struct Step {
+    number: u64,
     coming: Option<JoinHandle<Result<HashMap<u64, Labelled>>>>,
     here: HashMap<u64, Labelled>,
 }
@@ -41,23 +47,22 @@ impl Ahead {
         };
         let thread = thread::Builder::new().name("groups".into()).spawn(work);
         let thread = thread.map_err(|e| Error::failed(format!("starting a thread that groups points: {e}")))?;
-        // What nobody took belongs to a step that is over.
-        *self = Self { step, coming: Some(thread), here: HashMap::new() };
+        // What nobody took of older steps is not asked for any more.
+        self.steps.retain(|earlier| earlier.number + 1 == step);
+        self.steps.push(Step { number: step, coming: Some(thread), here: HashMap::new() });
         Ok(())
     }
 
     /// Events of a step, if they were begun with; a batch may come in pieces.
     pub fn take(&mut self, step: u64, events: &[u64]) -> Result<Option<(Vec<Prepared>, Labels)>> {
-        if self.step != step {
+        let Some(found) = self.steps.iter_mut().find(|found| found.number == step) else { return Ok(None) };
+        if let Some(thread) = found.coming.take() {
+            found.here = thread.join().map_err(|_| Error::failed("the thread that groups points panicked"))??;
+        }
+        if !events.iter().all(|event| found.here.contains_key(event)) {
             return Ok(None);
         }
-        if let Some(thread) = self.coming.take() {
-            self.here = thread.join().map_err(|_| Error::failed("the thread that groups points panicked"))??;
-        }
-        if !events.iter().all(|event| self.here.contains_key(event)) {
-            return Ok(None);
-        }
-        let taken = events.iter().filter_map(|event| self.here.remove(event));
+        let taken = events.iter().filter_map(|event| found.here.remove(event));
         Ok(Some(taken.unzip()))
     }
 }
