@@ -152,6 +152,13 @@ impl MaskedBatchNorm {
         Ok(y)
     }
 
+    /// The norm by its running statistics as a factor and a shift of each channel, `[C]`.
+    pub fn affine(&self) -> (Tensor, Tensor) {
+        let factor = &self.weight * (&self.running_var + BATCH_EPS).rsqrt();
+        let shift = &self.bias - &self.running_mean * &factor;
+        (factor, shift)
+    }
+
     /// Moves the running statistics.
     fn follow(&self, mean: &Tensor, variance: &Tensor) {
         tch::no_grad(|| {

@@ -105,9 +105,27 @@ pub fn run_max(x: &Tensor, runs: &Runs) -> Result<Tensor> {
     }
     let values = x.detach().contiguous();
     let values = crate::models::floats(&values)?;
+    if !x.requires_grad() {
+        return Ok(Tensor::from_slice(&largest(&values, channels as usize, runs)).view([runs.len() as i64, channels]));
+    }
     let winners = winners(&values, channels as usize, runs);
     let index = Tensor::from_slice(&winners).view([runs.len() as i64, channels]);
     Ok(x.gather(0, &index, false))
+}
+
+/// For each run and channel the largest value.
+fn largest(values: &[f32], channels: usize, runs: &Runs) -> Vec<f32> {
+    use rayon::prelude::*;
+    let mut largest = vec![0.0; runs.len() * channels];
+    let spans: Vec<(i64, i64)> = runs.iter().collect();
+    largest.par_chunks_mut(channels.max(1)).with_min_len(64).zip(spans).for_each(|(best, (start, length))| {
+        let rows = &values[start as usize * channels..(start + length) as usize * channels];
+        best.copy_from_slice(&rows[..channels]);
+        for row in rows.chunks_exact(channels.max(1)).skip(1) {
+            best.iter_mut().zip(row).for_each(|(best, &value)| *best = if value > *best { value } else { *best });
+        }
+    });
+    largest
 }
 
 /// For each run and channel the row with the largest value.
@@ -116,16 +134,18 @@ fn winners(values: &[f32], channels: usize, runs: &Runs) -> Vec<i64> {
     let mut winners = vec![0i64; runs.len() * channels];
     let spans: Vec<(i64, i64)> = runs.iter().collect();
     winners.par_chunks_mut(channels.max(1)).with_min_len(64).zip(spans).for_each(|(winners, (start, length))| {
-        let row = |r: i64| &values[r as usize * channels..(r as usize + 1) * channels];
-        let mut best = row(start).to_vec();
-        winners.fill(start);
-        for r in start + 1..start + length {
-            for ((best, winner), &value) in best.iter_mut().zip(winners.iter_mut()).zip(row(r)) {
+        let row = |r: i64| &values[(start + r) as usize * channels..(start + r + 1) as usize * channels];
+        let mut best = row(0).to_vec();
+        // As wide as the values: both are compared in one register.
+        let mut places = vec![0_i32; channels];
+        for r in 1..length {
+            for ((best, place), &value) in best.iter_mut().zip(places.iter_mut()).zip(row(r)) {
                 let better = value > *best;
                 *best = if better { value } else { *best };
-                *winner = if better { r } else { *winner };
+                *place = if better { r as i32 } else { *place };
             }
         }
+        winners.iter_mut().zip(&places).for_each(|(winner, &place)| *winner = start + i64::from(place));
     });
     winners
 }

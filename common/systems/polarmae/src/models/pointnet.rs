@@ -8,6 +8,7 @@
 use common::Result;
 use neural::Path;
 use neural::init::Init;
+use neural::layers::{linear, linear_add};
 use neural::precision::without_autocast;
 use tch::{Kind, Tensor};
 
@@ -47,18 +48,39 @@ impl Half {
         })
     }
 
-    /// From the output of the first convolution on.
-    fn finish(&self, hidden: &Tensor, train: bool) -> Result<Tensor> {
-        Ok(self.last(&self.norm.forward(hidden, train)?.relu()))
+    /// Rows `[P, inputs]`; of inputs that the first convolution takes beside them, `[M, rest]`, row `owner[p]` belongs to
+    /// row p. Its weight begins with that of those.
+    fn forward(&self, x: &Tensor, shared: Option<(&Tensor, &Tensor)>, train: bool) -> Result<Tensor> {
+        let weight = self.conv0.squeeze_dim(2);
+        if train {
+            let hidden = match shared {
+                None => x.linear(&weight, None::<&Tensor>),
+                Some((rows, owner)) => {
+                    let (first, second) = (rows.size()[1], x.size()[1]);
+                    let shared = rows.linear(&weight.narrow(1, 0, first), None::<&Tensor>);
+                    x.linear(&weight.narrow(1, first, second), None::<&Tensor>) + shared.index_select(0, owner)
+                }
+            };
+            let rectified = self.norm.forward(&hidden, train)?.relu();
+            return Ok(rectified.linear(&self.conv3.squeeze_dim(2), Some(&self.bias3)));
+        }
+        // The running statistics become part of the convolution.
+        let (factor, shift) = self.norm.affine();
+        let weight = weight * factor.unsqueeze(1);
+        let hidden = match shared {
+            None => linear(x, &weight, Some(&shift)),
+            Some((rows, owner)) => {
+                let (first, second) = (rows.size()[1], x.size()[1]);
+                let shared = rows.linear(&weight.narrow(1, 0, first), Some(&shift));
+                linear_add(&shared.index_select(0, owner), x, &weight.narrow(1, first, second).contiguous(), None)
+            }
+        };
+        Ok(linear(&hidden.relu(), &self.conv3.squeeze_dim(2), Some(&self.bias3)))
     }
 
     /// What a slot without a point becomes: `[1, outputs]`.
     fn of_padding(&self) -> Tensor {
-        self.last(&self.norm.bias.relu().unsqueeze(0))
-    }
-
-    fn last(&self, x: &Tensor) -> Tensor {
-        x.linear(&self.conv3.squeeze_dim(2), Some(&self.bias3))
+        self.norm.bias.relu().unsqueeze(0).linear(&self.conv3.squeeze_dim(2), Some(&self.bias3))
     }
 }
 
@@ -129,8 +151,7 @@ impl MiniPointNet {
         }
         let full: Vec<i64> = runs.lengths().iter().map(|&n| i64::from(n >= self.slots)).collect();
         let full = index(&full, device).to_kind(Kind::Bool).unsqueeze(1); // [M, 1]
-        let hidden = features.linear(&self.first.conv0.squeeze_dim(2), None::<&Tensor>);
-        let mut f = self.first.finish(&hidden, train)?; // [P, 256]
+        let mut f = self.first.forward(features, None, train)?; // [P, 256]
         let mut padding = self.first.of_padding(); // [1, 256]
         if let Some(order) = &self.order {
             let codes = order.forward(); // [S, 256]
@@ -142,11 +163,8 @@ impl MiniPointNet {
             padding = from_here.index_select(0, &index(&first_empty, device)); // [M, 256]
         }
         let global = with_padding(&run_max(&f, runs)?, &padding, &full); // [M, 256]
-        let weight = self.second.conv0.squeeze_dim(2);
-        let shared = global.linear(&weight.narrow(1, 0, MIDDLE), None::<&Tensor>); // [M, 512]
         let owner = index(&runs.owners(), device);
-        let hidden = f.linear(&weight.narrow(1, MIDDLE, MIDDLE), None::<&Tensor>) + shared.index_select(0, &owner);
-        let f = self.second.finish(&hidden, train)?; // [P, dim]
+        let f = self.second.forward(&f, Some((&global, &owner)), train)?; // [P, dim]
         Ok(with_padding(&run_max(&f, runs)?, &self.second.of_padding(), &full))
     }
 }
