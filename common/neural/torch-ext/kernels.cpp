@@ -109,7 +109,7 @@ void* loaded_module(c10::DeviceIndex gpu, const std::vector<std::string>& sizes)
     const std::string binary = compiled(kMambaSource, "mamba.cu", options);
     check(found<int (*)(void**, const void*)>("cuModuleLoadData")(&module, binary.data()), "cuModuleLoadData");
   } catch (const c10::Error& error) {
-    TORCH_WARN("Mamba blocks run in tensor operations, several times slower: ", error.what_without_backtrace());
+    TORCH_WARN_ONCE("Mamba blocks run in tensor operations, several times slower: ", error.what_without_backtrace());
     module = nullptr;
   }
   modules.emplace(std::pair(gpu, sizes), module);

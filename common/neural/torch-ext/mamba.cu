@@ -57,7 +57,20 @@ INLINE void keep(Real& kept, int lane, Real v) {
 
 #ifdef STATES
 
-// All rows are those of [samples, LEVELS, ..]; those of z lie `z_stride` apart. a: A * log2(e), [STATES, channels].
+// Moves the states on by a level; the output before the gate. `scaled` is delta * in. a: A * log2(e), [STATES, channels].
+INLINE Real next_level(Real* states, const Real& in, const Real& delta, const Real& scaled, const Real& gain, const float* b_row,
+                       const float* c_row, const float* a, int first, int channels) {
+  Real y = gain * in;
+  UNROLL
+  for (int n = 0; n < STATES; ++n) {
+    const Real factor = power_of_two(delta * load(a + static_cast<long long>(n) * channels, first, channels));
+    states[n] = factor * states[n] + scaled * b_row[n];
+    y = y + states[n] * c_row[n];
+  }
+  return y;
+}
+
+// All rows are those of [samples, LEVELS, ..]; those of z lie `z_stride` apart.
 
 KERNEL(8) scan_forward(const float* __restrict__ x, const float* __restrict__ dt, const float* __restrict__ z,
                     const float* __restrict__ b, const float* __restrict__ c, const float* __restrict__ a,
@@ -72,14 +85,8 @@ KERNEL(8) scan_forward(const float* __restrict__ x, const float* __restrict__ dt
     const long long row = sample * LEVELS + t;
     const Real in = load(x + row * channels, first, channels);
     const Real delta = softplus(load(dt + row * channels, first, channels)), scaled = delta * in;
-    const float *b_row = b + row * STATES, *c_row = c + row * STATES;
-    Real y = gain * in;
-    UNROLL
-    for (int n = 0; n < STATES; ++n) {
-      const Real factor = power_of_two(delta * load(a + static_cast<long long>(n) * channels, first, channels));
-      states[n] = factor * states[n] + scaled * b_row[n];
-      y = y + states[n] * c_row[n];
-    }
+    const Real y =
+        next_level(states, in, delta, scaled, gain, b + row * STATES, c + row * STATES, a, first, channels);
     const Real gate = load(z + row * z_stride, first, channels);
     store(out + row * channels, first, channels, y * gate * sigmoid(gate));
   }
@@ -111,14 +118,8 @@ KERNEL(7) scan_backward(const float* __restrict__ grad, const float* __restrict_
       const long long row = sample * LEVELS + t;
       const Real in = load(x + row * channels, first, channels);
       const Real delta = softplus(load(dt + row * channels, first, channels)), scaled = delta * in;
-      const float *b_row = b + row * STATES, *c_row = c + row * STATES;
-      Real y = gain * in;
-      UNROLL
-      for (int n = 0; n < STATES; ++n) {
-        const Real factor = power_of_two(delta * load(a + static_cast<long long>(n) * channels, first, channels));
-        states[n] = factor * states[n] + scaled * b_row[n];
-        y = y + states[n] * c_row[n];
-      }
+      const Real y =
+          next_level(states, in, delta, scaled, gain, b + row * STATES, c + row * STATES, a, first, channels);
       const Real gate = load(z + row * z_stride, first, channels), open = sigmoid(gate);
       const Real g = load(grad + row * channels, first, channels);
       store(gz + row * channels, first, channels, g * y * (open * (1.0f + gate * (1.0f - open))));

@@ -75,6 +75,7 @@ Real over_lanes(Real v) {
 void keep(Real& kept, int lane, const Real& v) { kept.of[lane] = v.of[lane]; }
 
 #define KERNEL(warps) void
+#define INLINE static inline
 #define UNROLL
 #define NOT_EARLIER
 #define LEVEL_NUMBERS(name) std::vector<Real> name(LEVELS)
