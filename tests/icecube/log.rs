@@ -3,17 +3,22 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use common::config::{self, Resolved};
 use common::stage::Manifest;
 use icecube::models;
 use icecube::train::{self, Options, TrainConfig};
+use neural::device;
 use neural::trainer::Resume;
 use serde_json::Value;
 use tch::Device;
 
-use crate::raw;
 use crate::support::{cmd, root};
+use crate::{raw, stand_in};
+
+/// Where the experiments train, in the environment.
+const DEVICE: &str = "PODIUM_EXPERIMENTS_ON";
 
 fn configs() -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> =
@@ -91,6 +96,7 @@ fn every_network_of_the_log_can_be_built_at_its_size() {
 
 #[test]
 fn every_experiment_trains_a_step_and_predicts() {
+    let device = device::choose(&std::env::var(DEVICE).unwrap_or_else(|_| "cpu".into())).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let sim = raw::simulated(folder.path());
     let data = folder.path().join("data");
@@ -111,20 +117,24 @@ fn every_experiment_trains_a_step_and_predicts() {
         let run = folder.path().join("runs").join(&id);
         common::durable::create_folder(&run).unwrap();
         let events = train::data(&config.value, &prepared, Some(1)).unwrap();
-        let options = Options {
-            folder: run,
-            device: Device::Cpu,
-            resume: Resume::Never,
-            max_steps: Some(2),
-            initial: None,
-            observer: None,
-        };
+        let options =
+            Options { folder: run, device, resume: Resume::Never, max_steps: Some(2), initial: None, observer: None };
         let trained =
             train::train(&config.value, &config.hash, &events, options).unwrap_or_else(|e| panic!("{id}: {e}"));
         assert_eq!(trained.outcome.state.skipped, 0, "{id}: a step was not finite");
         assert!((0.0..=std::f64::consts::PI).contains(&trained.measures.angle), "{id}: {}", trained.measures.angle);
         assert!(trained.measures.loss.is_finite(), "{id}");
     }
+}
+
+/// The same where operations that mix devices, or that have no deterministic form on a GPU, are refused.
+#[test]
+fn every_experiment_trains_a_step_on_a_gpu() {
+    let mut again = Command::new(std::env::current_exe().unwrap());
+    again.args(["--exact", "log::every_experiment_trains_a_step_and_predicts"]).env(DEVICE, "cuda");
+    let out = again.env("LD_PRELOAD", stand_in::library()).output().unwrap();
+    let text = String::from_utf8_lossy(&out.stdout);
+    assert!(out.status.success() && text.contains("1 passed"), "{text}{}", String::from_utf8_lossy(&out.stderr));
 }
 
 /// A folder with the pipeline and its configs, at a size of seconds: some experiments of each kind.

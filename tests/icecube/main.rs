@@ -1,5 +1,7 @@
 //! IceCube through the binaries: simulated and damaged raw files, the event store, scores.
 
+#[path = "../support/stand_in.rs"]
+mod stand_in;
 #[path = "../support/mod.rs"]
 mod support;
 
