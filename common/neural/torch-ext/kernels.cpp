@@ -9,6 +9,7 @@
 
 #include <dlfcn.h>
 
+#include <exception>
 #include <filesystem>
 #include <map>
 #include <mutex>
@@ -26,9 +27,8 @@ std::filesystem::path folder_of(const Dl_info& library) {
   return std::filesystem::canonical(library.dli_fname).parent_path();
 }
 
-// A function of NVRTC or of the driver. libtorch's CUDA part has a library beside it that brings both.
-template <class Function>
-Function found(const char* name) {
+// The library beside libtorch's CUDA part that brings NVRTC and the driver.
+void* nvrtc_and_driver() {
   static void* const library = [] {
     Dl_info about{};
     const void* inside = dlsym(RTLD_DEFAULT, "_ZN2at4cuda9CUDAGraph6replayEv");
@@ -46,8 +46,14 @@ Function found(const char* name) {
     }
     return both;
   }();
+  return library;
+}
+
+// A function of NVRTC or of the driver.
+template <class Function>
+Function found(const char* name) {
   void* function = dlsym(RTLD_DEFAULT, name);
-  if (function == nullptr && library != nullptr) function = dlsym(library, name);
+  if (function == nullptr && nvrtc_and_driver() != nullptr) function = dlsym(nvrtc_and_driver(), name);
   TORCH_CHECK(function != nullptr, "there is no ", name, " beside libtorch's CUDA part");
   return reinterpret_cast<Function>(function);
 }
@@ -108,8 +114,10 @@ void* loaded_module(c10::DeviceIndex gpu, const std::vector<std::string>& sizes)
     options.push_back("--gpu-architecture=sm_" + std::to_string(major) + std::to_string(minor));
     const std::string binary = compiled(kMambaSource, "mamba.cu", options);
     check(found<int (*)(void**, const void*)>("cuModuleLoadData")(&module, binary.data()), "cuModuleLoadData");
-  } catch (const c10::Error& error) {
-    TORCH_WARN_ONCE("Mamba blocks run in tensor operations, several times slower: ", error.what_without_backtrace());
+  } catch (const std::exception& error) {
+    const auto* ours = dynamic_cast<const c10::Error*>(&error);
+    TORCH_WARN_ONCE("Mamba blocks run in tensor operations, several times slower: ",
+                    ours != nullptr ? ours->what_without_backtrace() : error.what());
     module = nullptr;
   }
   modules.emplace(std::pair(gpu, sizes), module);

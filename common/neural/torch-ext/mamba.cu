@@ -165,7 +165,7 @@ KERNEL(7) scan_backward(const float* __restrict__ grad, const float* __restrict_
       AT(g_scaled, t) = AT(g_scaled, t) + g_state * b_n[t * STATES];
       g_state = g_state * power_of_two(delta * rate);
       if (t > 0) {
-        const Real through = g_state * history[t > 0 ? t - 1 : 0];
+        const Real through = g_state * history[t - 1];
         g_delta[t] = g_delta[t] + through * (rate * ln2);
         g_rate = g_rate + through * delta;
       }

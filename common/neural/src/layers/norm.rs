@@ -4,8 +4,8 @@ use common::Result;
 use tch::{Kind, Tensor};
 
 use crate::init::Init;
+use crate::parallel;
 use crate::params::Path;
-use crate::{device, parallel};
 
 /// The term under the root that all published networks use.
 const EPS: f64 = 1e-5;
@@ -38,7 +38,7 @@ impl LayerNorm {
 pub fn shared_moments(x: &Tensor) -> Result<Option<(Tensor, Tensor)>> {
     let Some(group) = parallel::statistics_group() else { return Ok(None) };
     let sums = |t: &Tensor| t.sum_dim_intlist([0_i64].as_slice(), false, Kind::Float);
-    let rows = device::placed(&Tensor::from_slice(&[x.size()[0] as f32]), x.device());
+    let rows = Tensor::full([1], x.size()[0] as f64, (Kind::Float, x.device()));
     let total = group.sum(&Tensor::cat(&[sums(x), rows], 0))?; // [C + 1]
     let columns = x.size()[1];
     let count = total.narrow(0, columns, 1);

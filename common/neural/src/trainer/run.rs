@@ -209,6 +209,7 @@ impl Run {
                 let mut begun = Instant::now();
                 let mut coming = loader.next_batch()?;
                 while let Some(batch) = coming.take() {
+                    // Others have no use for a batch that waits in memory.
                     if task.looks_ahead() {
                         coming = loader.next_batch()?;
                         if let Some(next) = &coming {

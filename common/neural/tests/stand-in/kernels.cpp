@@ -33,7 +33,7 @@ const std::unordered_set<std::string> kCpuOnly = {
 const std::unordered_set<std::string> kWaits = {
     "aten::_local_scalar_dense", "aten::nonzero",        "aten::nonzero.out",   "aten::masked_select", "aten::masked_select.out",
     "aten::_unique2",            "aten::_unique",        "aten::unique_dim",    "aten::bincount",      "aten::repeat_interleave.Tensor",
-    "aten::equal",               "aten::unique_consecutive", "aten::_to_sparse", "aten::is_set_to"};
+    "aten::equal",               "aten::unique_consecutive"};
 
 // Operations without a deterministic form on GPUs (the documentation of torch.use_deterministic_algorithms lists them).
 const std::unordered_set<std::string> kNotDeterministic = {

@@ -162,7 +162,7 @@ pub fn dice(logits: &Tensor, labels: &Tensor, smooth: f64) -> Tensor {
 /// Focal loss of two classes, on logits: `alpha (1 - p_t)^gamma` times the cross entropy, averaged. `pos_weight`
 /// multiplies the part of positive rows in the cross entropy.
 pub fn binary_focal(logits: &Tensor, targets: &Tensor, alpha: f64, gamma: f64, pos_weight: Option<f64>) -> Tensor {
-    let weight = pos_weight.map(|w| device::placed(&Tensor::from_slice(&[w as f32]), logits.device()));
+    let weight = pos_weight.map(|w| Tensor::full([1], w, (Kind::Float, logits.device())));
     let entropy =
         logits.binary_cross_entropy_with_logits(targets, None::<&Tensor>, weight.as_ref(), tch::Reduction::None);
     let p_t = (-&entropy).exp();

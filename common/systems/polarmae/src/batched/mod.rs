@@ -186,7 +186,7 @@ fn local(config: &GroupingConfig, members: &Tensor, middles: &Tensor) -> Tensor 
     let mut places = members.narrow(1, 0, 3) - middles.narrow(1, 0, 3);
     if let Some(radius) = config.radius {
         // A tensor of the device: by a number a GPU multiplies with its rounded inverse.
-        places /= device::placed(&Tensor::from_slice(&[radius as f32]), members.device());
+        places /= Tensor::full([1], radius, (Kind::Float, members.device()));
     }
     let rest = members.narrow(1, 3, 1);
     let rest = if relative == channels { rest - middles.narrow(1, 3, 1) } else { rest };
