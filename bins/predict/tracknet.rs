@@ -53,13 +53,26 @@ pub fn run(args: Args, before: Option<Manifest>) -> anyhow::Result<()> {
     let mut stage = Stage::begin("predict", "tracknet", &folder, &text, seed, args.run.force)?;
     trained.iter().chain(&prepared).for_each(|manifest| stage.upstream(manifest));
     stage.input("weights", &weights)?;
+    let mut noted: Option<PathBuf> = None;
     for prefix in &events {
         let path = ::tracknet::event::part(prefix, "hits")?;
-        stage.input(&path.file_name().unwrap_or_default().to_string_lossy(), &path)?;
+        // Events in a zip archive are noted with the archive, once.
+        let path = common::store::archive::on_disk(&path);
+        if noted.as_deref() == Some(path) {
+            continue;
+        }
+        stage.input(&path.file_name().unwrap_or_default().to_string_lossy(), path)?;
+        noted = Some(path.to_path_buf());
     }
     let path = stage.folder().join("submission.csv");
-    let (written, report) = predict::submission(&finder, &config.value, &events, &path)?;
+    let (written, report, fitted) = predict::submission(&finder, &config.value, &events, &path)?;
     stage.output("submission", &written);
+    if config.value.fit {
+        let [parquet, csv] = ::tracknet::tracker::fitted::write(&fitted, stage.folder())?;
+        stage.output("tracks", &parquet);
+        stage.output("tracks.csv", &csv);
+        stage.metric("unfitted_tracks", fitted.iter().filter(|row| row.fit.is_none()).count());
+    }
     if config.value.next_hits {
         let (Finder::StepAhead(loaded), Some(prepared)) = (&finder, &prepared) else {
             return Err(Error::usage("`next_hits` needs the published network and prepared tracks")

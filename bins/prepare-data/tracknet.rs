@@ -10,7 +10,11 @@ use crate::shared;
 /// Prepares the tracks of all events.
 pub fn run(args: Args) -> anyhow::Result<()> {
     let upstream = args.from.from.as_deref().map(Manifest::read).transpose()?;
-    let raw = shared::raw_folder(&args, upstream.as_ref(), RAW)?;
+    let raw = match &args.raw {
+        // A zip archive is read as it is; any other file is named by the reader of events.
+        Some(file) if file.is_file() => Some(file.clone()),
+        _ => shared::raw_folder(&args, upstream.as_ref(), RAW)?,
+    };
     let more = raw.map(|raw| format!("data_dirs=[{:?}]", raw.to_string_lossy())).into_iter().collect();
     let Some(config) = args.run.config::<PrepareConfig>(&args.config, more)? else { return Ok(()) };
     args.run.cpu_threads();

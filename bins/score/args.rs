@@ -28,10 +28,16 @@ pub struct ScoreArgs {
     ///
     /// A safetensors file with `targets`, `target_mean` and `target_std`; a parquet or csv table in the form of a
     /// submission; or the folder (`-`: piped manifest) of a stage with the output `valid` or `solution`. Directions: a
-    /// parquet table, or the folder of a simulate-data or prepare-data stage of IceCube. Tracks: a folder of
-    /// `event*-{hits,particles,truth}.csv`, or a stage that was fed by such events.
+    /// parquet table, or the folder of a simulate-data or prepare-data stage of IceCube. Tracks: a folder or zip archive
+    /// of `event*-{hits,particles,truth}.csv`, one truth file, or a stage that was fed by such events.
     #[arg(short, long, value_name = "TRUTH", help_heading = "Input")]
     pub truth: Option<String>,
+    /// What counts as a particle and a track, as KEY=VALUE
+    ///
+    /// For tracks; may be given several times: `min_pt`, `max_eta`, `min_hits`, `first_layers`, `max_vertex_radius`,
+    /// `max_vertex_z`, `min_track_hits`, `high_pt`, `missing_events=refuse`.
+    #[arg(long, value_name = "KEY=VALUE", help_heading = "Scoring")]
+    pub cut: Vec<String>,
     /// Let columns with R2 below that of predicting zero keep it
     ///
     /// By default such a column counts as if zero were predicted, and is listed: the rule of the published score.
@@ -64,7 +70,7 @@ pub struct ScoreArgs {
     /// CPU threads [default: OMP_NUM_THREADS or all]
     #[arg(long, value_name = "N", help_heading = "Run")]
     pub threads: Option<usize>,
-    /// Take only the first N rows
+    /// Take only the first N rows, or events
     #[arg(long, value_name = "N", help_heading = "Run")]
     pub limit: Option<u64>,
     #[command(flatten)]
@@ -94,6 +100,7 @@ impl ScoreArgs {
     /// What a score depends on beside its inputs, as config of the stage.
     pub fn config_text(&self) -> String {
         let limit = self.limit.map_or("null".to_string(), |n| n.to_string());
-        format!("zero_rule: {}\nlimit: {limit}\n", !self.no_zero_rule)
+        let cuts: String = self.cut.iter().map(|cut| format!("cut: {cut}\n")).collect();
+        format!("zero_rule: {}\nlimit: {limit}\n{cuts}", !self.no_zero_rule)
     }
 }

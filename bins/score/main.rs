@@ -39,6 +39,9 @@ fn run(args: &ScoreArgs) -> Result<()> {
             .hint("for example `--truth valid.safetensors`"));
     };
     let truth = match find(truth)? {
+        Found::Directions(_) if !args.cut.is_empty() => {
+            return Err(Error::usage("`--cut` is for tracks").hint("leave it out"));
+        }
         Found::Directions(truth) => return icecube::run(args, &truth),
         _ if !args.table.is_empty() => {
             return Err(
@@ -48,6 +51,9 @@ fn run(args: &ScoreArgs) -> Result<()> {
         Found::Events(events) => return tracknet::run(args, &events),
         Found::Values(path) => path,
     };
+    if !args.cut.is_empty() {
+        return Err(Error::usage("`--cut` is for tracks").hint("leave it out"));
+    }
     let system;
     let (reports, inputs) = if tables::is_table(&truth) {
         system = String::new();

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use ::tracknet_data::cuts::Cuts;
 use ::tracknet_data::judge::{self, Judgement};
-use ::tracknet_data::{files, prepare, simulate};
+use ::tracknet_data::{files, page, prepare, simulate};
 use common::stage::{MANIFEST, Manifest, Stage};
 use common::{Error, Result, durable};
 use serde_json::{Value, json};
@@ -11,15 +12,9 @@ use serde_json::{Value, json};
 use crate::args::ScoreArgs;
 use crate::report;
 
-/// The events of a folder of csv files; none where it is something else.
-pub fn events_in(folder: &Path) -> Result<Option<Vec<PathBuf>>> {
-    if !folder.is_dir() || folder.join(MANIFEST).exists() {
-        return Ok(None);
-    }
-    let entries = std::fs::read_dir(folder).map_err(|e| Error::opening(folder, e))?;
-    let is_truth = |name: String| name.starts_with("event") && name.contains("-truth.csv");
-    let found = entries.flatten().any(|e| is_truth(e.file_name().to_string_lossy().into_owned()));
-    if found { Ok(Some(files::events(&[folder.to_path_buf()])?)) } else { Ok(None) }
+/// The events that a path leads to; none where it is something else.
+pub fn events_in(path: &Path) -> Result<Option<Vec<PathBuf>>> {
+    judge::truth_at(path)
 }
 
 /// The events of a stage: all simulated ones behind it, or the validating ones that were prepared.
@@ -32,8 +27,7 @@ pub fn events_of(stage: &Manifest) -> Result<Vec<PathBuf>> {
 
 /// Scores all submissions.
 pub fn run(args: &ScoreArgs, events: &[PathBuf]) -> Result<()> {
-    let events =
-        &events[..args.limit.map_or(events.len(), |n| events.len().min(usize::try_from(n).unwrap_or(usize::MAX)))];
+    let cuts = common::config::load::<Cuts>(None, &args.cut)?.value;
     let mut reports: Vec<(String, PathBuf, Judgement, Option<Value>)> = Vec::new();
     for argument in &args.predictions {
         let (called, given) = common::oof::named(argument);
@@ -43,7 +37,7 @@ pub fn run(args: &ScoreArgs, events: &[PathBuf]) -> Result<()> {
             Some(stage) => (stage.output("submission")?, stage.metrics.get("ms_per_event").cloned()),
             None => (folder.to_path_buf(), None),
         };
-        let judgement = judge::judge(&path, events)?;
+        let judgement = judge::judge(&path, events, &cuts, args.limit)?;
         let speed_text =
             speed.as_ref().and_then(Value::as_f64).map_or(String::new(), |ms| format!("\n{ms:.0} ms an event"));
         tracing::info!("`{}`: {}{speed_text}", path.display(), judgement.table());
@@ -75,6 +69,10 @@ pub fn run(args: &ScoreArgs, events: &[PathBuf]) -> Result<()> {
     }
     let written = durable::write(stage.folder().join("score.json"), format!("{}\n", pretty(&value)?).as_bytes())?;
     stage.output("score", &written);
+    let tables: Vec<(&str, &Judgement)> = reports.iter().map(|(name, _, j, _)| (name.as_str(), j)).collect();
+    let (table, page) = page::write(&tables, stage.folder())?;
+    stage.output("figures.csv", &table);
+    stage.output("report.html", &page);
     if let [(_, _, judgement, speed)] = reports.as_slice() {
         stage.metric("trackml_score", judgement.trackml);
         if let Some((_, figures)) = judgement.figures.first() {

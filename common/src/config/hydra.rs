@@ -1,28 +1,89 @@
 //! Folders of configs in the layout of Hydra: a main file whose `defaults` choose one file of each group, and values that
 //! point to others (`${a.b}`). What the values mean is for the type of the config to say ([`super::Config::from_hydra`]).
 //!
-//! Read is what such folders commonly hold: `defaults` with `GROUP: NAME`, `NAME` and `_self_`; `${KEY}` as a whole value
-//! and inside of text; the overrides `KEY=VALUE`, `+KEY=VALUE`, `++KEY=VALUE`, `~KEY` and `GROUP=NAME`. The block `hydra`
-//! and values of Hydra's own resolvers (`${hydra:...}`, `${now:...}`) say where Hydra puts its files and stay as they are.
+//! Read is what such folders hold: `defaults` of every file with `GROUP: NAME`, `GROUP: [A, B]`, `GROUP: null`,
+//! `GROUP@PACKAGE: NAME`, `optional GROUP: NAME`, `override GROUP: NAME`, `NAME` and `_self_`; `# @package` in the first
+//! lines of a file; `${KEY}`, `${.KEY}`, `${oc.env:NAME,default}`, `${oc.select:..}` and `${oc.decode:..}` as a whole value
+//! and inside of text; the overrides `KEY=VALUE`, `+KEY=VALUE`, `++KEY=VALUE`, `~KEY`, `GROUP=NAME` and `+GROUP=NAME`. The
+//! block and the groups `hydra` and values of Hydra's own resolvers (`${hydra:...}`, `${now:...}`) say where Hydra puts its
+//! files and stay as they are.
+
+mod compose;
+mod interpolate;
+mod origins;
 
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::{tree, yaml};
+use super::yaml;
 use crate::error::{Error, Result};
+
+pub(super) use compose::compose;
+use origins::Origins;
 
 /// Main files that a folder is looked through for.
 const MAIN: [&str; 2] = ["train.yaml", "config.yaml"];
-/// Most values that point to values that point to values.
-const DEEPEST: usize = 16;
+/// Keys that say how Hydra makes an object, which nobody makes here.
+const OF_HYDRA: [&str; 4] = ["_target_", "_partial_", "_convert_", "_recursive_"];
 
 /// A composed config, and the overrides that are not of it.
+#[derive(Debug)]
 pub(super) struct Composed {
     /// All groups, overrides applied, pointers followed.
     pub(super) tree: Value,
     /// Overrides of keys that the folder does not have.
     pub(super) rest: Vec<String>,
+    /// Where each value stands.
+    pub(super) origins: Origins,
+}
+
+/// A composed config as one of ours.
+#[derive(Debug)]
+pub struct Translated {
+    /// The tree of our config.
+    pub tree: Value,
+    /// Keys of ours and the keys of theirs that they were taken from; each stands for all keys below it, too.
+    pub from: Vec<(String, String)>,
+}
+
+impl Composed {
+    /// Where the value of a key of ours stands; none where the translation set it.
+    pub(super) fn origin(&self, from: &[(String, String)], key: &str) -> Option<String> {
+        let below = |ours: &str| match key.strip_prefix(ours) {
+            Some("") => Some(String::new()),
+            Some(rest) if rest.starts_with('.') => Some(rest.to_string()),
+            _ => None,
+        };
+        let (_, theirs) = from
+            .iter()
+            .filter_map(|(ours, theirs)| Some((ours.len(), format!("{theirs}{}", below(ours)?))))
+            .max_by_key(|(length, _)| *length)?;
+        self.origins.find(&theirs)
+    }
+}
+
+/// Refuses values that only Hydra could fill in.
+///
+/// # Errors
+/// [`Error::Usage`] with the key and the value.
+pub(super) fn demand_values(main: &Path, translated: &Translated) -> Result<()> {
+    fn find(node: &Value, at: String) -> Option<(String, String)> {
+        let below = |key: &str| if at.is_empty() { key.to_string() } else { format!("{at}.{key}") };
+        match node {
+            Value::String(text) if text.contains("${") => Some((at, text.clone())),
+            Value::Object(map) => map.iter().find_map(|(key, value)| find(value, below(key))),
+            Value::Array(items) => items.iter().enumerate().find_map(|(i, value)| find(value, below(&i.to_string()))),
+            _ => None,
+        }
+    }
+    match find(&translated.tree, String::new()) {
+        None => Ok(()),
+        Some((key, text)) => {
+            let problem = format!("`{}`: `{key}` is `{text}`, whose resolver only Hydra knows", main.display());
+            Err(Error::usage(problem).hint(format!("give the value itself: `{key}=VALUE`")))
+        }
+    }
 }
 
 /// The main file of a folder, or the file itself where it has `defaults`; none where it is no config of Hydra.
@@ -40,226 +101,6 @@ pub(super) fn main_file(path: &Path) -> Result<Option<PathBuf>> {
     }
     let has = yaml::parse_any(path, &super::read(path)?)?.get("defaults").is_some_and(Value::is_array);
     Ok(has.then(|| path.to_path_buf()))
-}
-
-/// Composes the config of `file`.
-pub(super) fn compose(file: &Path, overrides: &[String]) -> Result<Composed> {
-    let folder = file.parent().unwrap_or(Path::new("."));
-    let mut main = yaml::parse_any(file, &super::read(file)?)?;
-    let defaults = main.as_object_mut().and_then(|map| map.remove("defaults")).unwrap_or_default();
-    let mut choices: Vec<Choice> =
-        defaults.as_array().into_iter().flatten().map(|v| Choice::read(file, v)).collect::<Result<_>>()?;
-    if !choices.contains(&Choice::Main) {
-        choices.push(Choice::Main);
-    }
-    let mut unplaced = Vec::new();
-    for argument in overrides {
-        match argument.split_once('=') {
-            Some((group, name)) if choices.iter().any(|c| matches!(c, Choice::Group(g, _) if g == group)) => {
-                for choice in &mut choices {
-                    if let Choice::Group(g, chosen) = choice
-                        && g == group
-                    {
-                        *chosen = name.to_string();
-                    }
-                }
-            }
-            _ => unplaced.push(argument),
-        }
-    }
-    let mut tree = Value::Object(Map::new());
-    for choice in &choices {
-        match choice {
-            Choice::Main => merge(&mut tree, main.clone()),
-            Choice::Group(group, name) => {
-                let mut below = Map::new();
-                below.insert(group.clone(), part(file, &folder.join(group), name)?);
-                merge(&mut tree, Value::Object(below));
-            }
-            Choice::File(name) => merge(&mut tree, part(file, folder, name)?),
-        }
-    }
-    let mut rest = Vec::new();
-    for argument in unplaced {
-        if !apply(&mut tree, argument)? {
-            rest.push(argument.clone());
-        }
-    }
-    let whole = tree.clone();
-    resolve(file, &whole, &mut tree, "", 0)?;
-    Ok(Composed { tree, rest })
-}
-
-/// One entry of `defaults`.
-#[derive(PartialEq)]
-enum Choice {
-    /// `_self_`.
-    Main,
-    /// `GROUP: NAME`.
-    Group(String, String),
-    /// `NAME`.
-    File(String),
-}
-
-impl Choice {
-    fn read(file: &Path, entry: &Value) -> Result<Self> {
-        let refuse = || {
-            Error::usage(format!(
-                "`{}`: `defaults` has {entry}, expected `GROUP: NAME`, `NAME` or `_self_`",
-                file.display()
-            ))
-        };
-        match entry {
-            Value::String(name) if name == "_self_" => Ok(Self::Main),
-            Value::String(name) => Ok(Self::File(name.clone())),
-            Value::Object(map) => match map.iter().next() {
-                Some((group, Value::String(name))) if map.len() == 1 && !group.contains([' ', '@']) => {
-                    Ok(Self::Group(group.clone(), name.clone()))
-                }
-                _ => Err(refuse()),
-            },
-            _ => Err(refuse()),
-        }
-    }
-}
-
-/// A file of a group.
-fn part(main: &Path, folder: &Path, name: &str) -> Result<Value> {
-    let path = folder.join(format!("{}.yaml", name.trim_end_matches(".yaml")));
-    if !path.is_file() {
-        let mut names: Vec<String> = std::fs::read_dir(folder)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|e| e.file_name().to_str()?.strip_suffix(".yaml").map(str::to_string))
-            .collect();
-        names.sort();
-        let problem = format!("`{}`: `defaults` names `{}`, which is not there", main.display(), path.display());
-        return Err(Error::usage(problem).hint(format!("the folder has: {}", names.join(", "))));
-    }
-    let value = yaml::parse_any(&path, &super::read(&path)?)?;
-    if value.get("defaults").is_some() {
-        return Err(Error::usage(format!("`{}` has `defaults` of its own, which are not read", path.display()))
-            .hint("name its files in the `defaults` of the main file"));
-    }
-    Ok(value)
-}
-
-/// Puts `more` into `into`: maps are merged, all else is replaced.
-fn merge(into: &mut Value, more: Value) {
-    match (into, more) {
-        (Value::Object(into), Value::Object(more)) => {
-            for (key, value) in more {
-                match into.get_mut(&key) {
-                    Some(before) => merge(before, value),
-                    None => drop(into.insert(key, value)),
-                }
-            }
-        }
-        (into, more) => *into = more,
-    }
-}
-
-/// Applies one override; false for a key that is not there and was not asked to be added.
-fn apply(tree: &mut Value, argument: &str) -> Result<bool> {
-    let (add, argument) = match argument.strip_prefix('+') {
-        Some(rest) => (true, rest.trim_start_matches('+')),
-        None => (false, argument),
-    };
-    if let Some(key) = argument.strip_prefix('~') {
-        let key = key.split('=').next().unwrap_or(key);
-        let (parent, last) = key.rsplit_once('.').map_or((None, key), |(parent, last)| (Some(parent), last));
-        let node = match parent {
-            Some(parent) => find_mut(tree, parent),
-            None => Some(tree),
-        };
-        let removed = node.and_then(Value::as_object_mut).and_then(|map| map.shift_remove(last));
-        return match removed {
-            Some(_) => Ok(true),
-            None => Err(Error::usage(format!("override `~{key}`: there is no such key"))),
-        };
-    }
-    let Some((key, text)) = argument.split_once('=') else { return Ok(false) };
-    if !add && tree::at(tree, key).is_none() {
-        return Ok(false);
-    }
-    // A pointer is no YAML inside of brackets.
-    let value = if text.contains("${") {
-        Value::String(text.to_string())
-    } else {
-        let list = yaml::typed::<Vec<Value>>(&format!("[{text}]")).ok().filter(|list| list.len() <= 1);
-        let list = list.ok_or_else(|| {
-            Error::usage(format!("override `{argument}`: `{text}` is not one YAML value"))
-                .hint("quote text that holds commas, colons or brackets: `name='\"a, b\"'`")
-        })?;
-        list.into_iter().next().unwrap_or_default()
-    };
-    let mut node = tree;
-    for name in key.split('.') {
-        node = match node {
-            Value::Array(items) => name.parse::<usize>().ok().and_then(|at| items.get_mut(at)),
-            Value::Object(map) => Some(map.entry(name).or_insert(Value::Object(Map::new()))),
-            _ => None,
-        }
-        .ok_or_else(|| Error::usage(format!("override `{argument}`: nothing can be put below a single value")))?;
-    }
-    *node = value;
-    Ok(true)
-}
-
-fn find_mut<'a>(tree: &'a mut Value, key: &str) -> Option<&'a mut Value> {
-    key.split('.').try_fold(tree, |node, name| node.get_mut(name))
-}
-
-/// Follows `${KEY}` everywhere below `node`.
-fn resolve(file: &Path, whole: &Value, node: &mut Value, at: &str, depth: usize) -> Result<()> {
-    let below = |key: &str| if at.is_empty() { key.to_string() } else { format!("{at}.{key}") };
-    match node {
-        Value::Object(map) => {
-            for (key, value) in map.iter_mut().filter(|(key, _)| *key != "hydra") {
-                resolve(file, whole, value, &below(key), depth)?;
-            }
-        }
-        Value::Array(items) => {
-            for (i, value) in items.iter_mut().enumerate() {
-                resolve(file, whole, value, &below(&i.to_string()), depth)?;
-            }
-        }
-        Value::String(text) => {
-            let mut text = text.clone();
-            let mut from = 0;
-            while let Some((start, end)) = pointer(&text, from) {
-                let key = text[start + 2..end].trim().to_string();
-                from = end + 1;
-                if key.contains(':') {
-                    continue;
-                }
-                let problem =
-                    |what: &str| Error::usage(format!("`{}`: `{at}` is `${{{key}}}`, {what}", file.display()));
-                if depth >= DEEPEST {
-                    return Err(problem("which leads back to itself"));
-                }
-                let mut value = tree::at(whole, &key).cloned().ok_or_else(|| problem("which no file has"))?;
-                resolve(file, whole, &mut value, &key, depth + 1)?;
-                if start == 0 && end + 1 == text.len() {
-                    *node = value;
-                    return Ok(());
-                }
-                let shown = value.as_str().map_or_else(|| value.to_string(), str::to_string);
-                text.replace_range(start..=end, &shown);
-                from = start + shown.len();
-            }
-            *node = Value::String(text);
-        }
-        _ => {}
-    }
-    Ok(())
-}
-
-/// The first `${...}` from a byte on: its places of `$` and `}`.
-fn pointer(text: &str, from: usize) -> Option<(usize, usize)> {
-    let start = from + text.get(from..)?.find("${")?;
-    Some((start, start + text[start..].find('}')?))
 }
 
 /// The program that a composed config is of: `a` of the first `_target_: src.a.b.C`.
@@ -289,14 +130,14 @@ impl<'a> Group<'a> {
     pub fn of(tree: &'a Value, name: &str) -> Result<Self> {
         let map = tree.get(name).and_then(Value::as_object);
         let map = map.ok_or_else(|| Error::usage(format!("the config has no group `{name}`")))?;
-        Ok(Self { name: name.to_string(), map, taken: vec!["_target_"] })
+        Ok(Self { name: name.to_string(), map, taken: OF_HYDRA.to_vec() })
     }
 
     /// A map inside of one.
     pub fn inner(name: impl Into<String>, value: &'a Value) -> Result<Self> {
         let name = name.into();
         let map = value.as_object().ok_or_else(|| Error::usage(format!("`{name}` is {value}, expected keys")))?;
-        Ok(Self { name, map, taken: vec!["_target_"] })
+        Ok(Self { name, map, taken: OF_HYDRA.to_vec() })
     }
 
     /// The last part of `_target_`: the class that Hydra would make.
@@ -316,9 +157,14 @@ impl<'a> Group<'a> {
     /// # Errors
     /// [`Error::Usage`] with the key and those that are known.
     pub fn finish(self) -> Result<()> {
+        // A partial object is a function that someone else calls with the rest: not what is meant here.
+        if let Some(partial) = self.map.get("_partial_").filter(|value| **value != Value::Bool(false)) {
+            return Err(Error::usage(format!("`{}._partial_` is {partial}, expected false", self.name))
+                .hint("leave it out: the object itself is wanted, not a function that makes it"));
+        }
         let unknown = self.map.keys().find(|key| !self.taken.contains(&key.as_str()));
         unknown.map_or(Ok(()), |key| {
-            let known: Vec<&str> = self.taken.iter().copied().filter(|key| *key != "_target_").collect();
+            let known: Vec<&str> = self.taken.iter().copied().filter(|key| !OF_HYDRA.contains(key)).collect();
             Err(Error::usage(format!("`{}.{key}` has no meaning here", self.name))
                 .hint(format!("known are: {}", known.join(", "))))
         })

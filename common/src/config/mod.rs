@@ -6,6 +6,7 @@
 //! and is refused where a float is `abc`.
 
 pub mod hydra;
+mod lines;
 mod overrides;
 mod tree;
 mod yaml;
@@ -33,7 +34,7 @@ pub trait Config: Serialize + DeserializeOwned + JsonSchema {
 
     /// The same settings from a composed folder of configs in the layout of Hydra ([`hydra`]), as a tree of this config;
     /// none for a config that no program wrote in this layout.
-    fn from_hydra(tree: &Value) -> Option<Result<Value>> {
+    fn from_hydra(tree: &Value) -> Option<Result<hydra::Translated>> {
         let _ = tree;
         None
     }
@@ -98,7 +99,12 @@ pub fn load<T: Config>(file: Option<&Path>, overrides: &[String]) -> Result<Reso
         let translated = T::from_hydra(&composed.tree).ok_or_else(|| {
             Error::usage(format!("`{}` is a config of Hydra, which nothing is known of here", main.display()))
         })??;
-        return load_text(&main, &tree::emit(&translated, |_| None), &composed.rest);
+        hydra::demand_values(&main, &translated)?;
+        let text = tree::emit(&translated.tree, |_| None);
+        let place = |key: &str| {
+            composed.origin(&translated.from, key).unwrap_or_else(|| format!("set by reading {}", main.display()))
+        };
+        return load_placed(&main, &text, &composed.rest, &place);
     }
     let (path, text) = match file {
         Some(path) => (path.to_path_buf(), read(path)?),
@@ -112,6 +118,20 @@ pub fn load<T: Config>(file: Option<&Path>, overrides: &[String]) -> Result<Reso
 /// # Errors
 /// As [`load`].
 pub fn load_text<T: Config>(path: &Path, text: &str, overrides: &[String]) -> Result<Resolved<T>> {
+    let lines = lines::Lines::of(text);
+    load_placed(path, text, overrides, &|key| match lines.get(key) {
+        Some(line) => format!("{}:{line}", path.display()),
+        None => path.display().to_string(),
+    })
+}
+
+/// As [`load_text`]; `place` says where the value of a key of the text stands.
+fn load_placed<T: Config>(
+    path: &Path,
+    text: &str,
+    overrides: &[String],
+    place: &dyn Fn(&str) -> String,
+) -> Result<Resolved<T>> {
     let given = yaml::parse_any(path, text)?;
     let from_file: T = yaml::parse(path, text)?;
     let mut tree = to_tree(&from_file)?;
@@ -125,10 +145,7 @@ pub fn load_text<T: Config>(path: &Path, text: &str, overrides: &[String]) -> Re
         if overrides.iter().any(|o| o.covers(key)) {
             "override".into()
         } else if tree::at(&given, key).is_some() {
-            match yaml::line_of(text, key) {
-                Some(line) => format!("{}:{line}", path.display()),
-                None => path.display().to_string(),
-            }
+            place(key)
         } else {
             "default".into()
         }

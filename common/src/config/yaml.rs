@@ -136,21 +136,3 @@ pub(super) fn nearest<'a>(name: &str, allowed: &'a [String]) -> Option<&'a Strin
     let best = allowed.iter().max_by(|a, b| similar(a).total_cmp(&similar(b)))?;
     (similar(&best) > 0.75).then_some(best)
 }
-
-/// The line on which a dotted key stands in a block-style text, 1-based; none for flow style.
-pub(super) fn line_of(text: &str, key: &str) -> Option<usize> {
-    let mut wanted = key.split('.').peekable();
-    let mut minimum = 0;
-    for (number, line) in text.lines().enumerate() {
-        let indent = line.len() - line.trim_start().len();
-        let name = line.trim_start().split(':').next().unwrap_or_default().trim_matches(['"', '\'']);
-        if !line.trim_start().starts_with('#') && indent >= minimum && Some(&name) == wanted.peek() {
-            wanted.next();
-            if wanted.peek().is_none() {
-                return Some(number + 1);
-            }
-            minimum = indent + 1;
-        }
-    }
-    None
-}

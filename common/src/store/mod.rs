@@ -1,6 +1,7 @@
 //! One module a file format. Readers check everything at the door (sizes, types, bounds) and name the file, the place
 //! in it, what was found and what was expected; writers publish through [`crate::durable`].
 
+pub mod archive;
 mod dtype;
 pub mod hdf5;
 mod map;

@@ -13,6 +13,12 @@ const DEFLATE_LIMIT: u64 = 1100;
 #[derive(Debug)]
 pub(super) struct Zip<'a> {
     bytes: &'a [u8],
+    directory: Directory,
+}
+
+/// What an archive holds, and where.
+#[derive(Debug, Default)]
+pub(super) struct Directory {
     entries: BTreeMap<String, Entry>,
     /// Names in the order of the directory.
     order: Vec<String>,
@@ -83,29 +89,34 @@ impl<'a> Zip<'a> {
             return Err(format!("the zip directory claims {count} entries in {length} bytes"));
         }
         let mut cursor = Cursor { bytes: &bytes[..(offset + length) as usize], at: offset as usize };
-        let mut zip = Self { bytes, entries: BTreeMap::new(), order: Vec::new() };
+        let mut directory = Directory::default();
         for _ in 0..count {
             let (name, entry) = directory_entry(&mut cursor)?;
-            if zip.entries.insert(name.clone(), entry).is_some() {
+            if directory.entries.insert(name.clone(), entry).is_some() {
                 return Err(format!("the zip entry `{name}` appears twice"));
             }
-            zip.order.push(name);
+            directory.order.push(name);
         }
-        Ok(zip)
+        Ok(Self { bytes, directory })
+    }
+
+    /// What it holds, apart from the bytes.
+    pub(super) fn into_directory(self) -> Directory {
+        self.directory
     }
 
     /// Names of all entries in the order of the directory.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.order.iter().map(String::as_str)
+        self.directory.names()
     }
 
     pub(super) fn contains(&self, name: &str) -> bool {
-        self.entries.contains_key(name)
+        self.directory.entries.contains_key(name)
     }
 
     /// Content of an entry that must not be compressed, its checksum verified.
     pub(super) fn stored(&self, name: &str) -> Result<&'a [u8], String> {
-        if self.entries.get(name).is_some_and(|entry| entry.deflated) {
+        if self.directory.entries.get(name).is_some_and(|entry| entry.deflated) {
             return Err(format!("zip entry `{name}`: is compressed, expected stored"));
         }
         match self.read(name, 0)? {
@@ -117,12 +128,19 @@ impl<'a> Zip<'a> {
     /// Content of an entry, its checksum verified: a slice of the file where it is stored, inflated to at most `limit`
     /// bytes otherwise.
     pub(super) fn read(&self, name: &str, limit: usize) -> Result<Cow<'a, [u8]>, String> {
+        self.directory.read(self.bytes, name, limit)
+    }
+}
+
+impl Directory {
+    /// As [`Zip::read`], from the bytes that this directory is of.
+    pub(super) fn read<'a>(&self, bytes: &'a [u8], name: &str, limit: usize) -> Result<Cow<'a, [u8]>, String> {
         let entry = self.entries.get(name).ok_or_else(|| format!("the zip archive has no entry `{name}`"))?;
         let bad = |problem: String| format!("zip entry `{name}`: {problem}");
         if entry.deflated && entry.size > limit as u64 {
             return Err(bad(format!("claims to inflate to {} bytes, expected at most {limit}", entry.size)));
         }
-        let packed = self.packed(entry).map_err(bad)?;
+        let packed = packed(bytes, entry).map_err(bad)?;
         let content =
             if entry.deflated { Cow::Owned(inflate(packed, entry.size).map_err(bad)?) } else { packed.into() };
         if content.len() as u64 != entry.size {
@@ -135,19 +153,24 @@ impl<'a> Zip<'a> {
         Ok(content)
     }
 
-    /// The bytes behind the local header. Its fields are not used, but for the lengths that tell where the data begins.
-    fn packed(&self, entry: &Entry) -> Result<&'a [u8], String> {
-        let at = usize::try_from(entry.offset).unwrap_or(usize::MAX).min(self.bytes.len());
-        let mut cursor = Cursor { bytes: self.bytes, at };
-        if cursor.number(4)? != 0x0403_4b50 {
-            return Err(format!("no local header at byte {at}"));
-        }
-        cursor.take(22)?;
-        let name = cursor.number(2)? as usize;
-        let extra = cursor.number(2)? as usize;
-        cursor.take(name + extra)?;
-        cursor.take(usize::try_from(entry.packed).unwrap_or(usize::MAX))
+    /// Names of all entries in the order of the directory.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.order.iter().map(String::as_str)
     }
+}
+
+/// The bytes behind the local header. Its fields are not used, but for the lengths that tell where the data begins.
+fn packed<'a>(bytes: &'a [u8], entry: &Entry) -> Result<&'a [u8], String> {
+    let at = usize::try_from(entry.offset).unwrap_or(usize::MAX).min(bytes.len());
+    let mut cursor = Cursor { bytes, at };
+    if cursor.number(4)? != 0x0403_4b50 {
+        return Err(format!("no local header at byte {at}"));
+    }
+    cursor.take(22)?;
+    let name = cursor.number(2)? as usize;
+    let extra = cursor.number(2)? as usize;
+    cursor.take(name + extra)?;
+    cursor.take(usize::try_from(entry.packed).unwrap_or(usize::MAX))
 }
 
 /// Position of the end record: the last one whose comment reaches exactly to the end of the file.

@@ -9,6 +9,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::number::{ROOM, field_end, line_end, long, short};
+use crate::store::archive::{self, Archive};
 use crate::{Error, Result};
 
 /// Type of a column.
@@ -195,7 +196,7 @@ impl Header {
         let (text, _) = bytes.split_at(bytes.len() - ROOM);
         let end = text.iter().position(|&b| b == b'\n').unwrap_or(text.len());
         let header = String::from_utf8_lossy(&text[..end]).trim_start_matches('\u{feff}').trim_end().to_string();
-        let names: Vec<&str> = header.split(',').map(str::trim).collect();
+        let names: Vec<&str> = names(&header).collect();
         let expected = || columns.iter().map(|c| c.0).collect::<Vec<_>>().join(",");
         let mut places = vec![None; names.len()];
         let mut found = vec![false; columns.len()];
@@ -245,22 +246,61 @@ fn with_content<T>(path: &Path, read: impl FnOnce(&[u8]) -> Result<T>) -> Result
 /// Largest buffer that a thread keeps; events are smaller, submissions of many events are not.
 const KEPT: usize = 32 << 20;
 
+/// Names of the columns of a file, in their order; only the beginning of the file is read.
+pub fn header(path: &Path) -> Result<Vec<String>> {
+    let mut bytes = Vec::new();
+    raw(path, &mut bytes, 1 << 14)?;
+    let end = bytes.iter().position(|&b| b == b'\n').unwrap_or(bytes.len());
+    Ok(names(&String::from_utf8_lossy(&bytes[..end])).map(str::to_string).collect())
+}
+
+/// The names of a header line; quotes around them and a byte order mark are no part of them.
+fn names(line: &str) -> impl Iterator<Item = &str> {
+    line.trim_start_matches('\u{feff}').trim_end().split(',').map(|name| name.trim().trim_matches('"'))
+}
+
 /// The bytes of a file, unpacked, with a line end and [`ROOM`] behind them.
 fn content(path: &Path, bytes: &mut Vec<u8>) -> Result<()> {
     bytes.clear();
-    let mut file = std::fs::File::open(path).map_err(|e| Error::opening(path, e))?;
-    if path.extension().is_some_and(|e| e == "gz") {
-        flate2::read::MultiGzDecoder::new(std::io::BufReader::with_capacity(1 << 18, file))
-            .read_to_end(bytes)
-            .map_err(|e| Error::input(path, format!("is no sound gzip file: {e}")))?;
-    } else {
-        file.read_to_end(bytes).map_err(|e| Error::io("reading", path, e))?;
-    }
+    raw(path, bytes, u64::MAX)?;
     if bytes.last().is_some_and(|&last| last != b'\n') {
         bytes.push(b'\n');
     }
     bytes.extend([0; ROOM]);
     Ok(())
+}
+
+/// The first bytes of a file, or of an entry of an archive, unpacked.
+fn raw(path: &Path, bytes: &mut Vec<u8>, most: u64) -> Result<()> {
+    let (inner, gzip);
+    let source: Box<dyn Read + '_> = match archive::within(path) {
+        Some((file, name)) => {
+            inner = Archive::shared(&file)?;
+            // A zip of one file, as single files are downloaded.
+            let only = inner.files().next().unwrap_or_default().to_string();
+            let name = if name.is_empty() { only } else { name };
+            gzip = has_end(Path::new(&name), "gz");
+            let content = inner.read(&name)?;
+            Box::new(std::io::Cursor::new(content))
+        }
+        None => {
+            gzip = has_end(path, "gz");
+            Box::new(std::fs::File::open(path).map_err(|e| Error::opening(path, e))?)
+        }
+    };
+    if gzip {
+        flate2::read::MultiGzDecoder::new(std::io::BufReader::with_capacity(1 << 18, source))
+            .take(most)
+            .read_to_end(bytes)
+            .map_err(|e| Error::input(path, format!("is no sound gzip file: {e}")))?;
+    } else {
+        source.take(most).read_to_end(bytes).map_err(|e| Error::io("reading", path, e))?;
+    }
+    Ok(())
+}
+
+fn has_end(path: &Path, end: &str) -> bool {
+    path.extension().is_some_and(|e| e.eq_ignore_ascii_case(end))
 }
 
 /// Reads one row; gives the place of the next one, or the place of the field at fault and what is wrong with it.

@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{Error, Result};
-
+use super::acts;
 use super::csv::{Kind, Table, read_points};
+use super::files::ENDS;
+use crate::store::archive::{self, Archive};
+use crate::{Error, Result};
 
 /// Measured positions (mm) and where in the detector they are.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -41,13 +43,13 @@ pub struct Particles {
     pub particle_id: Vec<i64>,
     /// Type of the particle, in data of the second phase.
     pub particle_type: Option<Vec<i32>>,
-    /// Vertex in mm.
+    /// Vertex in mm; NaN where the file does not say it.
     pub vertex: Vec<[f32; 3]>,
     /// Initial momentum in GeV/c.
     pub momentum: Vec<[f32; 3]>,
-    /// Charge in e.
+    /// Charge in e; 0 where the file does not say it.
     pub charge: Vec<i32>,
-    /// Number of hits.
+    /// Number of hits; -1 where the file does not say it.
     pub nhits: Vec<i32>,
 }
 
@@ -58,31 +60,24 @@ pub struct Truth {
     pub hit_id: Vec<i32>,
     /// Its particle; 0 is noise.
     pub particle_id: Vec<i64>,
-    /// True crossing point in mm.
+    /// True crossing point in mm; NaN where the file does not say it.
     pub position: Vec<[f32; 3]>,
-    /// Momentum there in GeV/c.
+    /// Momentum there in GeV/c; NaN where the file does not say it.
     pub momentum: Vec<[f32; 3]>,
-    /// Weight in the score.
+    /// Weight in the score; NaN where the file does not say it.
     pub weight: Vec<f32>,
 }
 
-/// The file of one part of an event: `PREFIX-hits.csv` or the same with `.gz`.
+/// The file of one part of an event: `PREFIX-hits.csv`, the same with `.gz`, or with `.zip`.
 ///
 /// # Errors
 /// [`Error::Input`] where no file or more than one matches.
 pub fn part(prefix: &Path, name: &str) -> Result<PathBuf> {
     let (folder, event) = split(prefix)?;
-    let start = format!("{event}-{name}.csv");
-    let entries = std::fs::read_dir(&folder).map_err(|e| Error::opening(&folder, e))?;
-    let mut found: Vec<PathBuf> = entries
-        .flatten()
-        .filter(|e| e.file_name().to_str().is_some_and(|f| f.starts_with(&start) && !f.ends_with(".podium-tmp")))
-        .map(|e| e.path())
-        .collect();
-    found.sort();
-    match found.as_slice() {
+    let start = format!("{event}-{name}");
+    match parts(prefix, name)?.as_slice() {
         [one] => Ok(one.clone()),
-        [] => Err(Error::input(folder.join(&start), "no such file, nor the same with `.gz`")
+        [] => Err(Error::input(folder.join(format!("{start}.csv")), "no such file, nor the same with `.gz`")
             .hint(format!("an event has the files `{event}-{{hits,particles,truth}}.csv`, each plain or gzip"))),
         many => {
             let names: Vec<String> =
@@ -91,6 +86,41 @@ pub fn part(prefix: &Path, name: &str) -> Result<PathBuf> {
                 .hint("keep one of them"))
         }
     }
+}
+
+/// The file of one part of an event, if there is one.
+///
+/// # Errors
+/// [`Error::Input`] where more than one matches.
+pub fn part_if_there(prefix: &Path, name: &str) -> Result<Option<PathBuf>> {
+    if parts(prefix, name)?.is_empty() { Ok(None) } else { part(prefix, name).map(Some) }
+}
+
+/// Whether an event's particles are known.
+pub fn has_particles(prefix: &Path) -> Result<bool> {
+    Ok(part_if_there(prefix, "particles")?.is_some() || acts::is_acts_event(prefix)?)
+}
+
+/// Whether an event without truth file says its truth in another form: that of ACTS.
+pub fn knows_particles(prefix: &Path) -> Result<bool> {
+    acts::is_acts_event(prefix)
+}
+
+fn parts(prefix: &Path, name: &str) -> Result<Vec<PathBuf>> {
+    let (folder, event) = split(prefix)?;
+    let candidates = ENDS.map(|end| folder.join(format!("{event}-{name}{end}")));
+    if let Some((file, _)) = archive::within(&folder) {
+        let archive = Archive::shared(&file)?;
+        let inside: std::collections::HashSet<&str> = archive.files().collect();
+        let there = |path: &PathBuf| {
+            path.strip_prefix(&file).is_ok_and(|name| inside.contains(name.to_string_lossy().as_ref()))
+        };
+        return Ok(candidates.into_iter().filter(there).collect());
+    }
+    if !folder.is_dir() {
+        return Err(Error::input(&folder, "no such folder"));
+    }
+    Ok(candidates.into_iter().filter(|path| path.is_file()).collect())
 }
 
 fn split(prefix: &Path) -> Result<(PathBuf, String)> {
@@ -112,27 +142,29 @@ pub fn number(prefix: &Path) -> Result<i64> {
 impl Hits {
     /// Reads the hits of an event.
     pub fn read(prefix: &Path) -> Result<Self> {
-        Self::read_file(&part(prefix, "hits")?)
+        let path = part(prefix, "hits")?;
+        if acts::is_acts(&path)? { Ok(acts::read(prefix)?.0) } else { Self::read_file(&path) }
     }
 
     /// Reads a hits file; ids must be unique.
     pub fn read_file(path: &Path) -> Result<Self> {
         let columns = [
-            ("hit_id", Kind::I32),
-            ("x", Kind::F32),
-            ("y", Kind::F32),
-            ("z", Kind::F32),
-            ("volume_id", Kind::I32),
-            ("layer_id", Kind::I32),
-            ("module_id", Kind::I32),
+            ("hit_id", Kind::I32, true),
+            ("x", Kind::F32, true),
+            ("y", Kind::F32, true),
+            ("z", Kind::F32, true),
+            ("volume_id", Kind::I32, true),
+            ("layer_id", Kind::I32, true),
+            ("module_id", Kind::I32, false),
         ];
-        let mut table = Table::read(path, &columns)?;
+        let mut table = Table::read_optional(path, &columns)?;
         let hits = Self {
             hit_id: table.i32(0)?,
             xyz: table.points(1)?,
             volume: table.i32(4)?,
             layer: table.i32(5)?,
-            module: table.i32(6)?,
+            // Nothing that is computed depends on modules; they are handed on.
+            module: if table.has(6) { table.i32(6)? } else { vec![0; table.rows()] },
         };
         Places::of(&hits.hit_id, path)?;
         Ok(hits)
@@ -140,7 +172,8 @@ impl Hits {
 
     /// Only the positions of an event's hits; nothing else of the file is looked at.
     pub fn read_positions(prefix: &Path) -> Result<Vec<[f32; 3]>> {
-        read_points(&part(prefix, "hits")?, ["x", "y", "z"])
+        let path = part(prefix, "hits")?;
+        if acts::is_acts(&path)? { Ok(acts::read(prefix)?.0.xyz) } else { read_points(&path, ["x", "y", "z"]) }
     }
 
     /// Number of hits.
@@ -166,59 +199,77 @@ impl Cells {
 impl Particles {
     /// Reads the particles of an event; ids must be unique.
     pub fn read(prefix: &Path) -> Result<Self> {
+        if acts::is_acts_event(prefix)? {
+            return acts::particles(prefix);
+        }
         let path = part(prefix, "particles")?;
         let columns = [
             ("particle_id", Kind::I64, true),
             ("particle_type", Kind::I32, false),
-            ("vx", Kind::F32, true),
-            ("vy", Kind::F32, true),
-            ("vz", Kind::F32, true),
+            ("vx", Kind::F32, false),
+            ("vy", Kind::F32, false),
+            ("vz", Kind::F32, false),
             ("px", Kind::F32, true),
             ("py", Kind::F32, true),
             ("pz", Kind::F32, true),
-            ("q", Kind::I32, true),
-            ("nhits", Kind::I32, true),
+            ("q", Kind::I32, false),
+            ("nhits", Kind::I32, false),
         ];
         let mut table = Table::read_optional(&path, &columns)?;
         let particles = Self {
             particle_id: table.i64(0)?,
             particle_type: table.has(1).then(|| table.i32(1)).transpose()?,
-            vertex: table.points(2)?,
+            vertex: if (2..5).all(|c| table.has(c)) { table.points(2)? } else { vec![[f32::NAN; 3]; table.rows()] },
             momentum: table.points(5)?,
-            charge: table.i32(8)?,
-            nhits: table.i32(9)?,
+            charge: if table.has(8) { table.i32(8)? } else { vec![0; table.rows()] },
+            nhits: if table.has(9) { table.i32(9)? } else { vec![-1; table.rows()] },
         };
-        let mut ids = particles.particle_id.clone();
-        ids.sort_unstable();
-        if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(Error::input(&path, format!("lists the particle {} twice", pair[0])));
-        }
+        particles.demand_unique(&path)?;
         Ok(particles)
+    }
+
+    /// Refuses an id that stands twice.
+    pub(super) fn demand_unique(&self, path: &Path) -> Result<()> {
+        let mut ids = self.particle_id.clone();
+        ids.sort_unstable();
+        match ids.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(Error::input(path, format!("lists the particle {} twice", pair[0]))),
+            None => Ok(()),
+        }
     }
 }
 
 impl Truth {
     /// Reads the truth of an event; every hit at most once.
     pub fn read(prefix: &Path) -> Result<Self> {
+        if acts::is_acts_event(prefix)? {
+            return Ok(acts::read(prefix)?.1);
+        }
         let path = part(prefix, "truth")?;
         let columns = [
-            ("hit_id", Kind::I32),
-            ("particle_id", Kind::I64),
-            ("tx", Kind::F32),
-            ("ty", Kind::F32),
-            ("tz", Kind::F32),
-            ("tpx", Kind::F32),
-            ("tpy", Kind::F32),
-            ("tpz", Kind::F32),
-            ("weight", Kind::F32),
+            ("hit_id", Kind::I32, true),
+            ("particle_id", Kind::I64, true),
+            ("tx", Kind::F32, false),
+            ("ty", Kind::F32, false),
+            ("tz", Kind::F32, false),
+            ("tpx", Kind::F32, false),
+            ("tpy", Kind::F32, false),
+            ("tpz", Kind::F32, false),
+            ("weight", Kind::F32, false),
         ];
-        let mut table = Table::read(&path, &columns)?;
+        let mut table = Table::read_optional(&path, &columns)?;
+        let rows = table.rows();
+        let mut points = |first: usize| {
+            let there = (first..first + 3).all(|column| table.has(column));
+            if there { table.points(first) } else { Ok(vec![[f32::NAN; 3]; rows]) }
+        };
+        let (position, momentum) = (points(2)?, points(5)?);
         let truth = Self {
             hit_id: table.i32(0)?,
             particle_id: table.i64(1)?,
-            position: table.points(2)?,
-            momentum: table.points(5)?,
-            weight: table.f32(8)?,
+            position,
+            momentum,
+            weight: if table.has(8) { table.f32(8)? } else { vec![f32::NAN; rows] },
         };
         Places::of(&truth.hit_id, &path)?;
         Ok(truth)
@@ -226,6 +277,10 @@ impl Truth {
 
     /// Only ids and particles: what building tracks needs, four times as fast.
     pub fn read_ids(prefix: &Path) -> Result<(Vec<i32>, Vec<i64>)> {
+        if acts::is_acts_event(prefix)? {
+            let truth = acts::read(prefix)?.1;
+            return Ok((truth.hit_id, truth.particle_id));
+        }
         let path = part(prefix, "truth")?;
         let mut table = Table::read(&path, &[("hit_id", Kind::I32), ("particle_id", Kind::I64)])?;
         let (hits, particles) = (table.i32(0)?, table.i64(1)?);

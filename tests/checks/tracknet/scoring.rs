@@ -2,10 +2,10 @@
 
 use anyhow::{Result, ensure};
 use tracknet::build::{BuildConfig, build};
+use tracknet::cuts::Cuts;
 use tracknet::event::{Hits, Particles, Truth};
-use tracknet::figures::figures;
+use tracknet::figures::{Comparison, Rule};
 use tracknet::trackml::{self, Phase};
-use tracknet::tracks::Filters;
 
 use super::data::demand;
 use super::networks::network;
@@ -88,15 +88,10 @@ pub fn building(case: &Case) -> Result<()> {
         checks.add(demand(differing == 0, format!("{name}: {differing} hits are in other tracks")));
         let number = |key: &str| run[key].as_f64().unwrap_or(f64::NAN);
         let (score, _) = trackml::score(&truth, &built.submission)?;
-        let found = figures(
-            (&hits, &particles, &truth),
-            &built.submission,
-            &Filters::published(),
-            0.5,
-            &prefix,
-            (&|_| None, 1.0),
-        )?
-        .all;
+        // The figures of the case are of the rule that counts a particle's hits once a layer, and of tracks of any length.
+        let cuts = Cuts { min_track_hits: 1, ..Cuts::default() };
+        let compared = Comparison::new((&hits, &particles, &truth), &built.submission, &cuts, &prefix)?;
+        let found = compared.count(Rule::Layers(0.5), &cuts).all;
         for (key, got, tolerance) in [
             ("n_candidates", built.candidates as f64, 0.0),
             ("n_tracks", built.tracks as f64, 0.0),

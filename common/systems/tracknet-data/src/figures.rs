@@ -1,17 +1,62 @@
-//! Tracking figures of an event: how many particles were found, how many tracks are real.
+//! Tracking figures of an event: how many particles were found, how many tracks are real, under several rules of what a
+//! match is, whole and in classes of the particles' and tracks' kinematics.
 
-use std::collections::HashMap;
-use std::path::Path;
+use std::collections::{BTreeMap, HashMap};
 
 use common::Result;
-use serde::{Deserialize, Serialize};
 
+use crate::blacklist::Blacklist;
+use crate::classes::{Classes, Variable};
+use crate::cuts::Cuts;
 use crate::event::{Hits, Particles, Truth};
+use crate::tracker::helix::{Estimate, estimate};
 use crate::trackml::Submission;
-use crate::tracks::{Blacklist, Filters, Recipe, Tracks, Transform, pt};
+use crate::tracks::{Filters, Recipe, Tracks, Transform, pt};
 
-/// Counts of one event or a class of particles; sums over events add up.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+/// When a track is a particle's, the one with most of its hits (smallest id on ties).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Rule {
+    /// Double majority: the particle made more than this share of the track's hits, and the track holds more than this
+    /// share of all hits of the particle.
+    Double(f64),
+    /// The track is the particle: the same set of hits.
+    Perfect,
+    /// As at the LHC: the particle made at least this share of the track's hits.
+    Lhc(f64),
+    /// As [`Rule::Double`] with the particle's hits counted once a layer: two halves of a track with second hits on
+    /// overlapping modules both match. Kept for figures that were made so.
+    Layers(f64),
+}
+
+impl Rule {
+    /// The rules of a report, the default first.
+    pub const ALL: [Self; 5] =
+        [Self::Double(0.5), Self::Double(0.7), Self::Perfect, Self::Lhc(0.75), Self::Layers(0.5)];
+
+    /// Name in reports.
+    pub fn name(self) -> String {
+        match self {
+            Self::Double(share) => format!("double_{share}"),
+            Self::Perfect => "perfect".into(),
+            Self::Lhc(share) => format!("lhc_{share}"),
+            Self::Layers(share) => format!("layers_{share}"),
+        }
+    }
+
+    /// Whether a track of `size` hits, `shared` of them of a particle with `hits` hits in `layers` layers, is that particle.
+    fn matches(self, shared: usize, size: usize, hits: usize, layers: usize) -> bool {
+        let (part, size) = (shared as f64, size as f64);
+        match self {
+            Self::Double(share) => part > share * size && part > share * hits as f64,
+            Self::Perfect => part == size && shared == hits,
+            Self::Lhc(share) => part >= share * size,
+            Self::Layers(share) => part > share * size && part > share * layers as f64,
+        }
+    }
+}
+
+/// Counts of one event or a class; sums over events add up.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Counts {
     /// Particles that could be found.
     pub reconstructible: u64,
@@ -39,7 +84,7 @@ impl std::ops::AddAssign for Counts {
 }
 
 impl Counts {
-    /// Found over reconstructible (recall).
+    /// Found over reconstructible (recall); NaN of nothing, as all ratios here.
     pub fn efficiency(&self) -> f64 {
         self.found as f64 / self.reconstructible as f64
     }
@@ -65,103 +110,214 @@ impl Counts {
     }
 }
 
-/// Figures of an event, whole and in classes.
+/// Figures of an event under one rule, whole and in classes.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Figures {
     /// Everything.
     pub all: Counts,
-    /// Only tracks with a high estimated pT, by the limit of [`figures`].
+    /// Only tracks and particles with at least [`Cuts::high_pt`]; tracks by their estimate.
     pub high_pt: Counts,
-    /// Particles by pT in GeV/c: (name, counts of reconstructible and found).
-    pub by_pt: Vec<(String, Counts)>,
-    /// Particles by pseudorapidity.
-    pub by_eta: Vec<(String, Counts)>,
-    /// Particles by number of hits, one a layer.
-    pub by_hits: Vec<(String, Counts)>,
+    /// By variable. Particles stand in the class of their true value and pass all cuts but those on the variable itself;
+    /// tracks stand in the class of their estimate.
+    pub classes: Vec<Classes>,
 }
 
-/// Bounds of the classes.
-const PT: [f32; 6] = [0.0, 0.5, 1.0, 2.0, 5.0, f32::INFINITY];
-const ETA: [f32; 7] = [-4.0, -2.5, -1.0, 0.0, 1.0, 2.5, 4.0];
-const HITS: [f32; 5] = [3.0, 6.0, 9.0, 12.0, 99.0];
+impl std::ops::AddAssign<&Figures> for Figures {
+    fn add_assign(&mut self, other: &Figures) {
+        self.all += other.all;
+        self.high_pt += other.high_pt;
+        if self.classes.is_empty() {
+            self.classes.clone_from(&other.classes);
+        } else {
+            self.classes.iter_mut().zip(&other.classes).for_each(|(sum, more)| *sum += more);
+        }
+    }
+}
 
-/// Judges a submission. A track (number > 0) belongs to the particle with most of its hits (smallest id on ties), and
-/// matches it where it holds more than `threshold` of the track's hits and of the particle's hits counted once a layer.
-/// `estimate` gives the pT of a track by its number, for [`Figures::high_pt`] with tracks of at least `high_pt` GeV/c.
-pub fn figures(
-    (hits, particles, truth): (&Hits, &Particles, &Truth),
-    submission: &Submission,
-    filters: &Filters,
-    threshold: f64,
-    path: &Path,
-    (estimate, high_pt): (&dyn Fn(i64) -> Option<f64>, f64),
-) -> Result<Figures> {
-    let once = |filters: Filters| -> Result<Tracks> {
-        let recipe = Recipe { transforms: vec![Transform::DropRepeatedLayers], filters };
+/// A track of a submission and the particle that it is compared with.
+struct Track {
+    size: usize,
+    particle: i64,
+    shared: usize,
+    estimate: Option<Estimate>,
+}
+
+/// A particle with hits.
+struct Particle {
+    id: i64,
+    hits: usize,
+    layers: usize,
+    /// Values of the variables, in their order.
+    values: [f32; Variable::ALL.len()],
+    /// Which groups of cuts it passes: that of each variable, and the rest.
+    passes: [bool; Variable::ALL.len()],
+    always: bool,
+    pt: f32,
+}
+
+/// An event and a submission, ready to be counted by any rule.
+pub struct Comparison {
+    tracks: Vec<Track>,
+    particles: Vec<Particle>,
+    /// Tracks with fewer hits than [`Cuts::min_track_hits`], which count nowhere.
+    pub short: u64,
+}
+
+impl Comparison {
+    /// Compares a submission with the truth.
+    pub fn new(
+        (hits, particles, truth): (&Hits, &Particles, &Truth),
+        submission: &Submission,
+        cuts: &Cuts,
+        path: &std::path::Path,
+    ) -> Result<Self> {
+        let recipe = Recipe { transforms: vec![Transform::DropRepeatedLayers], filters: Filters::default() };
         let ids = (truth.hit_id.as_slice(), truth.particle_id.as_slice());
-        Tracks::build(hits, particles, ids, &Blacklist::default(), &recipe, path)
-    };
-    let all = once(Filters::default())?;
-    let layers: HashMap<i64, usize> = (0..all.len()).map(|i| (all.particle_id[i], all.hits(i).len())).collect();
-    let wanted = once(filters.clone())?;
-    let mut members: std::collections::BTreeMap<i64, Vec<i64>> = std::collections::BTreeMap::new();
-    let particle_of: HashMap<i32, i64> = truth.hit_id.iter().copied().zip(truth.particle_id.iter().copied()).collect();
-    for (hit, track) in submission.hit_id.iter().zip(&submission.track_id).filter(|(_, track)| **track > 0) {
-        members.entry(*track).or_default().push(particle_of.get(hit).copied().unwrap_or(0));
+        let once = Tracks::build(hits, particles, ids, &Blacklist::default(), &recipe, path)?;
+        let mut sizes: HashMap<i64, usize> = HashMap::new();
+        truth.particle_id.iter().for_each(|id| *sizes.entry(*id).or_default() += 1);
+        let vertex_of: HashMap<i64, [f32; 3]> =
+            particles.particle_id.iter().copied().zip(particles.vertex.iter().copied()).collect();
+        let of_particles = (0..once.len()).map(|i| {
+            let (id, momentum, layers) = (once.particle_id[i], once.momentum[i], once.hits(i).len());
+            let vertex = vertex_of.get(&id).copied().unwrap_or([f32::NAN; 3]);
+            let transverse = pt(momentum);
+            let first = once.hits(i).next().map(|hit| (once.volume[hit], once.layer[hit]));
+            let values = Variable::ALL.map(|variable| variable.of_particle(momentum, vertex, layers));
+            Particle {
+                id,
+                hits: sizes.get(&id).copied().unwrap_or(0),
+                layers,
+                passes: std::array::from_fn(|v| cuts.pass(Variable::ALL[v], values[v])),
+                values,
+                always: id != 0 && cuts.starts(first),
+                pt: transverse,
+            }
+        });
+        let of_particles = of_particles.collect();
+
+        let particle_of: HashMap<i32, i64> =
+            truth.hit_id.iter().copied().zip(truth.particle_id.iter().copied()).collect();
+        let place: HashMap<i32, usize> = hits.hit_id.iter().enumerate().map(|(row, hit)| (*hit, row)).collect();
+        let mut members: BTreeMap<i64, Vec<i32>> = BTreeMap::new();
+        for (hit, track) in submission.hit_id.iter().zip(&submission.track_id).filter(|(_, track)| **track > 0) {
+            members.entry(*track).or_default().push(*hit);
+        }
+        let (mut tracks, mut short) = (Vec::with_capacity(members.len()), 0);
+        for list in members.into_values() {
+            if list.len() < cuts.min_track_hits {
+                short += 1;
+                continue;
+            }
+            let mut of: Vec<i64> = list.iter().map(|hit| particle_of.get(hit).copied().unwrap_or(0)).collect();
+            of.sort_unstable();
+            let mut best = (0, 0_i64);
+            for group in of.chunk_by(|a, b| a == b).filter(|group| group[0] != 0) {
+                if group.len() > best.0 {
+                    best = (group.len(), group[0]);
+                }
+            }
+            let points: Vec<[f32; 3]> = list.iter().filter_map(|hit| Some(hits.xyz[*place.get(hit)?])).collect();
+            tracks.push(Track { size: list.len(), particle: best.1, shared: best.0, estimate: estimate(&points) });
+        }
+        Ok(Self { tracks, particles: of_particles, short })
     }
-    let mut result = Figures::default();
-    let mut matches: HashMap<i64, u64> = HashMap::new();
-    for (track, mut of) in members {
-        let size = of.len();
-        of.sort_unstable();
-        let mut best = (0, 0_i64);
-        for group in of.chunk_by(|a, b| a == b).filter(|group| group[0] != 0) {
-            if group.len() > best.0 {
-                best = (group.len(), group[0]);
+
+    /// Counts by one rule.
+    pub fn count(&self, rule: Rule, cuts: &Cuts) -> Figures {
+        let mut result = Figures { classes: Variable::ALL.map(Classes::new).to_vec(), ..Figures::default() };
+        let row_of: HashMap<i64, usize> = self.particles.iter().enumerate().map(|(row, p)| (p.id, row)).collect();
+        let mut matches: HashMap<i64, u64> = HashMap::new();
+        for track in &self.tracks {
+            let particle = row_of.get(&track.particle).map(|&row| &self.particles[row]);
+            let real = particle.is_some_and(|p| rule.matches(track.shared, track.size, p.hits, p.layers));
+            let before = if real { matches.entry(track.particle).or_default() } else { &mut 0 };
+            let counts = Counts {
+                tracks: 1,
+                matched: u64::from(real),
+                clones: u64::from(real && *before > 0),
+                hit_purity: track.shared as f64 / track.size as f64,
+                ..Counts::default()
+            };
+            *before += 1;
+            result.all += counts;
+            if track.estimate.is_some_and(|e| e.pt >= cuts.high_pt) {
+                result.high_pt += counts;
+            }
+            for (variable, classes) in Variable::ALL.iter().zip(&mut result.classes) {
+                let value = track.estimate.map_or(f64::NAN, |e| variable.of_track(&e, track.size));
+                classes.add(value as f32, counts);
             }
         }
-        let (shared, particle) = best;
-        let real = shared as f64 > threshold * size as f64
-            && layers.get(&particle).is_some_and(|&layers| shared as f64 > threshold * layers as f64);
-        let before = matches.get(&particle).copied().unwrap_or(0);
-        let counts = Counts {
-            tracks: 1,
-            matched: u64::from(real),
-            clones: u64::from(real && before > 0),
-            hit_purity: shared as f64 / size as f64,
-            ..Counts::default()
-        };
-        result.all += counts;
-        if estimate(track).is_some_and(|pt| pt >= high_pt) {
-            result.high_pt += counts;
-        }
-        if real {
-            *matches.entry(particle).or_default() += 1;
-        }
-    }
-    let class = |bounds: &[f32]| -> Vec<(String, Counts)> {
-        bounds.windows(2).map(|w| (format!("{}..{}", w[0], w[1]), Counts::default())).collect()
-    };
-    (result.by_pt, result.by_eta, result.by_hits) = (class(&PT), class(&ETA), class(&HITS));
-    for i in 0..wanted.len() {
-        let found = matches.contains_key(&wanted.particle_id[i]);
-        let counts = Counts { reconstructible: 1, found: u64::from(found), ..Counts::default() };
-        result.all += counts;
-        let momentum = wanted.momentum[i];
-        let transverse = pt(momentum);
-        if f64::from(transverse) >= high_pt {
-            result.high_pt += counts;
-        }
-        let eta = (momentum[2] / transverse.max(1e-9)).asinh();
-        let put = |classes: &mut [(String, Counts)], bounds: &[f32], value: f32| {
-            let at = bounds.partition_point(|b| *b <= value);
-            if at > 0 && at < bounds.len() {
-                classes[at - 1].1 += counts;
+        for particle in &self.particles {
+            let found = matches.contains_key(&particle.id);
+            let counts = Counts { reconstructible: 1, found: u64::from(found), ..Counts::default() };
+            let fails = |but: Option<usize>| (0..Variable::ALL.len()).any(|v| Some(v) != but && !particle.passes[v]);
+            if !particle.always {
+                continue;
             }
-        };
-        put(&mut result.by_pt, &PT, transverse);
-        put(&mut result.by_eta, &ETA, eta);
-        put(&mut result.by_hits, &HITS, wanted.hits(i).len() as f32);
+            if !fails(None) {
+                result.all += counts;
+                if f64::from(particle.pt) >= cuts.high_pt {
+                    result.high_pt += counts;
+                }
+            }
+            for (v, classes) in result.classes.iter_mut().enumerate() {
+                if !fails(Some(v)) {
+                    classes.add(particle.values[v], counts);
+                }
+            }
+        }
+        result
     }
-    Ok(result)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A particle with two hits in each of three layers; tracks by hit.
+    fn count(rule: Rule, tracks: [i64; 6], cuts: &Cuts) -> Counts {
+        let hits = Hits {
+            hit_id: (1..=6).collect(),
+            xyz: (0..6).map(|i| [30.0 + 40.0 * (i / 2) as f32 + (i % 2) as f32, i as f32, 3.0]).collect(),
+            volume: vec![8; 6],
+            layer: vec![2, 2, 4, 4, 6, 6],
+            module: vec![0; 6],
+        };
+        let particles = Particles {
+            particle_id: vec![7],
+            particle_type: None,
+            vertex: vec![[0.0; 3]],
+            momentum: vec![[2.0, 0.0, 0.1]],
+            charge: vec![1],
+            nhits: vec![6],
+        };
+        let truth = Truth { hit_id: (1..=6).collect(), particle_id: vec![7; 6], ..Truth::default() };
+        let submission = Submission { hit_id: (1..=6).collect(), track_id: tracks.to_vec() };
+        let path = std::path::Path::new("event000000001-hits.csv");
+        Comparison::new((&hits, &particles, &truth), &submission, cuts, path).unwrap().count(rule, cuts).all
+    }
+
+    #[test]
+    fn halves_of_a_track_with_second_hits_match_by_layers_alone() {
+        let cuts = Cuts::default();
+        let halves = [1, 2, 1, 2, 1, 2];
+        assert_eq!(count(Rule::Double(0.5), halves, &cuts).found, 0);
+        let layers = count(Rule::Layers(0.5), halves, &cuts);
+        assert_eq!((layers.found, layers.matched, layers.clones), (1, 2, 1));
+        assert_eq!(count(Rule::Double(0.5), [1, 1, 1, 1, 0, 0], &cuts).found, 1);
+        assert_eq!(count(Rule::Perfect, [1, 1, 1, 1, 1, 0], &cuts).found, 0);
+        assert_eq!(count(Rule::Perfect, [1; 6], &cuts).found, 1);
+        assert_eq!(count(Rule::Lhc(0.75), [0, 0, 0, 1, 1, 1], &cuts).found, 1);
+    }
+
+    #[test]
+    fn tracks_of_few_hits_are_no_tracks_and_ratios_of_nothing_are_nan() {
+        let short = count(Rule::Double(0.5), [1, 2, 3, 4, 5, 6], &Cuts::default());
+        assert_eq!(short.tracks, 0);
+        assert!(short.purity().is_nan() && short.ghost_rate().is_nan());
+        let cuts = Cuts { min_track_hits: 1, ..Cuts::default() };
+        assert_eq!(count(Rule::Double(0.5), [1, 2, 3, 4, 5, 6], &cuts).tracks, 6);
+    }
 }

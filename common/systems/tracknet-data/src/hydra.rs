@@ -1,6 +1,6 @@
 //! The configs of the original (groups `dataset`, `transforms`, `model`, `training`; Hydra) as configs of ours.
 
-use common::config::hydra::Group;
+use common::config::hydra::{Group, Translated};
 use common::{Error, Result};
 use serde_json::{Map, Value, json};
 
@@ -14,8 +14,13 @@ fn items(value: &Value) -> impl Iterator<Item = &Value> {
 }
 
 /// The config of `prepare-data`.
-pub fn prepare(tree: &Value) -> Result<Value> {
+pub fn prepare(tree: &Value) -> Result<Translated> {
     let mut data = Group::of(tree, "dataset")?;
+    let mut from = vec![
+        ("transforms".to_string(), "dataset.transforms".to_string()),
+        ("filters".to_string(), "dataset.filters".to_string()),
+        ("seed".to_string(), "training.seed".to_string()),
+    ];
     let mut transforms = Vec::new();
     for (i, value) in items(&data.take("transforms")).enumerate() {
         let key = format!("dataset.transforms.{i}");
@@ -35,10 +40,15 @@ pub fn prepare(tree: &Value) -> Result<Value> {
     for (i, value) in items(&data.take("filters")).enumerate() {
         let key = format!("dataset.filters.{i}");
         let mut filter = Group::inner(key.clone(), value)?;
-        match filter.class() {
-            "MinHitsFilter" => filters["min_hits"] = filter.take("min_hits"),
-            "PtFilter" => filters["min_pt"] = filter.take("min_pt"),
-            "FirstLayerFilter" => filters["first_layers"] = filter.take("valid_first_layers"),
+        let class = filter.class().to_string();
+        let mut put = |ours: &str, theirs: &'static str| {
+            filters[ours] = filter.take(theirs);
+            from.push((format!("filters.{ours}"), format!("{key}.{theirs}")));
+        };
+        match class.as_str() {
+            "MinHitsFilter" => put("min_hits", "min_hits"),
+            "PtFilter" => put("min_pt", "min_pt"),
+            "FirstLayerFilter" => put("first_layers", "valid_first_layers"),
             other => return Err(unknown(&key, other, "`MinHitsFilter`, `PtFilter` and `FirstLayerFilter`")),
         }
         filter.finish()?;
@@ -47,6 +57,9 @@ pub fn prepare(tree: &Value) -> Result<Value> {
     ours.insert("system".into(), json!("tracknet"));
     for key in ["data_dirs", "blacklist_dir", "validation_split"] {
         let value = data.take(key);
+        // The original takes one folder as a text, too.
+        let value = if key == "data_dirs" && value.is_string() { json!([value]) } else { value };
+        from.push((key.into(), format!("dataset.{key}")));
         if !value.is_null() {
             ours.insert(key.into(), value);
         }
@@ -57,12 +70,12 @@ pub fn prepare(tree: &Value) -> Result<Value> {
     }
     ours.insert("transforms".into(), json!(transforms));
     ours.insert("filters".into(), filters);
-    Ok(Value::Object(ours))
+    Ok(Translated { tree: Value::Object(ours), from })
 }
 
 /// The config of `train-model`. Differs: each track comes once an epoch, in random order over the events, where the
 /// original's workers deliver every batch four times, in the order of the files.
-pub fn train(tree: &Value) -> Result<Value> {
+pub fn train(tree: &Value) -> Result<Translated> {
     let mut model = Group::of(tree, "model")?;
     let mut training = Group::of(tree, "training")?;
     // The normaliser is that of the prepared tracks; sequences are packed with the batch first whatever this says.
@@ -124,5 +137,24 @@ pub fn train(tree: &Value) -> Result<Value> {
     });
     model.finish()?;
     training.finish()?;
-    Ok(ours)
+    let from = FROM.iter().map(|(ours, theirs)| ((*ours).to_string(), (*theirs).to_string())).collect();
+    Ok(Translated { tree: ours, from })
 }
+
+/// Keys of our training and those of the original that they come from.
+const FROM: [(&str, &str); 14] = [
+    ("member", "experiment.name"),
+    ("seed", "training.seed"),
+    ("model.input_features", "model.input_features"),
+    ("model.hidden_features", "model.hidden_features"),
+    ("model.output_features", "model.output_features"),
+    ("loss_alpha", "model.loss_alpha"),
+    ("hit_density_stats_path", "model.hit_density_stats_path"),
+    ("limit_train_batches", "training.limit_train_batches"),
+    ("val_batch_size", "training.batch_size"),
+    ("training.epochs", "training.max_epochs"),
+    ("training.batch_size", "training.batch_size"),
+    ("training.accumulate_rows", "training.accumulate_grad_batches"),
+    ("training.max_grad_norm", "training.gradient_clip_val"),
+    ("training.learning_rate", "model.learning_rate"),
+];

@@ -1,190 +1,145 @@
 //! `score` for TrackNET: a submission against the truth of its events.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use common::{Error, Result};
 use rayon::prelude::*;
-use serde_json::{Map, Value, json};
 
+use crate::cuts::{Cuts, Missing};
 use crate::event::{self, Hits, Particles, Truth};
-use crate::figures::{Counts, Figures, figures};
-use crate::tracker::helix::fit_pt;
-use crate::trackml::{self, Submission};
-use crate::tracks::Filters;
+use crate::figures::{Comparison, Figures, Rule};
+use crate::files;
+use crate::trackml::{self, Phase, Submission};
 
-/// Tracks and particles above this transverse momentum (GeV/c) get a row of their own.
-pub const HIGH_PT: f64 = 1.0;
-/// Shares that a match must exceed: TrackML, and the papers of BM@N and SPD.
-pub const THRESHOLDS: [f64; 2] = [0.5, 0.7];
+pub use crate::judgement::Judgement;
 
-/// Everything that is known of a submission.
-#[derive(Debug, Default)]
-pub struct Judgement {
-    /// Mean TrackML score of the events.
-    pub trackml: f64,
-    /// Score of each event.
-    pub events: Vec<(i64, f64)>,
-    /// Figures at each threshold, summed over events.
-    pub figures: Vec<(f64, Figures)>,
-}
-
-/// Judges all events of a submission against those of `truth`, prefixes of events.
+/// The events whose truth a path leads to: a folder or a zip archive of events, or one truth file. None where it is
+/// something else.
 ///
 /// # Errors
-/// [`Error::Input`] where an event of the submission has no truth or one of the truth is not in the submission.
-pub fn judge(path: &Path, truth: &[PathBuf]) -> Result<Judgement> {
-    let read = trackml::read_submission(path)?;
-    let mut by_number: HashMap<i64, &PathBuf> = HashMap::new();
-    for prefix in truth {
-        by_number.insert(event::number(prefix)?, prefix);
+/// [`Error::Input`] for events without truth.
+pub fn truth_at(path: &Path) -> Result<Option<Vec<PathBuf>>> {
+    let own = files::prefixes(&[path.to_path_buf()], "truth");
+    if path.is_file() && !own.is_empty() {
+        return Ok(Some(own));
     }
-    let mut pairs = Vec::new();
-    for (number, submission) in &read {
-        // A file without the column `event_id` is of the only event.
-        let number = if *number < 0 && truth.len() == 1 { event::number(&truth[0])? } else { *number };
-        let prefix = by_number.get(&number).ok_or_else(|| {
-            Error::input(path, format!("has the event {number}, of which there is no truth"))
-                .hint("`--truth` takes the folder with `event*-{hits,particles,truth}.csv` of the same events")
-        })?;
-        pairs.push((number, *prefix, submission));
+    if !(path.is_dir() || common::store::archive::is_zip(path)) || path.join(common::stage::MANIFEST).exists() {
+        return Ok(None);
     }
-    if pairs.is_empty() {
-        return Err(Error::input(path, "holds no rows"));
+    let names = files::names(path)?;
+    let (truth, hits) = (files::prefixes(&names, "truth"), files::prefixes(&names, "hits"));
+    let acts = match hits.first() {
+        Some(first) if truth.is_empty() => event::knows_particles(first)?,
+        _ => false,
+    };
+    if acts {
+        return Ok(Some(hits));
     }
-    if pairs.len() < truth.len() {
+    if truth.is_empty() {
+        return match hits.first() {
+            None => Ok(None),
+            Some(_) => Err(Error::input(path, "holds events without truth: there is no `event*-truth.csv`")
+                .hint("test events have none; `--truth` takes the folder of training events")),
+        };
+    }
+    let without: Vec<&PathBuf> = hits.iter().filter(|prefix| truth.binary_search(prefix).is_err()).collect();
+    if let Some(first) = without.first() {
         tracing::warn!(
-            "`{}` has {} of the {} events of the truth: only those are scored",
+            "{} events of `{}` have no truth and are not scored, `{}` first",
+            without.len(),
             path.display(),
-            pairs.len(),
-            truth.len()
+            first.display()
         );
     }
-    let each = pairs
-        .into_par_iter()
-        .map(|(number, prefix, submission)| one(number, prefix, submission))
-        .collect::<Result<Vec<_>>>()?;
-    let mut all = Judgement { figures: THRESHOLDS.map(|t| (t, Figures::default())).to_vec(), ..Judgement::default() };
-    for (number, score, at) in each {
-        all.events.push((number, score));
-        for ((_, sum), figures) in all.figures.iter_mut().zip(at) {
-            add(sum, &figures);
-        }
+    Ok(Some(truth))
+}
+
+/// Judges the first `limit` events of `truth` (prefixes of events).
+///
+/// # Errors
+/// [`Error::Input`] where the submission has an event or a hit that the truth has not, lacks the column `event_id` that
+/// several events need, or lacks events while [`Cuts::missing_events`] refuses that.
+pub fn judge(path: &Path, truth: &[PathBuf], cuts: &Cuts, limit: Option<u64>) -> Result<Judgement> {
+    files::demand_distinct(truth)?;
+    let read = trackml::read_submission(path)?;
+    if read.is_empty() {
+        return Err(Error::input(path, "holds no rows"));
     }
-    all.trackml = all.events.iter().map(|(_, s)| s).sum::<f64>() / all.events.len() as f64;
+    let numbers = truth.iter().map(|prefix| event::number(prefix)).collect::<Result<Vec<_>>>()?;
+    let known: HashSet<i64> = numbers.iter().copied().collect();
+    let mut submitted: HashMap<i64, Submission> = HashMap::new();
+    for (number, submission) in read {
+        let number = match (number, numbers.as_slice()) {
+            (..0, [only]) => *only,
+            (..0, _) => {
+                let problem = format!("has no column `event_id`, but the truth has {} events", truth.len());
+                return Err(Error::input(path, problem).hint("the header is `event_id,hit_id,track_id`"));
+            }
+            (number, _) => number,
+        };
+        if !known.contains(&number) {
+            return Err(Error::input(path, format!("has the event {number}, of which there is no truth"))
+                .hint("`--truth` takes the folder with `event*-{hits,particles,truth}.csv` of the same events"));
+        }
+        submitted.insert(number, submission);
+    }
+    let events = limit.map_or(truth.len(), |n| truth.len().min(usize::try_from(n).unwrap_or(usize::MAX)));
+    let missing: Vec<i64> = numbers[..events].iter().copied().filter(|n| !submitted.contains_key(n)).collect();
+    if let Some(first) = missing.first() {
+        let lacks = format!("lacks {} of the {events} events of the truth, event {first} first", missing.len());
+        if cuts.missing_events == Missing::Refuse {
+            return Err(Error::input(path, lacks).hint("`missing_events=zero` counts them as 0"));
+        }
+        tracing::warn!("`{}` {lacks}: they count as 0", path.display());
+    }
+    let nothing = Submission::default();
+    let each = (0..events)
+        .into_par_iter()
+        .map(|i| one(path, numbers[i], &truth[i], submitted.get(&numbers[i]).unwrap_or(&nothing), cuts))
+        .collect::<Result<Vec<_>>>()?;
+    let mut all = Judgement::new(cuts.clone(), missing);
+    each.into_iter().for_each(|event| all.add(event));
+    all.warn(path);
     Ok(all)
 }
 
-fn one(number: i64, prefix: &Path, submission: &Submission) -> Result<(i64, f64, Vec<Figures>)> {
-    let (hits, particles, truth) = (Hits::read(prefix)?, Particles::read(prefix)?, Truth::read(prefix)?);
-    let (score, _) = trackml::score(&truth, submission)?;
-    let place: HashMap<i32, usize> = hits.hit_id.iter().enumerate().map(|(i, &hit)| (hit, i)).collect();
-    let mut points: HashMap<i64, Vec<[f32; 3]>> = HashMap::new();
-    for (hit, track) in submission.hit_id.iter().zip(&submission.track_id).filter(|(_, t)| **t > 0) {
-        if let Some(&i) = place.get(hit) {
-            points.entry(*track).or_default().push(hits.xyz[i]);
-        }
-    }
-    let estimate = |track: i64| points.get(&track).and_then(|points| fit_pt(points));
-    let path = event::part(prefix, "hits")?;
-    let at = THRESHOLDS
-        .iter()
-        .map(|&threshold| {
-            let tables = (&hits, &particles, &truth);
-            figures(tables, submission, &Filters::published(), threshold, &path, (&estimate, HIGH_PT))
-        })
-        .collect::<Result<_>>()?;
-    Ok((number, score, at))
+/// What is known of one event.
+pub(crate) struct Judged {
+    pub number: i64,
+    pub score: f64,
+    /// Figures of each rule; none where the event has no hits or particles file.
+    pub figures: Option<Vec<Figures>>,
+    pub missing_hits: u64,
+    pub short_tracks: u64,
 }
 
-fn add(sum: &mut Figures, more: &Figures) {
-    sum.all += more.all;
-    sum.high_pt += more.high_pt;
-    for (sum, more) in
-        [(&mut sum.by_pt, &more.by_pt), (&mut sum.by_eta, &more.by_eta), (&mut sum.by_hits, &more.by_hits)]
+fn one(path: &Path, number: i64, prefix: &Path, submission: &Submission, cuts: &Cuts) -> Result<Judged> {
+    let mut truth = Truth::read(prefix)?;
+    let hits = event::part_if_there(prefix, "hits")?.map(|_| Hits::read(prefix)).transpose()?;
+    let particles = event::has_particles(prefix)?.then(|| Particles::read(prefix)).transpose()?;
+    let known: HashSet<i32> = hits.as_ref().map_or(&truth.hit_id, |hits| &hits.hit_id).iter().copied().collect();
+    if let Some(hit) = submission.hit_id.iter().find(|hit| !known.contains(hit)) {
+        let problem = format!("event {number}: has the hit {hit}, which the event has not");
+        return Err(Error::input(path, problem).hint(format!("hit ids are those of `{}-hits.csv`", prefix.display())));
+    }
+    if truth.weight.iter().any(|w| w.is_nan())
+        && let Some(particles) = &particles
+        && truth.position.iter().chain(&particles.vertex).all(|p| p.iter().all(|v| v.is_finite()))
     {
-        if sum.is_empty() {
-            sum.clone_from(more);
-        } else {
-            sum.iter_mut().zip(more).for_each(|(a, b)| a.1 += b.1);
-        }
+        // A truth without weights gets those of the first phase, which need no more than it has.
+        let weights = trackml::weights(&truth, particles, Phase::One, prefix)?;
+        truth.weight = weights.into_iter().map(|w| w as f32).collect();
     }
-}
-
-/// NaN, of nothing, is no JSON.
-fn number(value: f64) -> Value {
-    if value.is_finite() { json!(value) } else { Value::Null }
-}
-
-fn counts(c: &Counts) -> Value {
-    json!({
-        "reconstructible": c.reconstructible,
-        "found": c.found,
-        "efficiency": number(c.efficiency()),
-        "tracks": c.tracks,
-        "matched": c.matched,
-        "purity": number(c.purity()),
-        "clone_rate": number(c.clone_rate()),
-        "ghost_rate": number(c.ghost_rate()),
-        "mean_hit_purity": number(c.mean_hit_purity()),
-    })
-}
-
-impl Judgement {
-    /// As JSON.
-    pub fn json(&self) -> Value {
-        let classes = |list: &[(String, Counts)]| -> Map<String, Value> {
-            let entry = |(name, c): &(String, Counts)| {
-                let value = json!({
-                    "reconstructible": c.reconstructible, "found": c.found, "efficiency": number(c.efficiency()),
-                });
-                (name.clone(), value)
-            };
-            list.iter().map(entry).collect()
-        };
-        let at = |figures: &Figures| {
-            json!({
-                "all": counts(&figures.all),
-                "tracks_above_1_gev": counts(&figures.high_pt),
-                "by_pt": classes(&figures.by_pt),
-                "by_eta": classes(&figures.by_eta),
-                "by_hits": classes(&figures.by_hits),
-            })
-        };
-        let thresholds: Map<String, Value> = self.figures.iter().map(|(t, f)| (t.to_string(), at(f))).collect();
-        let events: Map<String, Value> = self.events.iter().map(|(n, s)| (n.to_string(), json!(s))).collect();
-        json!({ "metric": "trackml", "trackml_score": self.trackml, "thresholds": thresholds, "events": events })
+    let (score, _) = trackml::score(&truth, submission)?;
+    let submitted: HashSet<i32> = submission.hit_id.iter().copied().collect();
+    let absent = truth.hit_id.iter().filter(|hit| !submitted.contains(hit)).count() as u64;
+    let mut judged = Judged { number, score, figures: None, missing_hits: absent, short_tracks: 0 };
+    if let (Some(hits), Some(particles)) = (&hits, &particles) {
+        let file = event::part(prefix, "hits")?;
+        let comparison = Comparison::new((hits, particles, &truth), submission, cuts, &file)?;
+        judged.short_tracks = comparison.short;
+        judged.figures = Some(Rule::ALL.iter().map(|rule| comparison.count(*rule, cuts)).collect());
     }
-
-    /// As a table for people.
-    pub fn table(&self) -> String {
-        use std::fmt::Write as _;
-        let mut text = format!("TrackML score {:.4} ({} events)", self.trackml, self.events.len());
-        for (threshold, figures) in &self.figures {
-            for (name, c) in [("all tracks", &figures.all), ("estimated pT >= 1 GeV/c", &figures.high_pt)] {
-                let _ = write!(
-                    text,
-                    "\nthreshold {threshold}, {name}: efficiency {:.4} ({} of {}), purity {:.4} ({} of {}), clones {:.4}, ghosts {:.4}, hit purity {:.4}",
-                    c.efficiency(),
-                    c.found,
-                    c.reconstructible,
-                    c.purity(),
-                    c.matched,
-                    c.tracks,
-                    c.clone_rate(),
-                    c.ghost_rate(),
-                    c.mean_hit_purity()
-                );
-            }
-        }
-        if let Some((threshold, figures)) = self.figures.first() {
-            for (name, classes) in [("pT", &figures.by_pt), ("eta", &figures.by_eta), ("hits", &figures.by_hits)] {
-                let _ = write!(text, "\nefficiency by {name} (threshold {threshold}):");
-                for (class, c) in classes.iter().filter(|(_, c)| c.reconstructible > 0) {
-                    let _ = write!(text, "  {class}: {:.3}", c.efficiency());
-                }
-            }
-        }
-        text
-    }
+    Ok(judged)
 }

@@ -2,10 +2,15 @@
 //!
 //! It stands apart from the crate `tracknet`, so that the binaries that use nothing else start without libtorch.
 
+pub mod blacklist;
+pub mod classes;
+pub mod cuts;
 pub mod figures;
 pub mod hydra;
 pub mod judge;
+mod judgement;
 pub mod normalizer;
+pub mod page;
 pub mod picture;
 pub mod prepare;
 pub mod simulate;

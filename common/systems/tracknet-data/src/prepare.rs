@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use common::cli::progress::Bar;
 use common::cli::signals;
+use common::config::hydra::Translated;
 use common::config::{Config, Problems};
 use common::durable::Written;
 use common::stage::{Manifest, Stage};
@@ -15,6 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::blacklist;
 use crate::files;
 use crate::normalizer::Normalizer;
 use crate::tracks::{Filters, Recipe, Tracks, Transform};
@@ -91,7 +93,7 @@ impl Config for PrepareConfig {
         }
     }
 
-    fn from_hydra(tree: &Value) -> Option<Result<Value>> {
+    fn from_hydra(tree: &Value) -> Option<Result<Translated>> {
         Some(crate::hydra::prepare(tree))
     }
 }
@@ -103,6 +105,8 @@ pub struct Sources {
     pub train: Vec<PathBuf>,
     /// Prefixes of validating events.
     pub valid: Vec<PathBuf>,
+    /// Folder of the blacklists.
+    pub blacklists: Option<PathBuf>,
 }
 
 impl Sources {
@@ -112,12 +116,10 @@ impl Sources {
             return Err(Error::usage("`data_dirs` is empty").hint("pass the folder of the events: `--raw FOLDER`"));
         }
         let mut events = files::events(&config.data_dirs)?;
-        if let Some(folder) = config.blacklist_dir.as_ref().filter(|f| !f.is_dir()) {
-            return Err(Error::input(folder, "no such folder").hint("`blacklist_dir=null` prepares without blacklists"));
-        }
         if let Some(limit) = limit {
             events.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         }
+        let blacklists = config.blacklist_dir.as_ref().map(|folder| blacklist::folder(folder, &events)).transpose()?;
         if config.random_split {
             events.sort_by_key(|e| {
                 let name = e.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -128,7 +130,7 @@ impl Sources {
             true => (vec![], events),
             false => files::split(&events, config.validation_split)?,
         };
-        Ok(Self { train, valid })
+        Ok(Self { train, valid, blacklists })
     }
 }
 
@@ -152,7 +154,7 @@ pub fn run(config: &PrepareConfig, sources: &Sources, stage: &mut Stage) -> Resu
         .par_iter()
         .map(|(part, prefix)| {
             signals::check("nothing that can be gone on with; the same command starts anew")?;
-            let tracks = Tracks::of_event(prefix, config.blacklist_dir.as_deref(), &recipe)?;
+            let tracks = Tracks::of_event(prefix, sources.blacklists.as_deref(), &recipe)?;
             let name = prefix.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let path = folder.join(part).join(format!("{name}.safetensors"));
             let raw = std::path::absolute(prefix).unwrap_or_else(|_| prefix.to_path_buf());

@@ -109,12 +109,13 @@ pub fn score(truth: &Truth, submission: &Submission) -> Result<(f64, Vec<TrackRo
             major_particle_id: best.1,
             major_particle_nhits: sizes[&best.1],
             major_nhits: best.0 as u64,
-            major_weight: if total > 0.0 { best.2 / total } else { 0.0 },
+            major_weight: best.2 / total,
         });
         at = end;
     }
-    let score = tracks.iter().filter(|t| t.good()).map(|t| t.major_weight).sum();
-    Ok((score, tracks))
+    let score: f64 = tracks.iter().filter(|t| t.good()).map(|t| t.major_weight).sum();
+    // Without weights there is no score, which is not a bad one.
+    Ok((if total > 0.0 { score } else { f64::NAN }, tracks))
 }
 
 /// Sum in f32 by halves.
@@ -152,7 +153,7 @@ pub fn weights(truth: &Truth, particles: &Particles, phase: Phase, path: &Path) 
     let mut weights = vec![0.0; truth.hit_id.len()];
     for (particle, rows) in groups {
         let Some(&at) = row_of.get(&particle) else { continue };
-        let nhits = particles.nhits[at].max(0) as usize;
+        let nhits = if particles.nhits[at] < 0 { rows.len() } else { particles.nhits[at] as usize };
         let generation = (particle as u64 >> 24) & 0xfff;
         if nhits < SHORTEST || (phase == Phase::Two && generation != 0) {
             continue;

@@ -1,7 +1,6 @@
 //! From an event to the tracks of its particles: join, group, blacklist, sort, transform, filter, in the order of the
 //! original (`src/tracknet/data/dataset.py`), vectorised: the original spends 3.5 s of Python loops an event.
 
-use std::collections::HashSet;
 use std::path::Path;
 
 use common::Result;
@@ -9,7 +8,7 @@ use common::config::Problems;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::csv::{Kind, Table};
+use crate::blacklist::Blacklist;
 use crate::event::{self, Hits, Particles, Places, Truth};
 use crate::normalizer::Normalizer;
 
@@ -92,29 +91,6 @@ pub struct Tracks {
     pub layer: Vec<i32>,
     /// Modules.
     pub module: Vec<i32>,
-}
-
-/// Particles and hits that are left out.
-#[derive(Debug, Clone, Default)]
-pub struct Blacklist {
-    hits: HashSet<i32>,
-    particles: HashSet<i64>,
-}
-
-impl Blacklist {
-    /// The lists of an event in `folder`; a list that is not there is empty.
-    pub fn read(folder: &Path, event: &str) -> Result<Self> {
-        let mut list = Self::default();
-        let path = folder.join(format!("{event}-blacklist_hits.csv"));
-        if path.is_file() {
-            list.hits = Table::read(&path, &[("hit_id", Kind::I32)])?.i32(0)?.into_iter().collect();
-        }
-        let path = folder.join(format!("{event}-blacklist_particles.csv"));
-        if path.is_file() {
-            list.particles = Table::read(&path, &[("particle_id", Kind::I64)])?.i64(0)?.into_iter().collect();
-        }
-        Ok(list)
-    }
 }
 
 /// Transverse momentum, in f32 as published.
@@ -200,12 +176,12 @@ impl Tracks {
         let mut track_id = 0;
         for (rank, &id) in ids.iter().enumerate() {
             let group = &rows[counts[rank] as usize..counts[rank + 1] as usize];
-            if group.is_empty() || blacklist.particles.contains(&id) {
+            if group.is_empty() || blacklist.has_particle(id) {
                 continue;
             }
-            let listed = |&row: &u32| blacklist.hits.contains(&hits.hit_id[row as usize]);
+            let listed = |&row: &u32| blacklist.has_hit(hits.hit_id[row as usize]);
             // As published: one listed hit drops the whole particle.
-            if !blacklist.hits.is_empty() && group.iter().any(listed) {
+            if blacklist.has_hits() && group.iter().any(listed) {
                 continue;
             }
             let particle = order[rank] as usize;

@@ -3,13 +3,14 @@
 
 use std::path::Path;
 
-use common::store::pickle::{Checkpoint, Column, Kind, NamedTensor, Value};
+use common::store::pickle::{Checkpoint, Kind, NamedTensor};
 use common::{Error, Result};
 use neural::params::Params;
 use neural::weights::{self, Allow};
 use serde_json::json;
 use tch::{Device, Tensor};
 
+use crate::boxes;
 use crate::models::{ModelConfig, StepAhead};
 use crate::normalizer::Normalizer;
 
@@ -62,7 +63,7 @@ pub fn load(path: &Path) -> Result<Loaded> {
 fn own(path: &Path) -> Result<Loaded> {
     let tensors = strip(weights::read(path)?);
     let about = weights::metadata(path)?.unwrap_or(serde_json::Value::Null);
-    let normalizer = serde_json::from_value(about["normalizer"].clone()).unwrap_or_default();
+    let normalizer = boxes::of_metadata(path, &about)?;
     network(path, &tensors, normalizer, about)
 }
 
@@ -104,7 +105,7 @@ fn lightning(path: &Path) -> Result<Loaded> {
     let tensors = all.iter().map(|t| Ok((t.name.to_string(), tensor(path, t)?))).collect::<Result<Vec<_>>>()?;
     let tensors = strip(tensors);
     let parameters = root.get("hyper_parameters");
-    let normalizer = parameters.and_then(|p| p.get("hits_normalizer")).and_then(normalizer).unwrap_or_default();
+    let normalizer = boxes::of_parameters(path, parameters)?;
     let alpha = parameters.and_then(|p| p.get("loss_alpha")).and_then(|v| v.float().ok());
     let about = json!({ "system": "tracknet", "normalizer": normalizer, "loss_alpha": alpha });
     network(path, &tensors, normalizer, about)
@@ -123,16 +124,6 @@ fn floats(path: &Path, t: &NamedTensor) -> Result<Vec<f32>> {
         return Err(Error::input(path, format!("`{}` is {:?}, expected F32", t.name, t.dtype)));
     }
     Ok(t.bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect())
-}
-
-/// The corners of a pickled normaliser, an object of a class that is not run; none where it is something else.
-fn normalizer(value: Value) -> Option<Normalizer> {
-    let attributes = value.attributes()?;
-    let corner = |name: &str| -> Option<[f32; 3]> {
-        let Column::Floats(values) = attributes.get(name)?.array().ok()?.column else { return None };
-        values.into_iter().map(|v| v as f32).collect::<Vec<_>>().try_into().ok()
-    };
-    Some(Normalizer { min_xyz: corner("min_xyz")?, max_xyz: corner("max_xyz")? })
 }
 
 /// What a Lightning checkpoint says about its training.

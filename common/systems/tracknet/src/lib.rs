@@ -3,6 +3,7 @@
 //! The networks and what uses them; what needs no tensor is in the crate `tracknet-data` and is found here, too.
 
 pub mod batch;
+mod boxes;
 pub mod build;
 pub mod checkpoint;
 pub mod dataset;
@@ -14,4 +15,4 @@ pub mod tracker;
 pub mod train;
 
 pub use common::trackml::{csv, density, event, files};
-pub use tracknet_data::{figures, judge, normalizer, picture, prepare, simulate, trackml, tracks};
+pub use tracknet_data::{cuts, figures, judge, normalizer, picture, prepare, simulate, trackml, tracks};

@@ -22,11 +22,13 @@ use crate::build::{BuildConfig, build};
 use crate::checkpoint;
 use crate::dataset::Dataset;
 use crate::event::{self, Hits};
+use crate::files;
 use crate::metrics::StepMetrics;
 use crate::models::StepAhead;
 use crate::normalizer::Normalizer;
 use crate::picture;
-use crate::tracker::{SearchConfig, find, train as tracker};
+use crate::tracker::conditions::Conditions;
+use crate::tracker::{SearchConfig, find, fitted, train as tracker};
 use crate::trackml::Submission;
 
 /// What `predict` does for TrackNET, as a config.
@@ -45,6 +47,12 @@ pub struct PredictConfig {
     /// How positions are normalised, where the weights do not say it.
     #[serde(default)]
     pub normalizer: Option<Normalizer>,
+    /// Beam spot, resolution and field, where those of the training do not hold. `null`: those of the checkpoint.
+    #[serde(default)]
+    pub conditions: Option<Conditions>,
+    /// Also fit a helix to each track: `tracks.parquet` and `tracks.csv`, parameters with covariance.
+    #[serde(default)]
+    pub fit: bool,
     /// Also write the predictions of next hits along the prepared validating tracks (published network only).
     #[serde(default)]
     pub next_hits: bool,
@@ -60,7 +68,16 @@ fn system() -> String {
 impl Default for PredictConfig {
     fn default() -> Self {
         let (build, search) = (BuildConfig::default(), SearchConfig::default());
-        Self { system: system(), build, search, normalizer: None, next_hits: false, picture: false }
+        Self {
+            system: system(),
+            build,
+            search,
+            normalizer: None,
+            conditions: None,
+            fit: false,
+            next_hits: false,
+            picture: false,
+        }
     }
 }
 
@@ -71,6 +88,9 @@ impl Config for PredictConfig {
         self.search.validate("search", problems);
         if let Some(normalizer) = &self.normalizer {
             normalizer.validate("normalizer", problems);
+        }
+        if let Some(conditions) = &self.conditions {
+            conditions.validate("conditions", problems);
         }
     }
 }
@@ -94,6 +114,12 @@ impl Finder {
         Ok(Self::StepAhead(Box::new(checkpoint::load(path)?)))
     }
 
+    /// What is taken as known of the events: the config's, else the checkpoint's, else those of the accuracy phase.
+    pub fn conditions(&self, config: &PredictConfig) -> Conditions {
+        let trained = if let Self::Tracker(loaded) = self { loaded.conditions } else { Conditions::ACCURACY };
+        config.conditions.unwrap_or(trained)
+    }
+
     /// The tracks of one event.
     pub fn tracks(&self, hits: &Hits, config: &PredictConfig) -> Result<Submission> {
         match self {
@@ -101,7 +127,10 @@ impl Finder {
                 let normalizer = config.normalizer.unwrap_or(loaded.normalizer);
                 Ok(build(hits, &loaded.network, &normalizer, &config.build)?.submission)
             }
-            Self::Tracker(loaded) => Ok(find(hits, &loaded.network, &loaded.transitions, &config.search)?.submission),
+            Self::Tracker(loaded) => {
+                let conditions = self.conditions(config);
+                Ok(find(hits, &loaded.network, (&loaded.transitions, &conditions), &config.search)?.submission)
+            }
         }
     }
 }
@@ -121,13 +150,17 @@ pub struct Report {
     pub ms_building: f64,
 }
 
-/// Writes the submission of all events: `event_id,hit_id,track_id`, hits by id.
+/// Writes the submission of all events: `event_id,hit_id,track_id`, hits by id. Gives the fitted tracks too, where they are
+/// asked for.
 pub fn submission(
     finder: &Finder,
     config: &PredictConfig,
     events: &[PathBuf],
     path: &Path,
-) -> Result<(Written, Report)> {
+) -> Result<(Written, Report, Vec<fitted::Row>)> {
+    files::demand_distinct(events)?;
+    let conditions = finder.conditions(config);
+    let (mut fitted, mut origins) = (Vec::new(), Vec::new());
     let mut file = AtomicFile::create(path)?;
     let bar = Bar::new("predict", events.len() as u64);
     let mut report = Report { events: events.len() as u64, ..Report::default() };
@@ -140,6 +173,15 @@ pub fn submission(
         let hits = Hits::read(prefix)?;
         let start = Instant::now();
         let found = finder.tracks(&hits, config)?;
+        if config.fit || matches!(finder, Finder::Tracker(_)) {
+            let points = fitted::points(&hits, &found)?;
+            if config.fit {
+                fitted.extend(fitted::rows(number, &points, &conditions));
+            }
+            if origins.len() < ENOUGH {
+                origins.extend(fitted::origins(&points));
+            }
+        }
         building += start.elapsed().as_secs_f64();
         report.hits += found.hit_id.len() as u64;
         report.tracks += found.track_id.iter().copied().max().unwrap_or(0) as u64;
@@ -155,8 +197,17 @@ pub fn submission(
     let n = events.len().max(1) as f64;
     report.ms_per_event = begun.elapsed().as_secs_f64() * 1e3 / n;
     report.ms_building = building * 1e3 / n;
-    Ok((file.commit()?, report))
+    if matches!(finder, Finder::Tracker(_)) {
+        let max_z0 = config.search.max_z0.unwrap_or(conditions.max_z0());
+        if let Some(problem) = conditions.contradiction(&origins, max_z0) {
+            tracing::warn!("{problem}; look farther with `search.max_z0={:.0}`, or train on such events", 4.0 * max_z0);
+        }
+    }
+    Ok((file.commit()?, report, fitted))
 }
+
+/// Tracks whose origins are looked at.
+const ENOUGH: usize = 20_000;
 
 /// Draws the tracks of an event as a submission has them, each hit once.
 pub fn picture(prefix: &Path, submission: &Submission, folder: &Path) -> Result<(Written, Written)> {

@@ -114,10 +114,26 @@ impl Helix {
     }
 }
 
-/// Transverse momentum (GeV/c) of the circle that fits hits best; none for fewer than three.
-///
-/// Least squares on x² + y² - 2ax - 2by = c (Kåsa), with positions relative to their mean.
-pub fn fit_pt(points: &[[f32; 3]]) -> Option<f64> {
+/// What a circle and a line through hits say of a track, at its point nearest to the axis.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Estimate {
+    /// Transverse momentum, GeV/c.
+    pub pt: f64,
+    /// pz / pT.
+    pub slope: f64,
+    /// Azimuth of the momentum.
+    pub phi: f64,
+    /// Distance from the axis, mm; positive where the axis lies to the left of the track.
+    pub d0: f64,
+    /// Place along the beam, mm.
+    pub z0: f64,
+    /// Charge in a field along +z: 1 turns clockwise.
+    pub charge: f64,
+}
+
+/// The circle (Kåsa's least squares on x² + y² - 2ax - 2by = c, positions relative to their mean) and the line through
+/// hits in any order; none for fewer than three hits.
+pub fn estimate(points: &[[f32; 3]]) -> Option<Estimate> {
     if points.len() < 3 {
         return None;
     }
@@ -135,12 +151,47 @@ pub fn fit_pt(points: &[[f32; 3]]) -> Option<f64> {
         yz += y * w;
         z += w;
     }
+    // Points on a line get a circle of 1 TeV/c, seen from the side that the rounding gives.
+    let least = 1e-12 * (xx * yy).max(1e-30);
     let det = xx * yy - xy * xy;
-    if det <= 1e-12 * (xx * yy).max(1e-30) {
-        return Some(1e3);
-    }
+    let det = if det <= least { least } else { det };
     let (a, b) = ((xz * yy - yz * xy) / (2.0 * det), (yz * xx - xz * xy) / (2.0 * det));
-    Some((a * a + b * b + z / n).sqrt() / MM_PER_GEV)
+    let radius = (a * a + b * b + z / n).sqrt();
+    let straight = radius > 1e3 * MM_PER_GEV;
+    let (cx, cy) = (mx + a, my + b);
+    let distance = cx.hypot(cy).max(1e-9);
+    // The point of the circle that is nearest to the axis.
+    let (px, py) = (cx * (1.0 - radius / distance), cy * (1.0 - radius / distance));
+    let outer = points.iter().max_by(|p, q| p[0].hypot(p[1]).total_cmp(&q[0].hypot(q[1])))?;
+    let (ox, oy) = (f64::from(outer[0]) - px, f64::from(outer[1]) - py);
+    // Sense of rotation from there to the outermost hit: 1 is anticlockwise.
+    let sense = if (px - cx) * oy - (py - cy) * ox >= 0.0 { 1.0 } else { -1.0 };
+    let (ux, uy) = (-(py - cy) / radius * sense, (px - cx) / radius * sense);
+    let (mut ws, mut wss, mut wz, mut wsz) = (0.0, 0.0, 0.0, 0.0);
+    for p in points {
+        let (x, y) = (f64::from(p[0]) - px, f64::from(p[1]) - py);
+        let half = (x.hypot(y) / (2.0 * radius)).min(1.0);
+        let s = 2.0 * radius * half.asin() * if x * ux + y * uy < 0.0 { -1.0 } else { 1.0 };
+        ws += s;
+        wss += s * s;
+        wz += f64::from(p[2]);
+        wsz += s * f64::from(p[2]);
+    }
+    let det = n * wss - ws * ws;
+    let slope = if det > 0.0 { (n * wsz - ws * wz) / det } else { 0.0 };
+    Some(Estimate {
+        pt: if straight { 1e3 } else { radius / MM_PER_GEV },
+        slope,
+        phi: uy.atan2(ux),
+        d0: ux * py - uy * px,
+        z0: (wz - slope * ws) / n,
+        charge: -sense,
+    })
+}
+
+/// Transverse momentum (GeV/c) of the circle that fits hits best; none for fewer than three.
+pub fn fit_pt(points: &[[f32; 3]]) -> Option<f64> {
+    estimate(points).map(|estimate| estimate.pt)
 }
 
 #[cfg(test)]
@@ -163,7 +214,11 @@ mod tests {
             let disk = helix.at_plane(p[3][2]).unwrap();
             assert!(turn(disk.phi - at).abs() < 1e-8 && (disk.r - r).abs() < 1e-5, "{disk:?}");
             let hits: Vec<[f32; 3]> = p.iter().map(|p| p.map(|v| v as f32)).collect();
-            assert!((fit_pt(&hits).unwrap() - 0.9).abs() < 1e-3);
+            let found = estimate(&hits).unwrap();
+            assert!((found.pt - 0.9).abs() < 1e-3, "{found:?}");
+            assert!(turn(found.phi - phi).abs() < 1e-3 && (found.z0 - 3.0).abs() < 0.05, "{found:?}");
+            assert!((found.slope - slope).abs() < 1e-3 && found.charge == charge, "{found:?}");
+            assert!(found.d0.abs() < 0.1, "{found:?}");
         }
     }
 }

@@ -1,12 +1,11 @@
 //! What is known of a track after each of its hits: the helix so far, the residuals of a next hit in units of what
 //! resolution and scattering make likely, and the numbers that the network reads.
 
+use super::conditions::Conditions;
 use super::helix::{Crossing, Helix, turn};
 
 /// Numbers that the network reads after each hit.
 pub const FEATURES: usize = 14;
-/// Scattering angle of a layer times momentum, GeV rad (measured on a real event).
-const SCATTERING: f64 = 0.0019;
 /// How much older hits count in the line along the beam, from one hit to the next: the track forgets its scattering.
 const MEMORY: f64 = 0.35;
 /// Most that residuals may be in features and targets, in units of their expected width.
@@ -26,9 +25,6 @@ pub struct Point {
     /// Whether the layer is a disk.
     pub disk: bool,
 }
-
-/// Resolution across and along, by kind of module, mm.
-const RESOLUTION: [(f64, f64); 3] = [(0.004, 0.01), (0.018, 0.26), (0.028, 3.0)];
 
 impl Point {
     /// From a position and the volume of its module.
@@ -65,7 +61,8 @@ pub struct Residual {
 
 /// A track up to some hit.
 #[derive(Debug, Clone, Copy)]
-pub struct State {
+pub struct State<'c> {
+    conditions: &'c Conditions,
     last: Point,
     /// The hit before the last, across the beam.
     before: [f64; 2],
@@ -84,10 +81,11 @@ pub struct State {
     wsz: f64,
 }
 
-impl State {
+impl<'c> State<'c> {
     /// One hit; the beam line stands in for what was before.
-    pub fn start(hit: Point) -> Self {
+    pub fn start(hit: Point, conditions: &'c Conditions) -> Self {
         let mut state = Self {
+            conditions,
             last: hit,
             before: [0.0; 2],
             hits: 1,
@@ -100,9 +98,9 @@ impl State {
             wz: 0.0,
             wsz: 0.0,
         };
-        // The beam spot, a few mm wide along z, so that the line has a direction from the second hit on.
-        state.add_point(0.0, 5.9, -hit.r);
-        state.add_point(hit.xyz[2], RESOLUTION[hit.kind].1, 0.0);
+        // The beam spot, so that the line has a direction from the second hit on.
+        state.add_point(conditions.beam_z, conditions.beam_sigma_z, -hit.r);
+        state.add_point(hit.xyz[2], conditions.resolution[hit.kind][1], 0.0);
         state
     }
 
@@ -136,15 +134,16 @@ impl State {
 
     /// Expected widths of the residuals at a crossing of a module of some kind, mm.
     pub fn widths(&self, helix: &Helix, at: &Crossing, kind: usize, disk: bool) -> (f64, f64) {
-        let (res_u, res_v) = RESOLUTION[kind];
+        let [res_u, res_v] = self.conditions.resolution[kind];
         let aslant = helix.slope.hypot(1.0);
-        let kick = SCATTERING / (helix.pt() * aslant) * at.arc * aslant;
+        let pt = helix.radius / self.conditions.mm_per_gev();
+        let kick = self.conditions.scattering / (pt * aslant) * at.arc * aslant;
         // The older points of the circle and the line extrapolate their own errors.
         let reach = at.arc / self.step.max(1.0);
-        let last = RESOLUTION[self.last.kind];
-        let width_u = (res_u * res_u + kick * kick + (last.0 * (1.0 + 2.0 * reach)).powi(2)).sqrt();
+        let last = self.conditions.resolution[self.last.kind];
+        let width_u = (res_u * res_u + kick * kick + (last[0] * (1.0 + 2.0 * reach)).powi(2)).sqrt();
         let bend = if disk { (aslant / helix.slope.abs().max(0.05)).powi(2) } else { aslant };
-        let line = last.1.min(5.0) * (1.0 + reach);
+        let line = last[1].min(5.0) * (1.0 + reach);
         let line = if disk { line / helix.slope.abs().max(0.05) } else { line };
         let width_v = (res_v * res_v + (kick * bend).powi(2) + line * line).sqrt();
         (width_u, width_v)
@@ -161,7 +160,7 @@ impl State {
         let rough = Helix::new(points, hit.xyz[2], 0.0);
         let arc = rough.arc(chord).max(1e-3);
         next.advance(arc);
-        let (_, along) = RESOLUTION[hit.kind];
+        let [_, along] = self.conditions.resolution[hit.kind];
         // On a disk the radius is uncertain: it shows as an uncertainty of z along the track.
         let previous = self.slope();
         let along = if hit.disk { (along * previous.abs()).max(0.01) } else { along };

@@ -11,7 +11,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::helix::{MM_PER_GEV, turn};
+use super::conditions::Conditions;
+use super::helix::turn;
 use super::layers::Layers;
 use super::network::TrackerNet;
 use super::source::{Key, Transitions};
@@ -28,8 +29,9 @@ pub struct SearchConfig {
     pub passes: Vec<Vec<(i32, i32)>>,
     /// Smallest transverse momentum of a pair, GeV/c, > 0.
     pub min_pt: f64,
-    /// Farthest from the middle of the beam spot that a pair may point, mm, > 0.
-    pub max_z0: f64,
+    /// Farthest from the middle of the beam spot that a pair may point, mm, > 0. `null`: 3.73 widths of the beam spot that
+    /// the network was trained with, 22 mm in the accuracy phase, 183 mm in the throughput phase.
+    pub max_z0: Option<f64>,
     /// Half width of the region of a next hit, in predicted widths, > 0.
     pub window: f64,
     /// Most extensions of a candidate, step by step; the last number holds for all further steps.
@@ -53,7 +55,7 @@ impl Default for SearchConfig {
         Self {
             passes: vec![SEED_LAYERS.to_vec(), vec![(8, 4), (7, 12), (9, 4)]],
             min_pt: 0.2,
-            max_z0: 22.0,
+            max_z0: None,
             window: 4.5,
             branch: vec![20, 6, 3],
             beam: 8,
@@ -69,7 +71,8 @@ impl Default for SearchConfig {
 impl SearchConfig {
     /// Checks ranges.
     pub fn validate(&self, at: &str, problems: &mut Problems) {
-        for (key, value) in [("min_pt", self.min_pt), ("max_z0", self.max_z0), ("window", self.window)] {
+        let limits = [("min_pt", Some(self.min_pt)), ("max_z0", self.max_z0), ("window", Some(self.window))];
+        for (key, value) in limits.into_iter().filter_map(|(key, value)| Some((key, value?))) {
             problems.demand(value > 0.0 && value.is_finite(), &format!("{at}.{key}"), || {
                 format!("is {value}, expected > 0")
             });
@@ -103,10 +106,10 @@ const BLOCK: usize = 4096;
 type Next = Vec<(usize, f64)>;
 
 #[derive(Clone)]
-struct Candidate {
+struct Candidate<'c> {
     seed: u32,
     hits: Vec<u32>,
-    state: State,
+    state: State<'c>,
     score: f64,
 }
 
@@ -116,10 +119,18 @@ struct Search<'a> {
     network: &'a TrackerNet,
     next: Vec<Next>,
     free: Vec<bool>,
+    conditions: &'a Conditions,
+    max_z0: f64,
 }
 
 /// Finds the tracks of an event.
-pub fn find(hits: &Hits, network: &TrackerNet, transitions: &Transitions, config: &SearchConfig) -> Result<Found> {
+pub fn find(
+    hits: &Hits,
+    network: &TrackerNet,
+    (transitions, conditions): (&Transitions, &Conditions),
+    config: &SearchConfig,
+) -> Result<Found> {
+    let max_z0 = config.max_z0.unwrap_or(conditions.max_z0());
     let layers = Layers::new(hits);
     if layers.all.len() > 255 {
         return Err(Error::failed(format!("the event has hits in {} layers, expected at most 255", layers.all.len())));
@@ -136,7 +147,8 @@ pub fn find(hits: &Hits, network: &TrackerNet, transitions: &Transitions, config
             of.filter_map(|(to, share)| Some((layers.number(*to)?, share.ln()))).collect()
         })
         .collect();
-    let mut search = Search { config, layers: &layers, network, next, free: vec![true; hits.len()] };
+    let mut search =
+        Search { config, layers: &layers, network, next, free: vec![true; hits.len()], conditions, max_z0 };
     let mut track_of = vec![0_i64; hits.len()];
     let (mut tracks, mut seeds) = (0_i64, 0);
     for starts in &config.passes {
@@ -158,12 +170,12 @@ pub fn find(hits: &Hits, network: &TrackerNet, transitions: &Transitions, config
     Ok(Found { submission, seeds, tracks: tracks as usize })
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
     /// Pairs of free hits that point to the beam spot, both ends of one candidate.
     fn pairs(&self, starts: &[(i32, i32)]) -> Vec<(u32, u32)> {
         let mut pairs = Vec::new();
-        let radius = self.config.min_pt * MM_PER_GEV;
-        let z0 = self.config.max_z0;
+        let radius = self.config.min_pt * self.conditions.mm_per_gev();
+        let (z0, beam) = (self.max_z0, self.conditions.beam_z);
         for first in starts.iter().filter_map(|key| self.layers.number(*key)) {
             for (a, point) in self.layers.points.iter().enumerate() {
                 if self.layers.of_hit[a] as usize != first || !self.free[a] {
@@ -174,12 +186,12 @@ impl Search<'_> {
                     let (low, high, far) = if layer.disk {
                         // Radius at the disk of the lines from both ends of the beam spot.
                         let at = |z0: f64| point.r * (layer.middle - z0) / (point.xyz[2] - z0);
-                        let (p, q) = (at(-z0), at(z0));
-                        let same = (point.xyz[2] - z0) * (point.xyz[2] + z0) > 0.0;
+                        let (p, q) = (at(beam - z0), at(beam + z0));
+                        let same = (point.xyz[2] - beam - z0) * (point.xyz[2] - beam + z0) > 0.0;
                         if !same || p <= 0.0 || q <= 0.0 { (0.0, 200.0, 200.0) } else { (p.min(q), p.max(q), p.max(q)) }
                     } else {
                         let at = |z0: f64| z0 + (point.xyz[2] - z0) * layer.middle / point.r;
-                        let (p, q) = (at(-z0), at(z0));
+                        let (p, q) = (at(beam - z0), at(beam + z0));
                         (p.min(q), p.max(q), layer.middle)
                     };
                     let half_phi = 0.55 * (far - point.r).abs().max(5.0) / radius + 0.002;
@@ -197,7 +209,7 @@ impl Search<'_> {
                         }
                         let origin = point.xyz[2] - point.r * (other.xyz[2] - point.xyz[2]) / dr;
                         let bend = turn(other.phi - point.phi).abs();
-                        if origin.abs() <= z0 && bend <= 0.55 * dr.abs() / radius + 0.002 {
+                        if (origin - beam).abs() <= z0 && bend <= 0.55 * dr.abs() / radius + 0.002 {
                             pairs.push((a as u32, b));
                         }
                     });
@@ -209,11 +221,12 @@ impl Search<'_> {
     }
 
     /// Grows candidates from pairs; all that are long enough go to `found`.
-    fn grow(&self, pairs: &[(u32, u32)], found: &mut Vec<Candidate>) -> Result<()> {
+    fn grow(&self, pairs: &[(u32, u32)], found: &mut Vec<Candidate<'a>>) -> Result<()> {
         let points = &self.layers.points;
         let mut memory = self.network.start(pairs.len() as i64);
-        let mut active: Vec<Candidate> = Vec::with_capacity(pairs.len());
-        let first: Vec<State> = pairs.iter().map(|&(a, _)| State::start(points[a as usize])).collect();
+        let mut active: Vec<Candidate<'a>> = Vec::with_capacity(pairs.len());
+        let first: Vec<State<'a>> =
+            pairs.iter().map(|&(a, _)| State::start(points[a as usize], self.conditions)).collect();
         memory = self.feed(first.iter(), &memory)?;
         for (&(a, b), start) in pairs.iter().zip(&first) {
             let state = start.with(points[b as usize]);
@@ -230,7 +243,7 @@ impl Search<'_> {
             let outputs = Vec::<f32>::try_from(outputs.flatten(0, -1))
                 .map_err(|e| Error::failed(format!("building tracks: {e}")))?;
             let branch = self.config.branch[step.min(self.config.branch.len() - 1)];
-            let (mut next, mut parents): (Vec<Candidate>, Vec<i64>) = (Vec::new(), Vec::new());
+            let (mut next, mut parents): (Vec<Candidate<'a>>, Vec<i64>) = (Vec::new(), Vec::new());
             let mut children: Vec<(f64, usize, u32)> = Vec::new();
             let mut i = 0;
             while i < active.len() {
@@ -264,8 +277,11 @@ impl Search<'_> {
         }
     }
 
-    fn feed<'b>(&self, states: impl Iterator<Item = &'b State>, memory: &Tensor) -> Result<Tensor> {
-        let features: Vec<f32> = states.flat_map(State::features).collect();
+    fn feed<'b>(&self, states: impl Iterator<Item = &'b State<'a>>, memory: &Tensor) -> Result<Tensor>
+    where
+        'a: 'b,
+    {
+        let features: Vec<f32> = states.flat_map(|state| state.features()).collect();
         let features =
             Tensor::f_from_slice(&features).and_then(|t| t.f_view([-1, FEATURES as i64])).doing("building tracks")?;
         Ok(self.network.step(&features, memory))
@@ -274,14 +290,14 @@ impl Search<'_> {
     /// The likely next hits of a candidate: (score of the longer candidate, candidate, hit).
     fn extensions(
         &self,
-        from: &Candidate,
+        from: &Candidate<'_>,
         predicted: [f32; 4],
         branch: usize,
         at: usize,
         out: &mut Vec<(f64, usize, u32)>,
     ) {
         let Some(helix) = from.state.helix else { return };
-        if helix.pt() < 0.7 * self.config.min_pt {
+        if helix.radius < 0.7 * self.config.min_pt * self.conditions.mm_per_gev() {
             return;
         }
         let [mean_u, mean_v, log_u, log_v] = predicted.map(f64::from);
@@ -325,7 +341,7 @@ impl Search<'_> {
     }
 
     /// Gives the hits to the best candidates.
-    fn select(&mut self, mut found: Vec<Candidate>, track_of: &mut [i64], tracks: &mut i64) {
+    fn select(&mut self, mut found: Vec<Candidate<'_>>, track_of: &mut [i64], tracks: &mut i64) {
         found.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.hits.cmp(&b.hits)));
         for candidate in &found {
             let free: Vec<u32> = candidate.hits.iter().copied().filter(|&hit| self.free[hit as usize]).collect();

@@ -10,6 +10,7 @@ use neural::loader::{Field, Source};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
+use super::conditions::Conditions;
 use super::state::{CLIP, FEATURES, Point, State};
 use crate::prepare;
 use crate::tracks::Tracks;
@@ -61,6 +62,7 @@ pub struct TrackerSource {
     gaps: f64,
     noise: f64,
     seed: u64,
+    conditions: Conditions,
 }
 
 impl TrackerSource {
@@ -81,7 +83,23 @@ impl TrackerSource {
         if rows == 0 {
             return Err(Error::usage("the data set has no tracks").hint("prepare it with looser filters"));
         }
-        Ok(Self { parts, firsts, rows, gaps, noise, seed })
+        Ok(Self { parts, firsts, rows, gaps, noise, seed, conditions: Conditions::default() })
+    }
+
+    /// The same tracks under other conditions.
+    #[must_use]
+    pub fn under(self, conditions: Conditions) -> Self {
+        Self { conditions, ..self }
+    }
+
+    /// Conditions as these tracks say them, the rest from `known`; none for too few tracks.
+    pub fn conditions(&self, known: &Conditions) -> Option<Conditions> {
+        known.estimated(&self.parts)
+    }
+
+    /// The conditions that features are made under.
+    pub fn known(&self) -> Conditions {
+        self.conditions
     }
 
     /// How tracks go on from layer to layer.
@@ -116,7 +134,7 @@ impl Source for TrackerSource {
                 i == 1 || rng.random::<f64>() >= self.gaps
             });
             let begun = mask.len();
-            let mut state = State::start(hits.first().copied().unwrap_or(Point::new([0.0; 3], 8)));
+            let mut state = State::start(hits.first().copied().unwrap_or(Point::new([0.0; 3], 8)), &self.conditions);
             for at in 0..LONGEST {
                 let next = hits.get(at + 1);
                 let residual = next.and_then(|next| state.residual(next));

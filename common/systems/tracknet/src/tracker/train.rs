@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
+use super::conditions::Conditions;
 use super::network::{TrackerNet, negative_log_likelihood};
 use super::source::{TrackerSource, Transitions};
 use crate::train::{Options, TrainConfig};
@@ -30,11 +31,16 @@ pub struct TrackerConfig {
     pub gaps: f64,
     /// Chance that a hit is replaced by a wrong one near it.
     pub noise: f64,
+    /// Beam spot, resolution and field, where they are known; beam spot and field are estimated from the training tracks
+    /// unless `estimate` is false. Written into the checkpoint.
+    pub conditions: Conditions,
+    /// Whether beam spot and field are taken from the training tracks.
+    pub estimate: bool,
 }
 
 impl Default for TrackerConfig {
     fn default() -> Self {
-        Self { gaps: 0.05, noise: 0.03 }
+        Self { gaps: 0.05, noise: 0.03, conditions: Conditions::default(), estimate: true }
     }
 }
 
@@ -44,7 +50,24 @@ pub fn sources(prepared: &Manifest, config: &TrackerConfig, seed: u64) -> Result
         Ok(prepared.outputs_with_prefix(part)?.into_iter().map(|(_, path)| path).collect())
     };
     let train = TrackerSource::open(&paths("train/")?, config.gaps, config.noise, seed)?;
-    Ok((train, TrackerSource::open(&paths("valid/")?, 0.0, 0.0, seed)?))
+    let conditions = match config.estimate {
+        false => config.conditions,
+        true => train.conditions(&config.conditions).unwrap_or_else(|| {
+            tracing::warn!(
+                "too few training tracks to estimate the beam spot: `tracker.conditions.beam_sigma_z={}` is taken",
+                config.conditions.beam_sigma_z
+            );
+            config.conditions
+        }),
+    };
+    tracing::info!(
+        "beam spot at z = {:.1} mm, {:.1} mm wide; field {:.2} T",
+        conditions.beam_z,
+        conditions.beam_sigma_z,
+        conditions.field
+    );
+    let valid = TrackerSource::open(&paths("valid/")?, 0.0, 0.0, seed)?;
+    Ok((train.under(conditions), valid.under(conditions)))
 }
 
 struct TrackerTask {
@@ -133,6 +156,7 @@ pub fn train<'a>(
         "member": config.member,
         "hidden_features": config.model.hidden_features,
         "transitions": source.transitions(),
+        "conditions": source.known(),
     });
     let mut task =
         TrackerTask { network, valid: Arc::new(valid), batch: config.val_batch_size, device: options.device, about };
@@ -154,6 +178,8 @@ pub struct Loaded {
     pub network: TrackerNet,
     /// How tracks go on from layer to layer.
     pub transitions: Transitions,
+    /// Beam spot, resolution and field of the training.
+    pub conditions: Conditions,
 }
 
 /// Opens the weights of a trained tracker.
@@ -161,10 +187,16 @@ pub fn load(path: &Path) -> Result<Loaded> {
     let about = weights::metadata(path)?.unwrap_or(Value::Null);
     let transitions = serde_json::from_value(about["transitions"].clone())
         .map_err(|e| Error::input(path, format!("is no checkpoint of a tracker: `transitions`: {e}")))?;
+    // Checkpoints without conditions were trained under those of the accuracy phase, which were constants then.
+    let conditions = match &about["conditions"] {
+        Value::Null => Conditions::ACCURACY,
+        known => serde_json::from_value(known.clone())
+            .map_err(|e| Error::input(path, format!("is no checkpoint of a tracker: `conditions`: {e}")))?,
+    };
     let hidden = about["hidden_features"].as_i64().filter(|h| *h > 0);
     let hidden = hidden.ok_or_else(|| Error::input(path, "is no checkpoint of a tracker: no `hidden_features`"))?;
     let params = Params::new(Device::Cpu, 0);
     let network = TrackerNet::new(&params, hidden)?;
     weights::load(&params.state(), path, &Allow::default())?;
-    Ok(Loaded { params, network, transitions })
+    Ok(Loaded { params, network, transitions, conditions })
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use common::Result;
+use common::config::hydra::Translated;
 use common::config::{Config, Problems};
 use neural::trainer::Training;
 use schemars::JsonSchema;
@@ -80,13 +81,14 @@ impl Config for TrainConfig {
                 format!("is {value}, expected 0 <= {key} < 1")
             });
         }
+        self.tracker.conditions.validate("tracker.conditions", problems);
         problems.demand(self.val_batch_size > 0, "val_batch_size", || "is 0, expected at least 1".into());
         problems
             .demand(self.limit_train_batches != Some(0), "limit_train_batches", || "is 0, expected at least 1".into());
         self.training.validate("training", problems);
     }
 
-    fn from_hydra(tree: &Value) -> Option<Result<Value>> {
+    fn from_hydra(tree: &Value) -> Option<Result<Translated>> {
         Some(tracknet_data::hydra::train(tree))
     }
 }

@@ -1,0 +1,321 @@
+//! Fitted tracks: the five parameters of a helix at its point nearest to the axis, with their covariance.
+//!
+//! Least squares with the full covariance of the measurements: resolution on the diagonal, and scattering in each crossed
+//! layer as process noise, which moves all later hits together. That is what a Kalman filter with smoothing gives for
+//! the same model, in one solution. Energy loss is not in the model. Sums follow Strandlie and Frühwirth (2010), section III.
+
+use super::conditions::Conditions;
+use super::helix::{estimate, turn};
+use super::state::Point;
+
+/// Parameters of a helix: d0 (mm; the nearest point to the axis is d0 (-sin phi, cos phi)), z0 (mm), phi and theta of the
+/// momentum there (rad), q/p (1/GeV).
+pub type Parameters = [f64; 5];
+/// Names of the parameters, in their order.
+pub const NAMES: [&str; 5] = ["d0", "z0", "phi", "theta", "qop"];
+
+/// A fitted track.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Fit {
+    /// The parameters.
+    pub parameters: Parameters,
+    /// Their covariance.
+    pub covariance: [[f64; 5]; 5],
+    /// Sum of squared residuals in units of their covariance.
+    pub chi2: f64,
+    /// Measurements less parameters.
+    pub degrees: usize,
+}
+
+/// Steps of the iteration at most.
+const STEPS: usize = 6;
+/// Hits nearer than this are of one layer, where the track scatters once, mm.
+const SAME_LAYER: f64 = 14.0;
+/// Steps of numerical derivatives.
+const NUDGE: Parameters = [1e-4, 1e-3, 1e-6, 1e-6, 1e-6];
+
+/// A helix under a field.
+#[derive(Clone, Copy)]
+struct Helix {
+    p: Parameters,
+    /// Change of azimuth per mm of arc across the beam.
+    curvature: f64,
+}
+
+/// Where a helix meets the surface of a hit.
+#[derive(Clone, Copy)]
+struct Meeting {
+    /// Arc across the beam from the nearest point to the axis, mm.
+    arc: f64,
+    position: [f64; 3],
+    /// Azimuth of the momentum.
+    heading: f64,
+}
+
+/// The chord of an arc: (along, across) the direction at its start.
+fn chord(curvature: f64, arc: f64) -> [f64; 2] {
+    let half = 0.5 * curvature * arc;
+    let sinc = if half.abs() < 1e-4 { 1.0 - half * half / 6.0 } else { half.sin() / half };
+    [arc * sinc * half.cos(), arc * sinc * half.sin()]
+}
+
+impl Helix {
+    fn new(p: Parameters, conditions: &Conditions) -> Self {
+        Self { p, curvature: -p[4] / (p[3].sin() * conditions.mm_per_gev()) }
+    }
+
+    fn at(&self, arc: f64) -> Meeting {
+        let [d0, z0, phi, theta, _] = self.p;
+        let (sin, cos) = phi.sin_cos();
+        let [along, across] = chord(self.curvature, arc);
+        let position = [
+            -d0 * sin + along * cos - across * sin,
+            d0 * cos + along * sin + across * cos,
+            z0 + arc * theta.cos() / theta.sin(),
+        ];
+        Meeting { arc, position, heading: phi + self.curvature * arc }
+    }
+
+    /// Where it meets the cylinder or the plane that a hit lies on, on its way out.
+    fn meet(&self, hit: &Point) -> Option<Meeting> {
+        if hit.disk {
+            let arc = (hit.xyz[2] - self.p[1]) * self.p[3].tan();
+            return (arc > 0.0 && (arc * self.curvature).abs() < std::f64::consts::PI).then(|| self.at(arc));
+        }
+        let mut arc = (hit.r * hit.r - self.p[0] * self.p[0]).max(0.0).sqrt();
+        for _ in 0..20 {
+            let at = self.at(arc);
+            let [x, y, _] = at.position;
+            let rate = 2.0 * (x * at.heading.cos() + y * at.heading.sin());
+            if rate <= 1e-6 {
+                return None;
+            }
+            let step = (x * x + y * y - hit.r * hit.r) / rate;
+            arc -= step;
+            if step.abs() < 1e-9 * hit.r.max(1.0) {
+                return Some(self.at(arc));
+            }
+        }
+        None
+    }
+}
+
+/// What is measured of a hit: place around the circle and along the beam (barrel) or the radius (disk), mm, against `hit`.
+fn residual(hit: &Point, at: &Meeting) -> [f64; 2] {
+    let [x, y, z] = at.position;
+    let across = hit.r * turn(hit.phi - y.atan2(x));
+    [across, if hit.disk { hit.r - x.hypot(y) } else { hit.xyz[2] - z }]
+}
+
+/// How a displacement of the track at fixed arc shows in what is measured on the surface of a hit.
+fn shown(hit: &Point, at: &Meeting, theta: f64, moved: [f64; 3]) -> [f64; 2] {
+    let [x, y, _] = at.position;
+    let r = x.hypot(y).max(1e-9);
+    let (cos, sin) = (x / r, y / r);
+    let (ahead_x, ahead_y, ahead_z) = (theta.sin() * at.heading.cos(), theta.sin() * at.heading.sin(), theta.cos());
+    let outward = [moved[0] * cos + moved[1] * sin, ahead_x * cos + ahead_y * sin];
+    // The track meets the surface earlier or later by this much.
+    let slip = if hit.disk { moved[2] / ahead_z } else { outward[0] / outward[1] };
+    let across = (-moved[0] * sin + moved[1] * cos) - slip * (-ahead_x * sin + ahead_y * cos);
+    if hit.disk { [across, outward[0] - slip * outward[1]] } else { [across, moved[2] - slip * ahead_z] }
+}
+
+/// Covariance of all measurements, row by row.
+fn covariance(hits: &[Point], meetings: &[Meeting], helix: &Helix, conditions: &Conditions) -> Vec<f64> {
+    let size = 2 * hits.len();
+    let mut v = vec![0.0; size * size];
+    for (i, hit) in hits.iter().enumerate() {
+        for (k, sigma) in conditions.resolution[hit.kind].into_iter().enumerate() {
+            v[(2 * i + k) * (size + 1)] = sigma * sigma;
+        }
+    }
+    let theta = helix.p[3];
+    let (sin, cot) = (theta.sin(), theta.cos() / theta.sin());
+    let momentum = 1.0 / helix.p[4].abs().max(1e-6);
+    let mut effects = [vec![0.0; size], vec![0.0; size]];
+    for j in 0..hits.len() {
+        let from = &meetings[j];
+        let near =
+            |a: &Point, b: &Point| (0..3).map(|k| (a.xyz[k] - b.xyz[k]).powi(2)).sum::<f64>() < SAME_LAYER * SAME_LAYER;
+        if j > 0 && near(&hits[j - 1], &hits[j]) {
+            continue;
+        }
+        let aslant = if hits[j].disk { 1.0 / theta.cos().abs().max(0.1) } else { 1.0 / sin };
+        let sigma = conditions.scattering / momentum * aslant.sqrt();
+        let (sine, cosine) = from.heading.sin_cos();
+        effects.iter_mut().for_each(|effect| effect.fill(0.0));
+        for i in j + 1..hits.len() {
+            let to = &meetings[i];
+            let arc = to.arc - from.arc;
+            let (dx, dy) = (to.position[0] - from.position[0], to.position[1] - from.position[1]);
+            // The azimuth turns: everything behind turns around this point.
+            let by_phi = shown(&hits[i], to, theta, [-dy / sin, dx / sin, 0.0]);
+            // The polar angle turns at constant momentum: the slope changes, and the curvature with the transverse part.
+            let nudge = 1e-7;
+            let (before, after) = (chord(helix.curvature, arc), chord(helix.curvature + nudge, arc));
+            let rate = -helix.curvature * cot / nudge;
+            let (along, across) = ((after[0] - before[0]) * rate, (after[1] - before[1]) * rate);
+            let moved = [along * cosine - across * sine, along * sine + across * cosine, -arc / (sin * sin)];
+            let by_theta = shown(&hits[i], to, theta, moved);
+            for k in 0..2 {
+                effects[0][2 * i + k] = sigma * by_phi[k];
+                effects[1][2 * i + k] = sigma * by_theta[k];
+            }
+        }
+        for effect in &effects {
+            for a in 2 * j + 2..size {
+                for b in 2 * j + 2..=a {
+                    v[a * size + b] += effect[a] * effect[b];
+                }
+            }
+        }
+    }
+    v
+}
+
+/// The lower triangular root of a matrix of which the lower half is given; none where it is not positive.
+fn root(mut a: Vec<f64>, n: usize) -> Option<Vec<f64>> {
+    for i in 0..n {
+        for j in 0..=i {
+            let dot: f64 = (0..j).map(|k| a[i * n + k] * a[j * n + k]).sum();
+            let left = a[i * n + j] - dot;
+            a[i * n + j] = if i == j {
+                if left <= 0.0 || !left.is_finite() {
+                    return None;
+                }
+                left.sqrt()
+            } else {
+                left / a[j * n + j]
+            };
+        }
+    }
+    Some(a)
+}
+
+/// Solves L x = b in place.
+fn forward(l: &[f64], n: usize, b: &mut [f64]) {
+    for i in 0..n {
+        let dot: f64 = (0..i).map(|k| l[i * n + k] * b[k]).sum();
+        b[i] = (b[i] - dot) / l[i * n + i];
+    }
+}
+
+/// Fits the hits of a track, in the order of its way out; none for fewer than three, or where no helix meets them all.
+pub fn fit(hits: &[Point], conditions: &Conditions) -> Option<Fit> {
+    let points: Vec<[f32; 3]> = hits.iter().map(|hit| hit.xyz.map(|v| v as f32)).collect();
+    let start = estimate(&points)?;
+    let theta = 1.0_f64.atan2(start.slope);
+    let pt = start.pt * 2.0 / conditions.field;
+    let mut p = [start.d0, start.z0, start.phi, theta, start.charge * theta.sin() / pt];
+    let size = 2 * hits.len();
+    let mut factor = Vec::new();
+    let mut last = f64::INFINITY;
+    for step in 0..STEPS {
+        let helix = Helix::new(p, conditions);
+        let meetings = hits.iter().map(|hit| helix.meet(hit)).collect::<Option<Vec<_>>>()?;
+        let mut residuals: Vec<f64> = hits.iter().zip(&meetings).flat_map(|(hit, at)| residual(hit, at)).collect();
+        // The second step sees nearly the final momentum: scattering is known then.
+        if step < 2 {
+            factor = root(covariance(hits, &meetings, &helix, conditions), size)?;
+        }
+        let mut columns: [Vec<f64>; 5] = std::array::from_fn(|_| Vec::with_capacity(size));
+        for (k, column) in columns.iter_mut().enumerate() {
+            let mut q = p;
+            q[k] += NUDGE[k];
+            let nudged = Helix::new(q, conditions);
+            for (i, hit) in hits.iter().enumerate() {
+                let after = residual(hit, &nudged.meet(hit)?);
+                column.extend((0..2).map(|m| (residuals[2 * i + m] - after[m]) / NUDGE[k]));
+            }
+            forward(&factor, size, column);
+        }
+        forward(&factor, size, &mut residuals);
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
+        let chi2 = dot(&residuals, &residuals);
+        let normal: Vec<f64> = (0..25).map(|at| dot(&columns[at / 5], &columns[at % 5])).collect();
+        let inner = root(normal, 5)?;
+        // Columns of the inverse root; its square is the covariance.
+        let mut inverse = [[0.0; 5]; 5];
+        for (k, column) in inverse.iter_mut().enumerate() {
+            column[k] = 1.0;
+            forward(&inner, 5, column);
+        }
+        let covariance: [[f64; 5]; 5] =
+            std::array::from_fn(|a| std::array::from_fn(|b| (0..5).map(|k| inverse[a][k] * inverse[b][k]).sum()));
+        if (last - chi2).abs() < 1e-3 || step + 1 == STEPS {
+            let mut parameters = p;
+            parameters[2] = turn(p[2].rem_euclid(std::f64::consts::TAU));
+            return chi2.is_finite().then_some(Fit { parameters, covariance, chi2, degrees: size.saturating_sub(5) });
+        }
+        last = chi2;
+        let gradient: Parameters = std::array::from_fn(|k| dot(&columns[k], &residuals));
+        for (a, value) in p.iter_mut().enumerate() {
+            *value += (0..5).map(|b| covariance[a][b] * gradient[b]).sum::<f64>();
+        }
+        if !(p[3] > 0.0 && p[3] < std::f64::consts::PI) {
+            return None;
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulate::{SimulateConfig, particle};
+
+    /// Pulls of the parameters of simulated primary particles: (fitted - true) / sigma.
+    fn pulls(min_pt: f64, conditions: &Conditions) -> [Vec<f64>; 5] {
+        let text = format!(
+            "{{\"system\": \"tracknet\", \"seed\": 3, \"events\": 1, \"particles\": 1500, \"min_pt\": {min_pt}, \
+             \"secondaries\": 0.0, \"noise\": 0.0}}"
+        );
+        let config: SimulateConfig = serde_json::from_str(&text).unwrap();
+        let event = particle::simulate(&config, 1).unwrap();
+        let mut hits_of: std::collections::BTreeMap<i64, Vec<usize>> = std::collections::BTreeMap::new();
+        for (i, id) in event.truth.particle_id.iter().enumerate().filter(|(_, id)| **id != 0) {
+            hits_of.entry(*id).or_default().push(i);
+        }
+        let mut all: [Vec<f64>; 5] = Default::default();
+        for (row, id) in event.particles.particle_id.iter().enumerate() {
+            let Some(rows) = hits_of.get(id).filter(|rows| rows.len() >= 6) else { continue };
+            let mut hits: Vec<Point> =
+                rows.iter().map(|&i| Point::new(event.hits.xyz[i], event.hits.volume[i])).collect();
+            let way = |p: &Point| p.r.hypot(p.xyz[2]);
+            hits.sort_by(|a, b| way(a).total_cmp(&way(b)));
+            let Some(found) = fit(&hits, conditions) else { continue };
+            let [vx, vy, vz] = event.particles.vertex[row].map(f64::from);
+            let [px, py, pz] = event.particles.momentum[row].map(f64::from);
+            let (pt, phi) = (px.hypot(py), py.atan2(px));
+            let (ahead, side) = (vx * phi.cos() + vy * phi.sin(), vy * phi.cos() - vx * phi.sin());
+            let charge = f64::from(event.particles.charge[row]);
+            let curvature = -charge / (pt * conditions.mm_per_gev());
+            let theta = pt.atan2(pz);
+            let truth = [side, vz - ahead * pz / pt, phi - curvature * ahead, theta, charge / pt.hypot(pz)];
+            for k in 0..5 {
+                let off = found.parameters[k] - truth[k];
+                let off = if k == 2 { turn(off) } else { off };
+                all[k].push(off / found.covariance[k][k].sqrt());
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn pulls_of_simulated_tracks_have_width_one() {
+        let conditions = Conditions {
+            resolution: [[0.0025, 0.005], [0.017, 0.24], [0.026, 5.0 / 3.0_f64.sqrt()]],
+            scattering: 0.0017,
+            ..Conditions::ACCURACY
+        };
+        for min_pt in [0.3, 1.0] {
+            for (name, mut list) in NAMES.iter().zip(pulls(min_pt, &conditions)) {
+                assert!(list.len() > 700, "{} tracks", list.len());
+                list.sort_by(f64::total_cmp);
+                let at = |share: f64| list[(share * (list.len() - 1) as f64) as usize];
+                let (width, middle) = (0.5 * (at(0.8413) - at(0.1587)), at(0.5));
+                assert!((width - 1.0).abs() < 0.15 && middle.abs() < 0.2, "{name} above {min_pt}: {width} {middle}");
+            }
+        }
+    }
+}
