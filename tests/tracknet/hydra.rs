@@ -112,3 +112,93 @@ fn mistakes_in_the_folder_are_named() {
     fs::remove_file(configs.join("train.yaml")).unwrap();
     train("training.seed=1").says("is a folder without `train.yaml` or `config.yaml`");
 }
+
+/// Replaces one text of a file of the folder by another.
+fn edit(folder: &Path, name: &str, from: &str, to: &str) {
+    let path = folder.join("configs").join(name);
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains(from), "{name} has no `{from}`");
+    fs::write(&path, text.replacen(from, to, 1)).unwrap();
+}
+
+#[test]
+fn each_value_of_the_folder_is_cited_with_its_file_and_line() {
+    let folder = tempfile::tempdir().unwrap();
+    configs(folder.path());
+    let configs = folder.path().join("configs");
+    let train = cmd("train-model").arg(&configs).args(["training.seed=7", "--print-config"]).succeeds().stdout;
+    let cited = |text: &str, key: &str| {
+        text.lines().find(|l| l.trim_start().starts_with(&format!("{key}:"))).unwrap().to_string()
+    };
+    assert!(cited(&train, "hidden_features").ends_with("step_ahead.yaml:3"), "{train}");
+    assert!(cited(&train, "epochs").ends_with("train.yaml:16"), "{train}");
+    assert!(cited(&train, "seed").ends_with("# override"), "{train}");
+    assert!(cited(&train, "shuffle").contains("set by reading"), "{train}");
+    let prepare =
+        cmd("prepare-data").arg("tracknet").arg(&configs).arg("--print-config").within(root()).succeeds().stdout;
+    assert!(cited(&prepare, "data_dirs").ends_with("user_settings.yaml:3"), "{prepare}");
+    assert!(cited(&prepare, "min_pt").ends_with("trackml.yaml:12"), "{prepare}");
+}
+
+#[test]
+fn defaults_packages_resolvers_and_hydras_own_keys_are_read_as_hydra_does() {
+    let folder = tempfile::tempdir().unwrap();
+    configs(folder.path());
+    let at = folder.path();
+    let train =
+        |more: &[&str]| cmd("train-model").arg(at.join("configs")).args(more).arg("--print-config").succeeds().stdout;
+    let plain = train(&[]);
+    // Groups of Hydra itself, and a group of which nothing is chosen.
+    edit(
+        at,
+        "train.yaml",
+        "  - _self_\n",
+        "  - _self_\n  - override hydra/job_logging: colorlog\n  - optional tuning: null\n",
+    );
+    edit(
+        at,
+        "transforms/transforms.yaml",
+        "drop_repeated:\n",
+        "drop_repeated:\n  _partial_: false\n  _convert_: all\n",
+    );
+    let lines = |text: &str| text.lines().map(|l| l.split("  #").next().unwrap().to_string()).collect::<Vec<_>>();
+    assert_eq!(lines(&train(&[])), lines(&plain));
+    // A file that says where it belongs, added from the command line, and one with defaults of its own.
+    fs::create_dir_all(at.join("configs/tuning/base")).unwrap();
+    fs::write(at.join("configs/tuning/base/wide.yaml"), "# @package _global_\nmodel:\n  hidden_features: 24\n")
+        .unwrap();
+    fs::write(
+        at.join("configs/tuning/bigger.yaml"),
+        "# @package _global_\ndefaults:\n  - base: wide\n  - _self_\ntraining:\n  batch_size: ${oc.decode:'64'}\n",
+    )
+    .unwrap();
+    edit(at, "train.yaml", "optional tuning: null", "tuning: bigger");
+    let tuned = train(&[]);
+    assert!(tuned.contains("batch_size: 64  #") && tuned.contains("hidden_features: 24  #"), "{tuned}");
+    assert!(tuned.contains("wide.yaml:3"), "{tuned}");
+    assert!(train(&["tuning=null"]).contains("hidden_features: 32  #"));
+    // A folder as text, by a variable, with a default.
+    edit(
+        at,
+        "user_settings/user_settings.yaml",
+        "train_dirs:\n    - data/trackml/train_100_events",
+        "train_dirs: ${oc.env:PODIUM_NO_SUCH,some/where}/raw",
+    );
+    let prepare = || cmd("prepare-data").arg("tracknet").arg(at.join("configs")).arg("--print-config");
+    let text = prepare().succeeds().stdout;
+    assert!(text.contains("data_dirs: [some/where/raw]"), "{text}");
+    edit(at, "user_settings/user_settings.yaml", "${oc.env:PODIUM_NO_SUCH,some/where}", "${oc.env:PODIUM_NO_SUCH}");
+    prepare().fails(2).says("PODIUM_NO_SUCH").says("oc.env");
+    edit(at, "user_settings/user_settings.yaml", "${oc.env:PODIUM_NO_SUCH}", "${secret:x}");
+    prepare().fails(2).says("resolver `secret` is not known");
+    edit(at, "user_settings/user_settings.yaml", "${secret:x}", "???");
+    edit(at, "user_settings/user_settings.yaml", "???/raw", "???");
+    prepare().fails(2).says("it must be given");
+    edit(at, "transforms/transforms.yaml", "_partial_: false", "_partial_: true");
+    cmd("prepare-data")
+        .arg("tracknet")
+        .arg(at.join("configs"))
+        .args(["data.train_dirs=[x]", "--print-config"])
+        .fails(2)
+        .says("_partial_");
+}

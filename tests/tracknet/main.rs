@@ -11,6 +11,7 @@ mod bad_input;
 mod chain;
 mod demo;
 mod density;
+mod files;
 mod hydra;
 mod numpy;
 #[path = "../pipeline/tools.rs"]

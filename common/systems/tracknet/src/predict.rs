@@ -171,6 +171,14 @@ pub fn submission(
         common::cli::signals::check("nothing that can be gone on with; the same command starts anew")?;
         let number = event::number(prefix)?;
         let hits = Hits::read(prefix)?;
+        if matches!(finder, Finder::Tracker(_))
+            && let Some(volume) = hits.volume.iter().find(|v| !matches!(v, 7..=9 | 12..=14 | 16..=18))
+        {
+            tracing::warn!(
+                "`{}` has hits in volume {volume}, which is none of TrackML's: the tracker takes it for a disk of long strips",
+                prefix.display()
+            );
+        }
         let start = Instant::now();
         let found = finder.tracks(&hits, config)?;
         if config.fit || matches!(finder, Finder::Tracker(_)) {

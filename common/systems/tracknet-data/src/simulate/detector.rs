@@ -85,6 +85,15 @@ pub fn layers(barrel_only: bool) -> Vec<Layer> {
 }
 
 impl Layer {
+    /// Kind of its modules: 0 pixel, 1 short strip, 2 long strip.
+    pub fn kind(&self) -> usize {
+        match self.volume {
+            7..=9 => 0,
+            12..=14 => 1,
+            _ => 2,
+        }
+    }
+
     /// The module at an angle, and how far from its middle that is, in half widths (-1..1).
     pub fn module(&self, phi: f64) -> (u32, f64) {
         let width = std::f64::consts::TAU / f64::from(self.modules);

@@ -57,6 +57,25 @@ pub struct SimulateConfig {
     /// Standard deviation of the scattering angle in a layer times momentum, GeV rad, >= 0.
     #[serde(default = "scattering")]
     pub scattering: f64,
+    /// Width of the beam spot along the beam, mm, >= 0. Accuracy phase: 5.9; throughput phase: 49.
+    #[serde(default = "beam_sigma_z", skip_serializing_if = "is_beam_sigma_z")]
+    pub beam_sigma_z: f64,
+    /// Largest |pseudorapidity| of the particles, > 0. Real: 4.
+    #[serde(default = "max_eta", skip_serializing_if = "is_max_eta")]
+    pub max_eta: f64,
+    /// Mean way of a particle's neutral parent from the beam line, mm, > 0.
+    #[serde(default = "flight", skip_serializing_if = "is_flight")]
+    pub flight: f64,
+    /// Share of its momentum that a particle loses in a layer, 0 <= share < 0.1. Real: 0.0006.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub energy_loss: f64,
+    /// Share of a module, at each edge, that its neighbour covers too, 0 to 0.5: barrel, disks. A layer of the real
+    /// detector has a second hit for 20 to 24 % of the particles in the barrel and for 51 % in the pixel disks.
+    #[serde(default = "overlap", skip_serializing_if = "is_overlap")]
+    pub overlap: [f64; 2],
+    /// Share of the hits of pixels, short and long strips that are noise, instead of `noise`. `null`: `noise` everywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noise_by_kind: Option<[f64; 3]>,
     /// Whether overlapping modules give second hits.
     #[serde(default = "yes")]
     pub double_hits: bool,
@@ -89,6 +108,33 @@ fn inefficiency() -> f64 {
 fn scattering() -> f64 {
     0.0017
 }
+fn beam_sigma_z() -> f64 {
+    5.9
+}
+fn is_beam_sigma_z(value: &f64) -> bool {
+    *value == beam_sigma_z()
+}
+fn max_eta() -> f64 {
+    3.2
+}
+fn is_max_eta(value: &f64) -> bool {
+    *value == max_eta()
+}
+fn flight() -> f64 {
+    60.0
+}
+fn is_flight(value: &f64) -> bool {
+    *value == flight()
+}
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
+}
+fn overlap() -> [f64; 2] {
+    [0.06; 2]
+}
+fn is_overlap(value: &[f64; 2]) -> bool {
+    *value == overlap()
+}
 fn yes() -> bool {
     true
 }
@@ -107,8 +153,19 @@ impl Config for SimulateConfig {
             ("noise", self.noise, (0.0..1.0).contains(&self.noise)),
             ("inefficiency", self.inefficiency, (0.0..=1.0).contains(&self.inefficiency)),
             ("scattering", self.scattering, self.scattering >= 0.0),
+            ("beam_sigma_z", self.beam_sigma_z, self.beam_sigma_z >= 0.0),
+            ("max_eta", self.max_eta, self.max_eta > 0.0),
+            ("flight", self.flight, self.flight > 0.0),
+            ("energy_loss", self.energy_loss, (0.0..0.1).contains(&self.energy_loss)),
+            ("overlap.0", self.overlap[0], (0.0..=0.5).contains(&self.overlap[0])),
+            ("overlap.1", self.overlap[1], (0.0..=0.5).contains(&self.overlap[1])),
         ] {
             problems.demand(good && value.is_finite(), key, || format!("is {value}, out of range"));
+        }
+        for share in self.noise_by_kind.iter().flatten() {
+            problems.demand((0.0..1.0).contains(share), "noise_by_kind", || {
+                format!("has {share}, expected 0 <= share < 1")
+            });
         }
     }
 }

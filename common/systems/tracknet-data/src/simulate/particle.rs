@@ -11,13 +11,8 @@ use super::detector::{Layer, MM_PER_GEV, Surface, layers};
 use super::{Event, SimulateConfig};
 use crate::trackml::{Phase, weights};
 
-/// Spread of the collisions along and across the beam, mm; measured on a real event.
-const VERTEX_Z: f64 = 5.9;
+/// Spread of the collisions across the beam, mm; measured on a real event.
 const VERTEX_XY: f64 = 0.015;
-/// Largest |pseudorapidity|.
-const MAX_ETA: f64 = 3.2;
-/// Share of a module's half width, at each edge, that the neighbour covers too.
-const OVERLAP: f64 = 0.06;
 
 /// A charged particle at a point of its helix.
 #[derive(Debug, Clone, Copy)]
@@ -146,12 +141,12 @@ pub fn simulate(config: &SimulateConfig, number: u32) -> Result<Event> {
     let mut marks: Vec<Mark> = Vec::new();
     let mut particles: Vec<(State, usize, bool)> = Vec::new();
     let vertices: Vec<[f64; 3]> = (0..200)
-        .map(|_| [VERTEX_XY * normal(&mut rng), VERTEX_XY * normal(&mut rng), VERTEX_Z * normal(&mut rng)])
+        .map(|_| [VERTEX_XY * normal(&mut rng), VERTEX_XY * normal(&mut rng), config.beam_sigma_z * normal(&mut rng)])
         .collect();
     for i in 0..config.particles as usize {
         let primary = rng.random::<f64>() >= config.secondaries;
         let vertex = vertices[rng.random_range(0..vertices.len())];
-        let eta = (2.0 * rng.random::<f64>() - 1.0) * MAX_ETA;
+        let eta = (2.0 * rng.random::<f64>() - 1.0) * config.max_eta;
         let mut state = State {
             position: vertex,
             phi: TAU * rng.random::<f64>() - PI,
@@ -161,7 +156,7 @@ pub fn simulate(config: &SimulateConfig, number: u32) -> Result<Event> {
         };
         if !primary {
             // A neutral parent flew on before it made this one.
-            let flight = -60.0 * (1.0 - rng.random::<f64>()).ln();
+            let flight = -config.flight * (1.0 - rng.random::<f64>()).ln();
             let [x, y, z] = state.position;
             state.position = [x + flight * state.phi.cos(), y + flight * state.phi.sin(), z + flight * state.slope];
             state.phi += 0.25 * normal(&mut rng) / (1.0 + state.pt);
@@ -171,9 +166,18 @@ pub fn simulate(config: &SimulateConfig, number: u32) -> Result<Event> {
         fly(config, &layers, state, i, &mut marks, &mut rng);
         particles.push((state, marks.len() - before, primary));
     }
-    let real = marks.len() as f64;
-    let noise = (real * config.noise / (1.0 - config.noise)).round() as usize;
-    assemble(&layers, &particles, &marks, noise, &mut rng, number)
+    let share = |real: f64, noise: f64| (real * noise / (1.0 - noise)).round() as usize;
+    let noise = match config.noise_by_kind {
+        None => vec![((0..marks.len()).collect(), share(marks.len() as f64, config.noise))],
+        Some(shares) => (0..3)
+            .map(|kind| {
+                let of: Vec<usize> = (0..marks.len()).filter(|&m| layers[marks[m].layer].kind() == kind).collect();
+                let wanted = share(of.len() as f64, shares[kind]);
+                (of, wanted)
+            })
+            .collect(),
+    };
+    assemble(&layers, &particles, &marks, &noise, &mut rng, number)
 }
 
 /// Leaves the hits of one particle.
@@ -200,7 +204,8 @@ fn fly(
         let at = state.turned(t);
         if rng.random::<f64>() >= config.inefficiency {
             marks.push(Mark { layer: i, module, measured: measure(layer, module, &at, rng), particle, at });
-            if config.double_hits && edge.abs() > 1.0 - 2.0 * OVERLAP {
+            let overlap = config.overlap[usize::from(matches!(layer.surface, Surface::Disk { .. }))];
+            if config.double_hits && edge.abs() > 1.0 - 2.0 * overlap {
                 let side = if edge > 0.0 { 1 } else { layer.modules - 1 };
                 let other = (module + side) % layer.modules;
                 let phi = at.position[1].atan2(at.position[0]);
@@ -223,7 +228,7 @@ fn fly(
             Surface::Barrel { .. } => 1.0 / cosine,
             Surface::Disk { .. } => 1.0 / (1.0 - cosine * cosine).sqrt().max(0.1),
         };
-        let momentum = state.pt / cosine;
+        let momentum = state.pt / cosine * (1.0 - config.energy_loss);
         let sigma = config.scattering / momentum * aslant.sqrt();
         let (theta, total) = ((1.0_f64).atan2(state.slope) + sigma * normal(rng), momentum);
         state.phi += sigma * normal(rng) / cosine;
@@ -261,7 +266,7 @@ fn assemble(
     layers: &[Layer],
     particles: &[(State, usize, bool)],
     marks: &[Mark],
-    noise: usize,
+    noise: &[(Vec<usize>, usize)],
     rng: &mut Pcg64,
     number: u32,
 ) -> Result<Event> {
@@ -281,8 +286,10 @@ fn assemble(
     // Density of noise: as that of the real hits, layer by layer.
     let mut rows: Vec<(usize, u32, [f64; 3], Option<&Mark>)> =
         marks.iter().map(|m| (m.layer, m.module, m.measured, Some(m))).collect();
-    for _ in 0..if marks.is_empty() { 0 } else { noise } {
-        let like = &marks[rng.random_range(0..marks.len())];
+    // Like which marks, and how many.
+    let each = noise.iter().filter(|(of, _)| !of.is_empty()).flat_map(|(of, n)| std::iter::repeat_n(of, *n));
+    for of in each {
+        let like = &marks[of[rng.random_range(0..of.len())]];
         let layer = &layers[like.layer];
         let turn = TAU * rng.random::<f64>();
         let phi = turn - PI;
