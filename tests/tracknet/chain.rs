@@ -170,8 +170,12 @@ fn the_tracker_learns_on_simulated_events_and_finds_their_particles() {
     assert!(metrics["inside_3_widths"].as_f64().unwrap() > 0.9, "{metrics}");
     let find = run("predict").arg(c("predict")).args(["-q", "--threads", "1", "--device", "cpu", "--from"]);
     find.arg(at("run")).arg("--out").arg(at("tracks")).succeeds();
-    let score = run("score").arg(at("tracks")).arg("--truth").arg(at("sim")).arg("-q").succeeds();
+    let score = run("score").arg(at("tracks")).arg("--truth").arg(at("data")).arg("-q").succeeds();
     let score: serde_json::Value = serde_json::from_str(&score.stdout).unwrap();
+    // Every track has its helix, with a covariance.
+    let tracks = std::fs::read_to_string(at("tracks/tracks.csv")).unwrap();
+    assert!(tracks.starts_with("event_id,track_id,hits,d0,z0,phi,theta,qop,chi2,degrees,cov_d0_d0"));
+    assert!(tracks.lines().count() > 100, "{}", tracks.lines().count());
     let all = &score["scores"][0]["thresholds"]["0.5"]["all"];
     assert!(all["efficiency"].as_f64().unwrap() > 0.8 && all["purity"].as_f64().unwrap() > 0.8, "{all}");
 }

@@ -63,27 +63,24 @@ impl Composed {
     }
 }
 
-/// Refuses values that only Hydra could fill in.
+/// Refuses values that have to be given (`???`) and those that only Hydra could fill in.
 ///
 /// # Errors
-/// [`Error::Usage`] with the key and the value.
-pub(super) fn demand_values(main: &Path, translated: &Translated) -> Result<()> {
+/// [`Error::Usage`] with the key, the value, and where it stands.
+pub(super) fn demand_values(main: &Path, translated: &Translated, place: &dyn Fn(&str) -> String) -> Result<()> {
     fn find(node: &Value, at: String) -> Option<(String, String)> {
         let below = |key: &str| if at.is_empty() { key.to_string() } else { format!("{at}.{key}") };
         match node {
-            Value::String(text) if text.contains("${") => Some((at, text.clone())),
+            Value::String(text) if text.contains("${") || text == "???" => Some((at, text.clone())),
             Value::Object(map) => map.iter().find_map(|(key, value)| find(value, below(key))),
             Value::Array(items) => items.iter().enumerate().find_map(|(i, value)| find(value, below(&i.to_string()))),
             _ => None,
         }
     }
-    match find(&translated.tree, String::new()) {
-        None => Ok(()),
-        Some((key, text)) => {
-            let problem = format!("`{}`: `{key}` is `{text}`, whose resolver only Hydra knows", main.display());
-            Err(Error::usage(problem).hint(format!("give the value itself: `{key}=VALUE`")))
-        }
-    }
+    let Some((key, text)) = find(&translated.tree, String::new()) else { return Ok(()) };
+    let what = if text == "???" { "it must be given" } else { "whose resolver only Hydra knows" };
+    let problem = format!("`{}`: `{key}` is `{text}` ({}), {what}", main.display(), place(&key));
+    Err(Error::usage(problem).hint(format!("give the value itself: `{key}=VALUE`")))
 }
 
 /// The main file of a folder, or the file itself where it has `defaults`; none where it is no config of Hydra.

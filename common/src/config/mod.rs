@@ -99,11 +99,11 @@ pub fn load<T: Config>(file: Option<&Path>, overrides: &[String]) -> Result<Reso
         let translated = T::from_hydra(&composed.tree).ok_or_else(|| {
             Error::usage(format!("`{}` is a config of Hydra, which nothing is known of here", main.display()))
         })??;
-        hydra::demand_values(&main, &translated)?;
         let text = tree::emit(&translated.tree, |_| None);
         let place = |key: &str| {
             composed.origin(&translated.from, key).unwrap_or_else(|| format!("set by reading {}", main.display()))
         };
+        hydra::demand_values(&main, &translated, &place)?;
         return load_placed(&main, &text, &composed.rest, &place);
     }
     let (path, text) = match file {

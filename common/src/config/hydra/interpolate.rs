@@ -37,14 +37,6 @@ impl Resolver<'_> {
                     self.resolve(value, &below(at, &i.to_string()), depth)?;
                 }
             }
-            Value::String(text) if text == "???" => {
-                let place = self.origins.find(at).map_or(String::new(), |place| format!(" ({place})"));
-                return Err(Error::usage(format!(
-                    "`{}`: `{at}` is `???`{place}: it must be given",
-                    self.file.display()
-                ))
-                .hint(format!("`{at}=VALUE`")));
-            }
             Value::String(text) if text.contains("${") => *node = self.text(&text.clone(), at, depth)?,
             _ => {}
         }
