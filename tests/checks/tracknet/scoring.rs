@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use tracknet::build::{BuildConfig, build};
 use tracknet::cuts::Cuts;
 use tracknet::event::{Hits, Particles, Truth};
-use tracknet::figures::{Comparison, Rule};
+use tracknet::figures::{self, Rule};
 use tracknet::trackml::{self, Phase};
 
 use super::data::demand;
@@ -90,7 +90,7 @@ pub fn building(case: &Case) -> Result<()> {
         let (score, _) = trackml::score(&truth, &built.submission)?;
         // The figures of the case are of the rule that counts a particle's hits once a layer, and of tracks of any length.
         let cuts = Cuts { min_track_hits: 1, ..Cuts::default() };
-        let compared = Comparison::new((&hits, &particles, &truth), &built.submission, &cuts, &prefix)?;
+        let compared = figures::Comparison::new((&hits, &particles, &truth), &built.submission, &cuts, &prefix)?;
         let found = compared.count(Rule::Layers(0.5), &cuts).all;
         for (key, got, tolerance) in [
             ("n_candidates", built.candidates as f64, 0.0),

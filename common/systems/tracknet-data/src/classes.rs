@@ -120,7 +120,9 @@ pub fn interval(part: u64, whole: u64) -> (f64, f64) {
     let (n, p) = (whole as f64, part as f64 / whole as f64);
     let centre = (p + 0.5 / n) / (1.0 + 1.0 / n);
     let half = (p * (1.0 - p) / n + 0.25 / (n * n)).sqrt() / (1.0 + 1.0 / n);
-    ((centre - half).max(0.0), (centre + half).min(1.0))
+    // Rounding must not keep a full share from its bound.
+    let (low, high) = (if part == 0 { 0.0 } else { centre - half }, if part == whole { 1.0 } else { centre + half });
+    if whole == 0 { (f64::NAN, f64::NAN) } else { (low, high) }
 }
 
 #[cfg(test)]
