@@ -17,12 +17,12 @@ pub fn events_in(path: &Path) -> Result<Option<Vec<PathBuf>>> {
     judge::truth_at(path)
 }
 
-/// The events of a stage: all simulated ones behind it, or the validating ones that were prepared.
+/// The events of a stage: the validating ones that were prepared, or all simulated ones where nothing was prepared.
 pub fn events_of(stage: &Manifest) -> Result<Vec<PathBuf>> {
-    if let Ok(simulated) = stage.find("simulate-data") {
-        return files::events(&[simulated.folder.join(simulate::RAW)]);
+    match stage.find("prepare-data") {
+        Ok(prepared) => prepare::raw_events(&prepared, "valid"),
+        Err(_) => files::events(&[stage.find("simulate-data")?.folder.join(simulate::RAW)]),
     }
-    prepare::raw_events(&stage.find("prepare-data")?, "valid")
 }
 
 /// Scores all submissions.

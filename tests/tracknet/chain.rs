@@ -63,7 +63,7 @@ fn a_chain_of_stages_ends_with_a_score_and_a_repeated_one_with_the_same_bytes() 
     let measured = command.args(["--device=cpu", "--out"]).arg(at("measured")).succeeds().manifest();
     assert!(measured["metrics"]["hit_efficiency_t1"].is_number(), "{measured}");
 
-    let score = cmd("score").arg(at("tracks")).arg("--truth").arg(at("sim")).arg("-q").succeeds();
+    let score = cmd("score").arg(at("tracks")).arg("--truth").arg(at("data")).arg("-q").succeeds();
     let score: serde_json::Value = serde_json::from_str(&score.stdout).unwrap();
     let value = score["scores"][0]["trackml_score"].as_f64().unwrap();
     assert!((0.0..=1.0).contains(&value), "{score}");

@@ -37,11 +37,14 @@ impl Variable {
 
     /// Bounds of the classes; the outer ones hold everything beyond.
     fn bounds(self) -> &'static [f32] {
+        use std::f32::consts::{FRAC_PI_2, FRAC_PI_4, PI};
         const INF: f32 = f32::INFINITY;
         match self {
             Self::Pt => &[0.0, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, INF],
             Self::Eta => &[-INF, -4.0, -3.0, -2.5, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, INF],
-            Self::Phi => &[-3.1416, -2.3562, -1.5708, -0.7854, 0.0, 0.7854, 1.5708, 2.3562, 3.1416],
+            Self::Phi => {
+                &[-PI, -3.0 * FRAC_PI_4, -FRAC_PI_2, -FRAC_PI_4, 0.0, FRAC_PI_4, FRAC_PI_2, 3.0 * FRAC_PI_4, PI]
+            }
             Self::Z0 => &[-INF, -100.0, -50.0, -20.0, -10.0, -5.0, 0.0, 5.0, 10.0, 20.0, 50.0, 100.0, INF],
             Self::VertexRadius => &[0.0, 0.1, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, INF],
             Self::Hits => &[0.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 12.0, 15.0, INF],
@@ -134,7 +137,7 @@ mod tests {
         for variable in Variable::ALL {
             let mut classes = Classes::new(variable);
             let one = Counts { tracks: 1, ..Counts::default() };
-            for value in [-1e6, -3.1416, 0.0, 0.42, 3.1416, 1e6, f32::INFINITY] {
+            for value in [-1e6, -3.2, 0.0, 0.42, 3.2, 1e6, f32::INFINITY] {
                 classes.add(value, one);
             }
             classes.add(f32::NAN, one);
