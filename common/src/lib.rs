@@ -16,6 +16,7 @@ pub mod memory;
 pub mod metrics;
 pub mod oof;
 pub mod ordered;
+pub mod provenance;
 pub mod report;
 pub mod scalars;
 pub mod seed;
