@@ -4,6 +4,8 @@
 //! A shard holds a run of events of one file, so memory does not grow with the data, and a run that was killed keeps
 //! the shards that were finished from the files as they still are ([`common::journal`]).
 
+mod task;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -21,6 +23,8 @@ use serde_json::{Value, json};
 
 use crate::grouping::CHANNELS;
 use crate::raw::{BLOCK, RawFile, Selection, index_path};
+
+pub use task::Prepare;
 
 /// Page of the data set.
 pub const DATASET: &str = "https://github.com/DeepLearnPhysics/PoLAr-MAE#dataset";

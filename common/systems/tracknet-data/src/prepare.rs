@@ -1,6 +1,8 @@
 //! `prepare-data tracknet`: every event is read once, and its tracks kept as ragged arrays in one file an event. The
 //! original reads all csv files again in every epoch and every worker.
 
+mod task;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -21,6 +23,8 @@ use crate::event;
 use crate::files;
 use crate::normalizer::Normalizer;
 use crate::tracks::{Blacklist, Filters, Recipe, Tracks, Transform};
+
+pub use task::Prepare;
 
 /// What `prepare-data tracknet` does, as a config.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
