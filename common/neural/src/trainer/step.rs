@@ -221,7 +221,15 @@ struct Waiting(Vec<Option<Tensor>>);
 
 impl Waiting {
     fn of(params: &[(String, Tensor)]) -> Result<Self> {
-        let copy = |p: &Tensor| p.grad().defined().then(|| p.grad().f_copy()).transpose();
+        let copy = |p: &Tensor| -> Result<Option<Tensor>, tch::TchError> {
+            let grad = p.grad();
+            if !grad.defined() {
+                return Ok(None);
+            }
+            let mut kept = grad.f_zeros_like()?;
+            kept.f_copy_(&grad)?;
+            Ok(Some(kept))
+        };
         Ok(Self(params.iter().map(|(_, p)| copy(p)).collect::<Result<_, _>>().doing("keeping gradients")?))
     }
 
@@ -233,7 +241,10 @@ impl Waiting {
                 continue;
             }
             match kept {
-                Some(kept) => grad.copy_(&(kept * factor)),
+                Some(kept) => {
+                    let scaled = kept.f_mul_scalar(factor).doing("restoring gradients")?;
+                    grad.f_copy_(&scaled).doing("restoring gradients")?;
+                }
                 None => drop(grad.f_zero_().doing("restoring gradients")?),
             }
         }
