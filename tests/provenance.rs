@@ -84,7 +84,7 @@ const SYSTEMS: [System; 4] = [
         name: "tracknet",
         simulate: ("tracknet/demo/simulate.yaml", &["events=4", "particles=60"]),
         prepare: ("tracknet/demo/prepare.yaml", &["validation_split=0.5"]),
-        otherwise: &["filters.min_hits=5"],
+        otherwise: &["transforms=[drop_repeated_layers]"],
         train: ("tracknet/demo/step_ahead.yaml", &["training.epochs=1", "training.batch_size=8"]),
     },
 ];
@@ -93,6 +93,7 @@ const SYSTEMS: [System; 4] = [
 const TINY: &str = "\
 system: icecube
 member: tiny
+seed: 3
 model:
   deep_ice: {dim: 16, dim_base: 8, depth: 1, head_size: 8, depth_rel: 1, n_rel: 1}
 input: {length: 48}

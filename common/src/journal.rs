@@ -6,7 +6,8 @@
 //!
 //! Hashing what did not change is saved by `.sources.jsonl`, which remembers the hash of a raw file together with
 //! device, inode, length and both times of change. Where all of them agree the content is that of then; a file that had
-//! changed within two seconds of being hashed is not remembered, because a later change might bear the same times.
+//! changed within two seconds of being hashed is not remembered, because a later change might bear the same times. It
+//! goes when the journal is closed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::Metadata;
@@ -217,6 +218,8 @@ impl Journal {
             paths.filter(|path| !needed.contains(path)).collect::<Vec<_>>()
         };
         let written = self.save()?;
+        // It serves those who go on; a finished folder holds what follows from its raw files alone.
+        let _ = std::fs::remove_file(self.folder.join(SEEN));
         for path in dropped.iter().filter(|path| lies_below(&self.folder, path)) {
             match std::fs::remove_file(self.folder.join(path)) {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("removing", path, e)),
