@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ::tracknet_data::cuts::Cuts;
 use ::tracknet_data::judge::{self, Judgement};
-use ::tracknet_data::{files, page, prepare, simulate};
+use ::tracknet_data::{page, prepare};
 use common::stage::{MANIFEST, Manifest, Stage};
 use common::{Error, Result, durable};
 use serde_json::{Value, json};
@@ -19,9 +19,9 @@ pub fn events_in(path: &Path) -> Result<Option<Vec<PathBuf>>> {
 
 /// The events of a stage: the validating ones that were prepared, or all simulated ones where nothing was prepared.
 pub fn events_of(stage: &Manifest) -> Result<Vec<PathBuf>> {
-    match stage.find("prepare-data") {
-        Ok(prepared) => prepare::raw_events(&prepared, "valid"),
-        Err(_) => files::events(&[stage.find("simulate-data")?.folder.join(simulate::RAW)]),
+    match stage.find_if_any("prepare-data")? {
+        Some(prepared) => prepare::raw_events(&prepared, "valid"),
+        None => prepare::simulated_events(&stage.find("simulate-data")?),
     }
 }
 

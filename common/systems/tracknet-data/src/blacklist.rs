@@ -35,6 +35,15 @@ impl Blacklist {
         Ok(list)
     }
 
+    /// The files of an event's lists that are there.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a list that is there twice.
+    pub fn files(folder: &Path, event: &str) -> Result<Vec<PathBuf>> {
+        let prefix = folder.join(event);
+        PARTS.iter().filter_map(|part| event::part_if_there(&prefix, part).transpose()).collect()
+    }
+
     /// Whether any hit is listed.
     pub fn has_hits(&self) -> bool {
         !self.hits.is_empty()
