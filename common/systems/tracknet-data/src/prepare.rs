@@ -272,7 +272,7 @@ fn raw_files(prefix: &Path, blacklists: Option<&Path>) -> Result<Vec<(String, Pa
         files.extend(event::part_if_there(prefix, part)?);
     }
     let name = prefix.file_name().unwrap_or_default().to_string_lossy();
-    for folder in blacklists {
+    if let Some(folder) = blacklists {
         files.extend(Blacklist::files(folder, &name)?);
     }
     // Files in a zip archive are known by the archive.
