@@ -5,11 +5,11 @@ use common::climb::{
     simplex, sum_one,
 };
 use common::metrics::{Matrix, Rules};
-use common::oof::Table;
+use common::oof::{Member, Table};
 use common::{Error, Result};
 
 use crate::measure;
-use crate::members::{self, Member};
+use crate::members;
 
 /// Rounds that a closed form takes where its quadratic form depends on the weights.
 const ROUNDS: usize = 50;

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use common::submission::{Submission, SubmissionFile, SubmissionWriter, same_ids};
+use common::submission::{Ids, Submission, SubmissionFile, SubmissionWriter, same_ids};
 use common::{Error, Result};
 
 use crate::columns::{TARGETS, always_zero, linear, submission, submission_to_train_targets};
@@ -106,7 +106,7 @@ pub fn check_sample(sample: &Path, scratch: &Path, test_ids: &[String], test: &P
     if let Some(extra) = file.columns().get(expected.len()) {
         return Err(Error::input(sample, format!("has the surplus column `{extra}`")));
     }
-    same_ids(test_ids, test, file.ids(), sample)
+    same_ids(&Ids::from(test_ids.to_vec()), test, file.ids(), sample)
 }
 
 /// Writes a submission while predictions come in, block by block.
