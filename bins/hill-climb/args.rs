@@ -56,6 +56,9 @@ pub struct SearchArgs {
     /// Column of the ids [default: the one that all tables share]
     #[arg(long, value_name = "COLUMN", help_heading = "Input")]
     pub id: Option<String>,
+    /// Column of the truth that weights its rows
+    #[arg(long, value_name = "COLUMN", help_heading = "Input")]
+    pub sample_weight: Option<String>,
     /// Order of text labels, comma-separated [default: sorted]
     ///
     /// Of two classes the second one is the positive one.
@@ -82,7 +85,11 @@ pub struct SearchArgs {
     /// May be repeated, `--set ridge=1e-6 --set polish=true`.
     #[arg(short, long = "set", value_name = "KEY=VALUE", help_heading = "Search")]
     pub set: Vec<String>,
-    /// r2, mse, rmse, mae or pearson [config: r2]
+    /// What is optimised: r2, rmse, auc, logloss .. [config: r2]
+    ///
+    /// Numbers: r2, mse, rmse, mae, rmsle, mape, smape, pearson, spearman. Probabilities: logloss, brier, auc,
+    /// average_precision. Labels (two by `threshold`, more by rounding or the likeliest class): accuracy,
+    /// balanced_accuracy, f1, f1_macro, f1_micro, f1_weighted, mcc, qwk.
     ///
     /// Directions are fitted under the mean opening angle and take no settings of the search: vectors are added with
     /// weights from 0, neither below the best single network nor below equal weights on the events given.
@@ -138,7 +145,7 @@ impl SearchArgs {
         Reading {
             id: self.id.clone(),
             targets: self.target.clone(),
-            weight: None,
+            weight: self.sample_weight.clone(),
             fold: None,
             classes: self.classes.clone(),
             mask: self.mask_missing,

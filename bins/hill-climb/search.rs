@@ -41,7 +41,7 @@ pub fn run(args: &SearchArgs) -> Result<()> {
     }
     let Set { truth, members, .. } = &set;
     let rows = args.run.limit.map_or(truth.rows(), |n| truth.rows().min(usize::try_from(n).unwrap_or(usize::MAX)));
-    let problem = Problem::new(truth, members, rows, &config.value)?;
+    let problem = Problem::new(&set, rows, &config.value)?;
     info!("{} models, {rows} rows x {} columns of `{}`", members.len(), truth.columns(), truth.path().display());
     if args.run.dry_run {
         info!("would search the weights and write them to `{}`", folder.display());

@@ -25,6 +25,8 @@ pub struct Set {
     pub members: Vec<Member>,
     /// Classes of text labels, in order.
     pub classes: Vec<String>,
+    /// The truth holds labels, members a probability a class: every column of the truth says whether a row is of a class.
+    pub one_hot: bool,
     /// Weight of every row.
     pub weights: Option<Vec<f64>>,
     /// Fold of every row.
@@ -97,7 +99,16 @@ impl Set {
     }
 
     fn empty(truth: Table) -> Self {
-        Self { truth, members: vec![], classes: vec![], weights: None, folds: None, notes: vec![], warnings: vec![] }
+        Self {
+            truth,
+            members: vec![],
+            classes: vec![],
+            one_hot: false,
+            weights: None,
+            folds: None,
+            notes: vec![],
+            warnings: vec![],
+        }
     }
 
     fn push(&mut self, name: String, table: Table) -> Result<()> {
@@ -199,13 +210,69 @@ impl Set {
             let width = truth.names.len();
             gather(&mut truth.values, width, &rows);
         }
+        let one_hot = expand(&mut truth, &mut members, &classes, &mut notes)?;
+        // What a member calls its only column does not matter.
+        members.iter_mut().filter(|m| m.names.len() == 1 && truth.names.len() == 1).for_each(|member| {
+            member.names.clone_from(&truth.names);
+        });
         let mut set = Self::empty(truth.table(&layout)?);
         for member in members {
             let name = member.name.clone();
             set.push(name, member.table(&layout)?)?;
         }
-        Ok(Self { classes, weights, folds, notes, warnings, ..set })
+        Ok(Self { classes, one_hot, weights, folds, notes, warnings, ..set })
     }
+}
+
+/// Turns labels into a column a class where the members have one. False where truth and members have the same columns.
+fn expand(truth: &mut Loaded, members: &mut [Loaded], classes: &[String], notes: &mut Vec<String>) -> Result<bool> {
+    let Some((first, others)) = members.split_first_mut() else { return Ok(false) };
+    let width = first.names.len();
+    if truth.names.len() > 1 || width == 1 {
+        return Ok(false);
+    }
+    if let Some(other) = others.iter().find(|member| member.names.len() != width) {
+        let problem = format!("has {} columns, `{}` has {width}", other.names.len(), first.path.display());
+        return Err(Error::input(&other.path, problem).hint("members have a probability a class, or one of two"));
+    }
+    let mut labels = truth.values.clone();
+    labels.sort_by(f64::total_cmp);
+    labels.dedup();
+    if !classes.is_empty() {
+        labels = (0..classes.len()).map(|class| class as f64).collect();
+    }
+    if labels.len() != width {
+        let problem = format!("has {width} columns, `{}` has {} classes", truth.path.display(), labels.len());
+        return Err(
+            Error::input(&first.path, problem).hint("give a probability a class, or name the target: `--target`")
+        );
+    }
+    let shown = |label: &f64| classes.get(*label as usize).filter(|_| !classes.is_empty()).cloned();
+    let names: Vec<String> = labels.iter().map(|label| shown(label).unwrap_or_else(|| label.to_string())).collect();
+    notes.push(format!("`{}` are the classes `{}`", first.names.join("`, `"), names.join("`, `")));
+    truth.values = truth
+        .values
+        .iter()
+        .flat_map(|value| labels.iter().map(move |label| f64::from(u8::from(value == label))))
+        .collect();
+    truth.names.clone_from(&first.names);
+    for other in others.iter_mut().filter(|other| other.names != first.names) {
+        let order: Option<Vec<usize>> =
+            first.names.iter().map(|name| other.names.iter().position(|own| own == name)).collect();
+        match order {
+            Some(order) => {
+                let moved = |row: &[f64]| order.iter().map(|&c| row[c]).collect::<Vec<f64>>();
+                other.values = other.values.chunks_exact(width).flat_map(moved).collect();
+            }
+            None => notes.push(format!(
+                "`{}` of `{}` are taken for these classes, in this order",
+                other.names.join("`, `"),
+                other.path.display()
+            )),
+        }
+        other.names.clone_from(&first.names);
+    }
+    Ok(true)
 }
 
 /// Takes some rows, in the order given; nothing is copied where these are all.
@@ -656,6 +723,28 @@ mod tests {
         let names: Vec<&str> = set.members.iter().map(|m| m.name.as_str()).collect();
         assert_eq!(names, ["a", "b"]);
         assert_eq!(set.members[1].table.numbers().unwrap(), [3.0, 5.0]);
+    }
+
+    #[test]
+    fn numbered_classes_go_by_the_names_of_their_columns() {
+        let folder = tempfile::tempdir().unwrap();
+        let members = [
+            "id,c0,c1,c2\n1,0.5,0.3,0.2\n2,0.1,0.2,0.7\n3,0.3,0.4,0.3\n",
+            "id,c2,c1,c0\n1,0.2,0.3,0.5\n2,0.7,0.2,0.1\n3,0.3,0.4,0.3\n",
+        ];
+        let set = open(folder.path(), "id,y\n1,0\n2,2\n3,1\n", &members, &Reading::default()).unwrap();
+        assert!(set.one_hot);
+        assert_eq!(set.truth.numbers().unwrap(), [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0]);
+        assert_eq!(set.members[0].table.numbers(), set.members[1].table.numbers());
+        let error = open(folder.path(), "id,y\n1,0\n2,1\n3,1\n", &members, &Reading::default()).unwrap_err();
+        assert!(error.to_string().contains("has 3 columns") && error.to_string().contains("2 classes"), "{error}");
+    }
+
+    #[test]
+    fn what_a_member_calls_its_only_column_does_not_matter() {
+        let folder = tempfile::tempdir().unwrap();
+        let set = open(folder.path(), "id,y\n5,1\n6,2\n", &["id,p\n6,4\n5,2\n"], &Reading::default()).unwrap();
+        assert!(set.members[0].table.in_space_of(&set.truth).is_ok());
     }
 
     #[test]

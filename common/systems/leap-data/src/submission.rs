@@ -187,7 +187,7 @@ mod tests {
         let (one, two) = (write("one", 5), write("two", 2));
         assert_eq!(one.csv.unwrap().blake3, two.csv.unwrap().blake3);
         let file = SubmissionFile::open(&two.parquet.path, folder.path()).unwrap();
-        assert_eq!(file.ids(), test_ids);
+        assert_eq!(file.ids(), &Ids::from(test_ids.clone()));
         assert_eq!(
             file.read(&["cam_out_SOLL"]).unwrap(),
             SubmissionFile::open(&one.parquet.path, folder.path()).unwrap().read(&["cam_out_SOLL"]).unwrap()
