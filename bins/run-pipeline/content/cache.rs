@@ -29,7 +29,8 @@ impl Cache {
     }
 
     fn object(&self, md5: &str) -> PathBuf {
-        let (first, rest) = md5.split_at(2.min(md5.len()));
+        // What stands in a lock need not be a hash, nor ASCII.
+        let (first, rest) = md5.split_at_checked(2).unwrap_or((md5, ""));
         self.objects.join(first).join(rest)
     }
 
