@@ -113,10 +113,7 @@ impl Judge {
     pub fn score(&self, values: &[f64]) -> f64 {
         use Metric::{Accuracy, BalancedAccuracy, Brier, F1, F1Macro, F1Micro, F1Weighted, Logloss, Mcc, Qwk};
         let metric = match (self.classes, self.metric) {
-            (true, Logloss | Brier) => {
-                let all: f64 = self.columns.iter().map(|column| self.of_class(column, values)).sum();
-                all
-            }
+            (true, Logloss | Brier) => self.columns.iter().map(|column| self.of_class(column, values)).sum::<f64>(),
             (true, Accuracy | BalancedAccuracy | F1 | F1Macro | F1Micro | F1Weighted | Mcc | Qwk) => {
                 let table = self.confusion_of_classes(values);
                 of_confusion(self.metric, &table)

@@ -114,8 +114,7 @@ pub enum Method {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SearchConfig {
-    /// What to optimise: r2, mse, rmse, mae, pearson, spearman, rmsle, mape, smape, logloss, brier, auc,
-    /// average_precision, accuracy, balanced_accuracy, f1, f1_macro, f1_micro, f1_weighted, mcc, qwk.
+    /// What to optimise.
     pub metric: Metric,
     /// Probability from which the second of two classes is predicted, for scores of labels.
     pub threshold: f64,

@@ -30,6 +30,7 @@ pub struct Reading {
 }
 
 /// A file, opened as what it is.
+#[allow(clippy::large_enum_variant, reason = "there are as many as members, and they are short-lived")]
 pub enum Content {
     /// One of ours, or another safetensors file that looks like one.
     Ours(Table),

@@ -173,7 +173,7 @@ _hill__climb() {
             return 0
             ;;
         hill__subcmd__climb__subcmd__search)
-            opts="-t -c -s -o -f -v -q -h --truth --target --id --classes --mask-missing --by-position --wide --config --set --metric --method --positive --step --step-range --weight-range --tolerance --max-steps --with-replacement --polish --per-group --write-oof --out --seed --threads --limit --force --dry-run --print-config --verbose --quiet --color --no-progress --help"
+            opts="-t -c -s -o -f -v -q -h --truth --target --id --sample-weight --classes --mask-missing --by-position --wide --config --set --metric --method --positive --step --step-range --weight-range --tolerance --max-steps --with-replacement --polish --per-group --write-oof --out --seed --threads --limit --force --dry-run --print-config --verbose --quiet --color --no-progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -192,6 +192,10 @@ _hill__climb() {
                     return 0
                     ;;
                 --id)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --sample-weight)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

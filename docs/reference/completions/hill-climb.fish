@@ -32,10 +32,11 @@ complete -c hill-climb -n "__fish_hill_climb_needs_command" -f -a "help" -d 'Pri
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -s t -l truth -d 'Truth: a file, the folder of `prepare-data`, or `-`' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l target -d 'Columns of the truth that are predicted' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l id -d 'Column of the ids [default: the one that all tables share]' -r
+complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l sample-weight -d 'Column of the truth that weights its rows' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l classes -d 'Order of text labels, comma-separated [default: sorted]' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -s c -l config -d 'Config of the search (YAML)' -r -F
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -s s -l set -d 'Override of a config key' -r
-complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l metric -d 'r2, mse, rmse, mae or pearson [config: r2]' -r
+complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l metric -d 'What is optimised: r2, rmse, auc, logloss .. [config: r2]' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l method -d 'climb, optimum or non_negative [config: climb]' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l step -d 'Distance of the trial weights [config: 0.01]' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l step-range -d 'Trial weights from MIN to MAX' -r
