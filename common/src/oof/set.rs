@@ -684,14 +684,14 @@ mod tests {
         let set = open(
             folder.path(),
             "id,animal,age\n7,cat,1\n8,dog,2\n9,cat,3\n",
-            &["id,p_dog,p_cat\n9,0.1,0.9\n7,0.2,0.8\n8,0.7,0.3\n", "id,animal\n7,dog\n8,dog\n9,cat\n"],
+            &["id,p_dog,p_cat\n9,0.1,0.9\n7,0.2,0.8\n8,0.7,0.3\n", "id,p_cat,p_dog\n7,0.5,0.5\n8,0.25,0.75\n9,1,0\n"],
             &Reading { targets: vec!["animal".into()], ..Reading::default() },
         )
         .unwrap();
         assert_eq!(set.classes, ["cat", "dog"]);
-        assert_eq!(set.truth.numbers().unwrap(), [0.0, 1.0, 0.0]);
+        assert_eq!(set.truth.numbers().unwrap(), [1.0, 0.0, 0.0, 1.0, 1.0, 0.0]);
         assert_eq!(set.members[0].table.numbers().unwrap(), [0.8, 0.2, 0.3, 0.7, 0.9, 0.1]);
-        assert_eq!(set.members[1].table.numbers().unwrap(), [1.0, 1.0, 0.0]);
+        assert_eq!(set.members[1].table.numbers().unwrap(), [0.5, 0.5, 0.25, 0.75, 1.0, 0.0]);
         assert!(set.notes.iter().any(|note| note.contains("aligned by id")), "{:?}", set.notes);
     }
 
