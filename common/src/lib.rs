@@ -8,6 +8,7 @@ pub mod config;
 pub mod confusion;
 pub mod curves;
 pub mod directions;
+pub mod driver;
 pub mod durable;
 pub mod error;
 pub mod exhausted;

@@ -1,24 +1,25 @@
-//! Which system a command line means: binaries serve several, each with one function a system.
+//! What a system is to the stages: its name, and what it has of each stage that needs no tensor library.
+//!
+//! The registry of systems is the crate `registry`, which lists one [`System`] of each system's data crate. Stages with
+//! networks are listed in the same way by the crate `networks`.
 
 use std::path::Path;
 
-use clap::ValueEnum;
-
 use crate::config;
+use crate::driver::{Entry, NoFlags, PrepareFlags};
 use crate::error::{Error, Result};
 use crate::stage::Manifest;
 
-/// The systems, as an argument where no config or stage says which one is meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum System {
-    /// IceCube: parquet files of pulses, one row a pulse
-    Icecube,
-    /// LEAP / ClimSim: mli/mlo netCDF files, Kaggle csv files
-    Leap,
-    /// PoLAr-MAE: PILArNet-M HDF5 files of point clouds
-    Polarmae,
-    /// TrackNET: TrackML csv events
-    Tracknet,
+/// A system, as its data crate describes it. What a system does not have is none.
+pub struct System {
+    /// Its name in configs, manifests and command lines.
+    pub name: &'static str,
+    /// What it is, in one line: its data.
+    pub line: &'static str,
+    /// `simulate-data`.
+    pub simulate: Option<Entry<NoFlags>>,
+    /// `prepare-data`.
+    pub prepare: Option<Entry<PrepareFlags>>,
 }
 
 /// The systems that a binary serves, by name, each with what serves it.
@@ -54,14 +55,18 @@ impl<T: Copy> Systems<T> {
         self.0.iter().find(|(known, _)| *known == name).map(|(_, it)| *it)
     }
 
-    /// All names, as a choice: `` `a`, `b` or `c` ``.
     fn names(self, before: &str, after: &str) -> String {
-        let names: Vec<String> = self.0.iter().map(|(name, _)| format!("{before}{name}{after}")).collect();
-        match names.split_last() {
-            Some((last, [])) => last.clone(),
-            Some((last, others)) => format!("{} or {last}", others.join(", ")),
-            None => String::new(),
-        }
+        names(self.0.iter().map(|(name, _)| *name), before, after)
+    }
+}
+
+/// Names as a choice: `` `a`, `b` or `c` ``.
+pub fn names<'a>(names: impl Iterator<Item = &'a str>, before: &str, after: &str) -> String {
+    let names: Vec<String> = names.map(|name| format!("{before}{name}{after}")).collect();
+    match names.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => String::new(),
     }
 }
 
@@ -69,13 +74,13 @@ impl<T: Copy> Systems<T> {
 mod tests {
     use super::*;
 
-    const TABLE: Systems<u8> = Systems(&[("leap", 1), ("icecube", 2), ("tracknet", 3)]);
+    const TABLE: Systems<u8> = Systems(&[("sun", 1), ("moon", 2), ("star", 3)]);
 
     #[test]
     fn a_config_names_its_system() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("train.yaml");
-        crate::durable::write(&file, b"system: icecube\nseed: 1\n").unwrap();
+        crate::durable::write(&file, b"system: moon\nseed: 1\n").unwrap();
         assert_eq!(TABLE.of_config(&file).unwrap(), 2);
     }
 
@@ -83,9 +88,9 @@ mod tests {
     fn another_system_or_none_is_refused_with_the_known_ones() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("train.yaml");
-        crate::durable::write(&file, b"system: moon\n").unwrap();
+        crate::durable::write(&file, b"system: mars\n").unwrap();
         let message = TABLE.of_config(&file).unwrap_err().to_string();
-        let expected = "has system `moon`, expected `system: leap`, `system: icecube` or `system: tracknet`";
+        let expected = "has system `mars`, expected `system: sun`, `system: moon` or `system: star`";
         assert!(message.ends_with(expected), "{message}");
         crate::durable::write(&file, b"seed: 1\n").unwrap();
         assert!(TABLE.of_config(&file).unwrap_err().to_string().contains("has no `system`"));

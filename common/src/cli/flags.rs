@@ -1,6 +1,6 @@
 //! Flags that have the same name, letter and meaning in all binaries. A binary flattens the groups that it needs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::Styles;
 use clap::builder::styling::{AnsiColor, Effects};
@@ -68,6 +68,25 @@ pub struct OptionalConfigArgs {
     /// Overrides of the config: dotted keys, typed values
     #[arg(value_name = "KEY=VALUE", requires = "config")]
     pub overrides: Vec<String>,
+}
+
+impl OptionalConfigArgs {
+    /// The config file, where one was given, and the overrides: without a config the first of them stands in its place.
+    pub fn parts(&self) -> (Option<&Path>, Vec<String>) {
+        let first = self.config.as_deref();
+        let is_override = |path: &Path| {
+            let key = path.to_str().and_then(|text| text.split_once('=')).map(|(key, _)| key);
+            let dotted = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+            key.is_some_and(|key| !key.is_empty() && key.chars().all(dotted)) && !path.exists()
+        };
+        match first.filter(|path| is_override(path)) {
+            None => (first, self.overrides.clone()),
+            Some(first) => {
+                let first = first.to_string_lossy().into_owned();
+                (None, std::iter::once(first).chain(self.overrides.iter().cloned()).collect())
+            }
+        }
+    }
 }
 
 /// The stage before this one.
@@ -188,7 +207,15 @@ fn date_of(days: u64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::date_of;
+    use super::*;
+
+    #[test]
+    fn without_a_config_the_first_override_stands_in_its_place() {
+        let args = |config: &str| OptionalConfigArgs { config: Some(config.into()), overrides: vec!["b=2".into()] };
+        assert_eq!(args("a.c=1").parts(), (None, vec!["a.c=1".to_string(), "b=2".to_string()]));
+        assert_eq!(args("runs/a=1.yaml").parts().0, Some(Path::new("runs/a=1.yaml")));
+        assert_eq!(args("a.yaml").parts(), (Some(Path::new("a.yaml")), vec!["b=2".to_string()]));
+    }
 
     #[test]
     fn dates_follow_the_calendar() {

@@ -7,3 +7,6 @@ pub mod raw;
 pub mod selection;
 pub mod sensors;
 pub mod simulate;
+mod system;
+
+pub use system::SYSTEM;

@@ -7,3 +7,6 @@ pub mod norm;
 pub mod prepare;
 pub mod simulate;
 pub mod submission;
+mod system;
+
+pub use system::SYSTEM;

@@ -12,4 +12,7 @@ pub mod picture;
 pub mod prepare;
 pub mod raw;
 pub mod simulate;
+mod system;
 pub mod transforms;
+
+pub use system::SYSTEM;

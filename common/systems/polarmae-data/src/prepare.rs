@@ -4,6 +4,8 @@
 //! A shard holds a run of events of one file, so memory does not grow with the data, and a run that was killed keeps
 //! the shards that were finished.
 
+mod task;
+
 use std::path::{Path, PathBuf};
 
 use common::cli::{progress, signals};
@@ -19,6 +21,8 @@ use serde_json::{Value, json};
 
 use crate::grouping::CHANNELS;
 use crate::raw::{BLOCK, RawFile, Selection, index_path};
+
+pub use task::Prepare;
 
 /// Page of the data set.
 pub const DATASET: &str = "https://github.com/DeepLearnPhysics/PoLAr-MAE#dataset";

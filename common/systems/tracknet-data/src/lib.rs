@@ -9,8 +9,10 @@ pub mod normalizer;
 pub mod picture;
 pub mod prepare;
 pub mod simulate;
+mod system;
 pub mod tracker;
 pub mod trackml;
 pub mod tracks;
 
 pub use common::trackml::{csv, density, event, files};
+pub use system::SYSTEM;

@@ -1,6 +1,8 @@
 //! `prepare-data tracknet`: every event is read once, and its tracks kept as ragged arrays in one file an event. The
 //! original reads all csv files again in every epoch and every worker.
 
+mod task;
+
 use std::path::{Path, PathBuf};
 
 use common::cli::progress::Bar;
@@ -18,6 +20,8 @@ use serde_json::{Value, json};
 use crate::files;
 use crate::normalizer::Normalizer;
 use crate::tracks::{Filters, Recipe, Tracks, Transform};
+
+pub use task::Prepare;
 
 /// What `prepare-data tracknet` does, as a config.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]

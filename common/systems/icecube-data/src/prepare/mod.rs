@@ -6,6 +6,7 @@
 pub mod config;
 pub mod scan;
 pub mod store;
+mod task;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -23,6 +24,7 @@ use common::{Error, Result};
 use config::Files;
 pub use config::PrepareConfig;
 use scan::Scan;
+pub use task::Prepare;
 
 use crate::nevents::{self, Counts, Nevents};
 use crate::raw::{self, PulseFile, RawFolder};

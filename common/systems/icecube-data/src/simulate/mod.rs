@@ -6,6 +6,7 @@
 pub mod config;
 pub mod detector;
 pub mod event;
+mod task;
 
 use std::path::Path;
 
@@ -23,6 +24,7 @@ use config::Batches;
 pub use config::SimulateConfig;
 use detector::Detector;
 use event::Simulated;
+pub use task::Simulate;
 
 use crate::raw;
 

@@ -17,6 +17,7 @@ pub mod raw;
 pub mod scale;
 mod table;
 mod tabular;
+mod task;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -33,6 +34,7 @@ use month::{Month, Months};
 use output::Kind;
 use raw::{Pair, RawTree};
 use scale::Scaler;
+pub use task::Prepare;
 
 /// What an interrupted run says.
 const SAVED: &str = "finished array files are kept; the same command goes on from there";

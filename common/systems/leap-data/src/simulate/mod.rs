@@ -11,6 +11,7 @@ mod files;
 pub mod grid;
 mod kaggle;
 pub mod physics;
+mod task;
 mod truth;
 pub mod waves;
 pub mod world;
@@ -27,6 +28,7 @@ use common::{Error, Result};
 pub use config::SimulateConfig;
 use grid::Grid;
 use kaggle::Draw;
+pub use task::Simulate;
 use world::{Step, World};
 
 use crate::columns;

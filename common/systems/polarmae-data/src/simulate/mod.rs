@@ -2,6 +2,7 @@
 //! rays and low-energy scatters on the 768^3 grid. Plausible, but no detector simulation.
 
 mod particles;
+mod task;
 
 use common::Result;
 use common::cli::{progress, signals};
@@ -16,6 +17,8 @@ use serde::{Deserialize, Serialize};
 pub use particles::{Cluster, Rates, event};
 
 use crate::raw::POINT_WIDTH;
+
+pub use task::Simulate;
 
 /// How much is simulated.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]

@@ -7,6 +7,7 @@
 pub mod detector;
 mod files;
 pub mod particle;
+mod task;
 
 use std::path::PathBuf;
 
@@ -20,6 +21,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Hits, Particles, Truth};
+
+pub use task::Simulate;
 
 /// What `simulate-data tracknet` does, as a config.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]

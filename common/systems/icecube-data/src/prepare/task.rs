@@ -1,0 +1,69 @@
+//! `prepare-data icecube`.
+
+use common::Result;
+use common::config::Resolved;
+use common::driver::{Ending, Help, PrepareFlags, Request, Task};
+use common::stage::{Manifest, Stage};
+
+use super::{Options, PrepareConfig, Sources, run};
+use crate::simulate::RAW;
+
+/// A preparation about to run.
+pub struct Prepare {
+    seed: u64,
+    options: Options,
+    sources: Sources,
+    upstream: Option<Manifest>,
+}
+
+impl Task for Prepare {
+    const SYSTEM: &'static str = crate::system::NAME;
+    const STAGE: &'static str = "prepare-data";
+    const HELP: Help = Help {
+        makes: "a store of events, one file for each pulse file, and the event counts",
+        raw: "`sensor_geometry.csv`, `ice_transparency.txt`, `train/`, `train_meta/`, `test/`",
+        limit: "the first N files of each part",
+        examples: "  \
+  The event store of IceCube, 2 files of each part:
+    prepare-data icecube configs/icecube/prepare.yaml --raw data \\
+      --out store --limit 2",
+    };
+    type Flags = PrepareFlags;
+    type Config = PrepareConfig;
+
+    fn overrides(request: &Request<PrepareFlags>) -> Result<Vec<String>> {
+        let raw = request.flags.raw_folder(request.before()?, RAW)?;
+        Ok(raw.map(|raw| format!("raw.folder={}", raw.display())).into_iter().collect())
+    }
+
+    fn plan(request: &Request<PrepareFlags>, config: Resolved<PrepareConfig>) -> Result<Self> {
+        let options = Options { threads: request.threads, limit: request.limit, fresh: request.run.force };
+        let sources = Sources::find(&config.value, &options)?;
+        Ok(Self { seed: config.value.seed, options, sources, upstream: request.before()?.cloned() })
+    }
+
+    fn describe(&self) -> Vec<String> {
+        self.sources.describe()
+    }
+
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn upstream(&self) -> Vec<&Manifest> {
+        self.upstream.iter().collect()
+    }
+
+    fn run(self, stage: &mut Stage) -> Result<Ending> {
+        let report = run(&self.options, &self.sources, stage)?;
+        tracing::info!(
+            "{} training events, {} test events, {} pulses; {} files kept from an earlier run, {} events without a pulse",
+            report.train_events,
+            report.test_events,
+            report.pulses,
+            report.kept,
+            report.empty
+        );
+        Ok(Ending::Finished)
+    }
+}

@@ -1,0 +1,85 @@
+//! `prepare-data leap`.
+
+use common::Result;
+use common::config::Resolved;
+use common::driver::{Ending, Help, PrepareFlags, Request, Task};
+use common::stage::{Manifest, Stage};
+
+use super::{Options, PrepareConfig, Sources, run};
+use crate::simulate::RAW;
+
+/// A preparation about to run.
+pub struct Prepare {
+    config: PrepareConfig,
+    options: Options,
+    sources: Sources,
+    upstream: Option<Manifest>,
+}
+
+impl Task for Prepare {
+    const SYSTEM: &'static str = crate::system::NAME;
+    const STAGE: &'static str = "prepare-data";
+    const HELP: Help = Help {
+        makes: "normalised f32 arrays, one file a month, a validation set and a test set, for every preprocessing chain of \
+                the config",
+        raw: "`train/YYYY-MM/E3SM-MMF.{mli,mlo}.*.nc` (or the same below `ClimSim_low-res`) and \
+              `kaggle-data/{test,train}.csv`",
+        limit: "the first N time steps of each month and of the validation set, and N x 384 rows of csv files",
+        examples: "  \
+  The published arrays of both chains:
+    prepare-data leap configs/leap/adam/prepare.yaml --raw raw_data --out data
+
+  Two months, every 6th step, without the test set:
+    prepare-data leap configs/leap/adam/prepare.yaml --raw raw_data \\
+      --out small 'train.netcdf.months=[0001-02..0001-03]' \\
+      train.netcdf.stride=6 test=null
+
+  In a pipe, from simulated raw data:
+    simulate-data leap configs/leap/demo/simulate.yaml --out sim |
+      prepare-data leap configs/leap/demo/prepare.yaml --from - --out data",
+    };
+    type Flags = PrepareFlags;
+    type Config = PrepareConfig;
+
+    fn overrides(request: &Request<PrepareFlags>) -> Result<Vec<String>> {
+        let Some(raw) = request.flags.raw_folder(request.before()?, RAW)? else { return Ok(Vec::new()) };
+        let climsim = if raw.join("ClimSim_low-res").is_dir() { raw.join("ClimSim_low-res") } else { raw.clone() };
+        Ok(vec![
+            format!("raw.climsim={}", climsim.display()),
+            format!("raw.kaggle={}", raw.join("kaggle-data").display()),
+        ])
+    }
+
+    fn plan(request: &Request<PrepareFlags>, config: Resolved<PrepareConfig>) -> Result<Self> {
+        let options = Options { threads: request.threads, limit: request.limit, fresh: request.run.force };
+        let sources = Sources::find(&config.value, &options)?;
+        Ok(Self { config: config.value, options, sources, upstream: request.before()?.cloned() })
+    }
+
+    fn describe(&self) -> Vec<String> {
+        let chains: Vec<&str> = self.config.chains.iter().map(|c| c.name()).collect();
+        let mut lines = vec![format!("chains {}", chains.join(", "))];
+        lines.extend(self.sources.describe());
+        lines
+    }
+
+    fn seed(&self) -> u64 {
+        self.config.seed
+    }
+
+    fn upstream(&self) -> Vec<&Manifest> {
+        self.upstream.iter().collect()
+    }
+
+    fn run(self, stage: &mut Stage) -> Result<Ending> {
+        let report = run(&self.config, &self.options, &self.sources, stage)?;
+        let rows: Vec<String> = report.rows.iter().map(|(kind, rows)| format!("{rows} {kind}")).collect();
+        tracing::info!(
+            "rows: {}; {} sets kept from an earlier run, {} raw files left out",
+            rows.join(", "),
+            report.kept,
+            report.skipped
+        );
+        Ok(Ending::Finished)
+    }
+}

@@ -1,0 +1,17 @@
+//! LEAP, as the registry lists it.
+
+use common::driver::Entry;
+use common::system::System;
+
+use crate::{prepare, simulate};
+
+/// Name in configs, manifests and command lines.
+pub const NAME: &str = "leap";
+
+/// LEAP without networks.
+pub static SYSTEM: System = System {
+    name: NAME,
+    line: "LEAP / ClimSim: mli/mlo netCDF files, Kaggle csv files",
+    simulate: Some(Entry::of::<simulate::Simulate>()),
+    prepare: Some(Entry::of::<prepare::Prepare>()),
+};

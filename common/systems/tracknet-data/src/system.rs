@@ -1,0 +1,17 @@
+//! TrackNET, as the registry lists it.
+
+use common::driver::Entry;
+use common::system::System;
+
+use crate::{prepare, simulate};
+
+/// Name in configs, manifests and command lines.
+pub const NAME: &str = "tracknet";
+
+/// TrackNET without networks.
+pub static SYSTEM: System = System {
+    name: NAME,
+    line: "TrackNET: TrackML csv events",
+    simulate: Some(Entry::of::<simulate::Simulate>()),
+    prepare: Some(Entry::of::<prepare::Prepare>()),
+};
