@@ -363,8 +363,8 @@ fn main_file(given: &Path) -> Result<Option<PathBuf>> {
     Ok(files.into_iter().find(|file| Choice::in_force(file).is_some()))
 }
 
-/// Outs of the stages that differ, and of all that read them.
-fn changed_outs(before: &[Unit], after: &[Unit]) -> Vec<PathBuf> {
+/// Working folder and out of the stages that differ, and of all that read them.
+fn changed_outs(before: &[Unit], after: &[Unit]) -> Vec<(PathBuf, PathBuf)> {
     let mut changed = vec![false; after.len()];
     let same = |a: &Unit, b: &Unit| {
         let deps = |unit: &Unit| unit.stage.deps.iter().map(|dep| dep.file.clone()).collect::<Vec<_>>();
@@ -385,11 +385,11 @@ fn changed_outs(before: &[Unit], after: &[Unit]) -> Vec<PathBuf> {
         more.into_iter().for_each(|index| changed[index] = true);
     }
     let units = after.iter().zip(&changed).filter(|(_, changed)| **changed);
-    units.flat_map(|(unit, _)| unit.stage.outs.iter().map(|out| out.file.clone())).collect()
+    units.flat_map(|(unit, _)| unit.stage.outs.iter().map(|out| (unit.stage.wdir.clone(), out.file.clone()))).collect()
 }
 
 /// Gives the outs names of their own: every path of the values that leads to one of them ends with the choice's name.
-fn move_outs(values: &mut Node, outs: &[PathBuf], choice: &Choice) -> Result<()> {
+fn move_outs(values: &mut Node, outs: &[(PathBuf, PathBuf)], choice: &Choice) -> Result<()> {
     let mut leaves = BTreeSet::new();
     words(values, &mut leaves);
     let leads = |word: &&String| outs.iter().any(|out| ends_in(out, word));
@@ -405,7 +405,7 @@ fn move_outs(values: &mut Node, outs: &[PathBuf], choice: &Choice) -> Result<()>
         return Err(Error::usage(format!(
             "{} cannot have `{}` of its own: its path stands in the pipeline, not in `{}`",
             choice.shown(),
-            fixed.display(),
+            fixed.1.display(),
             choice.size_file().display()
         )));
     }
@@ -414,10 +414,9 @@ fn move_outs(values: &mut Node, outs: &[PathBuf], choice: &Choice) -> Result<()>
 }
 
 /// True where a relative path of the values leads to this out, or to a folder above it.
-fn ends_in(out: &Path, word: &str) -> bool {
-    let word: Vec<_> = Path::new(word).components().collect();
-    let parts: Vec<_> = out.components().collect();
-    !word.is_empty() && parts.windows(word.len()).any(|window| window == word.as_slice())
+fn ends_in((wdir, out): &(PathBuf, PathBuf), word: &str) -> bool {
+    let path = normal(&wdir.join(word));
+    !wdir.starts_with(&path) && out.starts_with(path)
 }
 
 /// Texts that are one word, which may be a path with a folder.
