@@ -105,7 +105,10 @@ fn resolve(args: &Args, before: Option<Manifest>) -> Result<Plan> {
         ([one], _) => (Predictor::single(one, &settings)?, vec![one.clone()]),
         ([], Some(manifest)) => {
             // The nearest stage that holds networks.
-            let trained = manifest.find("finetune-group").or_else(|_| manifest.find("train-model"))?;
+            let trained = match manifest.find_if_any("finetune-group")? {
+                Some(tuned) => tuned,
+                None => manifest.find("train-model")?,
+            };
             let predictor = Predictor::of_stage(&trained, &settings)?;
             let weights = Predictor::files_of(&trained)?;
             upstream.push(trained);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ::tracknet::dataset::Dataset;
 use ::tracknet::predict::{self, Finder, PredictConfig};
-use ::tracknet::{files, prepare, simulate, trackml};
+use ::tracknet::{files, prepare, trackml};
 use common::cli::print_line;
 use common::config::{self, Resolved};
 use common::stage::{MANIFEST, Manifest, Stage};
@@ -116,7 +116,7 @@ fn events(data: Option<&str>, trained: Option<&Manifest>) -> Result<(Option<Mani
         }
     };
     if stage.stage == "simulate-data" {
-        let events = files::events(&[stage.folder.join(simulate::RAW)])?;
+        let events = prepare::simulated_events(&stage)?;
         return Ok((Some(stage), events));
     }
     let stage = stage.find("prepare-data")?;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use ::tracknet_data::judge::{self, Judgement};
-use ::tracknet_data::{files, prepare, simulate};
+use ::tracknet_data::{files, prepare};
 use common::stage::{MANIFEST, Manifest, Stage};
 use common::{Error, Result, durable};
 use serde_json::{Value, json};
@@ -24,8 +24,8 @@ pub fn events_in(folder: &Path) -> Result<Option<Vec<PathBuf>>> {
 
 /// The events of a stage: all simulated ones behind it, or the validating ones that were prepared.
 pub fn events_of(stage: &Manifest) -> Result<Vec<PathBuf>> {
-    if let Ok(simulated) = stage.find("simulate-data") {
-        return files::events(&[simulated.folder.join(simulate::RAW)]);
+    if let Some(simulated) = stage.find_if_any("simulate-data")? {
+        return prepare::simulated_events(&simulated);
     }
     prepare::raw_events(&stage.find("prepare-data")?, "valid")
 }

@@ -25,7 +25,8 @@ pub struct Args {
     /// Where to take up: auto, never, or a checkpoint folder
     ///
     /// `auto` takes the newest checkpoint in the output folder that verifies, or starts anew. `never` removes the
-    /// checkpoints there first.
+    /// checkpoints there first. A folder of another run is taken over with its best weights; the same command given again
+    /// continues what was trained since.
     #[arg(long, value_name = "auto|never|PATH", default_value = "auto", help_heading = "Run")]
     pub resume: Resume,
     /// Begin with these weights: a file, or a training's folder

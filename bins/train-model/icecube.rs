@@ -94,6 +94,7 @@ fn resolve(args: &Args, config: Resolved<TrainConfig>) -> Result<Plan> {
             .hint("name a weights file, or the folder of a finished `train-model` stage"));
     }
     let hash = shared::identity(&config.hash, &prepared, weights.as_deref(), limit)?;
+    let hash = hash + &train::identity_of_filter(&config.value)?;
     Ok(Plan { hash, limit, prepared, weights, data, device, folder: shared::folder(args), config })
 }
 

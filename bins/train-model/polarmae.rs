@@ -76,14 +76,14 @@ fn resolve(args: &Args, config: Resolved<TrainConfig>) -> Result<Plan> {
     let mut upstream = vec![];
     let pretrained = match &config.value.model {
         ModelConfig::Mae(_) => None,
-        ModelConfig::Segmentation(task) => match (&task.pretrained, from.find("train-model")) {
+        ModelConfig::Segmentation(task) => match (&task.pretrained, from.find_if_any("train-model")?) {
             (Some(path), _) => Some(path.clone()),
-            (None, Ok(stage)) => {
+            (None, Some(stage)) => {
                 let path = stage.output("model")?;
                 upstream.push(stage);
                 Some(path)
             }
-            (None, Err(_)) => None,
+            (None, None) => None,
         },
     };
     let hash = shared::identity(&config.hash, &prepared, pretrained.as_deref(), shared::limit(args))?;

@@ -92,7 +92,8 @@ pub fn options<'a>(args: &Args, stage: &Stage, device: Device, initial: Option<&
     Options {
         folder: stage.folder().to_path_buf(),
         device,
-        resume: if args.run.force { Resume::Never } else { args.resume.clone() },
+        // A checkpoint that was named is taken up in a folder that is replaced, too.
+        resume: if args.run.force && args.resume == Resume::Auto { Resume::Never } else { args.resume.clone() },
         max_steps: limit(args),
         initial,
         observer: None,

@@ -122,9 +122,20 @@ pub fn appendable(path: impl AsRef<Path>, length: u64) -> Result<File> {
     Ok(file)
 }
 
-/// Creates a folder and all folders above it.
+/// Creates a folder and all folders above it, so that they survive a power cut: each folder that got a new one is synced.
 pub fn create_folder(path: impl AsRef<Path>) -> Result<()> {
-    fs::create_dir_all(&path).map_err(|e| Error::io("creating the folder", &path, e))
+    let path = path.as_ref();
+    let missing: Vec<&Path> =
+        path.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists()).collect();
+    fs::create_dir_all(path).map_err(|e| Error::io("creating the folder", path, e))?;
+    for new in missing.iter().rev() {
+        match sync_folder(&folder_of(new)) {
+            // A folder that may be written but not read cannot be synced.
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {}
+            other => other?,
+        }
+    }
+    Ok(())
 }
 
 /// Folders below a stage's folder that [`sweep`] looks into.

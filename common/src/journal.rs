@@ -1,19 +1,32 @@
-//! What a prepare folder holds already, so that a run that was killed goes on where it stopped.
+//! What a prepare folder holds already, so that a run that was killed goes on where it stopped: one rule for all systems.
 //!
-//! `progress.json` names every finished array file with its hash and a key over all that it was made from. A file is
-//! kept when the key is the same and its content still has the hash; everything else is made anew.
+//! `progress.json` names every finished set of files with its hashes and a key over all that it was made from: the recipe
+//! and the content of the raw files. A set is kept when the key is the same and its files still have their hashes;
+//! everything else is made anew. Content decides, not names, sizes or dates: a raw file that was replaced is another one.
+//!
+//! Hashing what did not change is saved by `.sources.jsonl`, which remembers the hash of a raw file together with
+//! device, inode, length and both times of change. Where all of them agree the content is that of then; a file that had
+//! changed within two seconds of being hashed is not remembered, because a later change might bear the same times. It
+//! goes when the journal is closed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::Metadata;
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::durable::{self, Written};
+use crate::stage::{Artifact, Stage, lies_below};
 use crate::{Error, Result};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// One finished set of files: the rows of one part of the raw data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finished {
-    /// Hash over the sources' names and lengths and the options that shape the arrays.
+    /// Hash over the recipe, and the names and content of the sources: [`Sources::key`].
     pub key: String,
     /// Rows in each of the files.
     pub rows: u64,
@@ -25,14 +38,75 @@ pub struct Finished {
     pub outputs: BTreeMap<String, Written>,
 }
 
-/// The journal of one output folder.
+/// The raw files of a set.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    /// Hash over the recipe, and the names and content of all files.
+    pub key: String,
+    files: Vec<(String, Artifact)>,
+}
+
+impl Sources {
+    /// Names the files among the inputs of a stage.
+    pub fn note(&self, stage: &mut Stage) -> Result<()> {
+        self.files.iter().try_for_each(|(name, file)| stage.read(name, file.clone()))
+    }
+}
+
+/// The journal of one output folder. It may be shared between threads.
 #[derive(Debug)]
 pub struct Journal {
     folder: PathBuf,
-    sets: BTreeMap<String, Finished>,
+    sets: Mutex<BTreeMap<String, Finished>>,
+    seen: Mutex<Seen>,
 }
 
 const FILE: &str = "progress.json";
+const SEEN: &str = ".sources.jsonl";
+/// A change this soon after another may bear the same times.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// Raw files that were hashed.
+#[derive(Debug, Default)]
+struct Seen {
+    hashes: HashMap<PathBuf, Record>,
+    /// Lines that are not on disk yet.
+    unsaved: String,
+}
+
+/// Hash of a file, and what tells that it is still the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Record {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    modified_ns: i128,
+    changed_ns: i128,
+    blake3: String,
+}
+
+impl Record {
+    fn of(path: &Path, about: &Metadata, blake3: String) -> Self {
+        let nanoseconds = |seconds: i64, part: i64| i128::from(seconds) * 1_000_000_000 + i128::from(part);
+        Self {
+            path: path.to_path_buf(),
+            device: about.dev(),
+            inode: about.ino(),
+            bytes: about.len(),
+            modified_ns: nanoseconds(about.mtime(), about.mtime_nsec()),
+            changed_ns: nanoseconds(about.ctime(), about.ctime_nsec()),
+            blake3,
+        }
+    }
+
+    /// Whether both times lie so far back that a change from now on would move them.
+    fn is_settled(&self) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let limit = now.saturating_sub(SETTLED).as_nanos() as i128;
+        self.modified_ns < limit && self.changed_ns < limit
+    }
+}
 
 impl Journal {
     /// Reads the journal of `folder`; `fresh` starts a new one.
@@ -45,12 +119,73 @@ impl Journal {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
             Err(e) => return Err(Error::io("reading", &path, e)),
         };
-        Ok(Self { folder: folder.to_path_buf(), sets })
+        // The last line of a killed run may be half a line.
+        let text = std::fs::read_to_string(folder.join(SEEN)).unwrap_or_default();
+        let records = text.lines().filter_map(|line| serde_json::from_str::<Record>(line).ok());
+        let hashes = records.map(|record| (record.path.clone(), record)).collect();
+        let seen = Mutex::new(Seen { hashes, unsaved: String::new() });
+        Ok(Self { folder: folder.to_path_buf(), sets: Mutex::new(sets), seen })
+    }
+
+    /// The raw files of a set, by name, as they are now; `recipe` says everything else that its files depend on.
+    pub fn sources(&self, recipe: &str, files: &[(String, PathBuf)]) -> Result<Sources> {
+        let files = files
+            .par_iter()
+            .map(|(name, path)| Ok((name.clone(), self.content(path)?)))
+            .collect::<Result<Vec<(String, Artifact)>>>()?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(recipe.as_bytes());
+        for (name, file) in &files {
+            hasher.update(format!("\0{name}\0{} {}", file.bytes, file.blake3).as_bytes());
+        }
+        Ok(Sources { key: hasher.finalize().to_hex().to_string(), files })
+    }
+
+    /// Length and hash of a raw file, hashed only where it may have changed since that was last done.
+    fn content(&self, path: &Path) -> Result<Artifact> {
+        let path = std::fs::canonicalize(path).map_err(|e| Error::opening(path, e))?;
+        let about = || std::fs::metadata(&path).map_err(|e| Error::opening(&path, e));
+        let before = about()?;
+        let known = lock(&self.seen).hashes.get(&path).cloned();
+        if let Some(known) = known.filter(|known| *known == Record::of(&path, &before, known.blake3.clone())) {
+            return Ok(Artifact { path, bytes: known.bytes, blake3: known.blake3 });
+        }
+        let found = durable::hash_file(&path)?;
+        let record = Record::of(&path, &about()?, found.blake3.clone());
+        if record != Record::of(&path, &before, found.blake3.clone()) {
+            return Err(Error::input(&path, "is being changed while it is read")
+                .hint("wait until it is complete, then give the same command again"));
+        }
+        let mut seen = lock(&self.seen);
+        if record.is_settled() {
+            seen.unsaved += &format!("{}\n", serde_json::to_string(&record).unwrap_or_default());
+        }
+        seen.hashes.insert(path.clone(), record);
+        Ok(Artifact { path, bytes: found.bytes, blake3: found.blake3 })
+    }
+
+    /// Refuses sources that were changed while a set was made of them.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming the file.
+    pub fn demand_unchanged(&self, sources: &Sources) -> Result<()> {
+        for (_, file) in &sources.files {
+            let now = std::fs::metadata(&file.path).map_err(|e| Error::opening(&file.path, e))?;
+            let same = lock(&self.seen)
+                .hashes
+                .get(&file.path)
+                .is_some_and(|r| *r == Record::of(&file.path, &now, r.blake3.clone()));
+            if !same && durable::hash_file(&file.path)?.blake3 != file.blake3 {
+                return Err(Error::input(&file.path, "was changed while it was being prepared")
+                    .hint("wait until it is complete, then give the same command again"));
+            }
+        }
+        Ok(())
     }
 
     /// The set as finished by an earlier run, if it is still what `key` asks for.
-    pub fn kept(&self, set: &str, key: &str) -> Option<&Finished> {
-        let finished = self.sets.get(set).filter(|f| f.key == key)?;
+    pub fn kept(&self, set: &str, key: &str) -> Option<Finished> {
+        let finished = lock(&self.sets).get(set).filter(|f| f.key == key).cloned()?;
         let intact = finished.outputs.values().all(|w| {
             durable::hash_file(self.folder.join(&w.path))
                 .is_ok_and(|found| found.blake3 == w.blake3 && found.bytes == w.bytes)
@@ -58,49 +193,157 @@ impl Journal {
         intact.then_some(finished)
     }
 
-    /// Records a finished set. Its files must have been published.
-    pub fn record(&mut self, set: &str, finished: Finished) -> Result<&Finished> {
-        self.sets.insert(set.to_string(), finished);
-        self.save()?;
-        Ok(&self.sets[set])
+    /// Records a finished set. Its files must have been published, with paths below the folder.
+    pub fn record(&self, set: &str, finished: Finished) -> Result<Finished> {
+        self.record_all([(set.to_string(), finished.clone())])?;
+        Ok(finished)
     }
 
-    /// Keeps only the sets that this run asked for and writes the journal; it then describes the folder.
-    pub fn close(mut self, wanted: impl Fn(&str) -> bool) -> Result<Written> {
-        self.sets.retain(|name, _| wanted(name));
-        self.save()
+    /// Records several finished sets at once.
+    pub fn record_all(&self, finished: impl IntoIterator<Item = (String, Finished)>) -> Result<()> {
+        lock(&self.sets).extend(finished);
+        self.save().map(drop)
+    }
+
+    /// Keeps only the sets that this run asked for and writes the journal; it then describes the folder. Files of other
+    /// sets, which an earlier run with other settings left, are removed.
+    pub fn close(self, wanted: impl Fn(&str) -> bool) -> Result<Written> {
+        let dropped = {
+            let mut sets = lock(&self.sets);
+            let all = std::mem::take(&mut *sets);
+            let (kept, dropped): (BTreeMap<_, _>, BTreeMap<_, _>) = all.into_iter().partition(|(name, _)| wanted(name));
+            *sets = kept;
+            let needed: Vec<PathBuf> = sets.values().flat_map(|f| f.outputs.values().map(|w| w.path.clone())).collect();
+            let paths = dropped.into_values().flat_map(|f| f.outputs.into_values().map(|w| w.path));
+            paths.filter(|path| !needed.contains(path)).collect::<Vec<_>>()
+        };
+        let written = self.save()?;
+        // It serves those who go on; a finished folder holds what follows from its raw files alone.
+        let _ = std::fs::remove_file(self.folder.join(SEEN));
+        for path in dropped.iter().filter(|path| lies_below(&self.folder, path)) {
+            match std::fs::remove_file(self.folder.join(path)) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("removing", path, e)),
+                _ => {}
+            }
+        }
+        Ok(written)
     }
 
     fn save(&self) -> Result<Written> {
-        let mut text =
-            serde_json::to_vec_pretty(&self.sets).map_err(|e| Error::failed(format!("writing `{FILE}`: {e}")))?;
+        let lines = std::mem::take(&mut lock(&self.seen).unsaved);
+        if !lines.is_empty() {
+            // It only saves work, so it is not synced, and half a line does no harm.
+            let path = self.folder.join(SEEN);
+            let mut log =
+                std::fs::File::options().create(true).append(true).open(&path).map_err(|e| Error::opening(&path, e))?;
+            log.write_all(lines.as_bytes()).map_err(|e| Error::io("writing", &path, e))?;
+        }
+        let mut text = serde_json::to_vec_pretty(&*lock(&self.sets))
+            .map_err(|e| Error::failed(format!("writing `{FILE}`: {e}")))?;
         text.push(b'\n');
         durable::write(self.folder.join(FILE), &text)
     }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn finished(folder: &Path, name: &str, key: &str) -> Finished {
+        let mut written = durable::write(folder.join(name), b"rows").unwrap();
+        written.path = name.into();
+        let outputs = BTreeMap::from([(name.to_string(), written)]);
+        Finished { key: key.into(), rows: 1, sources: 1, skipped: vec![], outputs }
+    }
+
     #[test]
-    fn a_set_is_kept_only_with_the_same_key_and_intact_files() {
+    fn only_intact_sets_with_the_same_key_are_kept() {
         let folder = tempfile::tempdir().unwrap();
-        let mut written = durable::write(folder.path().join("a/x"), b"rows").unwrap();
-        written.path = "a/x".into();
-        let finished = Finished {
-            key: "k".into(),
-            rows: 1,
-            sources: 1,
-            skipped: vec![],
-            outputs: BTreeMap::from([("a/x".to_string(), written)]),
-        };
-        Journal::open(folder.path(), false).unwrap().record("x", finished.clone()).unwrap();
+        let set = finished(folder.path(), "a/x", "k");
+        Journal::open(folder.path(), false).unwrap().record("x", set.clone()).unwrap();
         let journal = Journal::open(folder.path(), false).unwrap();
-        assert_eq!(journal.kept("x", "k"), Some(&finished));
+        assert_eq!(journal.kept("x", "k"), Some(set));
         assert_eq!(journal.kept("x", "other"), None);
         assert_eq!(Journal::open(folder.path(), true).unwrap().kept("x", "k"), None);
         durable::write(folder.path().join("a/x"), b"rowz").unwrap();
         assert_eq!(journal.kept("x", "k"), None);
+    }
+
+    /// A raw file with times of long ago, as a copy that keeps them has.
+    fn raw(path: &Path, content: &[u8]) {
+        durable::write(path, content).unwrap();
+        let file = std::fs::File::options().write(true).open(path).unwrap();
+        file.set_modified(UNIX_EPOCH + Duration::from_secs(1_000_000_000)).unwrap();
+    }
+
+    #[test]
+    fn a_replaced_file_of_the_same_name_size_and_date_is_another_source() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("raw.bin");
+        let key = |recipe: &str| {
+            let journal = Journal::open(folder.path(), false).unwrap();
+            let sources = journal.sources(recipe, &[("raw".into(), path.clone())]).unwrap();
+            journal.save().unwrap();
+            sources.key
+        };
+        raw(&path, b"first");
+        let first = key("r");
+        assert_eq!(key("r"), first);
+        assert_ne!(key("other recipe"), first);
+        raw(&path, b"other");
+        assert_ne!(key("r"), first);
+        raw(&path, b"first");
+        assert_eq!(key("r"), first, "the same content again is the same source");
+    }
+
+    #[test]
+    fn what_did_not_change_is_not_read_again_and_what_is_too_new_is_not_trusted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = std::fs::canonicalize(folder.path()).unwrap().join("raw.bin");
+        durable::write(&path, b"content").unwrap();
+        let files = [("raw".to_string(), path.clone())];
+        let journal = Journal::open(folder.path(), false).unwrap();
+        let key = journal.sources("r", &files).unwrap().key;
+        journal.save().unwrap();
+        assert!(!folder.path().join(SEEN).exists(), "the file is younger than two seconds");
+        // A record whose times agree is taken at its word.
+        let about = std::fs::metadata(&path).unwrap();
+        let record = Record::of(&path, &about, "0".repeat(64));
+        let line = format!("{}\n{{\"path\": half a li", serde_json::to_string(&record).unwrap());
+        durable::write(folder.path().join(SEEN), line.as_bytes()).unwrap();
+        let trusted = Journal::open(folder.path(), false).unwrap().sources("r", &files).unwrap();
+        assert_ne!(trusted.key, key);
+        assert_eq!(trusted.files[0].1.blake3, "0".repeat(64));
+        // Another inode, another time of change: hashed.
+        durable::write(&path, b"content").unwrap();
+        assert_eq!(Journal::open(folder.path(), false).unwrap().sources("r", &files).unwrap().key, key);
+    }
+
+    #[test]
+    fn files_of_sets_that_are_no_longer_wanted_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open(folder.path(), false).unwrap();
+        for name in ["a/old", "a/new"] {
+            journal.record(name, finished(folder.path(), name, "k")).unwrap();
+        }
+        journal.close(|name| name == "a/new").unwrap();
+        assert!(!folder.path().join("a/old").exists() && folder.path().join("a/new").exists());
+        assert_eq!(Journal::open(folder.path(), false).unwrap().kept("a/old", "k"), None);
+    }
+
+    #[test]
+    fn a_source_that_changes_while_it_is_prepared_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("raw.bin");
+        raw(&path, b"first");
+        let journal = Journal::open(folder.path(), false).unwrap();
+        let sources = journal.sources("r", &[("raw".into(), path.clone())]).unwrap();
+        journal.demand_unchanged(&sources).unwrap();
+        raw(&path, b"other");
+        assert!(journal.demand_unchanged(&sources).unwrap_err().to_string().contains("raw.bin"));
     }
 }

@@ -17,6 +17,7 @@ pub mod memory;
 pub mod metrics;
 pub mod oof;
 pub mod ordered;
+pub mod provenance;
 pub mod report;
 pub mod scalars;
 pub mod seed;

@@ -9,7 +9,8 @@ use crate::Result;
 
 /// Runs `work(i)` for `i` in `0..items` on `threads` threads and hands the results to `sink` in order.
 ///
-/// At most `window` results (at least one a thread) exist at a time. The first error, in item order, ends the run.
+/// At most `window` results (at least one a thread) exist at a time. The first error, in item order, ends the run; a
+/// panic in `work` or `sink` ends it too and goes on in the caller.
 pub fn ordered<T: Send>(
     items: usize,
     threads: usize,
@@ -44,6 +45,8 @@ pub fn ordered<T: Send>(
             });
         }
         drop(send);
+        // Nor may a panic in `sink` leave workers waiting for the window to move.
+        let _opener = Opener { stop: &stop, gate: &gate };
         let mut pending = BTreeMap::new();
         let mut wanted = 0;
         let mut result = Ok(());
@@ -169,5 +172,17 @@ mod tests {
             },
         )
         .unwrap();
+    }
+
+    #[test]
+    fn a_panic_of_worker_or_sink_ends_the_run() {
+        let panics = |at_work: usize, at_sink: usize| {
+            let run = || {
+                let work = |i| if i == at_work { panic!("in work") } else { Ok(i) };
+                ordered(1000, 3, 4, work, |i, _| if i == at_sink { panic!("in sink") } else { Ok(()) })
+            };
+            std::panic::catch_unwind(run).is_err()
+        };
+        assert!(panics(usize::MAX, 0) && panics(usize::MAX, 500) && panics(500, usize::MAX));
     }
 }

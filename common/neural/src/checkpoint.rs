@@ -135,8 +135,15 @@ impl Checkpoints {
         temporary.close().map_err(|e| Error::io("removing", &path, e))
     }
 
-    /// Removes all checkpoints: a run that starts anew would otherwise find those of the run before it.
+    /// Removes all checkpoints: a run that starts anew would otherwise find those of the run before it. Where the folder is
+    /// a link, only the link goes: what it leads to may belong to others.
     pub fn clear(&self) -> Result<()> {
+        if self.folder.is_symlink() {
+            let to = fs::canonicalize(&self.folder).unwrap_or_default();
+            tracing::warn!("`{}` is a link to `{}`, which is left as it is", self.folder.display(), to.display());
+            fs::remove_file(&self.folder).map_err(|e| Error::io("removing", &self.folder, e))?;
+            return durable::create_folder(&self.folder);
+        }
         for name in self.names()? {
             self.discard(&name)?;
         }
@@ -290,6 +297,18 @@ mod tests {
         assert_eq!(fs::read(path.join("model")).unwrap(), b"new");
         assert_eq!(entries(folder.path()), ["last"]);
         assert_eq!(verify(&path).unwrap().global_step, 2);
+    }
+
+    #[test]
+    fn clearing_a_folder_that_is_a_link_removes_the_link_alone() {
+        let (run, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        save(&Checkpoints::open(elsewhere.path()).unwrap(), "last", 1, "kept");
+        std::os::unix::fs::symlink(elsewhere.path(), run.path().join("checkpoints")).unwrap();
+        let checkpoints = Checkpoints::open(run.path().join("checkpoints")).unwrap();
+        assert_eq!(checkpoints.names().unwrap(), ["last"]);
+        checkpoints.clear().unwrap();
+        assert_eq!(entries(elsewhere.path()), ["last"]);
+        assert!(checkpoints.names().unwrap().is_empty() && !run.path().join("checkpoints").is_symlink());
     }
 
     #[test]

@@ -116,6 +116,15 @@ impl GradScaler {
         Ok(!self.overflow)
     }
 
+    /// Adapts the scale after a batch that was left out, whose gradients overflowed or were never computed, and gives the
+    /// factor by which gradients that wait for more batches have to follow it.
+    pub fn leave_out(&mut self, overflow: bool) -> f64 {
+        let before = self.scale;
+        self.overflow = overflow;
+        self.update();
+        self.scale / before
+    }
+
     /// Adapts the scale after a step, taken or left out.
     pub fn update(&mut self) {
         if self.overflow {

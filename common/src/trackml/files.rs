@@ -1,5 +1,6 @@
 //! Which events a data directory holds, and which of them validate.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
@@ -8,7 +9,7 @@ use crate::{Error, Result};
 /// published, a hits file that is compressed does not name an event, unless none is plain.
 ///
 /// # Errors
-/// [`Error::Input`] for a directory that is missing or holds no event.
+/// [`Error::Input`] for a directory that is missing or holds no event, and for two events of one number.
 pub fn events(folders: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut all = Vec::new();
     for folder in folders {
@@ -25,7 +26,24 @@ pub fn events(folders: &[PathBuf]) -> Result<Vec<PathBuf>> {
         }
         all.append(&mut found);
     }
+    refuse_twice(&all)?;
     Ok(all)
+}
+
+/// Events are known by their number alone in submissions and caches, so two of one number would become one.
+fn refuse_twice(events: &[PathBuf]) -> Result<()> {
+    let mut first: HashMap<String, &PathBuf> = HashMap::new();
+    for event in events {
+        let name = event.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let digits = name.strip_prefix("event").unwrap_or(&name);
+        let number = digits.parse::<u64>().map_or_else(|_| name.clone(), |number| number.to_string());
+        if let Some(other) = first.insert(number, event) {
+            let problem = format!("is another event of the number of `{}`", other.display());
+            return Err(Error::input(event, problem)
+                .hint("give its files another number, or prepare and predict the two folders one by one"));
+        }
+    }
+    Ok(())
 }
 
 fn named(folder: &Path, end: &str) -> Result<Vec<PathBuf>> {

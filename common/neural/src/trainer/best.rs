@@ -11,13 +11,16 @@ pub struct Best {
     /// Best score of the running epoch.
     #[serde(with = "crate::exact")]
     this_epoch: f64,
-    /// Ended epochs since the last that gained.
+    /// Ended epochs with an evaluation since the last that gained.
     without_gain: u64,
+    /// Whether the running epoch was evaluated.
+    #[serde(default)]
+    evaluated: bool,
 }
 
 impl Default for Best {
     fn default() -> Self {
-        Self { earlier: f64::INFINITY, this_epoch: f64::INFINITY, without_gain: 0 }
+        Self { earlier: f64::INFINITY, this_epoch: f64::INFINITY, without_gain: 0, evaluated: false }
     }
 }
 
@@ -25,6 +28,7 @@ impl Best {
     /// Takes a score and says whether its model is to be kept: below the best of this epoch so far and below the
     /// best of all earlier epochs, each by more than `min_gain`. NaN never is.
     pub fn offer(&mut self, score: f64, min_gain: f64) -> bool {
+        self.evaluated = true;
         let best_of_epoch = score < self.this_epoch - min_gain;
         if best_of_epoch {
             self.this_epoch = score;
@@ -33,7 +37,11 @@ impl Best {
     }
 
     /// Closes an epoch and says whether the run stops: after more than `patience` epochs without a gain, never for `None`.
+    /// An epoch without an evaluation (evaluations by steps, or in the last epochs only) had nothing to gain by.
     pub fn end_epoch(&mut self, patience: Option<u64>) -> bool {
+        if !std::mem::take(&mut self.evaluated) {
+            return false;
+        }
         if self.this_epoch < self.earlier {
             self.earlier = self.this_epoch;
             self.without_gain = 0;
@@ -82,6 +90,17 @@ mod tests {
         assert_eq!(run(Some(0), &scores), Some(1));
         assert_eq!(run(Some(1), &scores), Some(4));
         assert_eq!(run(None, &scores), None);
+    }
+
+    #[test]
+    fn epochs_without_an_evaluation_do_not_count() {
+        let mut best = Best::default();
+        assert!(best.offer(-0.5, 0.0));
+        assert!((0..10).all(|_| !best.end_epoch(Some(1))));
+        assert!(!best.offer(-0.4, 0.0));
+        assert!(!best.end_epoch(Some(1)) && !best.end_epoch(Some(1)));
+        assert!(!best.offer(f64::NAN, 0.0), "no number is a failure too");
+        assert!(best.end_epoch(Some(1)));
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! Several processes train one network together where [`crate::parallel`] has joined them: each reads its share of a batch
 //! ([`crate::loader::Shard`]), gradients are averaged during backward, rank 0 evaluates and writes.
 
+mod adopt;
 pub mod best;
 pub mod config;
 pub mod exact;

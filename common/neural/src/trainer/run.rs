@@ -9,6 +9,7 @@ use common::{Error, Result, exhausted, world};
 use serde_json::Value;
 use tch::Tensor;
 
+use super::best::Best;
 use super::config::Training;
 use super::groups::groups;
 use super::keep::{AVERAGED, BEST, CHECKPOINTS, GRADIENTS, LAST, MODEL, OPTIMIZER, restore_gradients};
@@ -18,7 +19,7 @@ use super::state::{self, Evaluated, State};
 use super::step::{Changing, Context, step};
 use super::together::{batch_rows, evaluate_for_all, find, follow_statistics};
 use super::{Event, Outcome, Plan, Task};
-use crate::checkpoint::Checkpoints;
+use crate::checkpoint::{self, Checkpoints, Found};
 use crate::ema::Ema;
 use crate::loader::{Batches, Delivery, Loader};
 use crate::optim::Optimizer;
@@ -129,7 +130,8 @@ impl Run {
         let mut ema = training.ema.as_ref().map(|ema| Ema::new(ema, &plan.trainable)).transpose()?;
         let state = match find(&checkpoints, plan)? {
             Some(found) => {
-                let state = State::read(&found.folder)?;
+                let mut state = State::read(&found.folder)?;
+                demand_best(&checkpoints, &mut state, &found, &plan.label);
                 weights::load(&plan.state, found.folder.join(MODEL), &weights::Allow::default())?;
                 optimizer.load_state(&weights::read(found.folder.join(OPTIMIZER))?)?;
                 if let Some(ema) = &mut ema {
@@ -281,7 +283,11 @@ impl Run {
         self.stop_agreed = done.stop;
         let state = &mut self.state;
         let rows = whole;
-        state.accumulated = if done.waiting { state.accumulated + rows } else { 0 };
+        state.accumulated = match (done.waiting, done.keeps) {
+            (true, _) => state.accumulated + rows,
+            (_, true) => state.accumulated,
+            _ => 0,
+        };
         let every_batch = training.ema.as_ref().is_some_and(|ema| ema.every_batch);
         if let Some(ema) = &mut self.ema
             && (done.applied || every_batch)
@@ -487,6 +493,28 @@ impl Run {
             state: self.state,
         }
     }
+}
+
+/// Forgets a best evaluation whose weights are gone: the next one counts as best again, and nobody predicts with
+/// weights of another run. The checkpoint of the evaluation that is resumed from is written by [`Run::publish`].
+pub(super) fn demand_best(checkpoints: &Checkpoints, state: &mut State, found: &Found, label: &str) {
+    let step_of = |name: &str| checkpoint::verify(&checkpoints.path(name)).ok().map(|manifest| manifest.global_step);
+    let here = found.manifest.global_step;
+    if let Some(kept) = &state.kept
+        && kept.global_step != here
+        && step_of(BEST) != Some(kept.global_step)
+    {
+        tracing::warn!(
+            "{label}: the best weights so far, of step {} with score {:.6}, are gone: `{}` does not hold them. The next \
+             evaluation counts as best again",
+            kept.global_step,
+            kept.score,
+            checkpoints.path(BEST).display()
+        );
+        state.kept = None;
+        state.best = Best::default();
+    }
+    state.top.retain(|top| top.global_step == here || step_of(&top.name) == Some(top.global_step));
 }
 
 fn rates_text(rates: &[f64]) -> String {

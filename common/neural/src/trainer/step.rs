@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use common::seed::seed_for;
 use common::{Error, Result, exhausted, world};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::config::{NonFinite, Training};
 use super::recorded::Recordings;
@@ -14,7 +14,7 @@ use crate::errors::{Doing, from_text};
 use crate::optim::Optimizer;
 use crate::parallel::{self, Averaging, Reduce};
 use crate::precision::{GradScaler, with_autocast};
-use crate::shim::manual_seed;
+use crate::shim::{self, manual_seed};
 
 /// What a step did.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +25,8 @@ pub(super) struct Done {
     pub applied: bool,
     /// Whether the gradients wait for more rows.
     pub waiting: bool,
+    /// Whether the gradients of earlier batches still wait, though this batch was left out.
+    pub keeps: bool,
     /// Whether any process of the group was asked to stop.
     pub stop: bool,
 }
@@ -89,6 +91,10 @@ fn attempt(changing: &mut Changing, context: &Context, batch: &[Tensor], rows: i
     if accumulated == 0 {
         optimizer.zero_grad()?;
     }
+    // Gradients of batches are summed in place. A batch that turns out to be bad is left out alone: the sum of those
+    // before it is kept aside until its gradients are known to be finite.
+    let summing = training.accumulate_rows.is_some();
+    let before = if accumulated > 0 { Some(Waiting::of(&optimizer.params())?) } else { None };
     // A batch counts with its share of the rows that make an update.
     let share = training.accumulate_rows.map_or(1.0, |limit| whole as f64 / limit as f64);
     let complete = training.accumulate_rows.is_none_or(|limit| accumulated + whole >= limit);
@@ -141,10 +147,25 @@ fn attempt(changing: &mut Changing, context: &Context, batch: &[Tensor], rows: i
         }
         part.f_backward().doing("computing gradients")?;
     }
-    if loss.is_finite() && !complete {
-        return Ok(Done { loss, gradient_norm: f64::NAN, applied: false, waiting: true, stop });
-    }
     let params = optimizer.params();
+    if summing {
+        let overflow = loss.is_finite() && !finite_for_all(&params)?;
+        if overflow || !loss.is_finite() {
+            let factor = scaler.as_mut().map_or(1.0, |scaler| scaler.leave_out(overflow));
+            if training.non_finite == NonFinite::Stop && !(overflow && scaler.is_some()) {
+                let what = if overflow { "gradient is no finite number".into() } else { format!("loss is {loss}") };
+                return Err(stopped(global_step, &what));
+            }
+            if let Some(before) = &before {
+                before.restore(&params, factor)?;
+            }
+            let keeps = before.is_some();
+            return Ok(Done { loss, gradient_norm: f64::NAN, applied: false, waiting: false, keeps, stop });
+        }
+    }
+    if loss.is_finite() && !complete {
+        return Ok(Done { loss, gradient_norm: f64::NAN, applied: false, waiting: true, keeps: false, stop });
+    }
     let in_range = match scaler {
         Some(scaler) if loss.is_finite() => scaler.unscale(&params)?,
         _ => true,
@@ -164,11 +185,71 @@ fn attempt(changing: &mut Changing, context: &Context, batch: &[Tensor], rows: i
         // An overflow of f16 is no fault of the data: the scaler has lowered its factor, and the batch is left out.
         let what =
             if loss.is_finite() { format!("gradient norm is {gradient_norm}") } else { format!("loss is {loss}") };
-        return Err(Error::failed(format!("step {}: the {what}; the weights were not updated", global_step + 1)).hint(
-            "lower the learning rate, clip gradients (`training.max_grad_norm=1`), or leave such batches out: `training.non_finite=skip`",
-        ));
+        return Err(stopped(global_step, &what));
     }
-    Ok(Done { loss, gradient_norm, applied, waiting: false, stop })
+    Ok(Done { loss, gradient_norm, applied, waiting: false, keeps: false, stop })
+}
+
+fn stopped(global_step: u64, what: &str) -> Error {
+    Error::failed(format!("step {}: the {what}; the weights were not updated", global_step + 1)).hint(
+        "lower the learning rate, clip gradients (`training.max_grad_norm=1`), or leave such batches out: `training.non_finite=skip`",
+    )
+}
+
+/// Whether all gradients are finite numbers, in all processes.
+fn finite_for_all(params: &[(String, Tensor)]) -> Result<bool> {
+    let grads: Vec<Tensor> = params.iter().map(|(_, p)| p.grad()).filter(Tensor::defined).collect();
+    let mut bad = 0.0;
+    if let Some(first) = grads.first() {
+        let doing = || "looking at the gradients";
+        let found = Tensor::f_zeros([1], (Kind::Float, first.device())).doing(doing())?;
+        let one = Tensor::f_ones([1], (Kind::Float, first.device())).doing(doing())?;
+        // A product with one changes no bit.
+        shim::unscale(&grads.iter().collect::<Vec<_>>(), &found, &one)?;
+        bad = found.f_double_value(&[0]).doing(doing())?;
+    }
+    if let Some(group) = parallel::group() {
+        let mut agreed = [bad];
+        group.all_reduce(&mut agreed, Reduce::Max)?;
+        bad = agreed[0];
+    }
+    Ok(bad == 0.0)
+}
+
+/// Gradients of earlier batches, by the place of their parameter.
+struct Waiting(Vec<Option<Tensor>>);
+
+impl Waiting {
+    fn of(params: &[(String, Tensor)]) -> Result<Self> {
+        let copy = |p: &Tensor| -> Result<Option<Tensor>, tch::TchError> {
+            let grad = p.grad();
+            if !grad.defined() {
+                return Ok(None);
+            }
+            let mut kept = grad.f_zeros_like()?;
+            kept.f_copy_(&grad)?;
+            Ok(Some(kept))
+        };
+        Ok(Self(params.iter().map(|(_, p)| copy(p)).collect::<Result<_, _>>().doing("keeping gradients")?))
+    }
+
+    /// Puts them back, times `factor`.
+    fn restore(&self, params: &[(String, Tensor)], factor: f64) -> Result<()> {
+        for ((_, parameter), kept) in params.iter().zip(&self.0) {
+            let mut grad = parameter.grad();
+            if !grad.defined() {
+                continue;
+            }
+            match kept {
+                Some(kept) => {
+                    let scaled = kept.f_mul_scalar(factor).doing("restoring gradients")?;
+                    grad.f_copy_(&scaled).doing("restoring gradients")?;
+                }
+                None => drop(grad.f_zero_().doing("restoring gradients")?),
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The loss of a piece of the batch.

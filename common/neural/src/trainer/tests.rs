@@ -28,6 +28,8 @@ struct Line {
     dropout: f64,
     /// Global steps whose loss is NaN.
     broken: Vec<u64>,
+    /// Global step whose loss is finite and whose gradient is not.
+    infinite: Option<u64>,
     /// The loss runs out of memory: with an error, or with a panic.
     out_of_memory: Option<bool>,
     /// Evaluations that fail as interrupted.
@@ -44,6 +46,10 @@ impl Task for Line {
             None => {}
         }
         let loss = (batch[0].dropout(self.dropout, true).matmul(&self.weight) - &batch[1]).square().mean(Kind::Float);
+        if self.infinite == Some(step) {
+            // The root has an infinite slope at 0.
+            return Ok(loss + (&self.weight - self.weight.detach()).square().sum(Kind::Float).sqrt());
+        }
         Ok(if self.broken.contains(&step) { loss * f64::NAN } else { loss })
     }
 
@@ -135,6 +141,7 @@ fn go_on(
         y,
         dropout: 0.3,
         broken: vec![],
+        infinite: None,
         out_of_memory: None,
         interrupt_evaluation: false,
         steps_alike: true,
@@ -420,4 +427,115 @@ fn groups_of_parameters_have_rates_of_their_own() {
     let wrong = Training { group_learning_rates: rates("lstm"), ..training() };
     let error = go(folder.path(), &wrong, Resume::Never, |_| {}, None).unwrap_err();
     assert!(error.to_string().contains("training.group_learning_rates.lstm"), "{error}");
+}
+
+/// Batches whose gradients wait are kept when another one is left out: the weights are those of a run without it.
+#[test]
+fn a_bad_batch_among_summed_ones_leaves_the_good_ones_in_the_sum() {
+    let base = Training {
+        accumulate_rows: Some(24),
+        schedule: ScheduleConfig::Constant,
+        non_finite: NonFinite::Skip,
+        epochs: 1,
+        evaluate_n_times_per_epoch: 1,
+        ema: None,
+        ..training()
+    };
+    let sums = |training: &Training, broken: Vec<u64>, infinite: Option<u64>| {
+        let folder = tempfile::tempdir().unwrap();
+        let change = |task: &mut Line| {
+            task.dropout = 0.0;
+            task.broken = broken.clone();
+            task.infinite = infinite;
+        };
+        let outcome = go(folder.path(), training, Resume::Never, change, None).unwrap();
+        let sum = std::fs::read(folder.path().join("checkpoints/last").join(super::keep::GRADIENTS)).unwrap();
+        (sum, outcome.state)
+    };
+    // Six batches of 8 rows: of the first four one is bad, so the first update comes after four.
+    for (broken, infinite) in [(vec![1], None), (vec![2], None), (vec![], Some(1)), (vec![], Some(2))] {
+        let (_, state) = sums(&base, broken.clone(), infinite);
+        assert_eq!((state.skipped, state.accumulated), (1, 16), "{broken:?} {infinite:?}");
+    }
+    // The sum that waits is that of the good batches alone, to the bit.
+    let (expected, state) = sums(&Training { max_steps: Some(2), ..base.clone() }, vec![], None);
+    assert_eq!(state.accumulated, 16);
+    for (steps, broken, infinite) in [(4, vec![2, 3], None), (3, vec![], Some(2))] {
+        let (sum, state) = sums(&Training { max_steps: Some(steps), ..base.clone() }, broken, infinite);
+        assert_eq!(state.accumulated, 16, "no update is made of less than 24 good rows");
+        assert!(sum == expected);
+    }
+    let stopping = Training { non_finite: NonFinite::Stop, ..base };
+    let folder = tempfile::tempdir().unwrap();
+    let error = go(folder.path(), &stopping, Resume::Never, |task| task.infinite = Some(1), None).unwrap_err();
+    assert!(error.to_string().contains("step 2: the gradient is no finite number"), "{error}");
+}
+
+#[test]
+fn summed_gradients_follow_the_scale_of_f16() {
+    let mut scaler = crate::precision::GradScaler::default();
+    assert_eq!(scaler.leave_out(true), 0.5);
+    assert_eq!(scaler.leave_out(false), 1.0);
+}
+
+/// The files of a run but what tells where it came from.
+fn results(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut all = files(folder);
+    all.remove("checkpoints/adopted.json");
+    all
+}
+
+#[test]
+fn a_run_from_an_old_checkpoint_that_is_killed_goes_on_by_auto_and_by_the_same_command() {
+    let training = training();
+    let straight = tempfile::tempdir().unwrap();
+    go(straight.path(), &training, Resume::Auto, |_| {}, None).unwrap();
+    // A run that was killed after its second evaluation gives the old checkpoint.
+    let old = tempfile::tempdir().unwrap();
+    assert!(quietly(|| go(old.path(), &training, Resume::Auto, |_| {}, Some(8))).is_err());
+    let from = old.path().join("checkpoints/last");
+    let old_step = crate::checkpoint::verify(&from).unwrap().global_step;
+    assert_eq!(old_step, 6);
+    for again in [Resume::Auto, Resume::From(from.clone())] {
+        // In a folder that holds nothing, and in one that went another way to its end.
+        for other in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            if other {
+                go(folder.path(), &training, Resume::Auto, |task| task.broken = vec![], None).unwrap();
+            }
+            assert!(quietly(|| go(folder.path(), &training, Resume::From(from.clone()), |_| {}, Some(5))).is_err());
+            let newest = Checkpoints::open(folder.path().join(CHECKPOINTS)).unwrap().newest().unwrap().0.unwrap();
+            assert_eq!(newest.manifest.global_step, 9, "what was trained since is the newest, nothing of another run");
+            let mut steps = 0;
+            let outcome = go(folder.path(), &training, again.clone(), |_| steps += 1, None).unwrap();
+            assert_eq!(outcome.state.global_step, 24);
+            let (expected, found) = (results(straight.path()), results(folder.path()));
+            for (name, content) in expected.iter().filter(|(name, _)| name.ends_with("safetensors")) {
+                assert!(found.get(name) == Some(content), "{name}, {again:?}, other: {other}");
+            }
+            assert_eq!(expected.keys().collect::<Vec<_>>(), found.keys().collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test]
+fn best_weights_that_are_gone_are_not_replaced_by_those_of_another_run() {
+    let training = training();
+    let folder = tempfile::tempdir().unwrap();
+    go(folder.path(), &training, Resume::Auto, |_| {}, None).unwrap();
+    let last = folder.path().join("checkpoints/last");
+    let mut state = State::read(&last).unwrap();
+    let step = state.kept.as_ref().unwrap().global_step;
+    let checkpoints = Checkpoints::open(folder.path().join(CHECKPOINTS)).unwrap();
+    let kept = state.kept.clone();
+    let found = crate::checkpoint::Found { manifest: crate::checkpoint::verify(&last).unwrap(), folder: last };
+    if found.manifest.global_step == step {
+        // The last evaluation was the best: its checkpoint is written anew from the state.
+        return;
+    }
+    run::demand_best(&checkpoints, &mut state, &found, "line");
+    assert_eq!(state.kept, kept);
+    checkpoints.discard(BEST).unwrap();
+    run::demand_best(&checkpoints, &mut state, &found, "line");
+    assert_eq!((state.kept, state.best.score()), (None, f64::INFINITY));
 }

@@ -6,7 +6,7 @@ use common::{Error, Result, world};
 use serde_json::{Value, json};
 
 use super::state::Metric;
-use super::{Evaluation, Plan, Resume, Task, interrupted};
+use super::{Evaluation, Plan, Resume, Task, adopt, interrupted};
 use crate::checkpoint::{self, Checkpoints, Found};
 use crate::parallel::{self, Reduce};
 
@@ -99,27 +99,41 @@ pub(super) fn find(checkpoints: &Checkpoints, plan: &Plan) -> Result<Option<Foun
 fn find_here(checkpoints: &Checkpoints, plan: &Plan) -> Result<Option<Found>> {
     let found = match &plan.resume {
         Resume::Never => {
+            adopt::forget(checkpoints)?;
             checkpoints.clear()?;
             None
         }
-        Resume::From(folder) => Some(Found { manifest: checkpoint::verify(folder)?, folder: folder.clone() }),
-        Resume::Auto => {
-            let (found, rejected) = checkpoints.newest()?;
-            for error in rejected {
-                tracing::warn!("not resuming from this checkpoint: {error}");
-            }
-            found
-        }
+        Resume::From(folder) => Some(adopt::adopt(checkpoints, folder, &plan.config_hash)?),
+        Resume::Auto => match adopt::unfinished(checkpoints)? {
+            Some(folder) => Some(adopt::adopt(checkpoints, &folder, &plan.config_hash)?),
+            None => newest(checkpoints)?,
+        },
     };
-    if let Some(found) = &found
-        && found.manifest.config_hash != plan.config_hash
-    {
-        let sentence = format!("`{}` was written under another config or from other data", found.folder.display());
-        return Err(Error::usage(sentence).hint(format!(
-            "give the config and data of that run to continue it; or start anew with `--resume never`, which replaces its \
-             checkpoints, or `rm -r {}`",
-            plan.folder.display()
-        )));
+    if let Some(found) = &found {
+        demand_own(found, &plan.config_hash, checkpoints)?;
     }
     Ok(found)
+}
+
+/// The newest checkpoint that verifies; others are named in warnings.
+pub(super) fn newest(checkpoints: &Checkpoints) -> Result<Option<Found>> {
+    let (found, rejected) = checkpoints.newest()?;
+    for error in rejected {
+        tracing::warn!("not resuming from this checkpoint: {error}");
+    }
+    Ok(found)
+}
+
+/// Refuses a checkpoint of another run.
+pub(super) fn demand_own(found: &Found, config_hash: &str, checkpoints: &Checkpoints) -> Result<()> {
+    if found.manifest.config_hash == config_hash {
+        return Ok(());
+    }
+    let sentence = format!("`{}` was written under another config or from other data", found.folder.display());
+    let run = checkpoints.folder().parent().unwrap_or(checkpoints.folder());
+    Err(Error::usage(sentence).hint(format!(
+        "give the config and data of that run to continue it; or start anew with `--resume never`, which replaces its \
+         checkpoints, or `rm -r {}`",
+        run.display()
+    )))
 }

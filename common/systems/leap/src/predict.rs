@@ -19,7 +19,7 @@ use crate::columns::{GROUPS, INPUTS, TARGETS, linear};
 use crate::finetune::{Base, GroupNetworks};
 use crate::norm::Chain;
 use crate::train::evaluate::{predict, values};
-use crate::train::{Built, build, zero_list};
+use crate::train::{Built, build, zero_list_of_file};
 
 /// Prepared test rows: `inputs` f32 `[n, 556]`, `ids` i32 `[n]`, `linear` f64 `[n, 16 or more]`.
 pub struct TestRows {
@@ -157,7 +157,7 @@ impl Predictor {
 
     fn new(networks: Networks, base: &Base, settings: &Settings) -> Result<Self> {
         let apply = settings.apply_zero_list.or(base.about["apply_zero_list"].as_bool()).unwrap_or(true);
-        let zero_list = if apply { zero_list(&base.about) } else { vec![] };
+        let zero_list = if apply { zero_list_of_file(&base.about, &base.path)? } else { vec![] };
         let member = base.about["member"].as_str().unwrap_or_default().to_string();
         Ok(Self { networks, chain: base.chain, member, zero_list })
     }

@@ -2,15 +2,17 @@
 //! memory. HDF5 with its lock is read once, here.
 //!
 //! A shard holds a run of events of one file, so memory does not grow with the data, and a run that was killed keeps
-//! the shards that were finished.
+//! the shards that were finished from the files as they still are ([`common::journal`]).
 
 mod task;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use common::cli::{progress, signals};
 use common::config::{Config, Problems};
-use common::durable::{self, Written};
+use common::durable::Written;
+use common::journal::{Finished, Journal};
 use common::stage::Stage;
 use common::store::npy;
 use common::store::tensors::{self, TensorFile, TensorView};
@@ -140,6 +142,10 @@ fn files(raw: &Path, folder: &Path) -> Result<Vec<PathBuf>> {
     if files.is_empty() {
         return Err(missing("holds no `.h5` file"));
     }
+    if let Some(pair) = files.windows(2).find(|pair| pair[0].file_stem() == pair[1].file_stem()) {
+        let problem = format!("and `{}` would be prepared under one name", pair[1].display());
+        return Err(Error::input(&pair[0], problem).hint("rename or remove one of them"));
+    }
     Ok(files)
 }
 
@@ -149,6 +155,8 @@ pub fn run(config: &PrepareConfig, limit: Option<u64>, stage: &mut Stage) -> Res
     let most = [config.max_events, limit].into_iter().flatten().min();
     let total: u64 = sets.iter().map(|(_, files)| files.len() as u64).sum();
     let bar = progress::Bar::new("prepare", total);
+    let journal = Journal::open(stage.folder(), stage.fresh())?;
+    let mut names = BTreeSet::new();
     let mut done = vec![];
     for (set, files) in sets {
         let mut counts = Counts::default();
@@ -159,7 +167,7 @@ pub fn run(config: &PrepareConfig, limit: Option<u64>, stage: &mut Stage) -> Res
             }
             let left = most.map(|most| most - counts.kept);
             bar.message(format!("{set}: {}", path.file_name().unwrap_or_default().to_string_lossy()));
-            file(config, set, &path, left, stage, &mut counts)?;
+            file(config, set, &path, left, (stage, &journal, &mut names), &mut counts)?;
             bar.tick(1);
         }
         if counts.kept == 0 {
@@ -169,6 +177,7 @@ pub fn run(config: &PrepareConfig, limit: Option<u64>, stage: &mut Stage) -> Res
         done.push((set, counts));
     }
     bar.finish();
+    stage.output("progress", &journal.close(|name| names.contains(name))?);
     Ok(done)
 }
 
@@ -177,11 +186,15 @@ fn file(
     set: &str,
     path: &Path,
     left: Option<u64>,
-    stage: &mut Stage,
+    (stage, journal, names): (&mut Stage, &Journal, &mut BTreeSet<String>),
     counts: &mut Counts,
 ) -> Result<()> {
     let raw = RawFile::open(path, config.cluster_width)?;
-    stage.input(&format!("{set}/{}", path.file_name().unwrap_or_default().to_string_lossy()), path)?;
+    // The index is upstream's, where it lies beside the file.
+    let given = [path.to_path_buf(), index_path(path)].into_iter().filter(|path| path.is_file());
+    let named = |path: PathBuf| (format!("{set}/{}", path.file_name().unwrap_or_default().to_string_lossy()), path);
+    let files: Vec<(String, PathBuf)> = given.map(named).collect();
+    journal.sources("", &files)?.note(stage)?;
     let index = raw.index()?;
     counts.events += index.len() as u64;
     let name = index_path(path);
@@ -189,7 +202,6 @@ fn file(
     let written = npy::write_npy(stage.folder().join("index").join(set).join(&*name), &[index.len()], &index)?;
     stage.output(&format!("index/{set}/{name}"), &written);
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    // A file that was changed since is another file: its size and length are part of a shard's identity.
     let bytes = std::fs::metadata(path).map_err(|e| Error::opening(path, e))?.len();
     let mut left = left.unwrap_or(u64::MAX);
     for (number, start) in (0..raw.len()).step_by(config.events_per_shard).enumerate() {
@@ -207,19 +219,38 @@ fn file(
             "selection": serde_json::to_value(&config.selection).unwrap_or_default(),
             "cluster_width": raw.cluster_width(),
         });
-        let target = stage.folder().join(set).join(format!("{stem}_{number:05}.safetensors"));
-        let shard = match kept(&target, &identity)? {
-            Some(shard) => {
+        let name = format!("{set}/{stem}_{number:05}");
+        let below = PathBuf::from(format!("{name}.safetensors"));
+        let target = stage.folder().join(&below);
+        let sources = journal.sources(&identity.to_string(), &files)?;
+        let shard = match journal.kept(&name, &sources.key) {
+            Some(finished) => {
                 counts.shards_kept += 1;
+                kept(&target, &finished)?
+            }
+            None => {
+                let mut shard = write(config, &raw, &index, start..end, left, &target, &identity)?;
+                shard.written.path = below;
+                journal.demand_unchanged(&sources)?;
+                journal.record(
+                    &name,
+                    Finished {
+                        key: sources.key,
+                        rows: shard.events,
+                        sources: (end - start) as u64,
+                        skipped: vec![],
+                        outputs: BTreeMap::from([(name.clone(), shard.written.clone())]),
+                    },
+                )?;
                 shard
             }
-            None => write(config, &raw, &index, start..end, left, &target, &identity)?,
         };
+        names.insert(name.clone());
         counts.kept += shard.events;
         counts.points += shard.points;
         counts.too_short += shard.too_short;
         left -= shard.events.min(left);
-        stage.output(&format!("{set}/{stem}_{number:05}"), &shard.written);
+        stage.output(&name, &shard.written);
     }
     Ok(())
 }
@@ -231,19 +262,14 @@ struct Shard {
     too_short: u64,
 }
 
-/// A shard of the same content that an earlier run finished.
-fn kept(target: &Path, identity: &Value) -> Result<Option<Shard>> {
-    if !target.is_file() {
-        return Ok(None);
-    }
-    let Ok(file) = TensorFile::open(target) else { return Ok(None) };
-    let Some(metadata) = file.metadata() else { return Ok(None) };
-    if metadata["identity"] != *identity {
-        return Ok(None);
-    }
+/// A shard that an earlier run finished, whose file was found intact.
+fn kept(target: &Path, finished: &Finished) -> Result<Shard> {
+    let file = TensorFile::open(target)?;
+    let metadata = file.metadata().cloned().unwrap_or_default();
     let number = |key: &str| metadata[key].as_u64().unwrap_or(0);
-    let (events, points, too_short) = (number("kept"), number("points"), number("too_short"));
-    Ok(Some(Shard { written: durable::hash_file(target)?, events, points, too_short }))
+    let written = finished.outputs.values().next().cloned();
+    let written = written.ok_or_else(|| Error::input(target, "has no entry in `progress.json`"))?;
+    Ok(Shard { written, events: number("kept"), points: number("points"), too_short: number("too_short") })
 }
 
 fn write(

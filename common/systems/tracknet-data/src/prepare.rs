@@ -3,12 +3,14 @@
 
 mod task;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use common::cli::progress::Bar;
 use common::cli::signals;
 use common::config::{Config, Problems};
 use common::durable::Written;
+use common::journal::{Finished, Journal};
 use common::stage::{Manifest, Stage};
 use common::store::tensors::{self, TensorFile, TensorView};
 use common::{Error, Result};
@@ -17,9 +19,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::event;
 use crate::files;
 use crate::normalizer::Normalizer;
-use crate::tracks::{Filters, Recipe, Tracks, Transform};
+use crate::tracks::{Blacklist, Filters, Recipe, Tracks, Transform};
 
 pub use task::Prepare;
 
@@ -143,6 +146,8 @@ pub struct Report {
     pub train: u64,
     /// Validating tracks.
     pub valid: u64,
+    /// Events kept from an earlier run.
+    pub kept: u64,
 }
 
 /// Prepares all events into the stage's folder.
@@ -152,28 +157,52 @@ pub fn run(config: &PrepareConfig, sources: &Sources, stage: &mut Stage) -> Resu
         sources.train.iter().map(|e| ("train", e)).chain(sources.valid.iter().map(|e| ("valid", e))).collect();
     let bar = Bar::new("prepare", all.len() as u64);
     let folder = stage.folder().to_path_buf();
-    let written = all
-        .par_iter()
-        .map(|(part, prefix)| {
-            signals::check("nothing that can be gone on with; the same command starts anew")?;
-            let tracks = Tracks::of_event(prefix, config.blacklist_dir.as_deref(), &recipe)?;
-            let name = prefix.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let path = folder.join(part).join(format!("{name}.safetensors"));
-            let raw = std::path::absolute(prefix).unwrap_or_else(|_| prefix.to_path_buf());
-            let about = json!({ "system": "tracknet", "event": name, "raw": raw, "normalizer": config.normalizer() });
+    let journal = Journal::open(&folder, stage.fresh())?;
+    let prepare = |part: &str, prefix: &Path| {
+        signals::check("finished events are kept; the same command goes on from there")?;
+        let name = prefix.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let raw = std::path::absolute(prefix).unwrap_or_else(|_| prefix.to_path_buf());
+        let about = json!({ "system": "tracknet", "event": name, "raw": raw, "normalizer": config.normalizer() });
+        let set = format!("{part}/{name}");
+        let files = raw_files(prefix, config.blacklist_dir.as_deref())?;
+        let from = journal.sources(&format!("tracks 1 {set} {about} {recipe:?}"), &files)?;
+        if let Some(finished) = journal.kept(&set, &from.key) {
             bar.tick(1);
-            Ok((format!("{part}/{name}"), tracks.len() as u64, write(&tracks, &path, &about)?))
-        })
-        .collect::<Result<Vec<_>>>()?;
-    bar.finish();
-    let mut report = Report::default();
-    for (name, tracks, file) in written {
-        if name.starts_with("train/") {
-            report.train += tracks
-        } else {
-            report.valid += tracks
+            return Ok((from, set, finished, true));
         }
-        stage.output(&name, &file);
+        let tracks = Tracks::of_event(prefix, config.blacklist_dir.as_deref(), &recipe)?;
+        let below = PathBuf::from(format!("{set}.safetensors"));
+        let mut written = write(&tracks, &folder.join(&below), &about)?;
+        written.path = below;
+        journal.demand_unchanged(&from)?;
+        let (key, rows, sources) = (from.key.clone(), tracks.len() as u64, tracks.xyz.len() as u64);
+        let outputs = BTreeMap::from([(set.clone(), written)]);
+        bar.tick(1);
+        Ok((from, set, Finished { key, rows, sources, skipped: vec![], outputs }, false))
+    };
+    let mut report = Report::default();
+    let mut names = BTreeSet::new();
+    // What is finished is recorded after so many events, so that a long run can be gone on with.
+    for some in all.chunks(4 * rayon::current_num_threads()) {
+        let made = some.par_iter().map(|(part, prefix)| prepare(part, prefix)).collect::<Vec<Result<_>>>();
+        let (done, failed): (Vec<_>, Vec<_>) = made.into_iter().partition(Result::is_ok);
+        let done: Vec<_> = done.into_iter().flatten().collect();
+        let new = done.iter().filter(|(_, _, _, kept)| !kept);
+        journal.record_all(new.map(|(_, set, finished, _)| (set.clone(), finished.clone())))?;
+        if let Some(Err(error)) = failed.into_iter().next() {
+            return Err(error);
+        }
+        for (from, set, finished, kept) in done {
+            from.note(stage)?;
+            *(if set.starts_with("train/") { &mut report.train } else { &mut report.valid }) += finished.rows;
+            report.kept += u64::from(kept);
+            finished.outputs.iter().for_each(|(name, file)| stage.output(name, file));
+            names.insert(set);
+        }
+    }
+    bar.finish();
+    if report.kept > 0 {
+        tracing::info!("{} events kept from an earlier run", report.kept);
     }
     for (part, tracks) in [("training", report.train), ("validation", report.valid)] {
         if tracks == 0 && !(config.only_validation && part == "training") {
@@ -181,6 +210,7 @@ pub fn run(config: &PrepareConfig, sources: &Sources, stage: &mut Stage) -> Resu
                 .hint("loosen them: `filters.min_pt=0.5`, `filters.min_hits=3`, `filters.first_layers=[]`"));
         }
     }
+    stage.output("progress", &journal.close(|name| names.contains(name))?);
     stage.metric("events", all.len());
     stage.metric("train_tracks", report.train);
     stage.metric("valid_tracks", report.valid);
@@ -228,13 +258,49 @@ pub fn read(path: &Path) -> Result<Tracks> {
     })
 }
 
+/// The raw files of an event that its tracks are made of.
+fn raw_files(prefix: &Path, blacklists: Option<&Path>) -> Result<Vec<(String, PathBuf)>> {
+    let mut files = Vec::new();
+    for part in ["hits", "particles", "truth"] {
+        files.push(event::part(prefix, part)?);
+    }
+    let name = prefix.file_name().unwrap_or_default().to_string_lossy();
+    files.extend(blacklists.into_iter().flat_map(|folder| Blacklist::files(folder, &name)));
+    Ok(files
+        .into_iter()
+        .map(|path| (path.file_name().unwrap_or_default().to_string_lossy().into_owned(), path))
+        .collect())
+}
+
 /// Prefixes of the raw events that one part (`train` or `valid`) of a `prepare-data` stage was made of.
+///
+/// # Errors
+/// [`Error::Input`] where files of an event are not those that were prepared.
 pub fn raw_events(prepared: &Manifest, part: &str) -> Result<Vec<PathBuf>> {
+    let inputs = prepared.all_inputs()?;
     let mut events = Vec::new();
     for (_, path) in prepared.outputs_with_prefix(&format!("{part}/"))? {
         let file = TensorFile::open(&path)?;
         let raw = file.metadata().and_then(|about| about["raw"].as_str().map(PathBuf::from));
-        events.push(raw.ok_or_else(|| Error::input(&path, "does not say which event it was made of"))?);
+        let raw = raw.ok_or_else(|| Error::input(&path, "does not say which event it was made of"))?;
+        for (_, file) in raw_files(&raw, None)? {
+            prepared.demand_unchanged(&inputs, &file)?;
+        }
+        events.push(raw);
+    }
+    Ok(events)
+}
+
+/// Prefixes of all events of a `simulate-data` stage.
+///
+/// # Errors
+/// [`Error::Input`] where files of an event are not those that were simulated.
+pub fn simulated_events(simulated: &Manifest) -> Result<Vec<PathBuf>> {
+    let events = files::events(&[simulated.folder.join(crate::simulate::RAW)])?;
+    for event in &events {
+        for (_, file) in raw_files(event, None)? {
+            simulated.demand_written(&file)?;
+        }
     }
     Ok(events)
 }

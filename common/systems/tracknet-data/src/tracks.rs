@@ -2,7 +2,7 @@
 //! original (`src/tracknet/data/dataset.py`), vectorised: the original spends 3.5 s of Python loops an event.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use common::Result;
 use common::config::Problems;
@@ -102,6 +102,17 @@ pub struct Blacklist {
 }
 
 impl Blacklist {
+    /// The files of an event's blacklist that are there.
+    pub fn files(folder: &Path, event: &str) -> Vec<PathBuf> {
+        let beginning = [format!("{event}-blacklist_hits.csv"), format!("{event}-blacklist_particles.csv")];
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let is_one = |name: &str| beginning.iter().any(|beginning| name.starts_with(beginning.as_str()));
+        let mut files: Vec<PathBuf> =
+            entries.filter(|e| e.file_name().to_str().is_some_and(is_one)).map(|e| e.path()).collect();
+        files.sort();
+        files
+    }
+
     /// The lists of an event in `folder`; a list that is not there is empty.
     pub fn read(folder: &Path, event: &str) -> Result<Self> {
         let mut list = Self::default();

@@ -14,7 +14,7 @@ use std::path::Path;
 use common::cli::progress::Bar;
 use common::cli::signals;
 use common::durable::Written;
-use common::journal::{Finished, Journal};
+use common::journal::{self, Finished, Journal};
 use common::ordered::ordered;
 use common::stage::Stage;
 use common::store::tables::{ParquetFile, read_parquet};
@@ -105,32 +105,32 @@ fn chosen(part: &str, folder: &RawFolder, wanted: &Files, found: Vec<PulseFile>)
 /// Prepares everything the config asks for into the stage's folder.
 pub fn run(options: &Options, sources: &Sources, stage: &mut Stage) -> Result<Report> {
     let folder = stage.folder().to_path_buf();
-    let mut journal = Journal::open(&folder, options.fresh)?;
+    let journal = Journal::open(&folder, options.fresh)?;
     let bar = Bar::new("prepare", sources.files.len() as u64);
     let mut report = Report::default();
     let mut counts = Nevents::new();
-    let keys = sources.files.iter().map(|(part, file)| key(part, file)).collect::<Result<Vec<_>>>()?;
-    let kept: Vec<Option<Finished>> = sources
-        .files
-        .iter()
-        .zip(&keys)
-        .map(|((part, file), key)| journal.kept(&set(part, file), key).cloned())
-        .collect();
-    report.kept = kept.iter().flatten().count();
     ordered(
         sources.files.len(),
         options.threads,
         options.threads,
-        |i| match &kept[i] {
-            Some(finished) => Ok(finished.clone()),
-            None => prepare(&folder, &sources.sensors, sources.files[i].0, &sources.files[i].1, keys[i].clone()),
+        |i| {
+            let (part, file) = &sources.files[i];
+            let from = raw_files(&journal, part, file, &sources.sensors)?;
+            if let Some(finished) = journal.kept(&set(part, file), &from.key) {
+                return Ok((from, finished, true));
+            }
+            let finished = prepare(&folder, &sources.sensors, part, file, from.key.clone())?;
+            journal.demand_unchanged(&from)?;
+            Ok((from, finished, false))
         },
-        |i, finished| {
+        |i, (from, finished, kept)| {
             signals::check(SAVED)?;
             let (part, file) = &sources.files[i];
-            if kept[i].is_none() {
+            report.kept += usize::from(kept);
+            if !kept {
                 journal.record(&set(part, file), finished.clone())?;
             }
+            from.note(stage)?;
             for (name, written) in &finished.outputs {
                 stage.output(name, written);
             }
@@ -164,16 +164,16 @@ fn set(part: &str, file: &PulseFile) -> String {
     format!("{part}/{}", file.stem())
 }
 
-/// Hash over what a store file is made from, short of the content of raw files.
-fn key(part: &str, file: &PulseFile) -> Result<String> {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(format!("store 1 {part} {}\n", file.name).as_bytes());
-    for path in std::iter::once(&file.path).chain(&file.meta) {
-        let about = std::fs::metadata(path).map_err(|e| Error::opening(path, e))?;
-        let changed = about.modified().ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
-        hasher.update(format!("{} {:?}\n", about.len(), changed.map(|t| t.as_nanos())).as_bytes());
-    }
-    Ok(hasher.finalize().to_hex().to_string())
+/// What a store file is made from.
+fn raw_files(journal: &Journal, part: &str, file: &PulseFile, sensors: &Sensors) -> Result<journal::Sources> {
+    let pulses = (format!("{part}/{}", file.name), file.path.clone());
+    let meta = file.meta.iter().map(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        (format!("{part}_meta/{name}"), path.clone())
+    });
+    let files: Vec<_> = std::iter::once(pulses).chain(meta).collect();
+    // Ids of sensors are checked against their number.
+    journal.sources(&format!("store 1 {part} {} {} sensors", file.name, sensors.len()), &files)
 }
 
 fn prepare(folder: &Path, sensors: &Sensors, part: &str, file: &PulseFile, key: String) -> Result<Finished> {
@@ -221,7 +221,11 @@ fn write_tables(sources: &Sources, folder: &Path, counts: &Nevents, stage: &mut 
         stage.input(name, &sources.folder.file(name))?;
     }
     if !counts.is_empty() {
-        compare(&sources.folder.file(raw::NEVENTS), counts)?;
+        let given = sources.folder.file(raw::NEVENTS);
+        if given.is_file() {
+            stage.input(raw::NEVENTS, &given)?;
+        }
+        compare(&given, counts)?;
         stage.output("nevents", &nevents::write_json(&folder.join("nevents.json"), counts)?);
         stage.output("nevents_pickle", &nevents::write_pickle(&folder.join(raw::NEVENTS), counts)?);
     }

@@ -21,7 +21,9 @@ use crate::losses::{self, LossKind, Normalisation};
 use crate::models::Network;
 pub use config::{Experiment, KappaFilter, Select, TrainConfig};
 pub use neural::trainer::Options;
-pub use run::{Data, HISTORY, OOF, Trained, about, begin_with, data, result_weights, train, weights_of};
+pub use run::{
+    Data, HISTORY, OOF, Trained, about, begin_with, data, identity_of_filter, result_weights, train, weights_of,
+};
 
 /// Events in a fixed order, for validation and prediction.
 #[derive(Clone)]

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::durable::{self, Written};
-use common::stage::Manifest;
+use common::provenance;
+use common::stage::{Artifact, Manifest};
 use common::{Error, Result};
 use neural::loader::{Order, Source};
 use neural::trainer::{self, CHECKPOINTS, LAST, Options, Outcome, Plan};
@@ -85,6 +86,17 @@ pub fn data(config: &TrainConfig, prepared: &Manifest, limit: Option<u64>) -> Re
             batch,
         },
     })
+}
+
+/// What the predictions that a filter by kappa reads add to the identity of a run, whose events they choose; nothing
+/// without a filter. Names the table among the inputs of the stage.
+pub fn identity_of_filter(config: &TrainConfig) -> Result<String> {
+    let Some(filter) = &config.kappa_filter else { return Ok(String::new()) };
+    let table = durable::hash_file(&filter.predictions)?;
+    let path = std::fs::canonicalize(&filter.predictions).map_err(|e| Error::opening(&filter.predictions, e))?;
+    let identity = format!(" kappa {}", table.blake3);
+    provenance::file("kappa_filter.predictions".into(), Artifact { path, bytes: table.bytes, blake3: table.blake3 });
+    Ok(identity)
 }
 
 /// What a checkpoint says about itself: enough to predict with it.

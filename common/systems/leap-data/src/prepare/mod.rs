@@ -26,7 +26,7 @@ use common::cli::progress::Bar;
 use common::stage::Stage;
 use common::{Error, Result};
 
-use common::journal::{Finished, Journal};
+use common::journal::{self, Finished, Journal};
 pub use config::PrepareConfig;
 use config::{IndexSource, TestSource, TrainSource, Unpaired, ValidSource};
 use csv::CsvFile;
@@ -227,8 +227,8 @@ pub fn run(config: &PrepareConfig, options: &Options, sources: &Sources, stage: 
     for chain in &config.chains {
         common::durable::sweep(folder.join(chain.name()))?;
     }
-    let mut journal = Journal::open(&folder, options.fresh)?;
-    let scalers = normalisation::scalers(config, options.threads, sources, &folder, &mut journal, stage)?;
+    let journal = Journal::open(&folder, options.fresh)?;
+    let scalers = normalisation::scalers(config, options.threads, sources, &folder, &journal, stage)?;
     let total = sources.sets.iter().map(|s| s.rows.len()).sum();
     let mut plan =
         Plan { config: config.clone(), folder, scalers, threads: options.threads, bar: Bar::new("prepare", total) };
@@ -237,14 +237,19 @@ pub fn run(config: &PrepareConfig, options: &Options, sources: &Sources, stage: 
     let mut done = 0;
     for set in &sources.sets {
         plan.bar.message(&set.name);
-        let key = set.key(&plan)?;
-        let finished = match journal.kept(&set.name, &key) {
+        let from = set.raw_files(&set.recipe(&plan), &journal)?;
+        from.note(stage)?;
+        let finished = match journal.kept(&set.name, &from.key) {
             Some(finished) => {
                 tracing::info!("{}: {} rows, kept from an earlier run", set.name, finished.rows);
                 report.kept += 1;
-                finished.clone()
+                finished
             }
-            None => journal.record(&set.name, set.write(&plan, key)?)?.clone(),
+            None => {
+                let finished = set.write(&plan, from.key.clone())?;
+                journal.demand_unchanged(&from)?;
+                journal.record(&set.name, finished)?
+            }
         };
         done += set.rows.len();
         plan.bar.start_at(done);
@@ -281,11 +286,6 @@ fn write_index(plan: &mut Plan, months: &BTreeMap<Month, u64>, stage: &mut Stage
 }
 
 fn publish(stage: &mut Stage, sources: &Sources, journal: Journal, report: &Report) -> Result<()> {
-    for set in &sources.sets {
-        if let (Kind::Test, RowSource::Csv { path, .. }) = (set.kind, &set.rows) {
-            stage.input("test.csv", path)?;
-        }
-    }
     for (kind, rows) in &report.rows {
         stage.metric(&format!("{kind}_rows"), *rows);
     }
@@ -307,30 +307,31 @@ impl Kind {
 }
 
 impl Set {
-    /// Hash over everything that the arrays are made from, short of the content of raw files.
-    fn key(&self, plan: &Plan) -> Result<String> {
+    /// Everything that the arrays depend on beside the raw files.
+    fn recipe(&self, plan: &Plan) -> String {
         let mut hasher = blake3::Hasher::new();
-        hasher
-            .update(format!("{} {:?} {} {:?}\n", self.name, self.kind, self.table, plan.config.non_finite).as_bytes());
         for scaler in &plan.scalers {
             scaler.hash_into(&mut hasher);
         }
-        let mut file = |path: &Path| -> Result<()> {
-            let bytes = std::fs::metadata(path).map_err(|e| Error::opening(path, e))?.len();
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            hasher.update(format!("{name} {bytes}\n").as_bytes());
-            Ok(())
+        let range = match &self.rows {
+            RowSource::Steps { .. } => None,
+            RowSource::Csv { range, .. } => Some(range),
         };
-        match &self.rows {
+        let (name, kind, table, non_finite) = (&self.name, self.kind, self.table, plan.config.non_finite);
+        format!("{name} {kind:?} {table} {non_finite:?} {range:?} {}", hasher.finalize().to_hex())
+    }
+
+    /// The raw files that the rows come from.
+    fn raw_files(&self, recipe: &str, journal: &Journal) -> Result<journal::Sources> {
+        let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let files: Vec<(String, PathBuf)> = match &self.rows {
             RowSource::Steps { pairs, .. } => {
-                pairs.iter().try_for_each(|p| file(&p.mli).and_then(|()| file(&p.mlo)))?
+                let both = pairs.iter().flat_map(|pair| [&pair.mli, &pair.mlo]);
+                both.map(|path| (format!("{}/{}", self.name, name(path)), path.clone())).collect()
             }
-            RowSource::Csv { path, range, .. } => {
-                file(path)?;
-                hasher.update(format!("{range:?}").as_bytes());
-            }
-        }
-        Ok(hasher.finalize().to_hex().to_string())
+            RowSource::Csv { path, .. } => vec![(name(path), path.clone())],
+        };
+        journal.sources(recipe, &files)
     }
 
     fn write(&self, plan: &Plan, key: String) -> Result<Finished> {

@@ -32,7 +32,7 @@ pub fn scalers(
     threads: usize,
     sources: &Sources,
     folder: &Path,
-    journal: &mut Journal,
+    journal: &Journal,
     stage: &mut Stage,
 ) -> Result<Vec<Scaler>> {
     let from = match &config.normalisation {
@@ -44,6 +44,9 @@ pub fn scalers(
                 for name in file_names(*chain) {
                     stage.input(&format!("norm/{name}"), &path.join(&name))?;
                 }
+            }
+            if path.join(WEIGHTS).is_file() {
+                stage.input(&format!("norm/{WEIGHTS}"), &path.join(WEIGHTS))?;
             }
             path.clone()
         }
@@ -73,12 +76,19 @@ fn fit(
     threads: usize,
     sources: &Sources,
     folder: &Path,
-    journal: &mut Journal,
+    journal: &Journal,
 ) -> Result<Finished> {
-    let key = format!("{:?} {:?} {:?} {:?}", config.train, config.chains, rows, sources.limit);
-    let key = blake3::hash(key.as_bytes()).to_hex().to_string();
+    let (train, chains, limit, bad) = (&config.train, &config.chains, sources.limit, config.non_finite);
+    let mut recipe = format!("{train:?} {chains:?} {rows:?} {limit:?} {bad:?}");
+    let mut files = Vec::new();
+    for set in sources.train() {
+        let from = set.raw_files("", journal)?;
+        recipe += &format!(" {}", from.key);
+        files.push(from);
+    }
+    let key = blake3::hash(recipe.as_bytes()).to_hex().to_string();
     if let Some(kept) = journal.kept(SET, &key) {
-        return Ok(kept.clone());
+        return Ok(kept);
     }
     let limit = rows.unwrap_or(u64::MAX);
     let weight = Constants::published(Chain::A)?.weight.clone();
@@ -111,7 +121,8 @@ fn fit(
         durable::write(folder.join(FOLDER).join(WEIGHTS), format!("{header}\n{}\n", row.join(",")).as_bytes())?;
     outputs.insert(format!("{FOLDER}/{WEIGHTS}"), below(folder, written));
     let finished = Finished { key, rows: count, sources: count, skipped: Vec::new(), outputs };
-    Ok(journal.record(SET, finished)?.clone())
+    files.iter().try_for_each(|from| journal.demand_unchanged(from))?;
+    journal.record(SET, finished)
 }
 
 fn add(

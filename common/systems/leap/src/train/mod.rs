@@ -7,7 +7,10 @@ mod npy;
 mod rows;
 mod run;
 
-use common::Result;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use common::{Error, Result};
 use neural::layers::Network;
 use neural::loader::Shard;
 use neural::trainer::{Evaluated, Evaluation, Metric, Place, Task, Term, evaluate_alone};
@@ -15,7 +18,7 @@ use serde_json::{Value, json};
 use tch::Tensor;
 
 use crate::augment::{self, Augmentation};
-use crate::columns::GROUP_NAMES;
+use crate::columns::{GROUP_NAMES, TARGETS};
 use crate::layout::expand;
 use crate::losses;
 use crate::metric::Score;
@@ -134,8 +137,47 @@ fn metric(name: &str, value: f64) -> Metric {
     Metric { name: name.into(), value }
 }
 
-/// Positions of the zero list that a checkpoint's or evaluation's JSON holds.
+/// Positions of the zero list of an evaluation of this process.
 pub fn zero_list(of: &Value) -> Vec<usize> {
     let list = of["zero_list"].as_array().map(Vec::as_slice).unwrap_or_default();
     list.iter().filter_map(Value::as_u64).map(|c| c as usize).collect()
+}
+
+/// Positions of the zero list that the JSON of a checkpoint or weights file holds; none where it has no such entry.
+///
+/// # Errors
+/// [`Error::Input`] under the name of `file` for anything but columns below 368, each once: a list that cannot be read
+/// is not an empty one.
+pub fn zero_list_of_file(of: &Value, file: &Path) -> Result<Vec<usize>> {
+    let entry = match &of["zero_list"] {
+        Value::Null => return Ok(vec![]),
+        entry => entry,
+    };
+    let column = |value: &Value| value.as_u64().and_then(|c| usize::try_from(c).ok()).filter(|c| *c < TARGETS);
+    let list: Option<Vec<usize>> = entry.as_array().and_then(|list| list.iter().map(column).collect());
+    let each_once = |list: &Vec<usize>| list.iter().collect::<BTreeSet<_>>().len() == list.len();
+    list.filter(each_once).ok_or_else(|| {
+        let problem =
+            format!("`zero_list` is {entry}, expected a list of columns from 0 to {}, each once", TARGETS - 1);
+        Error::input(file, problem)
+            .hint("convert or train the weights again, or predict without the list: `--zero-list ignore`")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_malformed_zero_list_is_no_empty_one() {
+        let read = |list: Value| zero_list_of_file(&json!({ "zero_list": list }), Path::new("x.safetensors"));
+        assert_eq!(read(json!([3, 7])).unwrap(), [3, 7]);
+        assert_eq!(read(json!([])).unwrap(), [0; 0]);
+        assert_eq!(zero_list_of_file(&json!({}), Path::new("x")).unwrap(), [0; 0]);
+        let malformed = [json!("3,7"), json!([3.5]), json!(["3"]), json!([-1]), json!([368]), json!([3, 3]), json!({})];
+        for list in malformed {
+            let text = read(list.clone()).unwrap_err().to_string();
+            assert!(text.contains("x.safetensors") && text.contains("zero_list"), "{list}: {text}");
+        }
+    }
 }

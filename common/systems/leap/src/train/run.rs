@@ -17,7 +17,7 @@ use tch::Device;
 
 use super::config::TrainConfig;
 use super::evaluate::{Evaluator, predict};
-use super::{LeapTask, Objective, zero_list};
+use super::{LeapTask, Objective, zero_list_of_file};
 use crate::metric::{Rules, Score};
 use crate::models::ModelConfig;
 use crate::norm::{Chain, Constants, target_metadata};
@@ -111,7 +111,8 @@ pub fn train<'a>(config: &'a TrainConfig, hash: &str, arrays: &Arrays, options: 
     // The weights are those of the last step now: back to the best ones.
     let model = outcome.weights();
     weights::load(&params.state(), &model, &weights::Allow::default())?;
-    let zero_list = outcome.state.kept.as_ref().map(|kept| zero_list(&kept.detail)).unwrap_or_default();
+    let kept = outcome.state.kept.as_ref().map(|kept| zero_list_of_file(&kept.detail, &model)).transpose()?;
+    let zero_list = kept.unwrap_or_default();
     let mut metadata = about;
     metadata["zero_list"] = json!(zero_list);
     let network = task.network.as_ref();

@@ -84,6 +84,11 @@ pub const RAW: &str = "raw";
 
 /// Simulates both sets; `limit` events of each at most.
 pub fn run(config: &SimulateConfig, limit: Option<u64>, stage: &mut Stage) -> Result<Simulated> {
+    let raw = stage.folder().join(RAW);
+    // Files of an unfinished run with another config would look like data.
+    if raw.exists() {
+        std::fs::remove_dir_all(&raw).map_err(|e| common::Error::io("removing", &raw, e))?;
+    }
     let mut done = Simulated::default();
     let sets = [("train", config.train_events), ("val", config.valid_events)];
     let cut = |events: u64| limit.map_or(events, |limit| events.min(limit));
