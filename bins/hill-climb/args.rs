@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use common::cli::{Arguments, HELP_STYLES, RunFlags, Verbosity};
 use common::climb::SearchConfig;
+use common::oof::Reading;
 
 use crate::{blend, search};
 
@@ -34,18 +35,46 @@ enum Mode {
 pub struct SearchArgs {
     /// Out-of-fold predictions: files or folders of finished runs
     ///
-    /// A safetensors file with `predictions` [rows, columns], `mean` and `std`, or the folder of a finished stage with
+    /// Tables (csv, also .gz, or parquet) with ids and a column a target or a class, npy, npz and safetensors files; or
+    /// one table with a column a member. Rows are matched by id. Of ours: a safetensors file with `predictions` [rows, columns], `mean` and `std`, or the folder of a finished stage with
     /// the output `oof`. The model is called NAME, else what the file's metadata say, else after its file. IceCube:
     /// tables of directions with the vectors `x`, `y`, `z`, as `train-model` and `predict` write them.
     #[arg(value_name = "[NAME=]OOF", required = true, help_heading = "Input")]
     pub oof: Vec<String>,
     /// Truth: a file, the folder of `prepare-data`, or `-`
     ///
-    /// A safetensors file with `targets` [rows, columns], `target_mean` and `target_std`; a folder or a piped
+    /// A table with ids (csv or parquet; `--target` names the columns), npy or npz. Of ours: a safetensors file with `targets` [rows, columns], `target_mean` and `target_std`; a folder or a piped
     /// manifest stands for its output `valid`, `b/valid` or `a/valid`, the first that exists. IceCube: a table with
     /// `event_id`, `azimuth` and `zenith`, or the folder of `prepare-data` or `simulate-data`.
     #[arg(short, long, value_name = "VALID", help_heading = "Input")]
     pub truth: String,
+    /// Columns of the truth that are predicted
+    ///
+    /// May be repeated. Without it: the only column beside the ids, or those that all members have.
+    #[arg(long, value_name = "COLUMN", help_heading = "Input")]
+    pub target: Vec<String>,
+    /// Column of the ids [default: the one that all tables share]
+    #[arg(long, value_name = "COLUMN", help_heading = "Input")]
+    pub id: Option<String>,
+    /// Column of the truth that weights its rows
+    #[arg(long, value_name = "COLUMN", help_heading = "Input")]
+    pub sample_weight: Option<String>,
+    /// Order of text labels, comma-separated [default: sorted]
+    ///
+    /// Of two classes the second one is the positive one.
+    #[arg(long, value_name = "A,B", value_delimiter = ',', help_heading = "Input")]
+    pub classes: Vec<String>,
+    /// Leave out rows that a member lacks (no id, NaN)
+    ///
+    /// They are counted and said. Without it such a row is an error.
+    #[arg(long, help_heading = "Input")]
+    pub mask_missing: bool,
+    /// Match rows by their place even where there are ids
+    #[arg(long, help_heading = "Input")]
+    pub by_position: bool,
+    /// Every column of the one file is a member
+    #[arg(long, help_heading = "Input")]
+    pub wide: bool,
     /// Config of the search (YAML)
     ///
     /// The flags below win over it.
@@ -56,7 +85,11 @@ pub struct SearchArgs {
     /// May be repeated, `--set ridge=1e-6 --set polish=true`.
     #[arg(short, long = "set", value_name = "KEY=VALUE", help_heading = "Search")]
     pub set: Vec<String>,
-    /// r2, mse, rmse, mae or pearson [config: r2]
+    /// What is optimised: r2, rmse, auc, logloss .. [config: r2]
+    ///
+    /// Numbers: r2, mse, rmse, mae, rmsle, mape, smape, pearson, spearman. Probabilities: logloss, brier, auc,
+    /// average_precision. Labels (two by `threshold`, more by rounding or the likeliest class): accuracy,
+    /// balanced_accuracy, f1, f1_macro, f1_micro, f1_weighted, mcc, qwk.
     ///
     /// Directions are fitted under the mean opening angle and take no settings of the search: vectors are added with
     /// weights from 0, neither below the best single network nor below equal weights on the events given.
@@ -107,6 +140,20 @@ const SEARCH_EXAMPLES: &str = "Examples:
     --with-replacement --step 0.05 --tolerance 1e-6";
 
 impl SearchArgs {
+    /// What was said about the files.
+    pub fn reading(&self) -> Reading {
+        Reading {
+            id: self.id.clone(),
+            targets: self.target.clone(),
+            weight: self.sample_weight.clone(),
+            fold: None,
+            classes: self.classes.clone(),
+            mask: self.mask_missing,
+            by_position: self.by_position,
+            wide: self.wide,
+        }
+    }
+
     /// The flags as overrides of the config, after those given with `--set`.
     pub fn overrides(&self) -> Vec<String> {
         let mut all = self.set.clone();
@@ -147,6 +194,14 @@ pub struct BlendArgs {
     /// Model whose ids and columns the blend takes [default: the first]
     #[arg(long, value_name = "MODEL", help_heading = "Input")]
     pub base: Option<String>,
+    /// Column of the ids [default: the one that all files share]
+    #[arg(long, value_name = "COLUMN", help_heading = "Input")]
+    pub id: Option<String>,
+    /// Sample submission whose ids and columns the blend takes
+    ///
+    /// Every member must have its ids and its columns; the blend has them in its order.
+    #[arg(long, value_name = "FILE", conflicts_with = "base", help_heading = "Input")]
+    pub sample: Option<PathBuf>,
     /// Keep columns in which all submissions agree
     ///
     /// Always-zero and linear columns are the same in all submissions, bit for bit; a weighted sum moves their last bit.
@@ -161,6 +216,11 @@ pub struct BlendArgs {
     /// Write no csv beside the parquet
     #[arg(long, help_heading = "Output")]
     pub no_csv: bool,
+    /// Digits behind the point in the csv
+    ///
+    /// Without it: the fewest that read back as the same number.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=17), help_heading = "Output")]
+    pub decimals: Option<u8>,
     /// Output folder [default: outputs/DATE/TIME/STAGE]
     #[arg(short, long, value_name = "FOLDER", help_heading = "Run")]
     pub out: Option<PathBuf>,

@@ -10,7 +10,9 @@ use common::cli::progress::Bar;
 use common::cli::signals;
 use common::oof::{named, resolve};
 use common::stage::{MANIFEST, Manifest, Stage};
-use common::submission::{Rows, Spool, SpoolWriter, Submission, SubmissionFile, SubmissionWriter, match_ids};
+use common::submission::{
+    Ids, Rows, Spool, SpoolWriter, Submission, SubmissionFile, SubmissionWriter, is_table, match_ids,
+};
 use common::{Error, Result};
 use rayon::prelude::*;
 use tracing::{info, warn};
@@ -43,12 +45,15 @@ pub fn run(args: &BlendArgs) -> Result<()> {
     }
     let mut stage = Stage::begin("hill-climb", "", &out, &args.config_text(), 0, args.force)?;
     stage.input("weights", &table)?;
-    let mut blend = Blend::open(&weights, &paths, stage.folder(), args.base.as_deref())?;
+    let mut blend = Blend::open(&weights, &paths, stage.folder(), args)?;
+    if let Some(sample) = &args.sample {
+        stage.input("sample", sample)?;
+    }
     for (model, path) in weights.models.iter().zip(&paths) {
         stage.input(&format!("submissions/{model}"), path)?;
     }
     let summed = blend.sum(args.keep_equal)?;
-    let written = blend.write(stage.folder(), &args.name, !args.no_csv, &summed)?;
+    let written = blend.write(stage.folder(), args, &summed)?;
     drop(summed);
     info!("{}", written.summary(args.competition.as_deref(), &args.name));
     stage.output("submission", &written.parquet);
@@ -109,10 +114,9 @@ impl Files {
         let mut paths: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
         paths.sort();
         for path in &paths {
-            let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
-            let twin = ending == "csv" && paths.contains(&path.with_extension("parquet"));
-            if matches!(ending, "parquet" | "csv") && !twin {
-                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let twin = !name.ends_with("parquet") && paths.contains(&folder.join(format!("{}.parquet", stem(&name))));
+            if is_table(path) && !twin {
                 self.add(&name, path.clone())?;
             }
         }
@@ -148,38 +152,49 @@ struct Blend<'a> {
     weights: &'a Weights,
     files: Vec<(SubmissionFile, Rows)>,
     id: String,
-    ids: Vec<String>,
+    ids: Ids,
     columns: Vec<String>,
     scratch: PathBuf,
 }
 
 impl<'a> Blend<'a> {
-    /// Opens all files and compares ids and columns with those of the base.
-    fn open(weights: &'a Weights, paths: &[PathBuf], scratch: &Path, base: Option<&str>) -> Result<Self> {
-        let place = match base {
+    /// Opens all files and compares ids and columns with those of the sample, or of the base.
+    fn open(weights: &'a Weights, paths: &[PathBuf], scratch: &Path, args: &BlendArgs) -> Result<Self> {
+        let place = match &args.base {
             None => 0,
             Some(base) => weights.models.iter().position(|m| m == stem(base)).ok_or_else(|| {
                 Error::usage(format!("the base `{base}` is none of the models"))
                     .hint(format!("they are {}", weights.models.join(", ")))
             })?,
         };
-        let base = SubmissionFile::open(&paths[place], scratch)?;
+        let base = args.sample.as_ref().unwrap_or(&paths[place]);
+        let mut opened = SubmissionFile::open_together(
+            &std::iter::once(base).chain(paths).map(PathBuf::as_path).collect::<Vec<_>>(),
+            scratch,
+            args.id.as_deref(),
+        )?;
+        let mut base = opened.remove(0);
+        let id = base.id().to_string();
+        base.name_ids(&id)?;
         let mut files = Vec::with_capacity(paths.len());
-        for path in paths {
-            let mut file = SubmissionFile::open(path, scratch)?;
+        for mut file in opened {
+            file.name_ids(&id)?;
             same_columns(&base, &file)?;
-            let rows = match_ids(base.ids(), base.path(), file.ids(), path)?;
+            let rows = match_ids(base.ids(), base.path(), file.ids(), file.path())?;
             if rows != Rows::Same {
-                info!("`{}` has its rows in another order: aligned by id", path.display());
+                info!("`{}` has its rows in another order: aligned by id", file.path().display());
             }
             file.forget_ids();
             files.push((file, rows));
         }
+        for target in weights.targets().filter(|target| !base.columns().iter().any(|c| c == target)) {
+            warn!("the weights have some of their own for `{target}`, which `{}` has not", base.path().display());
+        }
         Ok(Self {
             weights,
             files,
-            id: base.id().into(),
-            ids: base.ids().to_vec(),
+            id,
+            ids: base.ids().clone(),
             columns: base.columns().to_vec(),
             scratch: scratch.into(),
         })
@@ -215,10 +230,11 @@ impl<'a> Blend<'a> {
     }
 
     /// Writes the blend by row.
-    fn write(&mut self, folder: &Path, name: &str, csv: bool, summed: &Spool) -> Result<Submission> {
-        let ids = std::mem::take(&mut self.ids);
+    fn write(&mut self, folder: &Path, args: &BlendArgs, summed: &Spool) -> Result<Submission> {
+        let ids = std::mem::replace(&mut self.ids, Ids::Integers(vec![]));
         let rows = ids.len();
-        let mut writer = SubmissionWriter::create(folder, name, &self.id, ids, &self.columns, csv)?;
+        let writer = SubmissionWriter::create(folder, &args.name, &self.id, ids, &self.columns, !args.no_csv)?;
+        let mut writer = writer.with_decimals(args.decimals.map(usize::from));
         let block = (BLOCK_VALUES / self.columns.len()).clamp(1, rows);
         for start in (0..rows).step_by(block) {
             signals::check("nothing, start the blend again")?;
@@ -258,10 +274,6 @@ impl Sum {
 /// Demands the same columns; their order may differ.
 fn same_columns(base: &SubmissionFile, file: &SubmissionFile) -> Result<()> {
     let against = base.path().display();
-    if base.id() != file.id() {
-        let problem = format!("the first column is `{}`, in `{against}` it is `{}`", file.id(), base.id());
-        return Err(Error::input(file.path(), problem));
-    }
     if let Some(name) = base.columns().iter().find(|c| !file.columns().contains(c)) {
         return Err(Error::input(file.path(), format!("lacks the column `{name}` of `{against}`")));
     }

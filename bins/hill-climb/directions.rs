@@ -135,7 +135,7 @@ pub fn search(args: &SearchArgs, truth: &Truth) -> Result<()> {
     info!("{text}\n{:24}  {:>9.5}\n{:24}  {:>9.5}", "equal weights", found.equal, "blend", found.angle);
     let table: Vec<(String, f64)> = members.names.iter().cloned().zip(found.weights.iter().copied()).collect();
     let out = stage.folder().to_path_buf();
-    stage.output("weights", &weights::write_csv(&out.join("weights.csv"), &table)?);
+    stage.output("weights", &weights::write_csv(&out.join("weights.csv"), &table, &[])?);
     let value = json!({
         "metric": "mean_opening_angle_rad",
         "score": found.angle,

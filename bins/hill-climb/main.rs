@@ -3,6 +3,7 @@
 mod args;
 mod blend;
 mod directions;
+mod judge;
 mod measure;
 mod members;
 mod page;

@@ -5,11 +5,12 @@ use common::climb::{
     simplex, sum_one,
 };
 use common::metrics::{Matrix, Rules};
-use common::oof::Table;
+use common::oof::{Member, Set, Table};
 use common::{Error, Result};
 
+use crate::judge::Judge;
 use crate::measure;
-use crate::members::{self, Member};
+use crate::members;
 
 /// Rounds that a closed form takes where its quadratic form depends on the weights.
 const ROUNDS: usize = 50;
@@ -27,6 +28,10 @@ pub struct Problem<'a> {
     /// Fixed columns and zero rule.
     pub rules: Rules,
     truth: Matrix<'a>,
+    /// Whether a column is a class.
+    classes: bool,
+    /// Weight of every row.
+    weights: Option<Vec<f64>>,
 }
 
 /// Weights for a set of columns, and how they were found.
@@ -79,10 +84,34 @@ impl Blend {
 
 impl<'a> Problem<'a> {
     /// Checks that the models go with the truth; takes the first `rows`.
-    pub fn new(table: &'a Table, members: &'a [Member], rows: usize, config: &'a SearchConfig) -> Result<Self> {
+    pub fn new(set: &'a Set, rows: usize, config: &'a SearchConfig) -> Result<Self> {
+        let Set { truth: table, members, .. } = set;
+        let labels = [Metric::Logloss, Metric::Brier];
+        let decided = matches!(
+            config.metric,
+            Metric::Accuracy | Metric::BalancedAccuracy | Metric::F1 | Metric::F1Macro | Metric::F1Micro
+        ) || matches!(config.metric, Metric::F1Weighted | Metric::Mcc | Metric::Qwk);
+        if config.per_group && set.one_hot && (decided || labels.contains(&config.metric)) {
+            return Err(Error::usage(format!("`{}` is a score of all classes together", config.metric.name()))
+                .hint("leave out `--per-group`"));
+        }
+        let weights = set.weights.as_ref().map(|weights| weights[..rows].to_vec());
+        if weights.is_some() && (config.continuous || config.polish || config.method != Method::Climb) {
+            return Err(Error::usage("weighted rows are climbed on a grid")
+                .hint("leave out `--method`, `--polish` and `continuous`, or `--sample-weight`"));
+        }
         let truth = table.matrix()?.head(rows);
         let models = members::matrices(members, table, rows)?;
-        Ok(Self { table, members, config, models, rules: table.rules(config.zero_rule), truth })
+        Ok(Self {
+            table,
+            members,
+            config,
+            models,
+            rules: table.rules(config.zero_rule),
+            truth,
+            classes: set.one_hot,
+            weights,
+        })
     }
 
     /// Number of rows that are used.
@@ -92,14 +121,11 @@ impl<'a> Problem<'a> {
 
     /// Searches.
     pub fn solve(&self) -> Result<Blend> {
-        let gram = match self.config.metric {
-            Metric::R2 | Metric::Mse | Metric::Rmse => {
-                Some(Gram::of(&self.truth, &self.models).map_err(|e| self.not_finite().err().unwrap_or(e))?)
-            }
-            Metric::Mae | Metric::Pearson => {
-                self.not_finite()?;
-                None
-            }
+        let gram = if self.config.of_squares() && self.weights.is_none() {
+            Some(Gram::of(&self.truth, &self.models).map_err(|e| self.not_finite().err().unwrap_or(e))?)
+        } else {
+            self.not_finite()?;
+            None
         };
         let columns: Vec<usize> = (0..self.table.columns()).collect();
         let global = self.scope("all", columns.clone(), gram.as_ref())?;
@@ -150,7 +176,7 @@ impl<'a> Problem<'a> {
         if rest.iter().any(|c| !self.rules.fixed.contains(c)) {
             let score = match gram {
                 Some(gram) => self.exact(gram, &rest)?.score(&blend.global.weights)?,
-                None => self.direct(&rest).score(&blend.global.weights)?,
+                None => self.direct(&rest)?.score(&blend.global.weights)?,
             };
             parts.push((&rest, score));
         } else {
@@ -168,7 +194,7 @@ impl<'a> Problem<'a> {
     fn scope(&self, name: &str, columns: Vec<usize>, gram: Option<&Gram>) -> Result<Scope> {
         let plan = self.config.plan();
         let Some(gram) = gram else {
-            let mut objective = self.direct(&columns);
+            let mut objective = self.direct(&columns)?;
             let found = climb(&mut objective, &plan)?;
             let others = vec![("equal weights", Some(objective.score(&equal(self.models.len()))?))];
             return Ok(scope(name, columns, found, others));
@@ -229,13 +255,22 @@ impl<'a> Problem<'a> {
         GramObjective::new(gram, score, columns, &self.rules.fixed, zero)
     }
 
-    fn direct<'b>(&'b self, columns: &[usize]) -> Direct<'b, impl Fn(&[f64]) -> f64 + Sync + use<'a, 'b>> {
+    fn direct<'b>(&'b self, columns: &[usize]) -> Result<Direct<'b, impl Fn(&[f64]) -> f64 + Sync + use<'a, 'b>>> {
         let free: Vec<usize> = columns.iter().copied().filter(|c| !self.rules.fixed.contains(c)).collect();
+        let plain = matches!(self.config.metric, Metric::Mae | Metric::Pearson) && self.weights.is_none();
+        let judge = if plain {
+            None
+        } else {
+            let (metric, threshold) = (self.config.metric, self.config.threshold);
+            let weights = self.weights.as_deref();
+            Some(Judge::new(metric, self.table, &self.truth, &free, self.classes, weights, threshold)?)
+        };
         let metric = self.config.metric;
-        Direct::new(&self.models, move |values| match metric {
-            Metric::Pearson => measure::pearson(&self.truth, values, &free),
-            _ => -measure::mae(&self.truth, values, &free),
-        })
+        Ok(Direct::new(&self.models, move |values| match (&judge, metric) {
+            (Some(judge), _) => judge.score(values),
+            (None, Metric::Pearson) => measure::pearson(&self.truth, values, &free),
+            (None, _) => -measure::mae(&self.truth, values, &free),
+        }))
     }
 
     /// Names the file, row and column of the first value that is not finite.

@@ -6,7 +6,7 @@ use common::climb::MoveKind;
 use serde_json::{Map, Value, json};
 
 use crate::problem::{Blend, Problem, Scope};
-use crate::weights::{field, g17};
+use crate::weights::{Own, field, g17};
 
 /// The table for people.
 pub fn table(problem: &Problem, blend: &Blend) -> String {
@@ -33,12 +33,21 @@ pub fn table(problem: &Problem, blend: &Blend) -> String {
     text
 }
 
-/// Names and global weights for the table of weights: largest first, models without weight left out.
-pub fn weighted(problem: &Problem, blend: &Blend) -> Vec<(String, f64)> {
-    let names = problem.members.iter().map(|m| m.name.clone());
-    let mut table: Vec<_> = names.zip(blend.global.weights.iter().copied()).filter(|(_, w)| *w != 0.0).collect();
-    table.sort_by(|a, b| b.1.total_cmp(&a.1));
-    table
+/// Names and global weights for the table of weights, largest first, models without weight anywhere left out; and the
+/// targets of groups with weights of their own.
+pub fn weighted(problem: &Problem, blend: &Blend) -> (Vec<(String, f64)>, Vec<Own>) {
+    let used = |k: usize| std::iter::once(&blend.global).chain(&blend.groups).any(|scope| scope.weights[k] != 0.0);
+    let mut order: Vec<usize> = (0..problem.members.len()).filter(|&k| used(k)).collect();
+    order.sort_by(|&a, &b| blend.global.weights[b].total_cmp(&blend.global.weights[a]));
+    let table = order.iter().map(|&k| (problem.members[k].name.clone(), blend.global.weights[k])).collect();
+    let own = blend.groups.iter().flat_map(|group| {
+        let order = &order;
+        group.columns.iter().map(move |&c| {
+            let weights = order.iter().map(|&k| group.weights[k]).collect();
+            (problem.table.column_name(c), weights)
+        })
+    });
+    (table, own.collect())
 }
 
 /// `weights.json`: everything needed to apply the weights, and the scores.

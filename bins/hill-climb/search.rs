@@ -4,12 +4,13 @@ use std::path::Path;
 
 use common::climb::SearchConfig;
 use common::durable::Written;
-use common::oof::{Table, resolve};
+use common::oof::{Set, resolve};
 use common::stage::Stage;
+use common::store::scratch::Scratch;
 use common::store::tensors::{Declaration, Dtype, TensorWriter};
 use common::{Error, Result, config, durable};
 use serde_json::{Value, json};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::args::SearchArgs;
 use crate::problem::{Blend, Problem};
@@ -27,11 +28,20 @@ pub fn run(args: &SearchArgs) -> Result<()> {
     if args.run.print_config {
         return common::cli::print_line(config.annotated().trim_end());
     }
-    let truth = Table::truth(resolve(&args.truth, &["valid", "b/valid", "a/valid"])?)?;
-    let members = members::open(&args.oof)?;
-    let rows = args.run.limit.map_or(truth.rows(), |n| truth.rows().min(usize::try_from(n).unwrap_or(usize::MAX)));
-    let problem = Problem::new(&truth, &members, rows, &config.value)?;
+    let truth = resolve(&args.truth, &["valid", "b/valid", "a/valid"])?;
     let folder = args.run.folder("hill-climb");
+    let scratch = Scratch::of(&folder);
+    let set = Set::open(&truth, &members::paths(&args.oof)?, &args.reading(), scratch.folder())?;
+    drop(scratch);
+    for note in &set.notes {
+        info!("{note}");
+    }
+    for warning in &set.warnings {
+        warn!("{warning}");
+    }
+    let Set { truth, members, .. } = &set;
+    let rows = args.run.limit.map_or(truth.rows(), |n| truth.rows().min(usize::try_from(n).unwrap_or(usize::MAX)));
+    let problem = Problem::new(&set, rows, &config.value)?;
     info!("{} models, {rows} rows x {} columns of `{}`", members.len(), truth.columns(), truth.path().display());
     if args.run.dry_run {
         info!("would search the weights and write them to `{}`", folder.display());
@@ -42,7 +52,7 @@ pub fn run(args: &SearchArgs) -> Result<()> {
     let seed = args.run.seed.unwrap_or(0);
     let mut stage = Stage::begin("hill-climb", system, &folder, &config.text, seed, args.run.force)?;
     stage.input("truth", truth.path())?;
-    for member in &members {
+    for member in members {
         stage.input(&format!("oof/{}", member.name), member.table.path())?;
     }
 
@@ -50,7 +60,8 @@ pub fn run(args: &SearchArgs) -> Result<()> {
     info!("{}", report::table(&problem, &blend));
 
     let out = stage.folder().to_path_buf();
-    stage.output("weights", &weights::write_csv(&out.join("weights.csv"), &report::weighted(&problem, &blend))?);
+    let (table, own) = report::weighted(&problem, &blend);
+    stage.output("weights", &weights::write_csv(&out.join("weights.csv"), &table, &own)?);
     stage.output("weights_json", &write_json(&out.join("weights.json"), &report::json(&problem, &blend))?);
     stage.output("history", &durable::write(out.join("history.csv"), report::history(&problem, &blend).as_bytes())?);
     let about = page::page(&problem, &blend, config.annotated())?;

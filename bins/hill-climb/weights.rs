@@ -1,12 +1,12 @@
-//! Tables of weights: `model,weight` in csv as the published one, `weights.json` with weights for groups, and the
-//! pickled pandas frame that upstream uses.
+//! Tables of weights: `model,weight` in csv as the published one, with a column for every target that has weights of
+//! its own; `weights.json` with weights for groups; and the pickled pandas frame that upstream uses.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use common::durable::{self, Written};
 use common::store::pickle::{Checkpoint, Column as Pickled};
-use common::store::tables::{ColumnKind, read_csv};
+use common::store::tables::{ColumnKind, CsvText, read_csv};
 use common::{Error, Result};
 use serde_json::Value;
 
@@ -25,7 +25,7 @@ impl Weights {
     /// Reads a table; the ending tells which kind.
     pub fn read(path: &Path) -> Result<Self> {
         let weights = match path.extension().and_then(|e| e.to_str()) {
-            Some("csv") => Self::of_table(read_table(path)?),
+            Some("csv") => read_table(path)?,
             Some("json") => read_json(path)?,
             _ => Self::of_table(read_pickled(path)?),
         };
@@ -36,6 +36,11 @@ impl Weights {
     /// The weights of a column, in the order of the models.
     pub fn of(&self, column: &str) -> &[f64] {
         self.group_of.get(column).map_or(&self.global, |&g| &self.groups[g])
+    }
+
+    /// The targets that have weights of their own.
+    pub fn targets(&self) -> impl Iterator<Item = &str> {
+        self.group_of.keys().map(String::as_str)
     }
 
     /// The largest distance of a sum of weights from 1.
@@ -68,12 +73,22 @@ impl Weights {
 
 /// The name of a model without the ending of its file.
 pub fn stem(name: &str) -> &str {
-    [".npy", ".parquet", ".csv"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name)
+    [".npy", ".parquet", ".csv.gz", ".csv"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name)
 }
 
-fn read_table(path: &Path) -> Result<(Vec<String>, Vec<f64>)> {
-    let table = read_csv(path, &[("model", ColumnKind::Text), ("weight", ColumnKind::F64)])?;
-    Ok((table.texts("model")?.to_vec(), table.f64("weight")?.to_vec()))
+/// Columns beside `model` and `weight` are targets with weights of their own.
+fn read_table(path: &Path) -> Result<Weights> {
+    let header = CsvText::open(path)?.header().to_vec();
+    let own: Vec<&str> = header.iter().map(String::as_str).filter(|n| !["model", "weight"].contains(n)).collect();
+    let mut schema = vec![("model", ColumnKind::Text), ("weight", ColumnKind::F64)];
+    schema.extend(own.iter().map(|name| (*name, ColumnKind::F64)));
+    let table = read_csv(path, &schema)?;
+    let mut weights = Weights::of_table((table.texts("model")?.to_vec(), table.f64("weight")?.to_vec()));
+    for name in own {
+        weights.group_of.insert(name.to_owned(), weights.groups.len());
+        weights.groups.push(table.f64(name)?.to_vec());
+    }
+    Ok(weights)
 }
 
 fn read_pickled(path: &Path) -> Result<(Vec<String>, Vec<f64>)> {
@@ -118,11 +133,26 @@ fn read_json(path: &Path) -> Result<Weights> {
     Ok(weights)
 }
 
-/// Writes a table with 17 significant digits, which name every double exactly.
-pub fn write_csv(path: &Path, table: &[(String, f64)]) -> Result<Written> {
-    let mut text = String::from("model,weight\n");
-    for (model, weight) in table {
-        text += &format!("{},{}\n", field(model), g17(*weight));
+/// A column of the table of weights beside the global ones: a target, and the weight of every model there.
+pub type Own = (String, Vec<f64>);
+
+/// Writes a table with 17 significant digits, which name every double exactly. `own` holds the targets that have
+/// weights of their own, in the order of the table.
+pub fn write_csv(path: &Path, table: &[(String, f64)], own: &[Own]) -> Result<Written> {
+    let mut text = String::from("model,weight");
+    for (target, _) in own {
+        if ["model", "weight"].contains(&target.as_str()) {
+            return Err(Error::failed(format!("a target is called `{target}`, like a column of the table of weights")));
+        }
+        text += &format!(",{}", field(target));
+    }
+    text.push('\n');
+    for (k, (model, weight)) in table.iter().enumerate() {
+        text += &format!("{},{}", field(model), g17(*weight));
+        for (_, weights) in own {
+            text += &format!(",{}", g17(weights[k]));
+        }
+        text.push('\n');
     }
     durable::write(path, text.as_bytes())
 }
@@ -178,6 +208,16 @@ mod tests {
     }
 
     #[test]
+    fn a_table_keeps_the_weights_of_single_targets() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weights.csv");
+        let table = [("a".to_string(), 0.75), ("b".to_string(), 0.25)];
+        write_csv(&path, &table, &[("x,y".into(), vec![-0.5, 1.5])]).unwrap();
+        let weights = Weights::read(&path).unwrap();
+        assert_eq!((weights.of("x,y"), weights.of("z")), (&[-0.5, 1.5][..], &[0.75, 0.25][..]));
+    }
+
+    #[test]
     fn bad_tables_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let problem = |name: &str, text: &str| {
@@ -187,6 +227,7 @@ mod tests {
         };
         assert!(problem("a.csv", "model,weight\na.npy,0.5\na,0.5\n").ends_with("row 1: the model `a` appears twice"));
         assert!(problem("b.csv", "model,weight\n").ends_with("holds no weights"));
+        assert!(problem("g.csv", "model,weight,x\na,1,inf\n").contains("the weight of `a` is inf"));
         assert!(problem("c.csv", "model,weigth\na,1\n").contains("has no column `weight`"));
         assert!(problem("d.csv", "model,weight\na,inf\n").contains("the weight of `a` is inf"));
         assert!(problem("e.json", r#"{"weights": {"a": "1"}}"#).ends_with("expected a number for `a`"));

@@ -12,10 +12,11 @@ use std::process::ExitCode;
 
 use common::directions::Truth;
 use common::metrics::{ColumnSums, Scores};
-use common::oof::{Table, named, resolve, resolve_in};
+use common::oof::{Reading, Set, Table, named, resolve, resolve_in};
 use common::stage::{Manifest, Stage};
+use common::submission::is_table;
 use common::{Error, Result, durable};
-use tracing::info;
+use tracing::{info, warn};
 
 use args::ScoreArgs;
 use report::Report;
@@ -49,20 +50,28 @@ fn run(args: &ScoreArgs) -> Result<()> {
         Found::Values(path) => path,
     };
     let system;
-    let (reports, inputs) = if tables::is_table(&truth) {
+    let (reports, inputs) = if is_table(&truth) && tables::alone(args) {
         system = String::new();
         tables::score(args, &truth)?
     } else {
-        let truth = Table::truth(&truth)?;
-        system = truth.layout().system.clone();
         let mut reports = Vec::new();
-        let mut inputs = vec![truth.path().to_path_buf()];
+        let mut inputs = vec![truth.clone()];
+        let mut named_system = String::new();
         for argument in &args.predictions {
             let (name, file) = named(argument);
-            let table = Table::predictions(resolve(file, &["oof"])?)?;
-            inputs.push(table.path().to_path_buf());
-            reports.push(arrays(args, &truth, &table)?.called(name));
+            let path = resolve(file, &["oof", "submission"])?;
+            let members = [(name.map(str::to_string), path.clone())];
+            let set = Set::open(&truth, &members, &Reading::default(), &std::env::temp_dir())?;
+            set.notes.iter().for_each(|note| info!("{note}"));
+            set.warnings.iter().for_each(|warning| warn!("{warning}"));
+            let [member] = set.members.as_slice() else {
+                return Err(Error::input(&path, format!("holds {} columns for one target", set.members.len())));
+            };
+            named_system.clone_from(&set.truth.layout().system);
+            reports.push(arrays(args, &set.truth, &member.table)?.called(name));
+            inputs.push(path);
         }
+        system = named_system;
         (reports, inputs)
     };
     info!("{}", report::table(&reports, args.targets));

@@ -28,6 +28,8 @@ pub struct Report {
     pub levels: BTreeMap<u32, f64>,
     /// R2 of every target.
     pub targets: Vec<(String, f64)>,
+    /// Mean R2 over the rows of every part of the leaderboard, where the solution names them.
+    pub parts: Vec<(String, f64)>,
     /// Targets scored as if zero were predicted.
     pub zero_list: Vec<String>,
 }
@@ -51,6 +53,7 @@ impl Report {
             groups,
             levels: by_level.into_iter().map(|(level, values)| (level, mean(&values))).collect(),
             targets: names.into_iter().zip(scores.columns.iter().copied()).collect(),
+            parts: vec![],
             zero_list,
         }
     }
@@ -64,7 +67,7 @@ impl Report {
     fn json(&self) -> Value {
         let map = |pairs: &[(String, f64)]| pairs.iter().map(|(k, v)| (k.clone(), (*v).into())).collect::<Map<_, _>>();
         let levels: Map<String, Value> = self.levels.iter().map(|(k, v)| (k.to_string(), (*v).into())).collect();
-        json!({
+        let mut value = json!({
             "name": self.name,
             "path": self.path,
             "rows": self.rows,
@@ -73,7 +76,11 @@ impl Report {
             "levels": levels,
             "targets": map(&self.targets),
             "zero_list": self.zero_list,
-        })
+        });
+        if !self.parts.is_empty() {
+            value["parts"] = map(&self.parts).into();
+        }
+        value
     }
 }
 
@@ -113,6 +120,9 @@ pub fn table(reports: &[Report], all_targets: bool) -> String {
         }
     };
     line("mean", &mut reports.iter().map(|r| r.mean));
+    for (i, (name, _)) in first.parts.iter().enumerate() {
+        line(&name.to_lowercase(), &mut reports.iter().map(|r| r.parts[i].1));
+    }
     for (i, (name, _)) in first.groups.iter().enumerate() {
         line(&format!("group {name}"), &mut reports.iter().map(|r| r.groups[i].1));
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use common::metrics::{ColumnSums, Matrix, Scores};
+use common::metrics::{ColumnSums, Matrix, Scores, mean};
 use common::oof::Group;
 use common::submission::{SubmissionFile, match_ids};
 use common::{Error, Result};
@@ -15,9 +15,12 @@ use crate::report::Report;
 /// Doubles of the columns held at a time, 64 MiB of each table.
 const COLUMN_VALUES: usize = 8 << 20;
 
-/// Whether a truth is a table.
-pub fn is_table(path: &Path) -> bool {
-    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet") || e.eq_ignore_ascii_case("csv"))
+/// Whether all predictions are tables, which go by column; arrays among them are read otherwise.
+pub fn alone(args: &ScoreArgs) -> bool {
+    args.predictions.iter().all(|argument| {
+        let path = Path::new(common::oof::named(argument).1);
+        !path.is_file() || common::submission::is_table(path)
+    })
 }
 
 /// Scores all predictions against one table; also returns the files that were read.
@@ -36,7 +39,12 @@ pub fn score(args: &ScoreArgs, truth: &Path) -> Result<(Vec<Report>, Vec<PathBuf
     for argument in &args.predictions {
         let (name, file) = common::oof::named(argument);
         let path = common::oof::resolve(file, &["submission"])?;
-        let predictions = SubmissionFile::open(&path, &scratch)?;
+        let mut predictions = SubmissionFile::unnamed(&path, &scratch, false)?;
+        if !predictions.has(truth.id()) {
+            let problem = format!("has no column `{}`, the ids of `{}`", truth.id(), truth.path().display());
+            return Err(Error::input(&path, problem).hint("give the columns of the ids one name"));
+        }
+        predictions.name_ids(truth.id())?;
         reports.push(compare(args, &truth, &predictions)?.called(name));
         inputs.push(path);
     }
@@ -57,23 +65,67 @@ fn compare(args: &ScoreArgs, truth: &SubmissionFile, predictions: &SubmissionFil
     if order != common::submission::Rows::Same {
         info!("`{}` has its rows in another order: aligned by id", predictions.path().display());
     }
-    let rows = args.limit.map_or(truth.rows(), |n| truth.rows().min(usize::try_from(n).unwrap_or(usize::MAX)));
+    let limit = args.limit.map_or(truth.rows(), |n| truth.rows().min(usize::try_from(n).unwrap_or(usize::MAX)));
+    let parts = Parts::of(truth, limit)?;
     let mut columns = Vec::with_capacity(names.len());
+    let mut by_part = vec![Vec::with_capacity(names.len()); parts.named.len()];
     for batch in names.chunks((COLUMN_VALUES / truth.rows()).clamp(1, names.len())) {
         let batch: Vec<&str> = batch.iter().map(String::as_str).collect();
         let pairs: Vec<_> = truth.read(&batch)?.into_iter().zip(predictions.read(&batch)?).collect();
-        let scores: Vec<f64> = pairs
+        let scores: Vec<(f64, Vec<f64>)> = pairs
             .into_par_iter()
             .map(|(y, p)| {
                 let p = order.align(p);
-                Ok(ColumnSums::of(&Matrix::f64(&y[..rows], 1)?, &Matrix::f64(&p[..rows], 1)?)?.r2(0))
+                let of = |rows: &[usize]| -> Result<f64> {
+                    let take = |values: &[f64]| rows.iter().map(|&row| values[row]).collect::<Vec<f64>>();
+                    let (y, p) = (take(&y), take(&p));
+                    Ok(ColumnSums::of(&Matrix::f64(&y, 1)?, &Matrix::f64(&p, 1)?)?.r2(0))
+                };
+                Ok((of(&parts.all)?, parts.named.iter().map(|(_, rows)| of(rows)).collect::<Result<_>>()?))
             })
             .collect::<Result<_>>()?;
-        columns.extend(scores);
+        for (score, of_parts) in scores {
+            columns.push(score);
+            by_part.iter_mut().zip(of_parts).for_each(|(scores, score)| scores.push(score));
+        }
     }
+    let rows = parts.all.len();
     let scores = Scores { columns, zero_list: Vec::new() };
     let name = predictions.path().file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(Report::new(name, predictions.path(), rows, names.to_vec(), &groups(names), &scores))
+    let mut report = Report::new(name, predictions.path(), rows, names.to_vec(), &groups(names), &scores);
+    report.parts = parts.named.into_iter().zip(by_part).map(|((name, _), scores)| (name, mean(&scores))).collect();
+    Ok(report)
+}
+
+/// Rows that count, and those of each part of the leaderboard.
+struct Parts {
+    all: Vec<usize>,
+    named: Vec<(String, Vec<usize>)>,
+}
+
+impl Parts {
+    /// By the column `Usage` of a solution; its rows `Ignored` count nowhere.
+    fn of(truth: &SubmissionFile, limit: usize) -> Result<Self> {
+        let Some(usage) = truth.usage()? else { return Ok(Self { all: (0..limit).collect(), named: vec![] }) };
+        let mut parts = Self { all: vec![], named: vec![] };
+        for (row, part) in usage.iter().enumerate().take(limit) {
+            if part.eq_ignore_ascii_case("ignored") {
+                continue;
+            }
+            parts.all.push(row);
+            match parts.named.iter_mut().find(|(name, _)| name == part) {
+                Some((_, rows)) => rows.push(row),
+                None => parts.named.push((part.clone(), vec![row])),
+            }
+        }
+        if parts.all.is_empty() {
+            return Err(Error::input(truth.path(), "all rows are `Ignored`"));
+        }
+        if parts.all.len() < limit {
+            info!("{} rows of `{}` are `Ignored` and not scored", limit - parts.all.len(), truth.path().display());
+        }
+        Ok(parts)
+    }
 }
 
 /// Neighbouring columns whose names differ only in the level at their end; columns without level are the scalars.

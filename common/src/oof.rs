@@ -1,8 +1,13 @@
 //! Out-of-fold predictions and the truth they are judged by, as the stages hand them on.
 //!
-//! Both are safetensors files. The truth holds `targets` `[rows, columns]` and the normalisation `target_mean`,
+//! Ours are safetensors files. The truth holds `targets` `[rows, columns]` and the normalisation `target_mean`,
 //! `target_std`; predictions hold `predictions`, `mean`, `std`. Two models may have been trained on different
 //! normalisations: reading maps every column affinely into the space of the truth, where R2 is the same.
+//!
+//! Files of other programs (csv, parquet, npy, npz, other safetensors) are read by [`Set`], rows matched by their ids.
+
+mod foreign;
+mod set;
 
 use std::path::{Path, PathBuf};
 
@@ -12,6 +17,9 @@ use crate::error::{Error, Result};
 use crate::metrics::{Matrix, Rules};
 use crate::stage::{MANIFEST, Manifest};
 use crate::store::tensors::{Dtype, TensorFile};
+
+pub use foreign::{Content, Reading};
+pub use set::{Member, Set};
 
 /// A group of neighbouring columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,11 +47,19 @@ pub struct Layout {
     pub member: Option<String>,
 }
 
+/// Where the numbers of a table lie.
+#[derive(Debug)]
+enum Source {
+    /// In a mapped file, as this tensor.
+    Tensor(TensorFile, &'static str),
+    /// In memory, row-major.
+    Loaded(PathBuf, Vec<f64>),
+}
+
 /// A truth or out-of-fold file.
 #[derive(Debug)]
 pub struct Table {
-    file: TensorFile,
-    values: &'static str,
+    source: Source,
     rows: usize,
     columns: usize,
     normalisation: Option<(Vec<f64>, Vec<f64>)>,
@@ -64,8 +80,13 @@ impl Table {
     fn open(path: &Path, values: &'static str, mean: &str, std: &str) -> Result<Self> {
         let file = TensorFile::open(path)?;
         let shape = file.shape(values)?;
-        let &[rows, columns] = shape else {
-            return Err(Error::input(path, format!("tensor `{values}` has shape {shape:?}, expected [rows, columns]")));
+        let (rows, columns) = match *shape {
+            [rows] => (rows, 1),
+            [rows, columns] => (rows, columns),
+            _ => {
+                let problem = format!("tensor `{values}` has shape {shape:?}, expected [rows] or [rows, columns]");
+                return Err(Error::input(path, problem));
+            }
         };
         if rows == 0 || columns == 0 {
             return Err(Error::input(path, format!("tensor `{values}` is empty: {shape:?}")));
@@ -88,12 +109,26 @@ impl Table {
             }
         };
         let layout = layout(path, file.metadata(), columns)?;
-        Ok(Self { file, values, rows, columns, normalisation, layout })
+        Ok(Self { source: Source::Tensor(file, values), rows, columns, normalisation, layout })
+    }
+
+    /// A table in memory, row-major, with the names of its columns.
+    pub fn loaded(path: &Path, values: Vec<f64>, names: Vec<String>, member: Option<String>) -> Result<Self> {
+        let columns = names.len();
+        if columns == 0 || values.is_empty() || values.len() % columns != 0 {
+            return Err(Error::input(path, format!("holds {} numbers for {columns} columns", values.len())));
+        }
+        let layout = Layout { columns: names, member, ..Layout::default() };
+        let rows = values.len() / columns;
+        Ok(Self { source: Source::Loaded(path.into(), values), rows, columns, normalisation: None, layout })
     }
 
     /// Path of the file.
     pub fn path(&self) -> &Path {
-        self.file.path()
+        match &self.source {
+            Source::Tensor(file, _) => file.path(),
+            Source::Loaded(path, _) => path,
+        }
     }
 
     /// Number of rows.
@@ -113,7 +148,10 @@ impl Table {
 
     /// The metadata as stored.
     pub fn metadata(&self) -> Option<&Value> {
-        self.file.metadata()
+        match &self.source {
+            Source::Tensor(file, _) => file.metadata(),
+            Source::Loaded(..) => None,
+        }
     }
 
     /// Mean and std of the normalisation, if the file has one.
@@ -123,9 +161,12 @@ impl Table {
 
     /// The numbers as stored.
     pub fn matrix(&self) -> Result<Matrix<'_>> {
-        match self.file.dtype(self.values)? {
-            Dtype::F64 => Matrix::f64(self.file.f64(self.values)?, self.columns),
-            _ => Matrix::f32(self.file.f32(self.values)?, self.columns),
+        match &self.source {
+            Source::Loaded(_, values) => Matrix::f64(values, self.columns),
+            Source::Tensor(file, values) => match file.dtype(values)? {
+                Dtype::F64 => Matrix::f64(file.f64(values)?, self.columns),
+                _ => Matrix::f32(file.f32(values)?, self.columns),
+            },
         }
     }
 

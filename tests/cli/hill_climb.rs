@@ -255,3 +255,88 @@ fn weights_of_a_search_are_applied_as_they_are() {
     assert_eq!(read("piped_blend"), read("search_weights.json"));
     assert_eq!(read("search_weights.csv"), read("search_weights.json"));
 }
+
+fn put(folder: &Path, name: &str, text: &str) {
+    common::durable::write(folder.join(name), text.as_bytes()).unwrap();
+}
+
+#[test]
+fn tables_of_other_programs_are_searched_by_id() {
+    let folder = tempfile::tempdir().unwrap();
+    put(
+        folder.path(),
+        "train.csv",
+        "\u{feff}\"id\",\"feature\",\"y\"\r\n7,9,1.0\r\n8,9,2.0\r\n9,9,4.0\r\n10,9,3.0\r\n\r\n",
+    );
+    put(folder.path(), "a.csv", ",id,pred\n0,10,3.1\n1,9,3.9\n2,8,2.2\n3,7,0.8\n");
+    put(folder.path(), "b.csv", "id,pred\n7,1.5\n8,1.5\n9,4.5\n10,2.5\n");
+    let args = ["search", "-t", "train.csv", "--target", "y", "a.csv", "b.csv", "--metric", "rmse", "-o", "out"];
+    let outcome = cmd("hill-climb").args(args).within(folder.path()).succeeds();
+    assert!(outcome.stderr.contains("`a.csv` has its rows in another order: aligned by id"), "{}", outcome.stderr);
+    let alone = outcome.manifest()["metrics"]["members"]["a"].as_f64().unwrap();
+    assert!((alone - (0.1f64 / 4.0).sqrt()).abs() < 1e-12, "{alone}");
+    let args = ["search", "-t", "train.csv", "a.csv", "b.csv", "--metric", "rmse"];
+    cmd("hill-climb").args(args).within(folder.path()).fails(3).says("train.csv").says("--target");
+}
+
+#[test]
+fn whole_ids_stay_whole_and_the_sample_gives_rows_and_columns() {
+    let folder = tempfile::tempdir().unwrap();
+    put(folder.path(), "a.csv", "id,x,y\n1,0.5,1\n2,0.25,3\n");
+    put(folder.path(), "b.csv", "id,y,x\n2,1,0.75\n1,3,0.5\n");
+    put(folder.path(), "sample.csv", "id,y,x\n2,0,0\n1,0,0\n");
+    put(folder.path(), "w.csv", "model,weight,y\na,0.5,0\nb,0.5,1\n");
+    let args = ["blend", "-w", "w.csv", "a.csv", "b.csv", "--sample", "sample.csv", "--decimals", "3", "-o", "out"];
+    let outcome = cmd("hill-climb").args(args).within(folder.path()).succeeds();
+    let text = fs::read_to_string(folder.path().join("out/submission.csv")).unwrap();
+    assert_eq!(text, "id,y,x\n2,1.000,0.500\n1,3.000,0.500\n");
+    assert!(outcome.stderr.contains("kaggle competitions submit -c COMPETITION -f "), "{}", outcome.stderr);
+    let parquet = common::store::tables::read_parquet(folder.path().join("out/submission.parquet"), None).unwrap();
+    assert_eq!(parquet.i64("id").unwrap(), [2, 1]);
+}
+
+#[test]
+fn the_table_of_weights_keeps_what_groups_were_given() {
+    let folder = tempfile::tempdir().unwrap();
+    three_models(folder.path());
+    search(folder.path(), &["-o", "out", "--method", "optimum", "--per-group"]).succeeds();
+    let table = fs::read_to_string(folder.path().join("out/weights.csv")).unwrap();
+    assert!(table.starts_with("model,weight,flux,t_0,t_1,q_0"), "{table}");
+}
+
+/// A Python with scikit-learn: `$PY`, or the one of the system.
+fn python() -> Option<std::ffi::OsString> {
+    let python = std::env::var_os("PY").unwrap_or_else(|| "python3".into());
+    let found = std::process::Command::new(&python).args(["-c", "import sklearn, scipy"]).output();
+    found.is_ok_and(|output| output.status.success()).then_some(python)
+}
+
+#[test]
+fn metrics_agree_with_scikit_learn_on_ties_constants_and_weights() {
+    let Some(python) = python() else {
+        println!("skipped: no Python with scikit-learn; name one with PY");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/metrics.py");
+    let output = std::process::Command::new(python).arg(script).arg(folder.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let cases: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(cases.len() > 60, "only {} cases", cases.len());
+    for case in cases {
+        let text = |key: &str| case[key].as_str().unwrap().to_owned();
+        let (truth, a, b) = (text("truth"), format!("a={}", text("a")), format!("b={}", text("b")));
+        let metric = text("metric");
+        let mut args =
+            vec!["search", "-t", &truth, "--target", "y", &a, &b, "--metric", &metric, "-o", "out", "-f", "-q"];
+        args.extend(["--max-steps", "0"]);
+        if case["weighted"] == true {
+            args.extend(["--sample-weight", "w"]);
+        }
+        let members = &cmd("hill-climb").args(args).within(folder.path()).succeeds().manifest()["metrics"]["members"];
+        for name in ["a", "b"] {
+            let (ours, theirs) = (members[name].as_f64().unwrap(), case["scores"][name].as_f64().unwrap());
+            assert!((ours - theirs).abs() <= 1e-12 * theirs.abs().max(1.0), "{case}: {name} is {ours}");
+        }
+    }
+}

@@ -20,6 +20,38 @@ pub enum Metric {
     Mae,
     /// Mean over columns of Pearson's correlation, higher is better. Every trial is a pass over the data.
     Pearson,
+    /// Spearman's correlation of ranks, mean over columns, higher is better.
+    Spearman,
+    /// Root mean squared error of `ln(1 + x)`, lower is better.
+    Rmsle,
+    /// Mean absolute error relative to the truth, lower is better.
+    Mape,
+    /// Mean absolute error relative to the mean size of truth and prediction, lower is better.
+    Smape,
+    /// Log loss of probabilities of two classes, or of a column a class; lower is better.
+    Logloss,
+    /// Squared error of probabilities, summed over the classes where there is a column a class; lower is better.
+    Brier,
+    /// Area below the receiver's curve, higher is better; mean over the classes where there is a column a class.
+    Auc,
+    /// Average precision, higher is better.
+    AveragePrecision,
+    /// Share of right labels, higher is better.
+    Accuracy,
+    /// Mean share of right labels of the classes, higher is better.
+    BalancedAccuracy,
+    /// F1 of the second of two classes, higher is better; of more classes, `f1_macro`.
+    F1,
+    /// Mean F1 of the classes, higher is better.
+    F1Macro,
+    /// F1 of all labels together, which is the accuracy; higher is better.
+    F1Micro,
+    /// Mean F1 of the classes, each by its number of rows, higher is better.
+    F1Weighted,
+    /// Matthews' correlation of labels, higher is better.
+    Mcc,
+    /// Cohen's kappa with quadratic weights, of labels or rounded numbers; higher is better.
+    Qwk,
 }
 
 impl Metric {
@@ -31,14 +63,37 @@ impl Metric {
             Self::Rmse => "rmse",
             Self::Mae => "mae",
             Self::Pearson => "pearson",
+            Self::Spearman => "spearman",
+            Self::Rmsle => "rmsle",
+            Self::Mape => "mape",
+            Self::Smape => "smape",
+            Self::Logloss => "logloss",
+            Self::Brier => "brier",
+            Self::Auc => "auc",
+            Self::AveragePrecision => "average_precision",
+            Self::Accuracy => "accuracy",
+            Self::BalancedAccuracy => "balanced_accuracy",
+            Self::F1 => "f1",
+            Self::F1Macro => "f1_macro",
+            Self::F1Micro => "f1_micro",
+            Self::F1Weighted => "f1_weighted",
+            Self::Mcc => "mcc",
+            Self::Qwk => "qwk",
         }
     }
 
     /// The metric from the score that the search maximises, and back.
     pub fn signed(self, score: f64) -> f64 {
         match self {
-            Self::R2 | Self::Pearson => score,
-            Self::Mse | Self::Rmse | Self::Mae => -score,
+            Self::Mse
+            | Self::Rmse
+            | Self::Mae
+            | Self::Rmsle
+            | Self::Mape
+            | Self::Smape
+            | Self::Logloss
+            | Self::Brier => -score,
+            _ => score,
         }
     }
 }
@@ -59,8 +114,10 @@ pub enum Method {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SearchConfig {
-    /// What to optimise: r2, mse, rmse, mae, pearson.
+    /// What to optimise.
     pub metric: Metric,
+    /// Probability from which the second of two classes is predicted, for scores of labels.
+    pub threshold: f64,
     /// How: climb, optimum, non_negative.
     pub method: Method,
     /// Whether steps may have negative weights (published: true).
@@ -93,6 +150,7 @@ impl Default for SearchConfig {
     fn default() -> Self {
         Self {
             metric: Metric::R2,
+            threshold: 0.5,
             method: Method::Climb,
             negative: true,
             step: 0.01,
@@ -129,7 +187,8 @@ impl SearchConfig {
         }
     }
 
-    fn of_squares(&self) -> bool {
+    /// Whether the score is a function of squared errors.
+    pub fn of_squares(&self) -> bool {
         matches!(self.metric, Metric::R2 | Metric::Mse | Metric::Rmse)
     }
 }
@@ -151,6 +210,8 @@ impl Config for SearchConfig {
                 format!("begins at {min}, but `negative` is false")
             });
         }
+        problems
+            .demand(self.threshold.is_finite(), "threshold", || format!("is {}, expected a number", self.threshold));
         problems.demand(self.tolerance >= 0.0 && self.tolerance.is_finite(), "tolerance", || {
             format!("is {}, expected 0 or more", self.tolerance)
         });

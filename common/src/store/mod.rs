@@ -7,6 +7,7 @@ mod map;
 pub mod netcdf;
 pub mod npy;
 pub mod pickle;
+pub mod scratch;
 pub mod tables;
 pub mod tensors;
 mod zip;

@@ -6,12 +6,14 @@
 //! columns of parquet they are NaN, which is what pandas means by them).
 
 mod csv_reader;
+mod csv_text;
 mod csv_writer;
 mod parquet;
 
 use std::path::{Path, PathBuf};
 
-pub use csv_reader::{CsvReader, read_csv};
+pub use csv_reader::{CsvReader, kinds_of_csv, read_csv};
+pub use csv_text::{CsvText, Fields};
 pub use csv_writer::{CsvWriter, write_csv};
 pub use parquet::{ParquetFile, ParquetWriter, read_parquet, write_parquet};
 
@@ -103,7 +105,7 @@ impl Column {
     }
 
     /// Moves the values of `other`, a column of the same kind, behind those of this one.
-    fn append(&mut self, other: Self) {
+    pub(crate) fn append(&mut self, other: Self) {
         match (self, other) {
             (Self::F64(a), Self::F64(mut b)) => a.append(&mut b),
             (Self::F32(a), Self::F32(mut b)) => a.append(&mut b),
@@ -238,7 +240,7 @@ impl Table {
     }
 }
 
-fn missing<'a>(path: &Path, name: &str, known: impl Iterator<Item = &'a str>) -> Error {
+pub(crate) fn missing<'a>(path: &Path, name: &str, known: impl Iterator<Item = &'a str>) -> Error {
     let error = Error::input(path, format!("has no column `{name}`"));
     match super::nearest(name, known) {
         Some(near) => error.hint(format!("the nearest name is `{near}`")),

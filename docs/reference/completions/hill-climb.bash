@@ -55,7 +55,7 @@ _hill__climb() {
             return 0
             ;;
         hill__subcmd__climb__subcmd__blend)
-            opts="-w -o -f -v -q -h --weights --base --keep-equal --name --competition --no-csv --out --threads --force --dry-run --verbose --quiet --color --no-progress --help"
+            opts="-w -o -f -v -q -h --weights --base --id --sample --keep-equal --name --competition --no-csv --decimals --out --threads --force --dry-run --verbose --quiet --color --no-progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -73,11 +73,23 @@ _hill__climb() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --id)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --sample)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --name)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --competition)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --decimals)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -161,7 +173,7 @@ _hill__climb() {
             return 0
             ;;
         hill__subcmd__climb__subcmd__search)
-            opts="-t -c -s -o -f -v -q -h --truth --config --set --metric --method --positive --step --step-range --weight-range --tolerance --max-steps --with-replacement --polish --per-group --write-oof --out --seed --threads --limit --force --dry-run --print-config --verbose --quiet --color --no-progress --help"
+            opts="-t -c -s -o -f -v -q -h --truth --target --id --sample-weight --classes --mask-missing --by-position --wide --config --set --metric --method --positive --step --step-range --weight-range --tolerance --max-steps --with-replacement --polish --per-group --write-oof --out --seed --threads --limit --force --dry-run --print-config --verbose --quiet --color --no-progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -172,6 +184,22 @@ _hill__climb() {
                     return 0
                     ;;
                 -t)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --target)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --id)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --sample-weight)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --classes)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

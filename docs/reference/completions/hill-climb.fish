@@ -30,9 +30,13 @@ complete -c hill-climb -n "__fish_hill_climb_needs_command" -f -a "search" -d 'S
 complete -c hill-climb -n "__fish_hill_climb_needs_command" -f -a "blend" -d 'Apply weights to submission files'
 complete -c hill-climb -n "__fish_hill_climb_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -s t -l truth -d 'Truth: a file, the folder of `prepare-data`, or `-`' -r
+complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l target -d 'Columns of the truth that are predicted' -r
+complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l id -d 'Column of the ids [default: the one that all tables share]' -r
+complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l sample-weight -d 'Column of the truth that weights its rows' -r
+complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l classes -d 'Order of text labels, comma-separated [default: sorted]' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -s c -l config -d 'Config of the search (YAML)' -r -F
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -s s -l set -d 'Override of a config key' -r
-complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l metric -d 'r2, mse, rmse, mae or pearson [config: r2]' -r
+complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l metric -d 'What is optimised: r2, rmse, auc, logloss .. [config: r2]' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l method -d 'climb, optimum or non_negative [config: climb]' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l step -d 'Distance of the trial weights [config: 0.01]' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l step-range -d 'Trial weights from MIN to MAX' -r
@@ -46,6 +50,9 @@ complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l limit -
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l color -d 'Colours on standard error' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
+complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l mask-missing -d 'Leave out rows that a member lacks (no id, NaN)'
+complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l by-position -d 'Match rows by their place even where there are ids'
+complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l wide -d 'Every column of the one file is a member'
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l positive -d 'No negative trial weights'
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l with-replacement -d 'Models may be taken more than once'
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l polish -d 'Polish the weights at the end'
@@ -60,8 +67,11 @@ complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l no-prog
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -s w -l weights -d 'Weights: csv, json, pickled table, or folder of a search' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l base -d 'Model whose ids and columns the blend takes [default: the first]' -r
+complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l id -d 'Column of the ids [default: the one that all files share]' -r
+complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l sample -d 'Sample submission whose ids and columns the blend takes' -r -F
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l name -d 'Name of the files without their ending' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l competition -d 'Competition, for the line that submits the blend' -r
+complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l decimals -d 'Digits behind the point in the csv' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -s o -l out -d 'Output folder [default: outputs/DATE/TIME/STAGE]' -r -F
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l threads -d 'CPU threads [default: OMP_NUM_THREADS or all]' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l color -d 'Colours on standard error' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'

@@ -3,15 +3,15 @@
 //!
 //! Differs: pandas' default parser is off by one unit in the last place for a quarter of all floats; this one is exact.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::csv_text::{CsvText, Fields, line_at};
 use super::{Column, ColumnKind, Table, missing};
 use crate::error::{Error, Result};
-use crate::store::map::Mapped;
 
 /// Text that one task parses.
 const BLOCK_BYTES: usize = 1 << 20;
@@ -30,16 +30,18 @@ pub fn read_csv(path: impl AsRef<Path>, schema: &[(&str, ColumnKind)]) -> Result
     Ok(table)
 }
 
-/// Reads a csv file batch by batch; memory holds one batch of some 16 MiB of text, whatever the size of the file.
+/// Reads a csv file batch by batch; beside a plain file, memory holds one batch of some 16 MiB of text, whatever its size.
 ///
-/// Fields may be quoted, with quotes inside doubled; a quoted field must end on its line. Lines may end with `\r\n`.
+/// Fields may be quoted, with quotes inside doubled; a quoted field must end on its line. What else may differ between
+/// writers (compression, byte order mark, ends of lines) is settled by [`CsvText`].
 #[derive(Debug)]
 pub struct CsvReader {
-    mapped: Mapped,
-    header: Vec<String>,
+    text: Arc<CsvText>,
     /// For every column of the file: which column of the table it is, and its type.
     wanted: Vec<Option<(usize, ColumnKind)>>,
     schema: Vec<(String, ColumnKind)>,
+    /// Whether a missing number is NaN instead of an error.
+    holes: bool,
     /// Where the next batch begins.
     at: usize,
 }
@@ -56,31 +58,22 @@ impl CsvReader {
     /// # Errors
     /// [`Error::Input`] where the file or a column is missing, or a column appears twice.
     pub fn open(path: impl AsRef<Path>, schema: &[(&str, ColumnKind)]) -> Result<Self> {
-        let mapped = Mapped::open(path)?;
-        let bytes = mapped.bytes();
-        let (line, at) = line_at(bytes, 0);
-        let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
-        if line.is_empty() {
-            return Err(Error::input(mapped.path(), "is empty or begins with an empty line, expected a header"));
-        }
-        let bad = |problem: String| Error::input(mapped.path(), format!("line 1: {problem}"));
-        let mut header = Vec::new();
-        let mut fields = Fields { line, at: 0 };
-        while let Some(field) = fields.next().transpose().map_err(bad)? {
-            let name = std::str::from_utf8(&field).map_err(|_| bad("a column name is no UTF-8".into()))?;
-            header.push(name.to_owned());
-        }
-        let mut places = HashMap::with_capacity(header.len());
-        for (place, name) in header.iter().enumerate() {
-            if places.insert(name.as_str(), place).is_some() {
-                return Err(bad(format!("the column `{name}` appears twice")));
-            }
-        }
+        Self::over(Arc::new(CsvText::open(path)?), schema)
+    }
+
+    /// Reads a text that is open already.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where a column is missing.
+    pub fn over(text: Arc<CsvText>, schema: &[(&str, ColumnKind)]) -> Result<Self> {
+        let header = text.header();
+        let places: HashMap<&str, usize> =
+            header.iter().enumerate().map(|(place, name)| (name.as_str(), place)).collect();
         let mut wanted = vec![None; header.len()];
         for (index, (name, kind)) in schema.iter().enumerate() {
             let place = *places.get(name).ok_or_else(|| {
                 // With very many columns the search for a near name would take longer than the reading.
-                missing(mapped.path(), name, header.iter().take(10_000).map(String::as_str))
+                missing(text.path(), name, header.iter().take(10_000).map(String::as_str))
             })?;
             if wanted[place].replace((index, *kind)).is_some() {
                 return Err(Error::failed(format!("the column `{name}` is asked for twice")));
@@ -88,12 +81,20 @@ impl CsvReader {
         }
         let schema = schema.iter().map(|(name, kind)| ((*name).to_owned(), *kind)).collect();
         drop(places);
-        Ok(Self { header, wanted, schema, at, mapped })
+        let at = text.begin();
+        Ok(Self { wanted, schema, at, holes: false, text })
+    }
+
+    /// Takes empty fields, `NA`, `null` and the like in columns of floats for NaN.
+    #[must_use]
+    pub fn with_holes(mut self) -> Self {
+        self.holes = true;
+        self
     }
 
     /// Names of all columns of the file.
     pub fn header(&self) -> &[String] {
-        &self.header
+        self.text.header()
     }
 
     /// The next rows, in order; `None` at the end.
@@ -101,7 +102,7 @@ impl CsvReader {
     /// # Errors
     /// [`Error::Input`] with the line, the column and what was found there.
     pub fn next_batch(&mut self) -> Result<Option<Table>> {
-        let bytes = self.mapped.bytes();
+        let bytes = self.text.bytes();
         if self.at >= bytes.len() {
             return Ok(None);
         }
@@ -128,7 +129,7 @@ impl CsvReader {
 
     /// A table of the schema without rows.
     fn empty(&self) -> Result<Table> {
-        let mut table = Table { path: self.mapped.path().to_path_buf(), ..Table::default() };
+        let mut table = Table { path: self.text.path().to_path_buf(), ..Table::default() };
         for (name, kind) in &self.schema {
             table.push(name.clone(), Column::empty(*kind))?;
         }
@@ -136,34 +137,30 @@ impl CsvReader {
     }
 
     fn parse(&self, block: std::ops::Range<usize>) -> Result<Vec<Column>, Mistake> {
-        let bytes = &self.mapped.bytes()[..block.end];
+        let bytes = &self.text.bytes()[..block.end];
         let mut columns: Vec<_> = self.schema.iter().map(|(_, kind)| Column::empty(*kind)).collect();
         let mut begin = block.start;
         while begin < block.end {
             let (line, next) = line_at(bytes, begin);
             let mistake = |problem| Mistake { at: begin, problem };
-            // Some writers end the file with an empty line.
-            if line.is_empty() && next == self.mapped.bytes().len() {
-                break;
-            }
             let mut count = 0;
-            for field in (Fields { line, at: 0 }) {
+            for field in Fields::of(line) {
                 let field = field.map_err(mistake)?;
                 let Some(wanted) = self.wanted.get(count) else {
-                    let problem = format!("has more fields than the {} of the header", self.header.len());
+                    let problem = format!("has more fields than the {} of the header", self.text.header().len());
                     return Err(mistake(problem));
                 };
                 if let Some((index, kind)) = wanted
-                    && !push(&mut columns[*index], &field)
+                    && !push(&mut columns[*index], &field, self.holes)
                 {
                     let found = String::from_utf8_lossy(&field[..field.len().min(SHOWN)]).into_owned();
-                    let name = &self.header[count];
+                    let name = &self.text.header()[count];
                     return Err(mistake(format!("column `{name}` is `{found}`, expected {}", expectation(*kind))));
                 }
                 count += 1;
             }
-            if count < self.header.len() {
-                return Err(mistake(format!("has {count} fields, expected {}", self.header.len())));
+            if count < self.text.header().len() {
+                return Err(mistake(format!("has {count} fields, expected {}", self.text.header().len())));
             }
             begin = next;
         }
@@ -172,83 +169,52 @@ impl CsvReader {
 
     /// Lines are counted only when one is reported.
     fn error(&self, mistake: &Mistake) -> Error {
-        let before = &self.mapped.bytes()[..mistake.at];
+        let before = &self.text.bytes()[..mistake.at];
         let line = 1 + before.iter().filter(|&&b| b == b'\n').count();
-        Error::input(self.mapped.path(), format!("line {line}: {}", mistake.problem))
-    }
-}
-
-/// The line that holds position `at` or what is left of it, without its end, and where the next one begins.
-fn line_at(bytes: &[u8], at: usize) -> (&[u8], usize) {
-    let rest = &bytes[at..];
-    match rest.iter().position(|&b| b == b'\n') {
-        Some(length) => (rest[..length].strip_suffix(b"\r").unwrap_or(&rest[..length]), at + length + 1),
-        None => (rest.strip_suffix(b"\r").unwrap_or(rest), bytes.len()),
-    }
-}
-
-/// The fields of one line. A line without a comma has one field.
-struct Fields<'a> {
-    line: &'a [u8],
-    /// One beyond the length of the line when all fields were given.
-    at: usize,
-}
-
-impl<'a> Iterator for Fields<'a> {
-    type Item = Result<Cow<'a, [u8]>, String>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let rest = self.line.get(self.at..)?;
-        if rest.first() == Some(&b'"') {
-            return Some(self.quoted(&rest[1..]));
-        }
-        let length = rest.iter().position(|&b| b == b',').unwrap_or(rest.len());
-        self.at += length + 1;
-        Some(Ok(Cow::Borrowed(&rest[..length])))
-    }
-}
-
-impl<'a> Fields<'a> {
-    fn quoted(&mut self, inside: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
-        let mut text = Vec::new();
-        let mut rest = inside;
-        loop {
-            let length = rest.iter().position(|&b| b == b'"').ok_or("a quoted field has no end on its line")?;
-            text.extend_from_slice(&rest[..length]);
-            rest = &rest[length + 1..];
-            match rest.first() {
-                Some(b'"') => {
-                    text.push(b'"');
-                    rest = &rest[1..];
-                }
-                None | Some(b',') => {
-                    self.at = self.line.len() - rest.len() + 1;
-                    return Ok(Cow::Owned(text));
-                }
-                Some(_) => return Err("a quoted field goes on behind its quote".into()),
-            }
-        }
+        Error::input(self.text.path(), format!("line {line}: {}", mistake.problem))
     }
 }
 
 /// Appends a field to a column; false where it is no value of the column's type.
-fn push(column: &mut Column, field: &[u8]) -> bool {
+fn push(column: &mut Column, field: &[u8], holes: bool) -> bool {
     fn number<T: std::str::FromStr>(values: &mut Vec<T>, field: &[u8]) -> bool {
         let parsed = std::str::from_utf8(field).ok().and_then(|text| text.parse().ok());
         parsed.map(|value| values.push(value)).is_some()
     }
     match column {
-        Column::F64(values) => fast_float2::parse(field).map(|value| values.push(value)).is_ok(),
+        Column::F64(values) => match fast_float2::parse(field) {
+            Ok(value) => {
+                values.push(value);
+                true
+            }
+            Err(_) if holes && Field::of(field) == Field::Missing => {
+                values.push(f64::NAN);
+                true
+            }
+            // Whether a column of numbers holds truths is a matter of its writer.
+            Err(_) if holes => match field.trim_ascii() {
+                b"True" | b"true" | b"TRUE" => {
+                    values.push(1.0);
+                    true
+                }
+                b"False" | b"false" | b"FALSE" => {
+                    values.push(0.0);
+                    true
+                }
+                field => fast_float2::parse(field).map(|value| values.push(value)).is_ok(),
+            },
+            Err(_) => false,
+        },
         Column::F32(values) => fast_float2::parse(field).map(|value| values.push(value)).is_ok(),
         Column::I64(values) => number(values, field),
         Column::I32(values) => number(values, field),
         Column::I16(values) => number(values, field),
         Column::Bool(values) => match field {
-            b"true" | b"True" | b"1" => {
+            b"true" | b"True" | b"TRUE" | b"1" => {
                 values.push(true);
                 true
             }
-            b"false" | b"False" | b"0" => {
+            b"false" | b"False" | b"FALSE" | b"0" => {
                 values.push(false);
                 true
             }
@@ -262,6 +228,100 @@ fn push(column: &mut Column, field: &[u8]) -> bool {
             Err(_) => false,
         },
     }
+}
+
+/// What a field may be taken for. A column is the least of these that holds all its fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Field {
+    Missing,
+    Bool,
+    Integer,
+    Float,
+    Text,
+}
+
+impl Field {
+    fn of(field: &[u8]) -> Self {
+        let field = field.trim_ascii();
+        match field {
+            b"" | b"NA" | b"N/A" | b"<NA>" | b"nan" | b"NaN" | b"NAN" | b"-nan" | b"null" | b"NULL" | b"None" => {
+                return Self::Missing;
+            }
+            b"True" | b"true" | b"TRUE" | b"False" | b"false" | b"FALSE" => return Self::Bool,
+            _ => {}
+        }
+        let digits = field.strip_prefix(b"-").unwrap_or(field);
+        if digits.iter().all(u8::is_ascii_digit) && !digits.is_empty() {
+            // `007` is a name, and so is a number of more digits than a machine word has.
+            let plain = digits.len() == 1 || digits[0] != b'0';
+            let fits = std::str::from_utf8(field).is_ok_and(|text| text.parse::<i64>().is_ok());
+            return if plain && fits { Self::Integer } else { Self::Text };
+        }
+        if fast_float2::parse::<f64, _>(field).is_ok() { Self::Float } else { Self::Text }
+    }
+
+    /// Truths beside numbers are no numbers.
+    fn join(self, other: Self) -> Self {
+        match (self.min(other), self.max(other)) {
+            (Self::Bool, Self::Integer | Self::Float) => Self::Text,
+            (_, wider) => wider,
+        }
+    }
+}
+
+/// The types of all columns, told by reading all of the file once. Whole numbers with holes are floats.
+///
+/// # Errors
+/// [`Error::Input`] with the first line that has too few or too many fields.
+pub fn kinds_of_csv(text: &Arc<CsvText>) -> Result<Vec<(String, ColumnKind)>> {
+    let reader = CsvReader::over(text.clone(), &[])?;
+    let bytes = text.bytes();
+    let width = text.header().len();
+    let mut blocks = Vec::new();
+    let mut begin = text.begin();
+    while begin < bytes.len() {
+        let end = line_at(bytes, (begin + BLOCK_BYTES).min(bytes.len()) - 1).1;
+        blocks.push(begin..end);
+        begin = end;
+    }
+    let scan = |block: &std::ops::Range<usize>| -> Result<Vec<(Field, bool)>, Mistake> {
+        let mut seen = vec![(Field::Missing, false); width];
+        let mut begin = block.start;
+        while begin < block.end {
+            let (line, next) = line_at(&bytes[..block.end], begin);
+            let mistake = |problem| Mistake { at: begin, problem };
+            let mut count = 0;
+            for field in Fields::of(line) {
+                let field = field.map_err(mistake)?;
+                let Some((widest, holes)) = seen.get_mut(count) else {
+                    return Err(mistake(format!("has more fields than the {width} of the header")));
+                };
+                let found = Field::of(&field);
+                *holes |= found == Field::Missing;
+                *widest = widest.join(found);
+                count += 1;
+            }
+            if count < width {
+                return Err(mistake(format!("has {count} fields, expected {width}")));
+            }
+            begin = next;
+        }
+        Ok(seen)
+    };
+    let mut total = vec![(Field::Missing, false); width];
+    for part in blocks.par_iter().map(scan).collect::<Vec<_>>() {
+        for ((widest, holes), (more, missing)) in total.iter_mut().zip(part.map_err(|m| reader.error(&m))?) {
+            *widest = widest.join(more);
+            *holes |= missing;
+        }
+    }
+    let kind = |(widest, holes): (Field, bool)| match (widest, holes) {
+        (Field::Text, _) => ColumnKind::Text,
+        (Field::Integer, false) => ColumnKind::I64,
+        (Field::Bool, false) => ColumnKind::Bool,
+        _ => ColumnKind::F64,
+    };
+    Ok(text.header().iter().cloned().zip(total.into_iter().map(kind)).collect())
 }
 
 fn expectation(kind: ColumnKind) -> &'static str {
@@ -328,6 +388,19 @@ mod tests {
     }
 
     #[test]
+    fn types_are_those_of_all_fields_of_a_column() {
+        let rows = "i,f,t,b,h,z,q\n1,2,x,True,1,007,1\n-3,0.5,4,False,,012,True\n";
+        let (_folder, path) = file(rows.as_bytes());
+        let kinds = kinds_of_csv(&Arc::new(CsvText::open(&path).unwrap())).unwrap();
+        let kinds: Vec<ColumnKind> = kinds.into_iter().map(|(_, kind)| kind).collect();
+        use ColumnKind::{Bool, F64, I64, Text};
+        assert_eq!(kinds, [I64, F64, Text, Bool, F64, Text, Text]);
+        let (_folder, path) = file(b"a,b\n1,2\n3\n");
+        let error = kinds_of_csv(&Arc::new(CsvText::open(&path).unwrap())).unwrap_err().to_string();
+        assert!(error.ends_with("line 3: has 1 fields, expected 2"), "{error}");
+    }
+
+    #[test]
     fn mistakes_are_reported_with_line_column_and_value() {
         let schema = [("a", ColumnKind::F64), ("n", ColumnKind::I32)];
         let problem = |text: &[u8]| {
@@ -335,7 +408,7 @@ mod tests {
             read_csv(&path, &schema).unwrap_err().to_string()
         };
         let cases: [(&[u8], &str); 10] = [
-            (b"", "is empty"),
+            (b"", "is empty or begins"),
             (b"a,b\n1,2\n", "has no column `n`"),
             (b"a,n,a\n1,2,3\n", "line 1: the column `a` appears twice"),
             (b"a,n\n1,2\n1.5x,3\n", "line 3: column `a` is `1.5x`, expected a number"),

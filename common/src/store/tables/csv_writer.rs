@@ -50,6 +50,18 @@ impl CsvWriter {
 
     /// Appends the rows of a table with as many columns as the header.
     pub fn append(&mut self, table: &Table) -> Result<()> {
+        self.append_with(table, |out, value| float(out, value))
+    }
+
+    /// As [`CsvWriter::append`], doubles with a fixed number of digits behind the point.
+    pub fn append_rounded(&mut self, table: &Table, decimals: usize) -> Result<()> {
+        self.append_with(table, |out, value| {
+            // Writing into memory cannot fail.
+            let _ = write!(out, "{value:.decimals$}");
+        })
+    }
+
+    fn append_with(&mut self, table: &Table, double: impl Fn(&mut Vec<u8>, f64) + Sync) -> Result<()> {
         self.check(table.columns().len())?;
         self.rows(table.rows(), |out, row| {
             for (place, column) in table.columns().iter().enumerate() {
@@ -57,7 +69,7 @@ impl CsvWriter {
                     out.push(b',');
                 }
                 match column {
-                    Column::F64(v) => float(out, v[row]),
+                    Column::F64(v) => double(out, v[row]),
                     Column::F32(v) => float(out, v[row]),
                     Column::I64(v) => integer(out, v[row]),
                     Column::I32(v) => integer(out, v[row].into()),

@@ -11,6 +11,7 @@ use polars::frame::DataFrame;
 use polars::io::parquet::write::BatchedWriter;
 use polars::prelude as pl;
 use polars::prelude::SerReader;
+use serde_json::Value;
 
 use super::{Column, ColumnKind, Table, missing};
 use crate::durable::{AtomicFile, Written};
@@ -26,6 +27,7 @@ pub struct ParquetFile {
     path: PathBuf,
     schema: Vec<(String, ColumnKind)>,
     rows: usize,
+    index: Vec<String>,
 }
 
 impl ParquetFile {
@@ -37,7 +39,7 @@ impl ParquetFile {
         let path = path.as_ref().to_path_buf();
         // Folders and pipes are told apart here, with the same words as everywhere.
         Mapped::open(&path)?;
-        let (schema, rows) = guarded(&path, || {
+        let (schema, rows, index) = guarded(&path, || {
             let mut reader = pl::ParquetReader::new(open(&path)?);
             let rows = reader.num_rows().map_err(|e| damaged(&path, &e))?;
             let schema = reader.schema().map_err(|e| damaged(&path, &e))?;
@@ -52,9 +54,21 @@ impl ParquetFile {
                 })?;
                 known.push((name.to_string(), kind));
             }
-            Ok((known, rows))
+            let metadata = reader.get_metadata().map_err(|e| damaged(&path, &e))?;
+            let texts = metadata.key_value_metadata().iter().flatten();
+            let pandas = texts.filter(|pair| pair.key == "pandas").find_map(|pair| pair.value.as_deref());
+            let pandas: Option<Value> = pandas.and_then(|text| serde_json::from_str(text).ok());
+            let index = pandas.iter().flat_map(|value| value["index_columns"].as_array()).flatten();
+            // An index that is a mere counter is stored as an object, not as the name of a column.
+            let index = index.filter_map(|name| name.as_str().map(str::to_owned)).collect();
+            Ok((known, rows, index))
         })?;
-        Ok(Self { path, schema, rows })
+        Ok(Self { path, schema, rows, index })
+    }
+
+    /// The columns that are the row labels of a pandas frame.
+    pub fn index(&self) -> &[String] {
+        &self.index
     }
 
     /// The path as given to [`ParquetFile::open`].

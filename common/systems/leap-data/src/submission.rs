@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use common::submission::{Submission, SubmissionFile, SubmissionWriter, same_ids};
+use common::submission::{Ids, Submission, SubmissionFile, SubmissionWriter, same_ids};
 use common::{Error, Result};
 
 use crate::columns::{TARGETS, always_zero, linear, submission, submission_to_train_targets};
@@ -106,7 +106,7 @@ pub fn check_sample(sample: &Path, scratch: &Path, test_ids: &[String], test: &P
     if let Some(extra) = file.columns().get(expected.len()) {
         return Err(Error::input(sample, format!("has the surplus column `{extra}`")));
     }
-    same_ids(test_ids, test, file.ids(), sample)
+    same_ids(&Ids::from(test_ids.to_vec()), test, file.ids(), sample)
 }
 
 /// Writes a submission while predictions come in, block by block.
@@ -187,7 +187,7 @@ mod tests {
         let (one, two) = (write("one", 5), write("two", 2));
         assert_eq!(one.csv.unwrap().blake3, two.csv.unwrap().blake3);
         let file = SubmissionFile::open(&two.parquet.path, folder.path()).unwrap();
-        assert_eq!(file.ids(), test_ids);
+        assert_eq!(file.ids(), &Ids::from(test_ids.clone()));
         assert_eq!(
             file.read(&["cam_out_SOLL"]).unwrap(),
             SubmissionFile::open(&one.parquet.path, folder.path()).unwrap().read(&["cam_out_SOLL"]).unwrap()

@@ -8,7 +8,7 @@
 
 use std::path::{Path, PathBuf};
 
-use common::store::Mapped;
+use common::store::tables::{CsvText, Fields};
 use common::{Error, Result};
 
 use common::ordered::ordered;
@@ -19,7 +19,7 @@ const PIECE: usize = 2 << 20;
 /// A csv file with a known set of columns.
 pub struct CsvFile {
     path: PathBuf,
-    map: Mapped,
+    text: CsvText,
     /// For each field of a line: where its value goes, or none for the id.
     fields: Vec<Option<usize>>,
     width: usize,
@@ -52,14 +52,11 @@ impl CsvFile {
     /// # Errors
     /// [`Error::Input`] naming the columns that are missing, unknown or there twice.
     pub fn open(path: &Path, columns: &[&str], id_prefix: &'static str, threads: usize) -> Result<Self> {
-        let map = Mapped::open(path)?;
-        let bytes = map.bytes();
-        let header_end = bytes.iter().position(|b| *b == b'\n').unwrap_or(bytes.len());
-        let header = std::str::from_utf8(trim(&bytes[..header_end]))
-            .map_err(|_| Error::input(path, "line 1: the header is not text"))?;
-        let fields = match_header(path, header, columns)?;
+        let text = CsvText::open(path)?;
+        let bytes = text.bytes();
+        let fields = match_header(path, text.header(), columns)?;
         let mut pieces = Vec::new();
-        let mut begin = (header_end + 1).min(bytes.len());
+        let mut begin = text.begin();
         while begin < bytes.len() {
             let target = (begin + PIECE).min(bytes.len());
             let end = bytes[target - 1..].iter().position(|b| *b == b'\n').map_or(bytes.len(), |n| target + n);
@@ -77,7 +74,7 @@ impl CsvFile {
             (piece.first_row, piece.rows) = (first_row, rows);
             first_row += rows;
         }
-        Ok(Self { path: path.to_path_buf(), map, fields, width: columns.len(), id_prefix, pieces })
+        Ok(Self { path: path.to_path_buf(), text, fields, width: columns.len(), id_prefix, pieces })
     }
 
     /// Rows after the header.
@@ -99,7 +96,7 @@ impl CsvFile {
         let expected = (piece.first_row + piece.rows).min(to).saturating_sub(first) as usize;
         let mut rows = CsvRows { first, ids: Vec::with_capacity(expected), values: vec![0.0; expected * self.width] };
         let skip = (first - piece.first_row) as usize;
-        let text = &self.map.bytes()[piece.begin..piece.end];
+        let text = &self.text.bytes()[piece.begin..piece.end];
         for (i, line) in lines(text).skip(skip).take(expected).enumerate() {
             let id = self.line(first + i as u64, line, &mut rows.values[i * self.width..(i + 1) * self.width])?;
             rows.ids.push(id);
@@ -111,12 +108,13 @@ impl CsvFile {
         // Line 1 is the header.
         let fail = |problem: String| Error::input(&self.path, format!("line {}: {problem}", row + 2));
         let mut id = None;
-        let mut parts = line.split(|b| *b == b',');
+        let mut parts = Fields::of(line);
         for (field, slot) in self.fields.iter().enumerate() {
             let Some(part) = parts.next() else {
                 return Err(fail(format!("has {field} fields, expected {}", self.fields.len())));
             };
-            let text = std::str::from_utf8(part).map_err(|_| fail(format!("field {} is not text", field + 1)))?;
+            let part = part.map_err(|problem| fail(format!("field {}: {problem}", field + 1)))?;
+            let text = std::str::from_utf8(&part).map_err(|_| fail(format!("field {} is not text", field + 1)))?;
             match slot {
                 None => {
                     let number =
@@ -163,29 +161,23 @@ pub fn check_unique(path: &Path, ids: &[i32], prefix: &str) -> Result<()> {
     }
 }
 
-fn match_header(path: &Path, header: &str, columns: &[&str]) -> Result<Vec<Option<usize>>> {
+fn match_header(path: &Path, header: &[String], columns: &[&str]) -> Result<Vec<Option<usize>>> {
     let position: std::collections::HashMap<&str, usize> = columns.iter().enumerate().map(|(i, c)| (*c, i)).collect();
     let mut seen = vec![false; columns.len()];
     let mut id_seen = false;
     let mut fields = Vec::new();
     let mut unknown = Vec::new();
-    for name in header.split(',') {
-        let twice = match position.get(name) {
+    for name in header.iter().map(String::as_str) {
+        match position.get(name) {
             Some(&i) => {
                 fields.push(Some(i));
-                std::mem::replace(&mut seen[i], true)
+                seen[i] = true;
             }
             None if name == "sample_id" => {
                 fields.push(None);
-                std::mem::replace(&mut id_seen, true)
+                id_seen = true;
             }
-            None => {
-                unknown.push(name);
-                false
-            }
-        };
-        if twice {
-            return Err(Error::input(path, format!("line 1: column `{name}` is there twice")));
+            None => unknown.push(name),
         }
     }
     let missing: Vec<&str> = (!id_seen)
@@ -271,7 +263,7 @@ mod tests {
             Ok(csv) => csv.piece(0, 0, 9).unwrap_err().to_string(),
         };
         assert!(message("sample_id,x,z\n").contains("column `y` is missing; column `z` is unknown"));
-        assert!(message("sample_id,x,x,y\n").contains("`x` is there twice"));
+        assert!(message("sample_id,x,x,y\n").contains("`x` appears twice"));
         assert!(message("x,y\n").contains("`sample_id` is missing"));
         assert!(message("sample_id,x,y\ntest_1,1,2\nrow_2,1,2\n").contains("line 3: `sample_id` is `row_2`"));
         assert!(message("sample_id,x,y\ntest_1,1,\n").contains("line 2: field 3 is ``"));

@@ -1,0 +1,402 @@
+//! Scores of classes, ranks and counts, and weighted ones: what is no function of unweighted squared errors.
+//!
+//! All of them agree with scikit-learn. A truth of classes is one-hot, a column a class; other truths have a score a
+//! column, and their mean counts. Where scikit-learn has no answer (one label alone, no variance), the score is 0.
+
+use common::climb::Metric;
+use common::metrics::{Matrix, mean};
+use common::oof::Table;
+use common::{Error, Result};
+
+/// Most classes of a column of whole numbers.
+const CLASSES: f64 = 1000.0;
+
+/// A truth, ready to judge predictions by.
+pub struct Judge {
+    metric: Metric,
+    columns: Vec<Column>,
+    /// Predictions hold a probability a class, and a row has one class.
+    classes: bool,
+    weights: Option<Vec<f64>>,
+    threshold: f64,
+    width: usize,
+}
+
+/// One column of the truth.
+struct Column {
+    place: usize,
+    values: Vec<f64>,
+    /// Smallest label, and number of labels up to the largest, where the column is one of labels.
+    labels: Option<(f64, usize)>,
+    /// Exactly two different values.
+    binary: bool,
+}
+
+impl Column {
+    fn new(place: usize, values: Vec<f64>) -> Self {
+        let low = values.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let whole = values.iter().all(|v| v.fract() == 0.0) && high - low < CLASSES;
+        let truths = whole && low >= 0.0 && high <= 1.0;
+        let (low, count) = if truths { (0.0, 2) } else { (low, (high - low) as usize + 1) };
+        Self { place, binary: whole && count == 2, labels: whole.then_some((low, count)), values }
+    }
+
+    /// Positions of the labels of the truth.
+    fn label(&self, row: usize) -> usize {
+        (self.values[row] - self.labels.map_or(0.0, |(low, _)| low)) as usize
+    }
+}
+
+impl Judge {
+    /// Takes the columns of the truth that count.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where the metric needs labels, two classes or numbers from 0, and the truth has others.
+    pub fn new(
+        metric: Metric,
+        table: &Table,
+        truth: &Matrix,
+        free: &[usize],
+        classes: bool,
+        weights: Option<&[f64]>,
+        threshold: f64,
+    ) -> Result<Self> {
+        let width = truth.columns();
+        let mut row = vec![0.0; width];
+        let mut values = vec![Vec::with_capacity(truth.rows()); free.len()];
+        for r in 0..truth.rows() {
+            truth.read(r, 0..width, &mut row);
+            values.iter_mut().zip(free).for_each(|(column, &c)| column.push(row[c]));
+        }
+        let columns: Vec<Column> = free.iter().zip(values).map(|(&c, values)| Column::new(c, values)).collect();
+        let judge = Self { metric, columns, classes, weights: weights.map(<[f64]>::to_vec), threshold, width };
+        for column in &judge.columns {
+            let name = table.column_name(column.place);
+            judge.check(column).map_err(|problem| {
+                Error::input(table.path(), format!("column `{name}`: {problem}"))
+                    .hint("choose another `--metric`, or name the column of the target with `--target`")
+            })?;
+        }
+        Ok(judge)
+    }
+
+    fn check(&self, column: &Column) -> Result<(), String> {
+        use Metric::{
+            Accuracy, Auc, AveragePrecision, BalancedAccuracy, Brier, F1, F1Macro, F1Micro, F1Weighted, Logloss, Mcc,
+            Qwk, Rmsle,
+        };
+        let name = self.metric.name();
+        match self.metric {
+            Rmsle => match column.values.iter().position(|v| *v < 0.0) {
+                Some(row) => Err(format!("row {row} is {}, `{name}` needs numbers from 0", column.values[row])),
+                None => Ok(()),
+            },
+            Auc | AveragePrecision | Logloss | Brier | F1 => {
+                let first = column.values[0];
+                let both = column.values.iter().any(|v| *v != first);
+                let needed = matches!(self.metric, Auc | AveragePrecision);
+                match (column.binary, both || !needed) {
+                    (true, true) => Ok(()),
+                    (true, false) => Err(format!("`{name}` needs two classes, all rows are {first}")),
+                    (false, _) => Err(format!("`{name}` needs labels of two classes, or a probability a class")),
+                }
+            }
+            Accuracy | BalancedAccuracy | F1Macro | F1Micro | F1Weighted | Mcc | Qwk if column.labels.is_none() => {
+                Err(format!("`{name}` needs labels, found numbers that are not whole"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The score of predictions, row-major, higher is better.
+    pub fn score(&self, values: &[f64]) -> f64 {
+        use Metric::{Accuracy, BalancedAccuracy, Brier, F1, F1Macro, F1Micro, F1Weighted, Logloss, Mcc, Qwk};
+        let metric = match (self.classes, self.metric) {
+            (true, Logloss | Brier) => self.columns.iter().map(|column| self.of_class(column, values)).sum::<f64>(),
+            (true, Accuracy | BalancedAccuracy | F1 | F1Macro | F1Micro | F1Weighted | Mcc | Qwk) => {
+                let table = self.confusion_of_classes(values);
+                of_confusion(self.metric, &table)
+            }
+            _ => {
+                let each = |column: &Column| {
+                    let p: Vec<f64> = values.iter().skip(column.place).step_by(self.width).copied().collect();
+                    self.of_column(column, &p)
+                };
+                mean(&self.columns.iter().map(each).collect::<Vec<_>>())
+            }
+        };
+        self.metric.signed(metric)
+    }
+
+    fn weight(&self, row: usize) -> f64 {
+        self.weights.as_ref().map_or(1.0, |weights| weights[row])
+    }
+
+    /// Weighted mean over rows.
+    fn average(&self, rows: usize, each: impl Fn(usize) -> f64) -> f64 {
+        match &self.weights {
+            None => (0..rows).map(each).sum::<f64>() / rows as f64,
+            Some(weights) => {
+                let total: f64 = weights.iter().sum();
+                (0..rows).map(|row| weights[row] * each(row)).sum::<f64>() / total
+            }
+        }
+    }
+
+    /// What one class adds to a score of probabilities.
+    fn of_class(&self, column: &Column, values: &[f64]) -> f64 {
+        let p = |row: usize| values[row * self.width + column.place];
+        let y = |row: usize| column.values[row];
+        let rows = column.values.len();
+        match self.metric {
+            Metric::Brier => self.average(rows, |row| (p(row) - y(row)).powi(2)),
+            _ => self.average(rows, |row| if y(row) == 1.0 { -clipped(p(row)).ln() } else { 0.0 }),
+        }
+    }
+
+    fn of_column(&self, column: &Column, p: &[f64]) -> f64 {
+        let (y, rows) = (&column.values, p.len());
+        let positive = |row: usize| column.label(row) == 1;
+        match self.metric {
+            Metric::Mse => self.average(rows, |row| (y[row] - p[row]).powi(2)),
+            Metric::Rmse => self.average(rows, |row| (y[row] - p[row]).powi(2)).sqrt(),
+            Metric::Mae => self.average(rows, |row| (y[row] - p[row]).abs()),
+            Metric::R2 => {
+                let middle = self.average(rows, |row| y[row]);
+                let errors = self.average(rows, |row| (y[row] - p[row]).powi(2));
+                common::metrics::r2(errors, self.average(rows, |row| (y[row] - middle).powi(2)))
+            }
+            // Differs: scikit-learn refuses predictions below 0; a trial of the search counts them as 0.
+            Metric::Rmsle => self.average(rows, |row| (y[row].ln_1p() - p[row].max(0.0).ln_1p()).powi(2)).sqrt(),
+            Metric::Mape => self.average(rows, |row| (y[row] - p[row]).abs() / y[row].abs().max(f64::EPSILON)),
+            Metric::Smape => self.average(rows, |row| {
+                let size = y[row].abs() + p[row].abs();
+                if size == 0.0 { 0.0 } else { 2.0 * (y[row] - p[row]).abs() / size }
+            }),
+            Metric::Pearson => self.correlation(y, p),
+            Metric::Spearman => self.correlation(&ranks(y), &ranks(p)),
+            Metric::Logloss => match &self.weights {
+                None => logloss(p, positive),
+                Some(_) => self.average(rows, |row| {
+                    let q = clipped(p[row]);
+                    -if positive(row) { q.ln() } else { (1.0 - q).ln() }
+                }),
+            },
+            Metric::Brier => self.average(rows, |row| (p[row] - f64::from(u8::from(positive(row)))).powi(2)),
+            Metric::Auc => match &self.weights {
+                None => auc(p, positive),
+                Some(_) => self.curve(p, positive).0,
+            },
+            Metric::AveragePrecision => self.curve(p, positive).1,
+            _ => of_confusion(self.metric, &self.confusion(column, p)),
+        }
+    }
+
+    fn correlation(&self, y: &[f64], p: &[f64]) -> f64 {
+        let (rows, my, mp) = (y.len(), self.average(y.len(), |r| y[r]), self.average(y.len(), |r| p[r]));
+        let yy = self.average(rows, |r| (y[r] - my).powi(2));
+        let pp = self.average(rows, |r| (p[r] - mp).powi(2));
+        let yp = self.average(rows, |r| (y[r] - my) * (p[r] - mp));
+        if yy > 0.0 && pp > 0.0 { yp / (yy * pp).sqrt() } else { 0.0 }
+    }
+
+    /// Area below the receiver's curve, and average precision, from one sort; equal predictions are one threshold.
+    fn curve(&self, p: &[f64], positive: impl Fn(usize) -> bool) -> (f64, f64) {
+        let mut order: Vec<usize> = (0..p.len()).collect();
+        order.sort_unstable_by(|&a, &b| p[b].total_cmp(&p[a]));
+        let (mut hits, mut alarms, mut area, mut precision) = (0.0, 0.0, 0.0, 0.0);
+        let mut at = 0;
+        while at < order.len() {
+            let (mut more_hits, mut more_alarms) = (0.0, 0.0);
+            let here = p[order[at]];
+            while at < order.len() && p[order[at]] == here {
+                let row = order[at];
+                *(if positive(row) { &mut more_hits } else { &mut more_alarms }) += self.weight(row);
+                at += 1;
+            }
+            area += more_alarms * (hits + more_hits / 2.0);
+            hits += more_hits;
+            alarms += more_alarms;
+            if hits + alarms > 0.0 {
+                precision += more_hits * hits / (hits + alarms);
+            }
+        }
+        (area / (hits * alarms), precision / hits)
+    }
+
+    /// Weights by true and predicted label: a threshold decides between two labels, rounding between more.
+    fn confusion(&self, column: &Column, p: &[f64]) -> Vec<Vec<f64>> {
+        let (low, count) = column.labels.unwrap_or((0.0, 2));
+        let mut table = vec![vec![0.0; count]; count];
+        for (row, &p) in p.iter().enumerate() {
+            let predicted = if column.binary {
+                usize::from(p >= self.threshold)
+            } else {
+                // As NumPy rounds: halves to even.
+                (p.round_ties_even() - low).clamp(0.0, (count - 1) as f64) as usize
+            };
+            table[column.label(row)][predicted] += self.weight(row);
+        }
+        table
+    }
+
+    /// The likeliest class is the predicted one, the first of equally likely ones.
+    fn confusion_of_classes(&self, values: &[f64]) -> Vec<Vec<f64>> {
+        let mut table = vec![vec![0.0; self.width]; self.width];
+        for (row, p) in values.chunks_exact(self.width).enumerate() {
+            let mut best = 0;
+            for (class, value) in p.iter().enumerate() {
+                if *value > p[best] {
+                    best = class;
+                }
+            }
+            let class = self.columns.iter().find(|column| column.values[row] == 1.0).map_or(0, |column| column.place);
+            table[class][best] += self.weight(row);
+        }
+        table
+    }
+}
+
+/// scikit-learn keeps probabilities this far from 0 and 1.
+fn clipped(p: f64) -> f64 {
+    p.clamp(f64::EPSILON, 1.0 - f64::EPSILON)
+}
+
+/// Log loss with one logarithm for sixteen rows: that of the product, which cannot underflow as all are clipped.
+fn logloss(p: &[f64], positive: impl Fn(usize) -> bool) -> f64 {
+    let mut total = 0.0;
+    for (block, values) in p.chunks(16).enumerate() {
+        let mut product = 1.0;
+        for (i, &value) in values.iter().enumerate() {
+            let q = clipped(value);
+            product *= if positive(block * 16 + i) { q } else { 1.0 - q };
+        }
+        total -= product.ln();
+    }
+    total / p.len() as f64
+}
+
+/// A number as an integer of the same order.
+fn key(value: f64) -> u64 {
+    let bits = (value + 0.0).to_bits();
+    if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
+}
+
+/// Area below the receiver's curve: pairs in order, equal ones by half, counted exactly by merging two sorted lists.
+fn auc(p: &[f64], positive: impl Fn(usize) -> bool) -> f64 {
+    let (mut hits, mut alarms) = (Vec::new(), Vec::new());
+    for (row, &value) in p.iter().enumerate() {
+        if positive(row) { &mut hits } else { &mut alarms }.push(key(value));
+    }
+    hits.sort_unstable();
+    alarms.sort_unstable();
+    let (mut below, mut equal) = (0, 0);
+    let mut twice: u128 = 0;
+    for hit in &hits {
+        while below < alarms.len() && alarms[below] < *hit {
+            below += 1;
+        }
+        equal = equal.max(below);
+        while equal < alarms.len() && alarms[equal] <= *hit {
+            equal += 1;
+        }
+        twice += (below + equal) as u128;
+    }
+    twice as f64 / (2.0 * hits.len() as f64 * alarms.len() as f64)
+}
+
+/// Ranks from 1; equal values share the mean of theirs.
+fn ranks(values: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_unstable_by(|&a, &b| values[a].total_cmp(&values[b]));
+    let mut ranks = vec![0.0; values.len()];
+    let mut start = 0;
+    while start < order.len() {
+        let mut end = start;
+        while end < order.len() && values[order[end]] == values[order[start]] {
+            end += 1;
+        }
+        order[start..end].iter().for_each(|&row| ranks[row] = (start + 1 + end) as f64 / 2.0);
+        start = end;
+    }
+    ranks
+}
+
+/// Scores from weights by true and predicted label. Labels that are neither true nor predicted do not exist.
+fn of_confusion(metric: Metric, table: &[Vec<f64>]) -> f64 {
+    let sum = |k: usize| -> (f64, f64) { (table[k].iter().sum(), table.iter().map(|row| row[k]).sum()) };
+    let seen: Vec<usize> = (0..table.len()).filter(|&k| sum(k) != (0.0, 0.0)).collect();
+    let (truth, predicted): (Vec<f64>, Vec<f64>) = seen.iter().map(|&k| sum(k)).unzip();
+    let hit = |i: usize| table[seen[i]][seen[i]];
+    let all: f64 = truth.iter().sum();
+    let hits: f64 = (0..seen.len()).map(hit).sum();
+    let over = |a: f64, b: f64| if b == 0.0 { 0.0 } else { a / b };
+    let f1 = |i: usize| over(2.0 * hit(i), truth[i] + predicted[i]);
+    let every = 0..seen.len();
+    match metric {
+        Metric::BalancedAccuracy => {
+            mean(&every.filter(|&i| truth[i] > 0.0).map(|i| hit(i) / truth[i]).collect::<Vec<_>>())
+        }
+        Metric::F1 if table.len() == 2 => over(2.0 * table[1][1], sum(1).0 + sum(1).1),
+        Metric::F1 | Metric::F1Macro => mean(&every.map(f1).collect::<Vec<_>>()),
+        Metric::F1Weighted => every.map(|i| truth[i] * f1(i)).sum::<f64>() / all,
+        Metric::Mcc => {
+            let square = |v: &[f64]| v.iter().map(|x| x * x).sum::<f64>();
+            let both: f64 = truth.iter().zip(&predicted).map(|(a, b)| a * b).sum();
+            let spread = (all * all - square(&truth)) * (all * all - square(&predicted));
+            over(hits * all - both, spread.sqrt())
+        }
+        Metric::Qwk => {
+            let (mut found, mut expected) = (0.0, 0.0);
+            for i in every.clone() {
+                for j in every.clone() {
+                    let far = (i as f64 - j as f64).powi(2);
+                    found += far * table[seen[i]][seen[j]];
+                    expected += far * truth[i] * predicted[j] / all;
+                }
+            }
+            if expected == 0.0 { 0.0 } else { 1.0 - found / expected }
+        }
+        // The rest counts hits; the micro mean of F1 does so, too.
+        _ => over(hits, all),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(metric: Metric, y: &[f64], weights: Option<&[f64]>) -> Judge {
+        let table = Table::loaded(std::path::Path::new("y"), y.to_vec(), vec!["y".into()], None).unwrap();
+        Judge::new(metric, &table, &Matrix::f64(y, 1).unwrap(), &[0], false, weights, 0.5).unwrap()
+    }
+
+    #[test]
+    fn ties_count_half_and_weights_count_rows() {
+        let (y, p) = ([0.0, 0.0, 1.0, 1.0], [0.1, 0.4, 0.4, 0.8]);
+        assert_eq!(judge(Metric::Auc, &y, None).score(&p), 0.875);
+        assert_eq!(judge(Metric::Auc, &y, Some(&[1.0; 4])).score(&p), 0.875);
+        // The tie thrice: 1 * (1 + 0.5 * 3) + ... of 4 * 2 pairs.
+        assert_eq!(judge(Metric::Auc, &y, Some(&[1.0, 3.0, 1.0, 1.0])).score(&p), 6.5 / 8.0);
+        assert_eq!(judge(Metric::Accuracy, &y, Some(&[1.0, 1.0, 2.0, 0.0])).score(&p), 0.5);
+    }
+
+    #[test]
+    fn one_logarithm_for_sixteen_rows_is_sixteen_of_them() {
+        let y: Vec<f64> = (0..50).map(|i| f64::from(i % 3 == 0)).collect();
+        let p: Vec<f64> = (0..50).map(|i| if i == 7 { 0.0 } else { f64::from(i) / 50.0 }).collect();
+        let fast = judge(Metric::Logloss, &y, None).score(&p);
+        let plain = judge(Metric::Logloss, &y, Some(&[1.0; 50])).score(&p);
+        assert!((fast - plain).abs() < 1e-13 && fast < 0.0, "{fast} {plain}");
+    }
+
+    #[test]
+    fn rounded_regressors_are_labels() {
+        let (y, p) = ([0.0, 1.0, 2.0, 3.0], [0.5, 1.4, 2.5, 9.0]);
+        // Halves go to even, and what lies outside to the nearest label.
+        assert_eq!(judge(Metric::Accuracy, &y, None).score(&p), 1.0);
+        assert_eq!(judge(Metric::Qwk, &y, None).score(&p), 1.0);
+        assert_eq!(judge(Metric::Qwk, &y, None).score(&[0.0; 4]), 0.0);
+    }
+}
