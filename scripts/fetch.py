@@ -18,6 +18,7 @@ import fcntl
 import hashlib
 import html.parser
 import json
+import netrc
 import os
 import pathlib
 import re
@@ -72,6 +73,23 @@ def read_lock(path):
 # ---------------------------------------------------------------------------------------------- pip's configuration
 
 
+class Redirects(urllib.request.HTTPRedirectHandler):
+    """Follow redirects, but tell a name and password only to the server that they are for."""
+
+    def redirect_request(self, request, *rest):
+        following = super().redirect_request(request, *rest)
+        if following is not None and server_of(following.full_url) != server_of(request.full_url):
+            for headers in (following.headers, following.unredirected_hdrs):
+                headers.pop("Authorization", None)
+        return following
+
+
+def server_of(url):
+    """What has to be the same for a password to be for it: scheme, host and port."""
+    parts = urllib.parse.urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
 class PipConfig:
     """The part of pip's configuration that decides where a file comes from."""
 
@@ -103,20 +121,32 @@ class PipConfig:
         self.unverified.check_hostname = False
         self.unverified.verify_mode = ssl.CERT_NONE
         self.proxy = found.get("proxy")
+        places = [urllib.parse.urlsplit(place) for place in [*self.indexes, *self.find_links] if "://" in place]
+        self.passwords = {server_of(p.geturl()): (p.username, p.password) for p in places if p.username is not None}
+
+    def pair(self, url):
+        """Name and password for a URL: its own, those of an index on the same server, those of ~/.netrc."""
+        parts = urllib.parse.urlsplit(url)
+        pair = (parts.username, parts.password) if parts.username is not None else self.passwords.get(server_of(url))
+        if pair is not None:
+            return [urllib.parse.unquote(text or "") for text in pair]
+        with contextlib.suppress(OSError, netrc.NetrcParseError):
+            known = netrc.netrc(os.environ.get("NETRC")).hosts.get(parts.hostname or "")
+            return [known[0], known[2]] if known else None
+        return None
 
     def open(self, url, headers=None, timeout=60):
         """Open `url` as pip would; a name and password inside the URL become a basic authorization."""
         parts = urllib.parse.urlsplit(url)
         headers = {"User-Agent": "podium-setup", **(headers or {})}
-        if parts.username is not None:
-            pair = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
-            headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
-            netloc = parts.netloc.rpartition("@")[2]
-            url = urllib.parse.urlunsplit(parts._replace(netloc=netloc))
+        pair = self.pair(url)
+        if pair is not None:
+            headers["Authorization"] = "Basic " + base64.b64encode(":".join(pair).encode()).decode()
+        url = without_password(url)
         host = parts.hostname or ""
         with_port = f"{host}:{parts.port}" if parts.port else host
         trusted = host in self.trusted or with_port in self.trusted
-        handlers = [urllib.request.HTTPSHandler(context=self.unverified if trusted else self.context)]
+        handlers = [Redirects(), urllib.request.HTTPSHandler(context=self.unverified if trusted else self.context)]
         if self.proxy:
             handlers.append(urllib.request.ProxyHandler({"http": self.proxy, "https": self.proxy}))
         opener = urllib.request.build_opener(*handlers)
@@ -228,7 +258,7 @@ def download(config, url, part):
                     say(f"  continuing at {have / 1e6:.1f} MB")
                 length = answer.headers.get("Content-Length")
                 total = int(length) + (have if resumed else 0) if length else None
-                progress = Progress(part.name.removesuffix(".part"), total)
+                progress = Progress(part.name[: -len(".part")], total)
                 with open(part, "ab" if resumed else "wb") as file:
                     done = have if resumed else 0
                     while block := answer.read(BLOCK):
@@ -394,7 +424,7 @@ def choose(config, name, wanted):
     stem = re.sub(r"[-_.]+", "_", name).lower()
     best = None
     for file, (url, sha256) in files.items():
-        parts = file.removesuffix(".whl").split("-")
+        parts = (file[:-4] if file.endswith(".whl") else file).split("-")
         if not file.endswith(".whl") or len(parts) < 5 or re.sub(r"[-_.]+", "_", parts[0]).lower() != stem:
             continue
         version, platform = parts[1], parts[-1]
@@ -520,9 +550,14 @@ def run(arguments):
     with open(cache / ".lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            say("another setup is running, waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
+                say(f"warning: {cache}: the file system has no locks ({error}); do not run two setups at once")
+            elif error.errno in (errno.EAGAIN, errno.EACCES):
+                say("another setup is running, waiting for it")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            else:
+                raise
         if is_complete(target, locked, arguments.cuda):
             say(f"{target} is complete, nothing to fetch")
             return

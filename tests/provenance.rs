@@ -84,7 +84,7 @@ const SYSTEMS: [System; 4] = [
         name: "tracknet",
         simulate: ("tracknet/demo/simulate.yaml", &["events=4", "particles=60"]),
         prepare: ("tracknet/demo/prepare.yaml", &["validation_split=0.5"]),
-        otherwise: &["transforms=[drop_repeated_layers]"],
+        otherwise: &["filters.min_pt=2.0"],
         train: ("tracknet/demo/step_ahead.yaml", &["training.epochs=1", "training.batch_size=8"]),
     },
 ];
@@ -100,6 +100,7 @@ input: {length: 48}
 valid_length: 48
 validation: [batch_655.parquet]
 sampler: {sub_epochs: 1}
+loss: vms
 val_batch_size: 8
 training: {epochs: 1, batch_size: 8, learning_rate: 1.0e-3, optimizer: {adam_w: {}}}
 ";

@@ -478,3 +478,26 @@ fn measuring_on_a_gpu_says_where_there_is_none_and_joins_its_figures() {
         Command::new("python3").args(["scripts/gpu_figures.py", "check"]).current_dir(root()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+#[test]
+fn a_password_stays_with_the_server_that_it_is_for() {
+    let script = r#"
+import sys, urllib.request
+sys.path.insert(0, sys.argv[1])
+import fetch
+def followed(to):
+    request = urllib.request.Request("http://index/simple/x/", headers={"Authorization": "Basic eA=="})
+    return fetch.Redirects().redirect_request(request, None, 302, "", {}, to).headers.get("Authorization")
+assert followed("http://index/other/"), "the same server"
+for other in ("http://storage/x", "http://index:81/x", "https://index/x"):
+    assert followed(other) is None, other
+config = fetch.PipConfig()
+assert config.pair("http://index/files/a.whl") == ["me", "s:cret"], "files beside the index"
+assert config.pair("http://storage/a.whl") is None
+"#;
+    let mut command = Command::new("python3");
+    command.arg("-B").arg("-c").arg(script).arg(root().join("scripts"));
+    command.env("PIP_INDEX_URL", "http://me:s%3Acret@index/simple").env("PIP_CONFIG_FILE", "/dev/null");
+    let output = command.env("NETRC", "/dev/null").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -8,9 +8,9 @@ use crate::pipeline::{self, PipelineArgs};
 
 const EXAMPLES: &str = "\
 Examples:
-  run-pipeline pipelines/leap-blend          run what is not up to date
-  run-pipeline pipelines/leap-adam -n        what would run, and why
-  run-pipeline pipelines/leap-adam -j 2 --until train
+  run-pipeline pipelines/blend               run what is not up to date
+  run-pipeline pipelines/blend -n            what would run, and why
+  run-pipeline pipelines/blend -j 2 --until train
   run-pipeline doctor                        what this machine offers";
 
 /// Run the stages of a pipeline that are not up to date

@@ -1,15 +1,19 @@
 //! Stages and what they wait for.
 //!
-//! A pipeline may read what a pipeline beside it writes (`pipelines/leap-blend` reads the members' predictions). Those
+//! A pipeline may read what another pipeline of the repository writes (a blend reads the members' predictions). Those
 //! stages, and only those, are taken along, as `dvc repro` does it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use common::{Error, Result};
 
+use crate::choice::Choices;
+use crate::content::lock::{self, Lock};
 use crate::declare::entries::Stage;
-use crate::declare::file::{self, FILE, Pipeline};
+use crate::declare::file::{self, Pipeline};
 use crate::declare::tree::Mark;
+use crate::repository;
 
 /// A pipeline's place.
 #[derive(Debug, Clone)]
@@ -17,6 +21,19 @@ pub struct Home {
     pub folder: PathBuf,
     /// The `dvc.yaml` as shown in messages.
     pub shown: PathBuf,
+    /// Where its lock lies.
+    pub lock: PathBuf,
+    /// Name of the choice that it belongs to, where it comes in several sizes.
+    pub choice: Option<String>,
+    /// Files of metrics named beside the stages.
+    pub metrics: Vec<PathBuf>,
+}
+
+impl Home {
+    /// Its lock.
+    pub fn read_lock(&self) -> Result<Lock> {
+        Lock::read_file(&self.lock, &self.shown.with_file_name(lock::FILE))
+    }
 }
 
 /// A stage and its place in the graph.
@@ -24,7 +41,7 @@ pub struct Home {
 pub struct Unit {
     /// Index of its pipeline in [`Project::homes`].
     pub home: usize,
-    /// `train`, or `leap-adam:train` where it belongs to another pipeline.
+    /// `train`, or `members:train` where it belongs to another pipeline.
     pub title: String,
     pub stage: Stage,
     /// Units whose outs it reads.
@@ -41,21 +58,9 @@ pub struct Project {
 }
 
 impl Project {
-    /// Reads a pipeline, takes along what it needs from the pipelines beside it, and orders the stages.
-    pub fn read(given: &Path) -> Result<Self> {
-        let main = file::read(given)?;
-        let mut pipelines = vec![main];
-        pipelines.extend(neighbours(&pipelines[0]));
-        let homes = pipelines.iter().map(|p| Home { folder: p.folder.clone(), shown: p.shown.clone() }).collect();
-        let mut units = Vec::new();
-        for (home, pipeline) in pipelines.into_iter().enumerate() {
-            let name = pipeline.folder.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-            for stage in pipeline.stages {
-                let title = if home == 0 { stage.name.clone() } else { format!("{name}:{}", stage.name) };
-                units.push(Unit { home, title, stage, upstream: Vec::new() });
-            }
-        }
-        connect(&mut units)?;
+    /// Reads a pipeline, takes along what it needs from the other pipelines of the repository, and orders the stages.
+    pub fn read(given: &Path, choices: &Choices) -> Result<Self> {
+        let (homes, units) = all(given, choices)?;
         let wanted: Vec<usize> = (0..units.len()).filter(|&u| units[u].home == 0).collect();
         let needed = ancestors(&units, &wanted);
         let units = order(units, &needed)?;
@@ -88,32 +93,63 @@ impl Project {
     }
 }
 
-/// The pipelines in the folders beside this one, when both lie inside of one repository.
-fn neighbours(main: &Pipeline) -> Vec<Pipeline> {
-    let Some(parent) = main.folder.parent() else { return Vec::new() };
-    let is_root = |folder: &&Path| folder.join(".git").exists() || folder.join(".dvc").is_dir();
-    if !parent.ancestors().any(|folder| is_root(&folder)) {
-        return Vec::new();
+/// A pipeline and all others of its repository, the stages in the order of the files.
+pub fn all(given: &Path, choices: &Choices) -> Result<(Vec<Home>, Vec<Unit>)> {
+    let choices = Arc::new(choices.clone());
+    let mut pipelines = vec![file::read(given, &choices)?];
+    pipelines.extend(others(&pipelines[0], &choices));
+    let home = |p: &Pipeline| {
+        let (lock, choice) = choices.lock(&p.folder);
+        Home { folder: p.folder.clone(), shown: p.shown.clone(), lock, choice, metrics: p.metrics.clone() }
+    };
+    let homes = pipelines.iter().map(home).collect();
+    let names = names(&pipelines);
+    let mut units = Vec::new();
+    for (home, pipeline) in pipelines.into_iter().enumerate() {
+        for stage in pipeline.stages {
+            let title = if home == 0 { stage.name.clone() } else { format!("{}:{}", names[home], stage.name) };
+            units.push(Unit { home, title, stage, upstream: Vec::new() });
+        }
     }
-    let Ok(entries) = std::fs::read_dir(parent) else { return Vec::new() };
-    let mut folders: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
-    folders.retain(|f| *f != main.folder && f.join(FILE).is_file());
-    folders.sort();
-    let shown_parent = main.shown.parent().and_then(Path::parent).map(Path::to_path_buf);
-    let read = |folder: &PathBuf| {
-        let shown = match (&shown_parent, folder.file_name()) {
-            (Some(parent), Some(name)) if !parent.as_os_str().is_empty() => parent.join(name),
-            _ => folder.clone(),
-        };
-        match file::read(&shown) {
-            Ok(pipeline) => Some(pipeline),
-            Err(e) => {
-                tracing::warn!("a pipeline beside this one is passed over: {e}");
-                None
-            }
+    connect(&mut units)?;
+    Ok((homes, units))
+}
+
+/// The other pipelines of the repository.
+fn others(main: &Pipeline, choices: &Arc<Choices>) -> Vec<Pipeline> {
+    let root = repository::root(&main.folder, main.stages.iter().map(|stage| stage.wdir.as_path()));
+    let written: Vec<PathBuf> = main.stages.iter().flat_map(|s| s.outs.iter().map(|out| out.file.clone())).collect();
+    let here = std::env::current_dir().unwrap_or_default();
+    let shown = |folder: &Path| match folder.strip_prefix(&here) {
+        Ok(below) if below.as_os_str().is_empty() => PathBuf::from("."),
+        Ok(below) => below.to_path_buf(),
+        Err(_) => folder.to_path_buf(),
+    };
+    let read = |folder: &PathBuf| match file::read(&shown(folder), choices) {
+        Ok(pipeline) => Some(pipeline),
+        Err(e) => {
+            tracing::warn!("another pipeline of this repository is passed over: {e}");
+            None
         }
     };
-    folders.iter().filter_map(read).collect()
+    repository::pipelines(&root, &written).iter().filter(|folder| **folder != main.folder).filter_map(read).collect()
+}
+
+/// What the stages of another pipeline are called: the name of its folder, or, where several have that name, its way from the
+/// repository.
+fn names(pipelines: &[Pipeline]) -> Vec<String> {
+    let name = |p: &Pipeline| p.folder.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let all: Vec<String> = pipelines.iter().map(name).collect();
+    let root = pipelines
+        .iter()
+        .map(|p| p.folder.as_path())
+        .reduce(|a, b| a.ancestors().find(|above| b.starts_with(above)).unwrap_or(Path::new("/")));
+    let long = |p: &Pipeline| {
+        let below = root.and_then(|root| p.folder.strip_prefix(root).ok()).unwrap_or(&p.folder);
+        below.to_string_lossy().into_owned()
+    };
+    let is_one = |name: &String| all.iter().filter(|other| *other == name).count() == 1;
+    pipelines.iter().zip(&all).map(|(p, name)| if is_one(name) { name.clone() } else { long(p) }).collect()
 }
 
 /// Draws an edge from every out to the stages that read it, and refuses outs that two stages write.
@@ -137,7 +173,7 @@ fn connect(units: &mut [Unit]) -> Result<()> {
             return Err(second_at.error(relation));
         }
     }
-    for unit in units.iter_mut() {
+    for (index, unit) in units.iter_mut().enumerate() {
         // A frozen stage does not look at its deps, so it waits for nothing.
         if unit.stage.frozen {
             continue;
@@ -154,6 +190,12 @@ fn connect(units: &mut [Unit]) -> Result<()> {
             });
             upstream.extend(below.chain(above));
         }
+        // A folder to work in that another stage makes.
+        let within = unit.stage.wdir.ancestors().filter_map(|folder| {
+            let at = outs.binary_search_by(|(file, ..)| file.as_path().cmp(folder)).ok()?;
+            Some(outs[at].1)
+        });
+        upstream.extend(within.filter(|&up| up != index));
         upstream.sort_unstable();
         upstream.dedup();
         unit.upstream = upstream;
@@ -224,11 +266,12 @@ fn cycle(units: &[Unit], left: &[usize], place: &[Option<usize>]) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::declare::file::FILE;
 
     fn project(text: &str) -> Result<Project> {
         let folder = tempfile::tempdir().unwrap();
         common::durable::write(folder.path().join(FILE), text.as_bytes()).unwrap();
-        Project::read(folder.path())
+        Project::read(folder.path(), &Choices::default())
     }
 
     #[test]

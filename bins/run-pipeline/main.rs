@@ -2,11 +2,13 @@
 //! libtorch.
 
 mod args;
+mod choice;
 mod content;
 mod declare;
 mod doctor;
 mod graph;
 mod pipeline;
+mod repository;
 mod run;
 mod show;
 mod state;

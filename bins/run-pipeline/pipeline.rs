@@ -1,13 +1,16 @@
 //! `run-pipeline PIPELINE`: what was typed, and what is done about it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use common::cli::{Verbosity, print_line};
-use common::{Error, Result, durable};
+use common::{Error, ExitCode, Result, durable};
 
+use crate::choice::{self, Choices, Wanted};
+use crate::declare::file::FILE;
 use crate::declare::text::quote;
 use crate::graph::Project;
+use crate::run::missing;
 use crate::run::schedule::{self, Options};
 use crate::show::{dag, plan, snakemake};
 
@@ -24,15 +27,28 @@ pub struct PipelineArgs {
     /// Folder of a `dvc.yaml`, or the file [default: .]
     #[arg(value_name = "PIPELINE", help_heading = "Input")]
     pub pipeline: Option<PathBuf>,
-    /// Stages that may run at the same time
+    /// Stages that may run at the same time; 0: as many as cores
     #[arg(short, long, value_name = "N", default_value_t = 1, help_heading = "Run")]
     pub jobs: usize,
     /// Run only this stage (or group) and what it needs
     #[arg(long, value_name = "STAGE", help_heading = "Run")]
     pub until: Vec<String>,
-    /// Run this stage (or group) even when up to date
-    #[arg(short, long, value_name = "STAGE", help_heading = "Run")]
+    /// Run this stage (or group) even when up to date; without a name all
+    #[arg(
+        short,
+        long,
+        value_name = "STAGE",
+        num_args = 0..=1,
+        default_missing_value = "",
+        help_heading = "Run"
+    )]
     pub force: Vec<String>,
+    /// Size to run, from now on: that of the file `SYSTEM.SIZE.yaml`
+    #[arg(long, value_name = "SIZE", help_heading = "Run")]
+    pub size: Option<String>,
+    /// Value that differs from the size's, with outs of its own
+    #[arg(long, value_name = "KEY=VALUE", help_heading = "Run")]
+    pub set: Vec<String>,
     /// After a failure go on with what does not need it
     #[arg(short, long, help_heading = "Run")]
     pub keep_going: bool,
@@ -51,6 +67,9 @@ pub struct PipelineArgs {
     /// The same for all stages, with their commands
     #[arg(long, help_heading = "Look", group = "look")]
     pub explain: bool,
+    /// Print the size in force and what would run; exit code 1 if anything
+    #[arg(long, help_heading = "Look", group = "look")]
+    pub status: bool,
     /// Print the stages and what they wait for
     #[arg(long, help_heading = "Look", group = "look")]
     pub dag: bool,
@@ -75,8 +94,10 @@ pub struct PipelineArgs {
 
 /// Does what was asked for.
 pub fn run(arguments: &PipelineArgs) -> anyhow::Result<()> {
-    let given = arguments.pipeline.clone().unwrap_or_else(|| PathBuf::from("."));
-    let mut project = Project::read(&given)?;
+    let (given, force) = split(arguments);
+    let wanted = Wanted { size: arguments.size.clone(), sets: arguments.set.clone() };
+    let choices = Choices::find(&given, &wanted)?;
+    let mut project = Project::read(&given, &choices)?;
     if !arguments.until.is_empty() {
         let mut wanted = Vec::new();
         for name in &arguments.until {
@@ -85,11 +106,13 @@ pub fn run(arguments: &PipelineArgs) -> anyhow::Result<()> {
         project = project.until(&wanted)?;
     }
     let mut forced = vec![false; project.units.len()];
-    for name in &arguments.force {
-        project.find(name)?.into_iter().for_each(|unit| forced[unit] = true);
+    for name in &force {
+        let named = if name.is_empty() { (0..project.units.len()).collect() } else { project.find(name)? };
+        named.into_iter().for_each(|unit| forced[unit] = true);
     }
     if arguments.dag || arguments.dot || arguments.mermaid {
         let text = match (arguments.dot, arguments.mermaid) {
+            _ if arguments.json => dag::json(&project)?,
             (true, _) => dag::dot(&project),
             (_, true) => dag::mermaid(&project),
             _ => dag::text(&project),
@@ -99,7 +122,24 @@ pub fn run(arguments: &PipelineArgs) -> anyhow::Result<()> {
     if arguments.dry_run || arguments.explain {
         let planned = plan::plan(&project, &forced)?;
         let text = if arguments.json { json(&planned)? } else { plan::text(&planned, arguments.explain) };
-        return Ok(print_line(&text)?);
+        print_line(&text)?;
+        return Ok(refuse_blocked(&project, &planned)?);
+    }
+    if arguments.status {
+        let planned = plan::plan(&project, &forced)?;
+        let choice = choices.in_force();
+        let text = if arguments.json {
+            let choice = choice.map(|choice| serde_json::json!({ "size": choice.size, "set": choice.sets }));
+            serde_json::json!({ "choice": choice, "stages": planned }).to_string()
+        } else {
+            let choice = choice.map(|choice| choice::status(&choice) + "\n").unwrap_or_default();
+            choice + &plan::text(&planned, false)
+        };
+        print_line(&text)?;
+        if planned.iter().any(|stage| stage.state != "unchanged") {
+            std::process::exit(ExitCode::Failed as i32);
+        }
+        return Ok(());
     }
     if arguments.export == Some(Engine::Snakemake) {
         let (text, _) = snakemake::export(&project)?;
@@ -109,12 +149,19 @@ pub fn run(arguments: &PipelineArgs) -> anyhow::Result<()> {
         }
         return Ok(());
     }
-    let call = match &arguments.pipeline {
-        Some(path) => format!("run-pipeline {}", quote(&path.to_string_lossy())),
-        None => "run-pipeline".into(),
+    let call = match given.as_os_str() == "." {
+        false => format!("run-pipeline {}", quote(&given.to_string_lossy())),
+        true => "run-pipeline".into(),
     };
+    // Nobody else makes another choice while this run goes on.
+    let _held = choices.enforce()?;
+    if let Some(choice) = choices.in_force() {
+        tracing::info!("{}", choice.shown());
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let options = Options {
-        jobs: arguments.jobs,
+        jobs: if arguments.jobs == 0 { cores } else { arguments.jobs },
+        stream: arguments.verbosity.verbose > 0,
         forced,
         keep_going: arguments.keep_going,
         gpus: arguments.gpus,
@@ -135,6 +182,34 @@ pub fn run(arguments: &PipelineArgs) -> anyhow::Result<()> {
         print_line(&done.results.json()?)?;
     }
     Ok(())
+}
+
+/// The pipeline and the stages of `--force`. `-f` without a name takes the word behind it, which may be the pipeline.
+fn split(arguments: &PipelineArgs) -> (PathBuf, Vec<String>) {
+    let mut force = arguments.force.clone();
+    if let Some(given) = &arguments.pipeline {
+        return (given.clone(), force);
+    }
+    let is_pipeline = |name: &String| {
+        let path = Path::new(name);
+        !name.is_empty() && (path.join(FILE).is_file() || (path.ends_with(FILE) && path.is_file()))
+    };
+    match force.iter_mut().find(|name| is_pipeline(name)) {
+        Some(name) => {
+            let given = PathBuf::from(std::mem::take(name));
+            (given, force)
+        }
+        None => (PathBuf::from("."), force),
+    }
+}
+
+/// What a run would refuse is refused here, too, after all has been shown.
+fn refuse_blocked(project: &Project, planned: &[plan::Planned]) -> Result<()> {
+    let blocked = planned.iter().zip(&project.units).find(|(stage, _)| stage.state == "blocked");
+    match blocked.and_then(|(_, unit)| missing::of(unit, &project.units)) {
+        Some(missing) => Err(missing.error()),
+        None => Ok(()),
+    }
 }
 
 fn json(planned: &[plan::Planned]) -> Result<String> {

@@ -13,7 +13,6 @@ use crate::run::os;
 
 /// Name of the folder.
 pub const FOLDER: &str = ".podium";
-const JOURNAL: &str = "journal";
 /// Variable by which the processes of a run are found again.
 pub const RUN_VARIABLE: &str = "PODIUM_RUN";
 
@@ -21,6 +20,8 @@ pub const RUN_VARIABLE: &str = "PODIUM_RUN";
 #[derive(Debug)]
 pub struct State {
     folder: PathBuf,
+    /// Name of the journal.
+    journal_name: String,
     run: String,
     journal: Mutex<Journal>,
     _lock: File,
@@ -36,7 +37,7 @@ struct Journal {
 impl State {
     /// Takes the pipeline for this process. Processes that an earlier run left behind are ended first: they would write
     /// into outs that are about to be made anew.
-    pub fn take(pipeline: &Path, shown: &Path, run: &str) -> Result<Self> {
+    pub fn take(pipeline: &Path, shown: &Path, run: &str, choice: Option<&str>) -> Result<Self> {
         let folder = pipeline.join(FOLDER);
         durable::create_folder(&folder)?;
         let lock = stage::lock(&folder).map_err(|e| match e {
@@ -51,19 +52,31 @@ impl State {
         if !ignore.exists() {
             durable::write(&ignore, b"*\n")?;
         }
-        let (left_by, open) = read(&folder);
+        // DVC hashes whatever lies in a dep, and this is not content of a pipeline's folder.
+        let ignore = folder.join(".dvcignore");
+        if !ignore.exists() {
+            durable::write(&ignore, b"*\n")?;
+        }
+        let journal_name = journal_name(choice);
+        let (left_by, open) = read(&folder.join(&journal_name));
         if let Some(left_by) = left_by.filter(|_| !open.is_empty()) {
             os::end_processes_of(RUN_VARIABLE, &left_by)?;
         }
         // Beside the lock only: what stages write below the pipeline's folder is their own.
         durable::sweep_flat(pipeline)?;
         durable::sweep(&folder)?;
-        Ok(Self { folder, run: run.into(), journal: Mutex::new(Journal { open, file: None }), _lock: lock })
+        Ok(Self {
+            folder,
+            journal_name,
+            run: run.into(),
+            journal: Mutex::new(Journal { open, file: None }),
+            _lock: lock,
+        })
     }
 
     /// Stages whose run was cut off, without taking the pipeline. Stages that run at this moment are among them.
-    pub fn cut_off(pipeline: &Path) -> BTreeSet<String> {
-        read(&pipeline.join(FOLDER)).1
+    pub fn cut_off(pipeline: &Path, choice: Option<&str>) -> BTreeSet<String> {
+        read(&pipeline.join(FOLDER).join(journal_name(choice))).1
     }
 
     /// True for a stage whose last run was cut off.
@@ -74,7 +87,7 @@ impl State {
     /// Notes that a stage is about to run.
     pub fn starting(&self, name: &str) -> Result<()> {
         let Ok(mut journal) = self.journal.lock() else { return Err(Error::failed("another thread failed")) };
-        let path = self.folder.join(JOURNAL);
+        let path = self.folder.join(&self.journal_name);
         journal.open.insert(name.into());
         match &mut journal.file {
             Some(file) => {
@@ -96,7 +109,7 @@ impl State {
     pub fn finished(&self, name: &str) -> Result<()> {
         let Ok(mut journal) = self.journal.lock() else { return Err(Error::failed("another thread failed")) };
         journal.open.remove(name);
-        let path = self.folder.join(JOURNAL);
+        let path = self.folder.join(&self.journal_name);
         match &mut journal.file {
             Some(file) => {
                 file.write_all(format!("end {name}\n").as_bytes()).map_err(|e| Error::io("writing", &path, e))
@@ -112,19 +125,33 @@ impl State {
             && journal.file.is_some()
         {
             // Left behind it says the same at greater length.
-            let _ = fs::remove_file(self.folder.join(JOURNAL));
+            let _ = fs::remove_file(self.folder.join(&self.journal_name));
         }
     }
 
     /// Where the output of a stage goes.
     pub fn log(&self, stage: &str) -> PathBuf {
-        self.folder.join("logs").join(format!("{}.log", file_name(stage)))
+        log_in(&self.folder, stage)
+    }
+
+    /// True for a stage that was started in this clone at some time.
+    pub fn ever_ran(pipeline: &Path, stage: &str) -> bool {
+        log_in(&pipeline.join(FOLDER), stage).exists()
     }
 
     /// The folder itself.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
+}
+
+/// Stages of one size say nothing about those of another.
+fn journal_name(choice: Option<&str>) -> String {
+    choice.map_or_else(|| "journal".into(), |choice| format!("journal@{}", file_name(choice)))
+}
+
+fn log_in(folder: &Path, stage: &str) -> PathBuf {
+    folder.join("logs").join(format!("{}.log", file_name(stage)))
 }
 
 /// Name of a stage as a file name: everything but letters, digits and `@._-` becomes `%XX`.
@@ -142,10 +169,10 @@ pub fn file_name(stage: &str) -> String {
 
 /// The run that wrote the journal, and the stages that it left open. A last line that was cut off counts as nothing:
 /// its stage had not started.
-fn read(folder: &Path) -> (Option<String>, BTreeSet<String>) {
+fn read(journal: &Path) -> (Option<String>, BTreeSet<String>) {
     let mut open = BTreeSet::new();
     let mut run = None;
-    let text = fs::read_to_string(folder.join(JOURNAL)).unwrap_or_default();
+    let text = fs::read_to_string(journal).unwrap_or_default();
     for line in text.split_inclusive('\n').filter_map(|l| l.strip_suffix('\n')) {
         match line.split_once(' ') {
             Some(("run", id)) => run = Some(id.to_string()),
@@ -169,32 +196,32 @@ mod tests {
     fn a_stage_that_did_not_end_stays_cut_off_until_it_does() {
         let folder = tempfile::tempdir().unwrap();
         let shown = Path::new("dvc.yaml");
-        let state = State::take(folder.path(), shown, "run-1").unwrap();
+        let state = State::take(folder.path(), shown, "run-1", None).unwrap();
         state.starting("a").unwrap();
         state.starting("b c").unwrap();
         state.finished("a").unwrap();
         state.close();
         drop(state);
-        assert_eq!(State::cut_off(folder.path()), BTreeSet::from(["b c".to_string()]));
-        let state = State::take(folder.path(), shown, "run-2").unwrap();
+        assert_eq!(State::cut_off(folder.path(), None), BTreeSet::from(["b c".to_string()]));
+        let state = State::take(folder.path(), shown, "run-2", None).unwrap();
         assert!(state.was_cut_off("b c") && !state.was_cut_off("a"));
         state.starting("d").unwrap();
         state.finished("d").unwrap();
         state.close();
         drop(state);
-        let state = State::take(folder.path(), shown, "run-3").unwrap();
+        let state = State::take(folder.path(), shown, "run-3", None).unwrap();
         assert!(state.was_cut_off("b c"));
         state.starting("b c").unwrap();
         state.finished("b c").unwrap();
         state.close();
-        assert!(State::cut_off(folder.path()).is_empty());
+        assert!(State::cut_off(folder.path(), None).is_empty());
     }
 
     #[test]
     fn the_second_taker_learns_who_holds_the_pipeline() {
         let folder = tempfile::tempdir().unwrap();
-        let _held = State::take(folder.path(), Path::new("p/dvc.yaml"), "1").unwrap();
-        let error = State::take(folder.path(), Path::new("p/dvc.yaml"), "2").unwrap_err();
+        let _held = State::take(folder.path(), Path::new("p/dvc.yaml"), "1", None).unwrap();
+        let error = State::take(folder.path(), Path::new("p/dvc.yaml"), "2", None).unwrap_err();
         assert_eq!(error.to_string(), format!("`p/dvc.yaml` is in use by pid {}", std::process::id()));
     }
 

@@ -167,6 +167,13 @@ fn sweep_to_depth(folder: &Path, depth: usize) -> Result<()> {
     Ok(())
 }
 
+/// Puts a file or link that is complete in the place of another one, in one step.
+pub fn replace(from: &Path, to: &Path) -> Result<()> {
+    #[expect(clippy::disallowed_methods, reason = "this is the module that the others are sent to")]
+    fs::rename(from, to).map_err(|e| Error::io("renaming to", to, e))?;
+    sync_folder(&folder_of(to))
+}
+
 /// Makes a rename or removal in `folder` survive a power cut.
 pub fn sync_folder(folder: &Path) -> Result<()> {
     File::open(folder).and_then(|f| f.sync_all()).map_err(|e| Error::io("syncing the folder", folder, e))

@@ -452,12 +452,23 @@ pub fn lock(folder: &Path) -> Result<File> {
             let pid = text.trim().parse().unwrap_or(0);
             return Err(Error::InUse { path: folder.to_path_buf(), pid, hint: None });
         }
+        Err(TryLockError::Error(e)) if has_no_locks(&e) => {
+            tracing::warn!(
+                "`{}`: the file system has no locks ({e}), so nothing keeps a second run out of this folder",
+                folder.display()
+            );
+        }
         Err(TryLockError::Error(e)) => return Err(Error::io("locking", &path, e)),
     }
     // The text only serves the message of the next run; the lock itself is the kernel's.
     let record = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "{}", std::process::id()));
     record.map_err(|e| Error::io("writing", &path, e))?;
     Ok(file)
+}
+
+/// True for the answers of file systems without locks: Lustre mounted without `flock`, NFS without its lock daemon.
+pub fn has_no_locks(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::ENOLCK | libc::EOPNOTSUPP))
 }
 
 /// Removes what a finished stage wrote, its manifest first: from then on the folder counts as unfinished.

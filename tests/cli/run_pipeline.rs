@@ -191,3 +191,42 @@ fn running_needs_nothing_but_a_shell() {
         .within(folder.path());
     outcome.succeeds();
 }
+
+/// All binaries, as folders of `bins`.
+fn binaries() -> Vec<String> {
+    let folders = std::fs::read_dir(support::root().join("bins")).unwrap().flatten();
+    let mut names: Vec<String> = folders.map(|entry| entry.file_name().into_string().unwrap()).collect();
+    names.sort();
+    assert!(names.len() >= 10, "{names:?}");
+    names
+}
+
+#[test]
+fn an_argument_that_is_not_utf8_is_no_bug_of_any_binary() {
+    use std::os::unix::ffi::OsStrExt;
+    for name in binaries() {
+        let outcome = cmd(&name).arg(std::ffi::OsStr::from_bytes(b"data\xff")).run();
+        let code = outcome.code.unwrap();
+        assert!((1..70).contains(&code), "{name}: {code}\n{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_mistake_in_the_arguments_of_any_binary_ends_with_a_hint_and_obeys_the_color_flag() {
+    for name in binaries() {
+        cmd(&name).arg("--no-such-flag").fails(2).says("hint: ");
+        let outcome = cmd(&name).env("CLICOLOR_FORCE", "1").args(["--color", "never", "--no-such-flag"]).fails(2);
+        assert!(!outcome.stderr.contains('\x1b'), "{name}: {}", outcome.stderr);
+        let outcome = cmd(&name).args(["--color", "always", "--help"]).succeeds();
+        assert!(outcome.stdout.contains('\x1b'), "{name}");
+    }
+}
+
+#[test]
+fn help_that_cannot_be_written_is_an_error() {
+    for name in binaries() {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut command = std::process::Command::new(support::binary(&name));
+        assert_eq!(command.arg("--help").stdout(full).output().unwrap().status.code(), Some(4), "{name}");
+    }
+}

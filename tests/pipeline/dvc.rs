@@ -246,7 +246,7 @@ fn the_pipelines_of_this_repository_are_read_alike_at_all_sizes() {
             let to = project.at(from);
             fs::create_dir_all(to.parent().unwrap()).unwrap();
             let text = fs::read_to_string(crate::support::root().join(from)).unwrap();
-            project.write(from, &text.replace("leap.demo.yaml", &format!("leap.{size}.yaml")));
+            project.write(from, &text.replace("../leap.yaml", &format!("../leap.{size}.yaml")));
         };
         for member in ["raw", "data", "adam", "max2020", "forcewithme", "joseph", "zuiye", "blend"] {
             copy(&format!("pipelines/leap-{member}/dvc.yaml"));

@@ -14,6 +14,7 @@ mod training;
 mod crashes;
 mod dvc;
 mod faults;
+mod layouts;
 mod parallel;
 mod project;
 mod resources;

@@ -35,12 +35,12 @@ fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let name = entry.file_name().into_string().unwrap();
         if entry.file_type().unwrap().is_dir() {
-            if name != ".podium" {
+            if name != ".podium" && name != ".choice" {
                 copy(&entry.path(), &to.join(&name));
             }
-        } else if name != "dvc.lock" {
+        } else if !entry.file_type().unwrap().is_symlink() && name != "dvc.lock" {
             let text = fs::read_to_string(entry.path()).unwrap();
-            durable::write(to.join(&name), text.replace("../leap.demo.yaml", "../leap.small.yaml").as_bytes()).unwrap();
+            durable::write(to.join(&name), text.replace("../leap.yaml", "../leap.small.yaml").as_bytes()).unwrap();
         }
     }
 }

@@ -15,8 +15,8 @@ use crate::declare::text::json_string;
 
 /// Bytes read at once.
 const BLOCK: usize = 1 << 20;
-/// Folders that DVC never looks into.
-const PASSED_OVER: [&str; 3] = [".git", ".hg", ".dvc"];
+/// Bytes of a file that DVC 2 looked at to tell text from anything else.
+const TEXT_BYTES: usize = 512;
 
 /// Hash and size of a file or folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,10 +79,11 @@ fn walk(folder: &Path, prefix: &str, seen: &Seen, entries: &mut Vec<Entry>) -> R
             return Err(Error::input(&path, "has a name that is not UTF-8; the lock cannot hold it"));
         };
         let kind = entry.file_type().map_err(|e| Error::io("looking at", &path, e))?;
+        if seen.ignores(&path, kind.is_dir()) {
+            continue;
+        }
         if kind.is_dir() {
-            if !PASSED_OVER.contains(&name) {
-                walk(&path, &format!("{prefix}{name}/"), seen, entries)?;
-            }
+            walk(&path, &format!("{prefix}{name}/"), seen, entries)?;
             continue;
         }
         let metadata = fs::metadata(&path).map_err(|e| Error::io("looking at", &path, e))?;
@@ -126,6 +127,49 @@ pub fn file(path: &Path, seen: &Seen) -> Result<String> {
     Ok(hash)
 }
 
+/// The hash of a file or folder as DVC 2 took it: text files without their carriage returns. None where nothing lies.
+pub fn legacy(path: &Path, seen: &Seen) -> Result<Option<String>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    if !path.is_dir() {
+        return legacy_file(path).map(Some);
+    }
+    let mut entries = folder(path, seen)?;
+    for entry in &mut entries {
+        entry.md5 = legacy_file(&path.join(&entry.path))?;
+    }
+    Ok(Some(hex(&Md5::digest(listing(&entries).as_bytes())) + ".dir"))
+}
+
+/// Block by block, as DVC 2 did: a pair of `\r` and `\n` that two blocks part stays, and each block is text or not by itself.
+fn legacy_file(path: &Path) -> Result<String> {
+    let mut opened = File::open(path).map_err(|e| Error::opening(path, e))?;
+    let mut hasher = Md5::new();
+    let mut block = Vec::with_capacity(BLOCK);
+    loop {
+        block.clear();
+        let read = (&mut opened).take(BLOCK as u64).read_to_end(&mut block);
+        if read.map_err(|e| Error::io("reading", path, e))? == 0 {
+            return Ok(hex(&hasher.finalize()));
+        }
+        if !is_text(&block[..block.len().min(TEXT_BYTES)]) {
+            hasher.update(&block);
+            continue;
+        }
+        let pairs = block.iter().zip(block.iter().skip(1).chain([&0]));
+        let unix: Vec<u8> = pairs.filter(|pair| *pair != (&b'\r', &b'\n')).map(|(byte, _)| *byte).collect();
+        hasher.update(&unix);
+    }
+}
+
+/// DVC's rule: no zero byte, and at most 30 % of other bytes than those of plain text.
+fn is_text(block: &[u8]) -> bool {
+    let plain = |byte: &&u8| matches!(byte, 32..=126 | b'\n' | b'\r' | b'\t' | 12 | 8);
+    let others = block.len() - block.iter().filter(plain).count();
+    !block.contains(&0) && others * 10 <= block.len() * 3
+}
+
 /// Lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
@@ -158,6 +202,22 @@ mod tests {
         let text = listing(&[entry("é\"")]);
         assert_eq!(text, "[{\"md5\": \"0\", \"relpath\": \"\\u00e9\\\"\"}]");
         assert_eq!(listing(&[]), "[]");
+    }
+
+    #[test]
+    fn the_hash_of_dvc_2_leaves_carriage_returns_of_text_out_and_those_of_other_files_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let seen = Seen::open(folder.path().join("seen"));
+        let hash = |bytes: &[u8]| {
+            let path = folder.path().join("x");
+            common::durable::write(&path, bytes).unwrap();
+            (legacy(&path, &seen).unwrap().unwrap(), file(&path, &seen).unwrap())
+        };
+        assert_eq!(hash(b"1\r\n2\r\n").0, hash(b"1\n2\n").1);
+        let (old, new) = hash(b"\0\r\n");
+        assert_eq!(old, new);
+        let (old, new) = hash(b"\r");
+        assert_eq!(old, new);
     }
 
     #[test]

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use common::{Result, durable};
 
+use super::guard::Guard;
 use super::hash::Content;
+use super::seen::Stamp;
 use crate::declare::emit;
 use crate::declare::tree::{self, Key, Kind, Mark, Node};
 
@@ -14,16 +16,21 @@ pub const FILE: &str = "dvc.lock";
 /// The lock of one pipeline. Entries of stages that the pipeline no longer has are kept, as DVC keeps them.
 #[derive(Debug, Clone)]
 pub struct Lock {
+    /// As the pipeline names it; it may be a link to where the lock lies.
     file: PathBuf,
+    shown: PathBuf,
     root: Node,
+    /// The state of the file that `root` was read from or written to.
+    stamp: Option<Stamp>,
 }
 
 impl Lock {
-    /// Reads the lock beside the pipeline's file; a missing one is empty.
-    pub fn read(folder: &Path, shown: &Path) -> Result<Self> {
-        let file = folder.join(FILE);
+    /// Reads a lock; a missing one is empty.
+    pub fn read_file(file: &Path, shown: &Path) -> Result<Self> {
+        let file = file.to_path_buf();
+        let stamp = stamp(&file);
         if !file.exists() {
-            return Ok(Self::empty(folder, shown));
+            return Ok(Self::empty(&file, shown));
         }
         let mut root = tree::read(&file, shown)?;
         let at = root.at.clone();
@@ -41,18 +48,18 @@ impl Lock {
             }
             Some(_) => return Err(at.error("`stages` is no map").hint("remove the file; all stages run again")),
         }
-        Ok(Self { file, root })
+        Ok(Self { file, shown: shown.to_path_buf(), root, stamp })
     }
 
     /// The lock of a pipeline that never ran.
-    pub fn empty(folder: &Path, shown: &Path) -> Self {
+    pub fn empty(file: &Path, shown: &Path) -> Self {
         let source = std::sync::Arc::new(tree::Source { path: shown.to_path_buf(), text: String::new() });
         let at = Mark { source, line: 1, column: 1 };
         let text = |t: &str| Node { at: at.clone(), kind: Kind::Text(t.into()) };
         let key = |name: &str| Key { name: name.into(), at: at.clone() };
         let stages = Node { at: at.clone(), kind: Kind::Map(Vec::new()) };
         let root = Kind::Map(vec![(key("schema"), text("2.0")), (key("stages"), stages)]);
-        Self { file: folder.join(FILE), root: Node { at, kind: root } }
+        Self { file: file.to_path_buf(), shown: shown.to_path_buf(), root: Node { at, kind: root }, stamp: None }
     }
 
     /// What is known of a stage.
@@ -71,9 +78,41 @@ impl Lock {
         }
     }
 
-    /// Writes the lock: the old one or the new one is there at any time.
-    pub fn write(&self) -> Result<()> {
-        durable::write(&self.file, emit::document(&self.root).as_bytes()).map(|_| ())
+    /// Puts the entry of a stage that finished into the lock on the disk, beside whatever other programs wrote there since it
+    /// was read. `dvc` is the `.dvc` folder of a DVC repository: its lock is held meanwhile. The old lock or the new one is
+    /// there at any time.
+    pub fn record(&mut self, name: &str, entry: Node, dvc: Option<&Path>) -> Result<()> {
+        let _guard = dvc.map(Guard::take).transpose()?;
+        if stamp(&self.file) != self.stamp {
+            *self = Self::read_file(&self.file, &self.shown)?;
+        }
+        self.set(name, entry);
+        let target = self.file.canonicalize().or_else(|_| match std::fs::read_link(&self.file) {
+            Ok(link) => Ok::<_, std::io::Error>(self.file.parent().unwrap_or(Path::new(".")).join(link)),
+            Err(_) => Ok(self.file.clone()),
+        });
+        durable::write(target.unwrap_or_else(|_| self.file.clone()), emit::document(&self.root).as_bytes())?;
+        self.stamp = stamp(&self.file);
+        Ok(())
+    }
+}
+
+fn stamp(file: &Path) -> Option<Stamp> {
+    std::fs::metadata(file).ok().map(|metadata| Stamp::of(&metadata))
+}
+
+/// A hash as the lock has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Md5 {
+    pub text: String,
+    /// Taken by DVC 2, which left the carriage returns of text files out.
+    pub legacy: bool,
+}
+
+impl Md5 {
+    /// A hash of DVC 3.
+    pub fn of(text: &str) -> Self {
+        Self { text: text.into(), legacy: false }
     }
 }
 
@@ -99,12 +138,12 @@ impl<'a> Locked<'a> {
     }
 
     /// Hash of a dep, by its path as written in the pipeline.
-    pub fn dep(&self, path: &str) -> Option<&'a str> {
+    pub fn dep(&self, path: &str) -> Option<Md5> {
         self.md5("deps", path)
     }
 
     /// Hash of an out.
-    pub fn out(&self, path: &str) -> Option<&'a str> {
+    pub fn out(&self, path: &str) -> Option<Md5> {
         self.md5("outs", path)
     }
 
@@ -113,10 +152,11 @@ impl<'a> Locked<'a> {
         self.node.get("params")?.get(file)
     }
 
-    fn md5(&self, list: &str, path: &str) -> Option<&'a str> {
+    fn md5(&self, list: &str, path: &str) -> Option<Md5> {
         let items = self.node.get(list)?.as_list()?;
         let item = items.iter().find(|i| i.get("path").and_then(Node::as_text) == Some(path))?;
-        item.get("md5").and_then(Node::as_text)
+        let text = item.get("md5").map(crate::declare::text::python)?;
+        Some(Md5 { text, legacy: item.get("hash").is_none() })
     }
 }
 
@@ -186,7 +226,7 @@ mod tests {
         let old = "schema: '2.0'\nstages:\n  gone:\n    cmd: echo a long command that\n      goes on\n    outs:\n    \
                    - path: x\n      hash: md5\n      md5: 00\n      size: 1\n";
         durable::write(folder.path().join(FILE), old.as_bytes()).unwrap();
-        let mut lock = Lock::read(folder.path(), Path::new("dvc.lock")).unwrap();
+        let mut lock = Lock::read_file(&folder.path().join(FILE), Path::new("dvc.lock")).unwrap();
         assert_eq!(lock.stage("gone").unwrap().cmd().unwrap().as_text(), Some("echo a long command that goes on"));
         let cmd = tree::parse(Path::new("y"), "cat in > out".into()).unwrap();
         let value = tree::parse(Path::new("y"), "5e-4".into()).unwrap();
@@ -199,24 +239,36 @@ mod tests {
             params: vec![("params.yaml", vec![("lr".into(), value)])],
             outs: vec![("out", &file)],
         };
-        lock.set("new", entry.node());
-        lock.write().unwrap();
+        lock.record("new", entry.node(), None).unwrap();
         let text = std::fs::read_to_string(folder.path().join(FILE)).unwrap();
         let expected = "  new:\n    cmd: cat in > out\n    deps:\n    - path: d\n      hash: md5\n      md5: \
                         2c4bb6e195ebf978fa63234e50c7c6eb.dir\n      size: 2\n      nfiles: 1\n    - path: z\n      hash: \
                         md5\n      md5: 764efa883dda1e11db47671c4a3bbd9e\n      size: 3\n      isexec: true\n    \
                         params:\n      params.yaml:\n        lr: 0.0005\n    outs:\n    - path: out\n";
         assert!(text.contains(expected), "{text}");
-        let again = Lock::read(folder.path(), Path::new("dvc.lock")).unwrap();
-        assert_eq!(again.stage("new").unwrap().dep("d"), Some("2c4bb6e195ebf978fa63234e50c7c6eb.dir"));
+        let again = Lock::read_file(&folder.path().join(FILE), Path::new("dvc.lock")).unwrap();
+        assert_eq!(again.stage("new").unwrap().dep("d"), Some(Md5::of("2c4bb6e195ebf978fa63234e50c7c6eb.dir")));
         assert!(again.stage("gone").is_some());
+    }
+
+    #[test]
+    fn what_another_program_wrote_meanwhile_stays_in_the_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(FILE);
+        let mut ours = Lock::read_file(&folder.path().join(FILE), Path::new("dvc.lock")).unwrap();
+        durable::write(&file, b"schema: '2.0'\nstages:\n  theirs:\n    cmd: x\n").unwrap();
+        let cmd = tree::parse(Path::new("y"), "y".into()).unwrap();
+        let entry = Entry { cmd: &cmd, deps: vec![], params: vec![], outs: vec![] };
+        ours.record("ours", entry.node(), Some(&folder.path().join(".dvc"))).unwrap();
+        let lock = Lock::read_file(&folder.path().join(FILE), Path::new("dvc.lock")).unwrap();
+        assert!(lock.stage("ours").is_some() && lock.stage("theirs").is_some());
     }
 
     #[test]
     fn a_lock_of_another_kind_is_refused_with_its_place() {
         let folder = tempfile::tempdir().unwrap();
         durable::write(folder.path().join(FILE), b"<<<<<<< HEAD\nschema: '2.0'\n").unwrap();
-        let error = Lock::read(folder.path(), Path::new("p/dvc.lock")).unwrap_err().to_string();
+        let error = Lock::read_file(&folder.path().join(FILE), Path::new("p/dvc.lock")).unwrap_err().to_string();
         assert!(error.contains("p/dvc.lock:"), "{error}");
     }
 }

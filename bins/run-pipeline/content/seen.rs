@@ -15,6 +15,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use common::{Result, durable};
 
+use super::ignore::{self, Ignore};
+
 /// The kernel stamps files with a clock that moves at least this often.
 const TICK_NS: i128 = 50_000_000;
 const HEADER: &str = "podium-seen 1";
@@ -53,13 +55,36 @@ pub struct Seen {
     file: PathBuf,
     known: Mutex<HashMap<PathBuf, (Stamp, String)>>,
     changed: AtomicBool,
+    ignore: Option<Ignore>,
 }
 
 impl Seen {
     /// Reads the cache of a pipeline; an unreadable one is an empty one.
     pub fn open(file: PathBuf) -> Self {
         let known = fs::read_to_string(&file).ok().and_then(|text| parse(&text)).unwrap_or_default();
-        Self { file, known: Mutex::new(known), changed: AtomicBool::new(false) }
+        Self { file, known: Mutex::new(known), changed: AtomicBool::new(false), ignore: None }
+    }
+
+    /// The same with the `.dvcignore` files at and below `root`: what they name does not belong to a folder.
+    pub fn within(self, root: &Path) -> Self {
+        Self { ignore: Some(Ignore::new(root, ".dvcignore")), ..self }
+    }
+
+    /// True for what does not count as content of the folder that it lies in.
+    pub fn ignores(&self, path: &Path, is_folder: bool) -> bool {
+        match &self.ignore {
+            Some(ignore) => ignore.hides_entry(path, is_folder),
+            None => is_folder && ignore::is_passed_over(path),
+        }
+    }
+
+    /// The hashes that are kept beside a pipeline, with what its DVC repository ignores.
+    pub fn of(pipeline: &Path) -> Self {
+        let seen = Self::open(pipeline.join(crate::state::FOLDER).join("seen"));
+        match crate::repository::dvc_root(pipeline) {
+            Some(root) => seen.within(&root),
+            None => seen,
+        }
     }
 
     /// The hash of a file in this state, if it was taken before.

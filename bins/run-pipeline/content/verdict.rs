@@ -1,12 +1,13 @@
 //! Whether a stage is up to date, and if not, why. Content decides, never the time stamp.
 
 use std::fmt;
+use std::path::Path;
 
 use common::Result;
 
 use super::cache::Cache;
 use super::hash::{self, Content};
-use super::lock::Locked;
+use super::lock::{Locked, Md5};
 use super::seen::Seen;
 use crate::declare::emit;
 use crate::declare::entries::{Params, Stage};
@@ -25,6 +26,8 @@ pub enum Reason {
     Param(String, String, Change),
     Out(String, Change),
     Always,
+    /// The lock knows the stage from another machine or clone: none of its outs lies here.
+    NotHere,
     /// Neither deps nor outs.
     Callback,
     Forced,
@@ -64,6 +67,7 @@ impl fmt::Display for Reason {
             Self::Param(file, key, change) => write!(f, "param `{key}` of `{file}` {change}"),
             Self::Out(path, change) => write!(f, "out `{path}` {change}"),
             Self::Always => write!(f, "always runs"),
+            Self::NotHere => write!(f, "never ran here"),
             Self::Callback => write!(f, "has neither deps nor outs"),
             Self::Forced => write!(f, "forced"),
         }
@@ -119,7 +123,7 @@ pub fn check(stage: &Stage, locked: Option<Locked>, seen: &Seen, cache: Option<&
             let change = match (found, locked.dep(&dep.path)) {
                 (None, _) => Change::Deleted,
                 (Some(_), None) => Change::New,
-                (Some(found), Some(md5)) if found.md5 != md5 => Change::Modified,
+                (Some(found), Some(md5)) if !agrees(found, &md5, &dep.file, seen)? => Change::Modified,
                 _ => continue,
             };
             reasons.push(Reason::Dep(dep.path.clone(), change));
@@ -130,19 +134,36 @@ pub fn check(stage: &Stage, locked: Option<Locked>, seen: &Seen, cache: Option<&
     }
     for out in &stage.outs {
         let md5 = locked.out(&out.path);
-        let in_cache = |md5: &str| !out.cache || cache.is_none_or(|cache| cache.holds(md5));
-        let change = match md5 {
+        let in_cache = |md5: &Md5| !out.cache || cache.is_none_or(|cache| cache.holds(md5));
+        let change = match &md5 {
             Some(md5) if !in_cache(md5) => Change::NotInCache,
-            _ => match (hash::content(&out.file, seen)?, md5) {
+            _ => match (hash::content(&out.file, seen)?, &md5) {
                 (None, _) => Change::Deleted,
                 (Some(_), None) => Change::New,
-                (Some(found), Some(md5)) if found.md5 != md5 => Change::Modified,
+                (Some(found), Some(md5)) if !agrees(&found, md5, &out.file, seen)? => Change::Modified,
                 _ => continue,
             },
         };
         reasons.push(Reason::Out(out.path.clone(), change));
     }
     Ok(verdict)
+}
+
+/// True where a file is what the lock says, by the hash of DVC 2 where the lock has one.
+fn agrees(found: &Content, locked: &Md5, file: &Path, seen: &Seen) -> Result<bool> {
+    Ok(found.md5 == locked.text || (locked.legacy && hash::legacy(file, seen)?.as_ref() == Some(&locked.text)))
+}
+
+impl Verdict {
+    /// Says `never ran here` of a stage that the lock knows, of which nothing lies here: a fresh clone.
+    pub fn of_a_fresh_clone(&mut self, stage: &Stage) {
+        let gone = |reason: &Reason| matches!(reason, Reason::Out(_, Change::Deleted | Change::NotInCache));
+        let all_gone = !stage.outs.is_empty() && stage.outs.iter().all(|out| !out.file.exists());
+        if all_gone && self.reasons.iter().any(gone) {
+            self.reasons.retain(|reason| !gone(reason));
+            self.reasons.insert(0, Reason::NotHere);
+        }
+    }
 }
 
 fn compare_params(params: &Params, found: &[(String, Node)], locked: Option<&Node>, reasons: &mut Vec<Reason>) {

@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use common::Result;
 
 use super::tree::{self, Key, Kind, Mark, Node};
+use crate::choice::Choices;
 
 /// Everything that `${…}` can name.
 #[derive(Debug, Clone)]
@@ -15,11 +17,13 @@ pub struct Context {
     loaded: HashMap<PathBuf, Option<Vec<String>>>,
     /// `item` and `key` while a group is expanded.
     reserved: Vec<&'static str>,
+    /// Which size is read where a file comes in several.
+    choices: Arc<Choices>,
 }
 
 impl Context {
-    pub fn new() -> Self {
-        Self { entries: Vec::new(), loaded: HashMap::new(), reserved: Vec::new() }
+    pub fn new(choices: Arc<Choices>) -> Self {
+        Self { entries: Vec::new(), loaded: HashMap::new(), reserved: Vec::new(), choices }
     }
 
     /// Loads a whole file of parameters that need not exist.
@@ -50,10 +54,13 @@ impl Context {
                         None => (name.as_str(), None),
                     };
                     let file = folder.join(name);
-                    if !file.is_file() {
-                        return Err(item.at.error(format!("`{name}` does not exist in `{}`", shown.display())));
-                    }
-                    let node = tree::read(&file, &shown.join(name))?;
+                    let node = match self.choices.values(&file) {
+                        Some(values) => values?,
+                        None if file.is_file() => tree::read(&file, &shown.join(name))?,
+                        None => {
+                            return Err(item.at.error(format!("`{name}` does not exist in `{}`", shown.display())));
+                        }
+                    };
                     self.load(&file, node, keys, &item.at)?;
                 }
                 Kind::Map(entries) => self.merge(entries.clone())?,

@@ -114,7 +114,7 @@ pub fn check_keys(definition: &Node, stage: &str, allowed: &[&str]) -> Result<()
 }
 
 /// Reads a stage whose expressions are resolved.
-pub fn stage(name: &str, at: &Mark, definition: &Node, wdir: &Path) -> Result<Stage> {
+pub fn stage(name: &str, at: &Mark, definition: &Node, wdir: &Path, repository: Option<&Path>) -> Result<Stage> {
     let Some(cmd) = definition.get("cmd") else {
         return Err(at.error(format!("stage `{name}` has no `cmd`")));
     };
@@ -145,8 +145,33 @@ pub fn stage(name: &str, at: &Mark, definition: &Node, wdir: &Path) -> Result<St
         desc: definition.get("desc").map(text::python),
         needs: needs::read(definition.get("meta"))?,
     };
+    let mut stage = stage;
+    // DVC names what lies in the repository by its way from `wdir`, however it is written.
+    let relative = |path: &mut String, file: &Path| {
+        if Path::new(&*path).is_absolute() && repository.is_some_and(|root| file.starts_with(root)) {
+            *path = way(wdir, file);
+        }
+    };
+    stage.deps.iter_mut().for_each(|dep| relative(&mut dep.path, &dep.file));
+    stage.outs.iter_mut().for_each(|out| relative(&mut out.path, &out.file));
+    // A dep that is written twice in the same way is one dep.
+    let mut known: Vec<String> = Vec::new();
+    stage.deps.retain(|dep| {
+        let new = !known.contains(&dep.path);
+        known.push(dep.path.clone());
+        new
+    });
     check_paths(&stage)?;
     Ok(stage)
+}
+
+/// The way from a folder to a file, with `..` where it leads out.
+fn way(from: &Path, to: &Path) -> String {
+    let (from, to): (Vec<_>, Vec<_>) = (from.components().collect(), to.components().collect());
+    let common = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
+    let up = from[common..].iter().map(|_| "..".to_string());
+    let down = to[common..].iter().map(|part| part.as_os_str().to_string_lossy().into_owned());
+    up.chain(down).collect::<Vec<_>>().join("/")
 }
 
 fn commands(cmd: &Node) -> Result<Vec<String>> {
@@ -284,9 +309,23 @@ fn params(definition: &Node, wdir: &Path) -> Result<Vec<Params>> {
 }
 
 fn add_params(files: &mut Vec<Params>, path: &str, at: &Mark, keys: Vec<(String, Mark)>, wdir: &Path) -> Result<()> {
-    let readable = [".yaml", ".yml", ".json"].iter().any(|end| path.ends_with(end));
+    let readable = [".yaml", ".yml", ".json", ".toml", ".py"].iter().any(|end| path.ends_with(end));
     if !readable {
-        return Err(at.error(format!("`{path}`: parameters are read from .yaml, .yml and .json files")));
+        return Err(at.error(format!("`{path}`: parameters are read from .yaml, .yml, .json, .toml and .py files")));
+    }
+    let mut keys = keys;
+    let known: Vec<String> =
+        files.iter().filter(|f| f.path == path).flat_map(|f| f.keys.iter().map(|(key, _)| key.clone())).collect();
+    let whole = keys.is_empty();
+    let mut new: Vec<String> = Vec::new();
+    // A key that stands twice is one parameter.
+    keys.retain(|(key, _)| {
+        let first = !known.contains(key) && !new.contains(key);
+        new.push(key.clone());
+        first
+    });
+    if keys.is_empty() && !whole {
+        return Ok(());
     }
     match files.iter_mut().find(|f| f.path == path) {
         Some(known) if known.keys.is_empty() || keys.is_empty() => known.keys.clear(),
@@ -307,11 +346,6 @@ fn check_paths(stage: &Stage) -> Result<()> {
         }
         if let Some(dep) = stage.deps.iter().find(|d| d.file == out.file) {
             return Err(dep.at.error(format!("stage `{name}` reads `{}`, which it writes itself: a cycle", dep.path)));
-        }
-    }
-    for (number, dep) in stage.deps.iter().enumerate() {
-        if stage.deps[..number].iter().any(|d| d.file == dep.file) {
-            return Err(dep.at.error(format!("stage `{name}` reads `{}` twice", dep.path)));
         }
     }
     Ok(())

@@ -14,6 +14,8 @@ use super::tree::{Key, Kind, Mark, Node};
 pub struct Place {
     pub folder: PathBuf,
     pub shown: PathBuf,
+    /// The DVC repository around it: absolute paths inside of it count as relative ones.
+    pub repository: Option<PathBuf>,
 }
 
 /// All stages that an entry stands for, in order.
@@ -69,11 +71,8 @@ fn stage(name: &str, at: &Mark, definition: &Node, context: &Context, place: &Pl
                 }
                 _ => text::python(&resolved),
             };
-            let wdir = normal(&place.folder.join(&text));
-            if !wdir.is_dir() {
-                return Err(node.at.error(format!("`wdir` of stage `{name}`: `{}` is no folder", wdir.display())));
-            }
-            wdir
+            // Another stage may make it: whether it is there is looked at when the stage has its turn.
+            normal(&place.folder.join(&text))
         }
         None => place.folder.clone(),
     };
@@ -94,7 +93,7 @@ fn stage(name: &str, at: &Mark, definition: &Node, context: &Context, place: &Pl
         resolved.push((key.clone(), interpolate::resolve(value, context, slot)?));
     }
     let definition = Node { at: definition.at.clone(), kind: Kind::Map(resolved) };
-    entries::stage(name, at, &definition, &wdir)
+    entries::stage(name, at, &definition, &wdir, place.repository.as_deref())
 }
 
 /// Name, item, and whether `${key}` is there.

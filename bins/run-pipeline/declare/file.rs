@@ -1,13 +1,17 @@
 //! A `dvc.yaml`, read strictly.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use common::{Error, Result};
 
 use super::context::Context;
-use super::entries::{PARAMS, Stage};
+use super::entries::{PARAMS, Stage, normal};
 use super::expand::{self, Place, shown_in};
-use super::tree::{self, Kind};
+use super::interpolate::{self, Slot};
+use super::tree::{self, Kind, Node};
+use crate::choice::Choices;
+use crate::repository;
 
 /// Name of a pipeline's file.
 pub const FILE: &str = "dvc.yaml";
@@ -22,10 +26,12 @@ pub struct Pipeline {
     pub shown: PathBuf,
     /// In the order of the file, groups expanded.
     pub stages: Vec<Stage>,
+    /// Files of metrics that the pipeline names beside its stages.
+    pub metrics: Vec<PathBuf>,
 }
 
-/// Reads the pipeline of a folder, or of the path of its `dvc.yaml`.
-pub fn read(given: &Path) -> Result<Pipeline> {
+/// Absolute folder of a pipeline, and its file as shown in messages, from what was typed.
+pub fn place(given: &Path) -> Result<(PathBuf, PathBuf)> {
     let (folder, file) = if given.is_dir() {
         (given.to_path_buf(), shown_in(given, FILE))
     } else {
@@ -33,14 +39,35 @@ pub fn read(given: &Path) -> Result<Pipeline> {
         (parent.to_path_buf(), given.to_path_buf())
     };
     if file.file_name().is_none_or(|name| name != FILE) {
-        return Err(Error::usage(format!("`{}` is no folder and no `{FILE}`", given.display()))
-            .hint(format!("pass a folder that holds a `{FILE}`: `run-pipeline pipelines/leap-adam`")));
+        let error = Error::usage(format!("`{}` is no folder and no `{FILE}`", given.display()));
+        let name = given.to_string_lossy();
+        return Err(match tree::read(Path::new(FILE), Path::new(FILE)).ok().filter(|root| has_stage(root, &name)) {
+            Some(_) => error.hint(format!(
+                "`{name}` is a stage of the pipeline in this folder: `run-pipeline . --until {}`",
+                super::text::quote(&name)
+            )),
+            None => error.hint(format!(
+                "pass a folder that holds a `{FILE}`, and a stage with `--until`: `run-pipeline FOLDER --until STAGE`"
+            )),
+        });
     }
     if !file.is_file() {
         return Err(Error::input(&file, "no such file")
-            .hint(format!("pass a folder that holds a `{FILE}`: `run-pipeline pipelines/leap-adam`")));
+            .hint(format!("pass a folder that holds a `{FILE}`: `run-pipeline FOLDER`")));
     }
     let absolute = folder.canonicalize().map_err(|e| Error::opening(&folder, e))?;
+    Ok((absolute, file))
+}
+
+fn has_stage(root: &Node, name: &str) -> bool {
+    let group = name.split('@').next().unwrap_or(name);
+    root.get("stages").is_some_and(|stages| stages.get(group).is_some())
+}
+
+/// Reads the pipeline of a folder, or of the path of its `dvc.yaml`.
+pub fn read(given: &Path, choices: &Arc<Choices>) -> Result<Pipeline> {
+    let (absolute, file) = place(given)?;
+    let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_path_buf();
     let root = tree::read(&file, &file)?;
     let entries = match &root.kind {
         Kind::Map(entries) => entries.as_slice(),
@@ -52,8 +79,9 @@ pub fn read(given: &Path) -> Result<Pipeline> {
         let sentence = format!("unknown key `{}` at the top", key.name);
         return Err(key.at.error_among(sentence, &key.name, &known));
     }
-    let place = Place { folder: absolute.clone(), shown: folder.clone() };
-    let mut context = Context::new();
+    let repository = repository::dvc_root(&absolute);
+    let place = Place { folder: absolute.clone(), shown: folder.clone(), repository };
+    let mut context = Context::new(Arc::clone(choices));
     context.load_default(&absolute.join(PARAMS), &shown_in(&folder, PARAMS))?;
     if let Some(vars) = root.get("vars") {
         context.load_vars(vars, &absolute, &folder)?;
@@ -69,7 +97,26 @@ pub fn read(given: &Path) -> Result<Pipeline> {
             stages.extend(expand::stages(key, definition, &context, &place)?);
         }
     }
-    Ok(Pipeline { folder: absolute, shown: file, stages })
+    let metrics = match root.get("metrics") {
+        Some(named) => metrics(&interpolate::resolve(named, &context, Slot::Plain)?, &absolute)?,
+        None => Vec::new(),
+    };
+    Ok(Pipeline { folder: absolute, shown: file, stages, metrics })
+}
+
+/// The files that `metrics` at the top names: a list of paths, or of paths with flags.
+fn metrics(named: &Node, folder: &Path) -> Result<Vec<PathBuf>> {
+    let items = match &named.kind {
+        Kind::List(items) => items.as_slice(),
+        Kind::Null => &[],
+        _ => return Err(named.at.error(format!("`metrics` is {}, expected a list", named.describe()))),
+    };
+    let path = |item: &Node| match &item.kind {
+        Kind::Text(path) => Ok(normal(&folder.join(path))),
+        Kind::Map(entries) if entries.len() == 1 => Ok(normal(&folder.join(&entries[0].0.name))),
+        _ => Err(item.at.error(format!("an item of `metrics` is {}, expected a path", item.describe()))),
+    };
+    items.iter().map(path).collect()
 }
 
 #[cfg(test)]
@@ -87,7 +134,7 @@ mod tests {
     fn pipeline(text: &str) -> Result<Pipeline> {
         let params = "lr: 5e-4\nflags: {epochs: 3, fast: true}\nmembers: {exp1: {seed: 7}, exp2: {seed: 8}}\n";
         let folder = folder(&[("dvc.yaml", text), ("params.yaml", params), ("more.yaml", "x: 1\ny: 2\n")]);
-        read(folder.path())
+        read(folder.path(), &Arc::default())
     }
 
     #[test]
@@ -143,7 +190,8 @@ stages:
             ("vars:\n- lr: 1\n", ":2:3:", "`lr` is defined already"),
             ("vars: [nothere.yaml]\n", ":1:8:", "`nothere.yaml` does not exist"),
             ("vars: ['more.yaml:z']\n", ":1:8:", "has no key `z`"),
-            ("stages:\n  a:\n    cmd: x\n    params: [x.toml: [a]]\n", ":4:14:", ".json"),
+            ("stages:\n  a:\n    cmd: x\n    params: [x.ini: [a]]\n", ":4:14:", ".json"),
+            ("metrics: x\n", ":1:10:", "expected a list"),
         ] {
             let error = pipeline(text).err().unwrap_or_else(|| panic!("{text} was accepted"));
             let message = error.to_string();

@@ -140,12 +140,13 @@ fn parts(inner: &str) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::sync::Arc;
 
     use super::super::tree::parse;
     use super::*;
 
     fn context(text: &str) -> Context {
-        let mut context = Context::new();
+        let mut context = Context::new(Arc::default());
         let vars = parse(Path::new("vars.yaml"), format!("- {text}\n")).unwrap();
         context.load_vars(&vars, Path::new("."), Path::new(".")).unwrap();
         context

@@ -6,6 +6,7 @@ pub mod entries;
 pub mod expand;
 pub mod file;
 pub mod interpolate;
+pub mod literals;
 pub mod needs;
 pub mod text;
 pub mod tree;

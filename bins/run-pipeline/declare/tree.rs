@@ -169,7 +169,7 @@ impl Node {
     }
 }
 
-/// Reads a YAML (or JSON) file; an empty one is null. `shown` is its path in messages.
+/// Reads a YAML, JSON, TOML or Python file, by its ending; an empty one is null. `shown` is its path in messages.
 pub fn read(path: &Path, shown: &Path) -> Result<Node> {
     let size = fs::metadata(path).map_err(|e| Error::opening(shown, e))?.len();
     if size > MAX_BYTES {
@@ -179,7 +179,11 @@ pub fn read(path: &Path, shown: &Path) -> Result<Node> {
         std::io::ErrorKind::InvalidData => Error::input(shown, "is not UTF-8 text"),
         _ => Error::opening(shown, e),
     })?;
-    parse(shown, text)
+    match path.extension().and_then(|e| e.to_str()) {
+        Some("toml") => super::literals::toml(shown, text),
+        Some("py") => super::literals::python(shown, text),
+        _ => parse(shown, text),
+    }
 }
 
 /// Parses the text of one file.

@@ -20,6 +20,8 @@ pub struct Libtorch {
     pub from: String,
     /// Libraries that the loader looked for in vain.
     pub missing: Vec<String>,
+    /// The binary that was started, and what it said where it did not start.
+    pub trial: Option<(String, Result<(), String>)>,
 }
 
 impl Libtorch {
@@ -74,7 +76,8 @@ pub fn find() -> Option<Libtorch> {
         let listed = listing(&here.with_file_name(name));
         if let Some((_, Some(path))) = listed.iter().find(|(library, _)| library == "libtorch_cpu.so") {
             let missing = listed.iter().filter(|(_, path)| path.is_none()).map(|(name, _)| name.clone()).collect();
-            return Some(Libtorch { lib: path.parent()?.to_path_buf(), from: format!("what `{name}` loads"), missing });
+            let (lib, from) = (path.parent()?.to_path_buf(), format!("what `{name}` loads"));
+            return Some(Libtorch { lib, from, missing, trial: trial(&here) });
         }
     }
     let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
@@ -86,7 +89,23 @@ pub fn find() -> Option<Libtorch> {
     let (lib, from) = folders.chain(above).find(|(folder, _)| folder.join("libtorch_cpu.so").exists())?;
     let listed = listing(&lib.join("libtorch_cpu.so"));
     let missing = listed.into_iter().filter(|(_, path)| path.is_none()).map(|(name, _)| name).collect();
-    Some(Libtorch { lib, from, missing })
+    Some(Libtorch { lib, from, missing, trial: trial(&here) })
+}
+
+/// Starts one of the binaries that lie beside this one: whether the loader finds all that it needs is for it to say.
+fn trial(here: &Path) -> Option<(String, Result<(), String>)> {
+    let name = USERS.iter().find(|name| here.with_file_name(name).is_file())?;
+    let started = Command::new(here.with_file_name(name)).arg("--version").output();
+    let result = match started {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            let line = said.lines().rfind(|line| !line.trim().is_empty()).map(ToString::to_string);
+            Err(line.unwrap_or_else(|| output.status.to_string()))
+        }
+        Err(e) => Err(e.to_string()),
+    };
+    Some(((*name).to_owned(), result))
 }
 
 /// The lines about it.
@@ -107,6 +126,12 @@ pub fn checks(found: Option<&Libtorch>) -> Vec<Check> {
     } else {
         check
     }];
+    if let Some((name, Err(said))) = &library.trial {
+        let lib = library.lib.display();
+        let check = Check::ok(group, "libtorch", format!("`{name}` does not start: {said}"));
+        let hint = format!("`export LD_LIBRARY_PATH={lib}`, or build again where the repository lies now");
+        return vec![check.but(Status::Fail, hint)];
+    }
     if !library.missing.is_empty() {
         let check = Check::ok(group, "libtorch needs", library.missing.join(", "));
         checks.push(check.but(Status::Fail, "the loader does not find these libraries; `make setup` fetches them"));

@@ -99,6 +99,25 @@ fn shell() -> (String, &'static [&'static str]) {
     (shell, options)
 }
 
+/// Lines of a log behind `from`, and where they end; a last line without an end counts when `whole`.
+pub fn follow(log: &Path, from: u64, whole: bool) -> (Vec<String>, u64) {
+    const MOST: u64 = 4 << 20;
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut file = File::open(log)?;
+        file.seek(SeekFrom::Start(from))?;
+        let mut bytes = Vec::new();
+        file.take(MOST).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let mut bytes = read().unwrap_or_default();
+    if !whole {
+        let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        bytes.truncate(end);
+    }
+    let lines = String::from_utf8_lossy(&bytes).lines().map(last_state).collect();
+    (lines, from + bytes.len() as u64)
+}
+
 /// The last lines of a log, at most `lines`.
 pub fn tail(log: &Path, lines: usize) -> Vec<String> {
     const BYTES: u64 = 16 << 10;

@@ -3,12 +3,13 @@
 //! The figures of a metric file with a `type` stand below that name, those of the others at the top, so that a pipeline
 //! chooses by itself what a reader sees first.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use common::Result;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::declare::tree::{self, Kind, Node};
 use crate::graph::Unit;
 
 /// Named outputs and figures of the pipeline that was asked for.
@@ -20,13 +21,18 @@ pub struct Results {
 }
 
 impl Results {
-    /// Reads them from the disk; what is not there, or is no JSON, is left out.
-    pub fn read(pipeline: String, units: &[Unit]) -> Self {
+    /// Reads them from the disk; what is not there, or holds no figures, is left out. `metrics` are the files named beside the
+    /// stages.
+    pub fn read(pipeline: String, units: &[Unit], metrics: &[PathBuf]) -> Self {
         let mut results = Self { pipeline, ..Self::default() };
+        for file in metrics {
+            if let Some(read) = figures(file) {
+                merge(&mut results.metrics, read);
+            }
+        }
         for out in units.iter().filter(|unit| unit.home == 0).flat_map(|unit| &unit.stage.outs) {
             if out.is_metric {
-                let text = std::fs::read_to_string(&out.file).unwrap_or_default();
-                let Ok(Value::Object(figures)) = serde_json::from_str(&text) else { continue };
+                let Some(figures) = figures(&out.file) else { continue };
                 match &out.kind {
                     Some(kind) => merge(&mut results.metrics, Map::from_iter([(kind.clone(), figures.into())])),
                     None => merge(&mut results.metrics, figures),
@@ -56,6 +62,37 @@ impl Results {
         }
         let wide = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
         rows.iter().map(|(name, value)| format!("{name:wide$}  {value}")).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// What a file of metrics holds: JSON, YAML, TOML or Python, as DVC reads them.
+fn figures(file: &Path) -> Option<Map<String, Value>> {
+    let node = match tree::read(file, file) {
+        Ok(node) => node,
+        Err(e) => {
+            if file.exists() {
+                tracing::warn!("no metrics are read: {e}");
+            }
+            return None;
+        }
+    };
+    match value(&node) {
+        Value::Object(figures) => Some(figures),
+        _ => None,
+    }
+}
+
+fn value(node: &Node) -> Value {
+    match &node.kind {
+        Kind::Null => Value::Null,
+        Kind::Bool(value) => (*value).into(),
+        Kind::Int(number) => i64::try_from(*number).map_or_else(|_| Value::from(*number as f64), Value::from),
+        Kind::Float(number) => Value::from(*number),
+        Kind::Text(text) => text.as_str().into(),
+        Kind::List(items) => items.iter().map(value).collect(),
+        Kind::Map(entries) => {
+            Value::Object(entries.iter().map(|(key, node)| (key.name.clone(), value(node))).collect())
+        }
     }
 }
 

@@ -8,21 +8,22 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use common::cli::progress::{Bar, clock};
-use common::cli::signals;
+use common::cli::{say, signals};
 use common::{Error, Result};
 
 use super::memory::Watch;
+use super::missing;
 use super::os;
-use super::process::tail;
+use super::process::{follow, tail};
 use super::record::{Record, StageRecord, now, seconds};
 use super::resources::{Held, Resources};
 use super::result::Results;
 use super::work::{self, Failure, Home, Outcome, Shared};
 use crate::content::cache::Cache;
-use crate::content::lock::{self, Lock};
 use crate::content::seen::Seen;
 use crate::content::verdict::Reason;
 use crate::graph::{Project, Unit};
+use crate::repository;
 use crate::state::State;
 
 /// Time that interrupted stages get to save their work.
@@ -41,6 +42,8 @@ pub struct Options {
     pub mem_mb: Option<u64>,
     /// How the user calls this pipeline: for the hint how to run a stage again.
     pub call: String,
+    /// Show what the stages say while they run.
+    pub stream: bool,
 }
 
 /// How it went.
@@ -88,7 +91,7 @@ pub fn run(project: Project, options: &Options) -> Result<Done> {
         let written = shared.homes[0].state().and_then(|state| record.write(state.folder()));
         result = result.and(written);
     }
-    let results = Results::read(record.pipeline.clone(), &units);
+    let results = Results::read(record.pipeline.clone(), &units, &project.homes[0].metrics);
     Ok(Done { record, results, result: result.and(saved) })
 }
 
@@ -101,17 +104,18 @@ fn prepare(project: &Project) -> Result<Shared> {
         if !used {
             return Ok(Home::unused(home.folder.clone(), home.shown.clone()));
         }
-        let state = State::take(&home.folder, &home.shown, &run)?;
+        let state = State::take(&home.folder, &home.shown, &run, home.choice.as_deref())?;
         Ok(Home {
-            lock: Mutex::new(Lock::read(&home.folder, &home.shown.with_file_name(lock::FILE))?),
+            lock: Mutex::new(home.read_lock()?),
             cache: Cache::find(&home.folder),
+            repository: repository::dvc_root(&home.folder),
             folder: home.folder.clone(),
             shown: home.shown.clone(),
             state: Some(state),
         })
     });
     let homes = homes.collect::<Result<Vec<_>>>()?;
-    let seen = Seen::open(homes[0].state()?.folder().join("seen"));
+    let seen = Seen::of(&homes[0].folder);
     Ok(Shared { homes, seen, watch: Watch::start(), run, path: path_with_own_folder() })
 }
 
@@ -125,21 +129,11 @@ fn path_with_own_folder() -> Option<String> {
 
 /// Every dep that no stage makes has to be there before anything runs.
 fn refuse_missing(units: &[Unit]) -> Result<()> {
-    for unit in units.iter().filter(|u| !u.stage.frozen) {
-        let made = |file: &std::path::Path| {
-            let outs = unit.upstream.iter().flat_map(|&up| &units[up].stage.outs);
-            outs.into_iter().any(|out| file.starts_with(&out.file) || out.file.starts_with(file))
-        };
-        let deps = unit.stage.deps.iter().map(|d| (&d.file, &d.path, &d.at));
-        let params = unit.stage.params.iter().map(|p| (&p.file, &p.path, &p.at));
-        for (file, path, at) in deps.chain(params) {
-            if !file.exists() && !made(file) {
-                let sentence = format!("stage `{}` reads `{path}`, which does not exist", unit.title);
-                return Err(work::missing(at, &sentence).hint("no stage writes it; check the path, or get the file"));
-            }
-        }
+    let mut units_that_run = units.iter().filter(|unit| !unit.stage.frozen);
+    match units_that_run.find_map(|unit| missing::of(unit, units)) {
+        Some(missing) => Err(missing.error()),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 enum Slot {
@@ -156,6 +150,8 @@ struct Running {
     thread: JoinHandle<()>,
     since: Instant,
     bar: Option<Bar>,
+    /// Bytes of the log that were shown.
+    shown: u64,
 }
 
 impl Slot {
@@ -254,7 +250,8 @@ impl Scheduler<'_> {
                     let _ = sender.send(Event::Ends(index, outcome));
                 })
             };
-            self.slots[index] = Slot::Running(Running { held, group, thread, since: Instant::now(), bar: None });
+            self.slots[index] =
+                Slot::Running(Running { held, group, thread, since: Instant::now(), bar: None, shown: 0 });
         }
     }
 
@@ -271,9 +268,10 @@ impl Scheduler<'_> {
     }
 
     fn ends(&mut self, index: usize, outcome: Result<Outcome>) {
-        let title = &self.units[index].title;
         let done = 1 + self.slots.iter().filter(|slot| slot.is_good()).count();
         let of = format!("({done} of {})", self.slots.len());
+        self.stream(index, true);
+        let title = &self.units[index].title;
         let slot = std::mem::replace(&mut self.slots[index], Slot::Waiting);
         if let Slot::Running(running) = slot {
             drop(running.bar);
@@ -332,16 +330,39 @@ impl Scheduler<'_> {
         }
     }
 
+    /// With `-v` prints what a stage wrote since the last time, whole lines only unless it `ended`.
+    fn stream(&mut self, index: usize, ended: bool) {
+        if !self.options.stream {
+            return;
+        }
+        let unit = &self.units[index];
+        let Ok(log) = self.shared.homes[unit.home].state().map(|s| s.log(&unit.stage.name)) else { return };
+        let Slot::Running(running) = &mut self.slots[index] else { return };
+        // Before the stage starts the log of its last run lies there.
+        if running.bar.is_none() && !ended {
+            return;
+        }
+        let (lines, read) = follow(&log, running.shown, ended);
+        running.shown = read;
+        for line in lines {
+            say(&format!("{}: {line}", unit.title));
+        }
+    }
+
     /// Shows what the running stages say.
-    fn look_around(&self) {
+    fn look_around(&mut self) {
+        for index in 0..self.slots.len() {
+            self.stream(index, false);
+        }
         for index in 0..self.slots.len() {
             let Slot::Running(running) = &self.slots[index] else { continue };
             if let Some(bar) = &running.bar {
                 let unit = &self.units[index];
                 let log = self.shared.homes[unit.home].state().map(|s| s.log(&unit.stage.name));
                 // A manifest is for the next stage to read, not for people.
-                let line = log.ok().and_then(|log| tail(&log, 2).into_iter().rfind(|line| !line.starts_with('{')));
-                let line: String = line.unwrap_or_default().chars().take(160).collect();
+                let speaks = |line: &String| !line.starts_with('{') && !line.trim().is_empty();
+                let line = log.ok().and_then(|log| tail(&log, 20).into_iter().rfind(speaks));
+                let line: String = line.unwrap_or_else(|| "running".into()).chars().take(160).collect();
                 bar.show(format!("{}  {line}", clock(running.since.elapsed().as_secs_f64())));
             }
         }

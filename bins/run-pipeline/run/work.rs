@@ -12,9 +12,10 @@ use common::{Error, Result};
 use super::memory::Watch;
 use super::process::{self, Surroundings};
 use super::resources::Held;
-use crate::content::cache::Cache;
+use crate::content::cache::{self, Cache};
+use crate::content::gitignore;
 use crate::content::hash::{self, Content};
-use crate::content::lock::{Entry, Lock, Locked};
+use crate::content::lock::{self, Entry, Lock, Locked};
 use crate::content::seen::Seen;
 use crate::content::verdict::{self, Reason, Verdict};
 use crate::declare::entries::{Out, Stage};
@@ -30,12 +31,15 @@ pub struct Home {
     pub state: Option<State>,
     pub lock: Mutex<Lock>,
     pub cache: Option<Cache>,
+    /// The DVC repository that it lies in.
+    pub repository: Option<PathBuf>,
 }
 
 impl Home {
     /// A pipeline that this run does not touch.
     pub fn unused(folder: PathBuf, shown: PathBuf) -> Self {
-        Self { lock: Mutex::new(Lock::empty(&folder, &shown)), folder, shown, state: None, cache: None }
+        let lock = Mutex::new(Lock::empty(&folder.join(lock::FILE), &shown));
+        Self { lock, folder, shown, state: None, cache: None, repository: None }
     }
 
     /// What is kept beside the pipeline.
@@ -117,6 +121,9 @@ pub fn stage(
     let entry = home.lock.lock().ok().and_then(|lock| lock.stage(&stage.name).map(Locked::node));
     let locked = entry.as_ref().map(Locked::of);
     let mut found = verdict::check(stage, locked, &shared.seen, home.cache.as_ref(), true)?;
+    if !State::ever_ran(&home.folder, &stage.name) {
+        found.of_a_fresh_clone(stage);
+    }
     if home.state()?.was_cut_off(&stage.name) {
         found.reasons.insert(0, Reason::CutOff);
     }
@@ -137,9 +144,18 @@ pub fn stage(
 fn run(unit: &Unit, shared: &Shared, found: Verdict, held: &Held, group: &Arc<AtomicU32>) -> Result<Outcome> {
     let home = &shared.homes[unit.home];
     let stage = &unit.stage;
+    if !stage.wdir.is_dir() {
+        let sentence = format!("`wdir` of stage `{}`: `{}` is no folder", unit.title, stage.wdir.display());
+        return Err(missing(&stage.at, &sentence));
+    }
     home.state()?.starting(&stage.name)?;
-    for out in stage.outs.iter().filter(|out| !out.persist) {
-        remove(&out.file)?;
+    for out in &stage.outs {
+        if out.persist {
+            // DVC may have linked it to its cache, which nobody writes into.
+            cache::unprotect(&out.file)?;
+        } else {
+            remove(&out.file)?;
+        }
     }
     let log = home.state()?.log(&stage.name);
     let mut variables = vec![
@@ -192,6 +208,9 @@ fn keep(unit: &Unit, shared: &Shared, found: Verdict, cost: &mut Cost) -> Result
     for (out, content) in &outs {
         if let Some(cache) = home.cache.as_ref().filter(|_| out.cache) {
             cache.keep(&out.file, content, &shared.seen)?;
+            if let Some(root) = &home.repository {
+                gitignore::add(&out.file, root)?;
+            }
         }
         cost.outs.push((out.path.clone(), content.size));
     }
@@ -205,8 +224,8 @@ fn keep(unit: &Unit, shared: &Shared, found: Verdict, cost: &mut Cost) -> Result
     };
     let entry: Node = entry.node();
     let Ok(mut lock) = home.lock.lock() else { return Err(Error::failed("another thread failed")) };
-    lock.set(&stage.name, entry);
-    lock.write()?;
+    let dvc = home.repository.as_ref().map(|root| root.join(".dvc"));
+    lock.record(&stage.name, entry, dvc.as_deref())?;
     Ok(None)
 }
 

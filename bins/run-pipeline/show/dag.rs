@@ -1,6 +1,8 @@
 //! `--dag`: the stages and their edges as text, for Graphviz, and for Mermaid.
 
-use crate::graph::Project;
+use common::{Error, Result};
+
+use crate::graph::{Project, Unit};
 
 /// One line a stage, indented by its depth, with the stages that it waits for.
 pub fn text(project: &Project) -> String {
@@ -14,6 +16,19 @@ pub fn text(project: &Project) -> String {
         lines.push(format!("{}{}{from}", "  ".repeat(depth), unit.title));
     }
     lines.join("\n")
+}
+
+/// Every stage with what it waits for, reads and writes, as JSON.
+pub fn json(project: &Project) -> Result<String> {
+    let stage = |unit: &Unit| {
+        let upstream: Vec<&str> = unit.upstream.iter().map(|&up| project.units[up].title.as_str()).collect();
+        let deps: Vec<&str> = unit.stage.deps.iter().map(|dep| dep.path.as_str()).collect();
+        let outs: Vec<&str> = unit.stage.outs.iter().map(|out| out.path.as_str()).collect();
+        let pipeline = project.homes[unit.home].shown.display().to_string();
+        serde_json::json!({ "stage": unit.title, "pipeline": pipeline, "waits_for": upstream, "deps": deps, "outs": outs })
+    };
+    let stages: Vec<_> = project.units.iter().map(stage).collect();
+    serde_json::to_string_pretty(&stages).map_err(|e| Error::failed(format!("stages: {e}")))
 }
 
 /// A Graphviz digraph.

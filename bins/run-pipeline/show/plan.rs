@@ -7,17 +7,17 @@ use common::Result;
 use serde::Serialize;
 
 use crate::content::cache::Cache;
-use crate::content::lock::{self, Lock};
 use crate::content::seen::Seen;
 use crate::content::verdict::{self, Reason};
 use crate::graph::Project;
-use crate::state::{self, State};
+use crate::run::missing;
+use crate::state::State;
 
 /// A stage and what would become of it.
 #[derive(Debug, Serialize)]
 pub struct Planned {
     pub stage: String,
-    /// `run`, `maybe` (a stage before it runs and may change its deps), `verify` (frozen: what lies there would be taken
+    /// `run`, `blocked` (an input is not there, and no stage makes it), `maybe` (a stage before it runs and may change its deps), `verify` (frozen: what lies there would be taken
     /// into the lock), or `unchanged`.
     pub state: &'static str,
     pub reasons: Vec<String>,
@@ -28,7 +28,7 @@ pub struct Planned {
 
 /// Looks at all stages in order. Nothing is written.
 pub fn plan(project: &Project, forced: &[bool]) -> Result<Vec<Planned>> {
-    let seen = Seen::open(project.homes[0].folder.join(state::FOLDER).join("seen"));
+    let seen = Seen::of(&project.homes[0].folder);
     let mut homes = HashMap::new();
     let mut planned: Vec<Planned> = Vec::new();
     for (index, unit) in project.units.iter().enumerate() {
@@ -36,12 +36,16 @@ pub fn plan(project: &Project, forced: &[bool]) -> Result<Vec<Planned>> {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => {
                 let home = &project.homes[unit.home];
-                let lock = Lock::read(&home.folder, &home.shown.with_file_name(lock::FILE))?;
-                place.insert((lock, Cache::find(&home.folder), State::cut_off(&home.folder)))
+                let cut_off = State::cut_off(&home.folder, home.choice.as_deref());
+                place.insert((home.read_lock()?, Cache::find(&home.folder), cut_off))
             }
         };
         let name = &unit.stage.name;
-        let mut reasons = verdict::check(&unit.stage, lock.stage(name), &seen, cache.as_ref(), false)?.reasons;
+        let mut found = verdict::check(&unit.stage, lock.stage(name), &seen, cache.as_ref(), false)?;
+        if !State::ever_ran(&project.homes[unit.home].folder, name) {
+            found.of_a_fresh_clone(&unit.stage);
+        }
+        let mut reasons = found.reasons;
         if cut_off.contains(name) {
             reasons.insert(0, Reason::CutOff);
         }
@@ -55,7 +59,12 @@ pub fn plan(project: &Project, forced: &[bool]) -> Result<Vec<Planned>> {
             .map(|&up| format!("`{}`", planned[up].stage))
             .collect();
         let mut why: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+        let lacks = if unit.stage.frozen { None } else { missing::of(unit, &project.units) };
+        if let Some(lacks) = &lacks {
+            why.insert(0, lacks.sentence.clone());
+        }
         let state = match (why.is_empty(), before.is_empty()) {
+            _ if lacks.is_some() => "blocked",
             (false, _) if unit.stage.frozen => "verify",
             (false, _) => "run",
             (true, false) => {
@@ -85,6 +94,7 @@ pub fn text(planned: &[Planned], all: bool) -> String {
             state => {
                 let verb = match state {
                     "run" => "would run",
+                    "blocked" => "cannot run",
                     "verify" => "frozen, would be verified",
                     _ => "may run",
                 };

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 use common::{Error, Result};
 
-use crate::content::lock::{self, Lock};
 use crate::declare::entries::Stage;
 use crate::declare::text::quote;
 use crate::graph::{Project, Unit};
@@ -17,6 +16,32 @@ use crate::graph::{Project, Unit};
 const MEM_MB: u64 = 1000;
 /// Run time in minutes where the stage does not say.
 const RUNTIME_MIN: u64 = 60;
+
+/// Reads the parameters of a stage when the Snakefile is read: a change of one runs the stages again that name it, no others.
+const PARAMETERS: &str = r#"
+def podium_parameters(path, keys):
+    import json, os
+    if not os.path.exists(path):
+        return "missing"
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    if path.endswith(".py"):
+        return text
+    if path.endswith(".toml"):
+        import tomllib
+        values = tomllib.loads(text)
+    else:
+        import yaml
+        values = yaml.safe_load(text)
+    def value(key):
+        found = values
+        for part in key.split("."):
+            found = found[int(part)] if isinstance(found, list) else (found or {}).get(part)
+        return found
+    return json.dumps({key: value(key) for key in keys}, sort_keys=True, default=str)
+
+
+"#;
 
 /// The Snakefile, and the folder that it is to be run in.
 pub fn export(project: &Project) -> Result<(String, PathBuf)> {
@@ -37,9 +62,14 @@ pub fn export(project: &Project) -> Result<(String, PathBuf)> {
     let shown = project.homes[0].shown.display();
     let mut text = format!(
         "# Written by run-pipeline --export snakemake from {shown}. Run it in the folder that all paths are relative to:\n\
-         #   snakemake --snakefile FILE --directory {} --cores 2\n\n\
+         #   snakemake --snakefile FILE --directory {} --cores 2\n\n{}\
          rule all:\n    input:\n",
-        literal_path(&root)
+        literal_path(&root),
+        if units().any(|unit| unit.stage.params.iter().any(|params| !params.keys.is_empty())) {
+            PARAMETERS
+        } else {
+            ""
+        }
     );
     for target in targets {
         text += &format!("        {target},\n");
@@ -80,11 +110,22 @@ fn common_folder(project: &Project) -> PathBuf {
 fn rule(unit: &Unit, project: &Project, root: &Path, names: &mut HashSet<String>) -> Result<String> {
     let stage = &unit.stage;
     let home = &project.homes[unit.home];
-    let lock = Lock::read(&home.folder, &home.shown.with_file_name(lock::FILE))?;
+    let lock = home.read_lock()?;
     let name = rule_name(&unit.title, names);
     let mut inputs = Vec::new();
-    for file in stage.deps.iter().map(|d| &d.file).chain(stage.params.iter().map(|p| &p.file)) {
-        inputs.extend(input(file, unit, project, root)?);
+    for dep in &stage.deps {
+        inputs.extend(input(&dep.file, unit, project, root)?);
+    }
+    // Of a file of parameters only the values count that the stage names, unless a stage writes it or all of it is read.
+    let mut parameters = Vec::new();
+    for file in &stage.params {
+        let made = unit.upstream.iter().flat_map(|&up| &project.units[up].stage.outs);
+        if file.keys.is_empty() || made.into_iter().any(|out| file.file.starts_with(&out.file)) {
+            inputs.extend(input(&file.file, unit, project, root)?);
+            continue;
+        }
+        let keys: Vec<String> = file.keys.iter().map(|(key, _)| literal(key)).collect();
+        parameters.push(format!("podium_parameters({}, [{}])", literal(&relative(&file.file, root)?), keys.join(", ")));
     }
     // A stage without outs that this one waits for has no file; nothing waits for such a stage by definition.
     inputs.dedup();
@@ -92,6 +133,7 @@ fn rule(unit: &Unit, project: &Project, root: &Path, names: &mut HashSet<String>
     for out in &stage.outs {
         let path = literal(&doubled(&relative(&out.file, root)?));
         let locked = lock.stage(&stage.name).and_then(|stage| stage.out(&out.path));
+        let locked = locked.as_ref().map(|md5| md5.text.as_str());
         outputs.push(if is_folder(&out.file, &out.path, locked, project) {
             format!("directory({path})")
         } else {
@@ -111,6 +153,7 @@ fn rule(unit: &Unit, project: &Project, root: &Path, names: &mut HashSet<String>
     };
     text += &list("input", &inputs);
     text += &list("output", &outputs);
+    text += &list("params", &parameters);
     text += &list("log", &[literal(&format!("logs/{name}.log"))]);
     text += &format!("    threads: {}\n", needs.threads.max(1));
     let mut resources = vec![format!("mem_mb={mem_mb}"), format!("runtime={runtime}"), format!("gpu={}", needs.gpu)];

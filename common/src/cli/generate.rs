@@ -13,10 +13,12 @@ const KINDS: &str = "complete-bash, complete-fish, complete-zsh, man, schema [SY
 
 /// Handles `--generate KIND` when it is the first argument.
 pub(super) fn requested<A: Arguments>() -> Option<ExitCode> {
-    let mut arguments = std::env::args().skip(1);
+    // Arguments need not be UTF-8; those of interest here are.
+    let mut arguments = std::env::args_os().skip(1);
     if arguments.next()? != "--generate" {
         return None;
     }
+    let mut arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
     let kind = arguments.next().unwrap_or_default();
     let mut command = A::command();
     let name = command.get_name().to_string();
@@ -45,8 +47,12 @@ pub(super) fn requested<A: Arguments>() -> Option<ExitCode> {
             return Some(ExitCode::Usage);
         }
     }
-    match std::io::stdout().write_all(&text) {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Some(ExitCode::Io),
+    let mut out = std::io::stdout().lock();
+    match out.write_all(&text).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            let _ = writeln!(std::io::stderr(), "error: writing to standard output: {e}");
+            Some(ExitCode::Io)
+        }
         _ => Some(ExitCode::Done),
     }
 }

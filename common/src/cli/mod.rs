@@ -10,6 +10,7 @@ mod generate;
 pub mod logging;
 pub mod progress;
 pub mod signals;
+mod usage;
 
 use std::io::{self, Write};
 use std::panic::{self, AssertUnwindSafe};
@@ -41,14 +42,12 @@ pub fn main<A: Arguments>(run: fn(A) -> anyhow::Result<()>) -> std::process::Exi
         return code.into();
     }
     // Help is laid out for 79 columns everywhere, so that it reads the same in a log, a page and any terminal.
-    let parsed = A::command().term_width(79).try_get_matches().and_then(|m| A::from_arg_matches(&m));
+    let color = usage::color();
+    let command = A::command().term_width(79).color(color.into());
+    let parsed = command.try_get_matches().and_then(|m| A::from_arg_matches(&m));
     let arguments = match parsed {
         Ok(arguments) => arguments,
-        Err(error) => {
-            // clap writes help and version to stdout (code 0), mistakes to stderr (code 2).
-            let _ = error.print();
-            return if error.use_stderr() { ExitCode::Usage } else { ExitCode::Done }.into();
-        }
+        Err(error) => return usage::answer(&error, color, A::command().get_name()).into(),
     };
     logging::start(arguments.verbosity());
     progress::configure(arguments.verbosity());
@@ -70,6 +69,11 @@ pub fn print_line(line: &str) -> Result<()> {
         Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Error::io("writing to", "standard output", e)),
         _ => Ok(()),
     }
+}
+
+/// Writes a line to standard error, above the progress bars.
+pub fn say(line: &str) {
+    progress::print_above(line);
 }
 
 /// Prints `error: …` and `hint: …` to standard error; the exit code is that of the first error in the chain that has

@@ -64,12 +64,8 @@ impl Bar {
         match mode.unwrap_or(Mode::Off) {
             Mode::Bar => {
                 let bars = BARS.get_or_init(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(8)));
-                let template = if total > 0 {
-                    "{prefix} {bar:28} {pos}/{len} {per_sec} eta {eta} {msg}"
-                } else {
-                    "{prefix} {spinner} {pos} {per_sec} {msg}"
-                };
-                let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+                let style = ProgressStyle::with_template(template(columns(), total > 0));
+                let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
                 let bar = bars.add(ProgressBar::new(total)).with_style(style).with_prefix(label.clone());
                 Self { label, bar: Some(bar), lines: None }
             }
@@ -86,7 +82,9 @@ impl Bar {
     pub fn text(label: impl Into<String>) -> Self {
         let bar = Self::new(label, 0);
         if let Some(bar) = &bar.bar {
-            let style = ProgressStyle::with_template("{prefix}  {wide_msg}");
+            let narrow = columns() < NARROW;
+            let style =
+                ProgressStyle::with_template(if narrow { "{prefix:12!} {wide_msg}" } else { "{prefix}  {wide_msg}" });
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         }
         bar
@@ -161,6 +159,30 @@ impl Drop for Bar {
     fn drop(&mut self) {
         self.finish();
     }
+}
+
+/// Terminals below this width get a short line without a bar: one that wraps is drawn over and over.
+const NARROW: usize = 80;
+
+/// What a line shows in a terminal of so many columns. The message takes what is left and is cut there.
+fn template(columns: usize, counted: bool) -> &'static str {
+    match (columns, counted) {
+        (0..NARROW, true) => "{prefix:10!} {pos}/{len} {wide_msg}",
+        (0..NARROW, false) => "{prefix:10!} {spinner} {pos} {wide_msg}",
+        (NARROW..110, true) => "{prefix:20!} {bar:12} {pos}/{len} eta {eta} {wide_msg}",
+        (_, true) => "{prefix} {bar:28} {pos}/{len} {per_sec} eta {eta} {wide_msg}",
+        (_, false) => "{prefix:30!} {spinner} {pos} {per_sec} {wide_msg}",
+    }
+}
+
+/// Columns of the terminal at standard error.
+fn columns() -> usize {
+    // SAFETY: an all-zero winsize is valid; the call writes to it alone.
+    let size = unsafe {
+        let mut size: libc::winsize = std::mem::zeroed();
+        (libc::ioctl(libc::STDERR_FILENO, libc::TIOCGWINSZ, &raw mut size) == 0).then_some(size)
+    };
+    size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(80)
 }
 
 /// Seconds as `h:mm:ss`.

@@ -1,6 +1,6 @@
-//! Ctrl-C and SIGTERM: the first asks the run to save and stop, the second ends the process at once.
+//! Ctrl-C, SIGTERM and SIGHUP (a closed terminal, a dropped session): the first asks the run to save and stop, the second ends the process at once.
 //!
-//! No thread that computes ever takes a signal: all of them keep both signals blocked, and one thread waits for them.
+//! No thread that computes ever takes a signal: all of them keep the signals blocked, and one thread waits for them.
 //! The kernel would put the frame of a handler right below the stack pointer, and oneDNN's generated AVX-512 matrix
 //! product (libtorch 2.11) keeps values there, beyond the 128 bytes that are safe: one signal at the wrong moment
 //! damaged the heap, and under a timer signal every 0.15 ms each run of a small LSTM did within seconds.
@@ -28,7 +28,7 @@ pub(super) fn install() {
     }
 }
 
-/// Lets a process that was started take both signals again; for its moment between fork and exec.
+/// Lets a process that was started take the signals again; for its moment between fork and exec.
 pub fn unblock() {
     let signals = set();
     // SAFETY: `signals` is initialised; only the mask of this thread changes. Both calls are async-signal-safe.
@@ -42,6 +42,8 @@ fn set() -> libc::sigset_t {
         libc::sigemptyset(signals.as_mut_ptr());
         libc::sigaddset(signals.as_mut_ptr(), libc::SIGINT);
         libc::sigaddset(signals.as_mut_ptr(), libc::SIGTERM);
+        // An ignored SIGHUP (`nohup`) never arrives, blocked or not.
+        libc::sigaddset(signals.as_mut_ptr(), libc::SIGHUP);
         signals.assume_init()
     }
 }

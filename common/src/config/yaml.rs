@@ -116,7 +116,29 @@ pub(super) fn explain(mistake: &Mistake) -> (String, Vec<String>) {
         return (format!("unknown choice `{name}` {}", within(&mistake.path)), allowed);
     }
     let place = if mistake.path.is_empty() { String::new() } else { format!("`{}`: ", mistake.path) };
-    (format!("{place}{}", mistake.text), Vec::new())
+    (format!("{place}{}", plain_words(&mistake.text)), Vec::new())
+}
+
+/// The parser's words for a value of the wrong type, without the names of the program's own types.
+fn plain_words(text: &str) -> String {
+    let kind = |name: &str| match name {
+        "u8" | "u16" | "u32" | "u64" | "u128" | "usize" => Some("a whole number, 0 or more"),
+        "i8" | "i16" | "i32" | "i64" | "i128" | "isize" => Some("a whole number"),
+        "f32" | "f64" => Some("a number"),
+        "bool" | "boolean" => Some("true or false"),
+        "char" => Some("one character"),
+        _ => None,
+    };
+    let mut words = text.to_owned();
+    for (mark, joint) in [("invalid ", "expected "), ("expected ", "expected ")] {
+        let Some(at) = words.find(mark) else { continue };
+        let rest = &words[at + mark.len()..];
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
+        if let Some(kind) = kind(&rest[..end]) {
+            words = format!("{}{joint}{kind}{}", &words[..at], &rest[end..]);
+        }
+    }
+    words
 }
 
 /// The first name in backticks: serde puts the unknown one there.

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_run_pipeline_global_optspecs
-    string join \n j/jobs= until= f/force= k/keep-going gpus= mem-mb= result n/dry-run explain dag dot mermaid export= o/out= json v/verbose q/quiet color= no-progress h/help V/version
+    string join \n j/jobs= until= f/force= size= set= k/keep-going gpus= mem-mb= result n/dry-run explain status dag dot mermaid export= o/out= json v/verbose q/quiet color= no-progress h/help V/version
 end
 
 function __fish_run_pipeline_needs_command
@@ -24,9 +24,11 @@ function __fish_run_pipeline_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -s j -l jobs -d 'Stages that may run at the same time' -r
+complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -s j -l jobs -d 'Stages that may run at the same time; 0: as many as cores' -r
 complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l until -d 'Run only this stage (or group) and what it needs' -r
-complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -s f -l force -d 'Run this stage (or group) even when up to date' -r
+complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -s f -l force -d 'Run this stage (or group) even when up to date; without a name all' -r
+complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l size -d 'Size to run, from now on: that of the file `SYSTEM.SIZE.yaml`' -r
+complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l set -d 'Value that differs from the size\'s, with outs of its own' -r
 complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l gpus -d 'GPUs to give to stages [default: as found]' -r
 complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l mem-mb -d 'Memory to give to stages, in MB [default: as found]' -r
 complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l export -d 'Write the pipeline for another engine' -r -f -a "snakemake\t'A Snakefile'"
@@ -38,6 +40,7 @@ complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -s k -l keep-goi
 complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l result -d 'Print named outs and metrics as one line of JSON'
 complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -s n -l dry-run -d 'Print what would run and why; run nothing'
 complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l explain -d 'The same for all stages, with their commands'
+complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l status -d 'Print the size in force and what would run; exit code 1 if anything'
 complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l dag -d 'Print the stages and what they wait for'
 complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l dot -d 'With --dag: for Graphviz'
 complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l mermaid -d 'With --dag: for Mermaid'

@@ -1,0 +1,492 @@
+//! `--size` and `--set`: which file of sizes the pipelines of a system read, and what differs from it.
+//!
+//! A pipeline that reads `../SYSTEM.yaml` comes in all sizes for which a `SYSTEM.SIZE.yaml` lies beside that file. The file
+//! itself and the `dvc.lock` are links into `.choice/SYSTEM/`, and that is a link to the folder of the choice in force, which
+//! holds its values and its locks. So a choice is made in one step, DVC on the same folder sees it, and no file that git
+//! tracks changes. Where nothing was chosen yet the size is `demo`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use common::{Error, Result, durable, stage};
+use serde_json::json;
+
+use crate::content::lock;
+use crate::declare::emit;
+use crate::declare::entries::normal;
+use crate::declare::file;
+use crate::declare::tree::{self, Kind, Node};
+use crate::graph::{self, Unit};
+
+const FOLDER: &str = ".choice";
+const VALUES: &str = "vars.yaml";
+/// Size where nothing was chosen.
+const DEFAULT: &str = "demo";
+
+/// What was typed.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    pub size: Option<String>,
+    pub sets: Vec<String>,
+}
+
+/// A size of one system, and what differs from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// `pipelines/SYSTEM.yaml`, absolute.
+    file: PathBuf,
+    pub size: String,
+    /// `KEY=VALUE`, sorted.
+    pub sets: Vec<String>,
+}
+
+impl Choice {
+    /// The choice that holds for a file of sizes; none where it comes in one size only.
+    fn in_force(file: &Path) -> Option<Self> {
+        let linked = fs::read_link(file).map(|target| target.starts_with(FOLDER)).unwrap_or(false);
+        if !linked && file.exists() {
+            return None;
+        }
+        let sizes = sizes(file);
+        let kept = fs::read_to_string(link(file).join("choice.json")).unwrap_or_default();
+        let kept: serde_json::Value = serde_json::from_str(&kept).unwrap_or_default();
+        let kept_sets = kept["sets"].as_array().into_iter().flatten().filter_map(|s| s.as_str().map(String::from));
+        let (size, sets) = match kept["size"].as_str().filter(|size| sizes.iter().any(|known| known == size)) {
+            Some(size) => (size.to_owned(), kept_sets.collect()),
+            None => (sizes.iter().find(|size| *size == DEFAULT).or(sizes.first())?.clone(), Vec::new()),
+        };
+        Some(Self { file: file.to_path_buf(), size, sets })
+    }
+
+    /// `published`, or `demo+1f2e3d4c` where something differs from the size.
+    pub fn name(&self) -> String {
+        if self.sets.is_empty() {
+            return self.size.clone();
+        }
+        let hash = blake3::hash(self.sets.join("\n").as_bytes()).to_hex();
+        format!("{}+{}", self.size, &hash[..8])
+    }
+
+    /// For people: `size demo with a.b=c`.
+    pub fn shown(&self) -> String {
+        let with = if self.sets.is_empty() { String::new() } else { format!(" with {}", self.sets.join(" ")) };
+        format!("size {}{with}", self.size)
+    }
+
+    /// Sizes that could be chosen instead.
+    pub fn sizes(&self) -> Vec<String> {
+        sizes(&self.file)
+    }
+
+    fn folder(&self) -> PathBuf {
+        let link = link(&self.file);
+        let system = link.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        link.with_file_name(format!("{system}@{}", self.name()))
+    }
+
+    fn size_file(&self) -> PathBuf {
+        self.file.with_extension(format!("{}.yaml", self.size))
+    }
+
+    /// The values of the size with what was set, outs where the size has them.
+    fn values(&self) -> Result<Node> {
+        let file = self.size_file();
+        let mut values = tree::read(&file, &file)?;
+        for entry in &self.sets {
+            set(&mut values, entry, &file)?;
+        }
+        Ok(values)
+    }
+}
+
+/// The link to the folder of the choice in force.
+fn link(file: &Path) -> PathBuf {
+    let system = file.file_stem().unwrap_or_default();
+    file.with_file_name(FOLDER).join(system)
+}
+
+/// Names between `SYSTEM.` and `.yaml` beside the file.
+fn sizes(file: &Path) -> Vec<String> {
+    let (Some(folder), Some(system)) = (file.parent(), file.file_stem().and_then(|s| s.to_str())) else {
+        return Vec::new();
+    };
+    let names = fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+    let size = |name: String| {
+        let size = name.strip_prefix(system)?.strip_prefix('.')?.strip_suffix(".yaml")?.to_owned();
+        (!size.is_empty() && !size.contains('.')).then_some(size)
+    };
+    names.filter_map(size).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// Puts a value in the place of one that is there.
+fn set(values: &mut Node, entry: &str, file: &Path) -> Result<()> {
+    let Some((key, value)) = entry.split_once('=') else {
+        return Err(Error::usage(format!("`--set {entry}` has no value")).hint(format!("write `--set {entry}=VALUE`")));
+    };
+    let value = tree::parse(Path::new("--set"), value.to_owned())?;
+    let mut node = values;
+    for part in key.split('.') {
+        let known: Vec<String> = node.as_map().unwrap_or_default().iter().map(|(key, _)| key.name.clone()).collect();
+        let found = match &mut node.kind {
+            Kind::Map(entries) => entries.iter_mut().find(|(key, _)| key.name == part).map(|(_, value)| value),
+            Kind::List(items) => part.parse::<usize>().ok().and_then(|at| items.get_mut(at)),
+            _ => None,
+        };
+        node = found.ok_or_else(|| {
+            let error = Error::usage(format!("`--set {entry}`: `{}` has no `{part}`", file.display()));
+            if known.is_empty() { error } else { error.hint(format!("it has {}", known.join(", "))) }
+        })?;
+    }
+    *node = value;
+    Ok(())
+}
+
+/// The choices of one call.
+#[derive(Debug, Clone, Default)]
+pub struct Choices {
+    /// By file of sizes: what was asked for; all others are as they are in force.
+    wanted: BTreeMap<PathBuf, (Choice, Option<Node>)>,
+    /// The file of sizes of the pipeline at hand.
+    main: Option<PathBuf>,
+}
+
+impl Choices {
+    /// Finds out what the pipeline in `given` reads, and what was asked for.
+    pub fn find(given: &Path, wanted: &Wanted) -> Result<Self> {
+        let mut choices = Self { main: main_file(given)?, ..Self::default() };
+        if wanted.size.is_none() && wanted.sets.is_empty() {
+            let Some(choice) = choices.in_force().filter(|choice| !choice.sets.is_empty()) else { return Ok(choices) };
+            return choices.choose(given, choice);
+        }
+        let Some(mut choice) = choices.in_force() else {
+            return Err(Error::usage(format!("`{}` comes in one size only", given.display()))
+                .hint("a pipeline that reads `../SYSTEM.yaml` comes in each size that has a `SYSTEM.SIZE.yaml`"));
+        };
+        if let Some(size) = &wanted.size {
+            let known = choice.sizes();
+            if !known.contains(size) {
+                return Err(Error::usage(format!("`{}` has no size `{size}`", given.display()))
+                    .hint(format!("its sizes are {}", known.join(", "))));
+            }
+            choice.size.clone_from(size);
+        }
+        choice.sets.clone_from(&wanted.sets);
+        choice.sets.sort();
+        choice.sets.dedup();
+        choices = choices.choose(given, choice)?;
+        Ok(choices)
+    }
+
+    fn choose(mut self, given: &Path, choice: Choice) -> Result<Self> {
+        let file = choice.file.clone();
+        let plain = Choice { sets: Vec::new(), ..choice.clone() };
+        self.wanted.insert(file.clone(), (plain, None));
+        if choice.sets.is_empty() {
+            return Ok(self);
+        }
+        // What the differences change gets outs of its own: stages that differ, and all that follow from them.
+        let before = graph::all(given, &self)?.1;
+        let mut values = choice.values()?;
+        self.wanted.insert(file.clone(), (choice.clone(), Some(values.clone())));
+        let after = graph::all(given, &self)?.1;
+        move_outs(&mut values, &changed_outs(&before, &after), &choice)?;
+        self.wanted.insert(file, (choice, Some(values)));
+        Ok(self)
+    }
+
+    /// What holds for the pipeline at hand; none where it comes in one size only.
+    pub fn in_force(&self) -> Option<Choice> {
+        self.of(self.main.as_ref()?)
+    }
+
+    fn of(&self, file: &Path) -> Option<Choice> {
+        match self.wanted.get(file) {
+            Some((choice, _)) => Some(choice.clone()),
+            None => Choice::in_force(file),
+        }
+    }
+
+    /// The values that a file of `vars` stands for; none for a file that is what it is.
+    pub fn values(&self, file: &Path) -> Option<Result<Node>> {
+        let file = normal(file);
+        if let Some((_, Some(values))) = self.wanted.get(&file) {
+            return Some(Ok(values.clone()));
+        }
+        let choice = self.of(&file)?;
+        if !choice.sets.is_empty() {
+            let values = choice.folder().join(VALUES);
+            return Some(tree::read(&values, &values));
+        }
+        let size = choice.size_file();
+        Some(tree::read(&size, &size))
+    }
+
+    /// Where the lock of a pipeline lies, and the name of its choice.
+    pub fn lock(&self, folder: &Path) -> (PathBuf, Option<String>) {
+        let own = folder.join(lock::FILE);
+        let Ok(target) = fs::read_link(&own) else { return (own, None) };
+        let target = normal(&folder.join(target));
+        let file = target.parent().and_then(|link| {
+            let system = link.file_name()?.to_str()?;
+            let choices = link.parent().filter(|choices| choices.ends_with(FOLDER))?;
+            Some(choices.with_file_name(format!("{system}.yaml")))
+        });
+        match (file.and_then(|file| self.of(&file)), target.file_name()) {
+            (Some(choice), Some(name)) => (choice.folder().join(name), Some(choice.name())),
+            _ => (own, None),
+        }
+    }
+
+    /// Puts the choice of the pipeline at hand into force, for as long as the answer lives: nobody else can make another one
+    /// meanwhile.
+    pub fn enforce(&self) -> Result<Option<File>> {
+        let Some(file) = &self.main else { return Ok(None) };
+        let Some(choice) = self.of(file) else { return Ok(None) };
+        let link = link(file);
+        let folder = link.parent().unwrap_or(Path::new("."));
+        let linked = fs::symlink_metadata(file).is_ok();
+        if !linked && self.wanted.is_empty() {
+            return Ok(None); // a copy without links: the size is the usual one, and nothing has to be kept apart
+        }
+        durable::create_folder(folder)?;
+        let ignore = folder.join(".gitignore");
+        if !ignore.exists() {
+            durable::write(&ignore, b"*\n!.gitignore\n")?;
+        }
+        if !linked {
+            let target = Path::new(FOLDER).join(link.file_name().unwrap_or_default()).join(VALUES);
+            symlink(&target, file).map_err(|e| Error::io("linking", file, e))?;
+        }
+        let held = Held::open(&link)?;
+        let wanted = choice.folder();
+        let target = PathBuf::from(wanted.file_name().unwrap_or_default());
+        let switches = fs::read_link(&link).ok().as_ref() != Some(&target);
+        if switches {
+            held.alone()?;
+        }
+        self.fill(&choice, &wanted)?;
+        if switches {
+            let temporary = link.with_extension(format!("tmp-{}", std::process::id()));
+            let _ = fs::remove_file(&temporary);
+            symlink(&target, &temporary).map_err(|e| Error::io("linking", &temporary, e))?;
+            common::durable::replace(&temporary, &link)?;
+        }
+        held.shared().map(Some)
+    }
+
+    /// The values of a choice, what it is, and at its first use the locks of the size that it differs from.
+    fn fill(&self, choice: &Choice, folder: &Path) -> Result<()> {
+        durable::create_folder(folder)?;
+        let head = format!(
+            "# Written by run-pipeline, {}: change `{}` instead.\n",
+            choice.shown(),
+            choice.size_file().display()
+        );
+        let values = match self.wanted.get(&choice.file).and_then(|(_, values)| values.as_ref()) {
+            Some(values) => emit::document(values),
+            None => {
+                let file = choice.size_file();
+                fs::read_to_string(&file).map_err(|e| Error::opening(&file, e))?
+            }
+        };
+        let kept = folder.join("choice.json");
+        if !kept.exists() && !choice.sets.is_empty() {
+            let plain = Choice { sets: Vec::new(), ..choice.clone() };
+            for entry in fs::read_dir(plain.folder()).into_iter().flatten().flatten() {
+                if entry.path().extension().is_some_and(|e| e == "lock") {
+                    let text = fs::read(entry.path()).map_err(|e| Error::io("reading", entry.path(), e))?;
+                    durable::write(folder.join(entry.file_name()), &text)?;
+                }
+            }
+        }
+        let text = format!("{head}{values}");
+        if fs::read_to_string(folder.join(VALUES)).ok().as_ref() != Some(&text) {
+            durable::write(folder.join(VALUES), text.as_bytes())?;
+        }
+        let text = json!({ "size": choice.size, "sets": choice.sets }).to_string() + "\n";
+        if fs::read_to_string(&kept).ok().as_ref() != Some(&text) {
+            durable::write(&kept, text.as_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+/// Keeps the choice of a system as it is while a run goes on.
+struct Held {
+    file: File,
+    path: PathBuf,
+}
+
+impl Held {
+    fn open(link: &Path) -> Result<Self> {
+        let path = link.with_extension("held");
+        let open = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+        Ok(Self { file: open.map_err(|e| Error::io("opening", &path, e))?, path })
+    }
+
+    fn alone(&self) -> Result<()> {
+        self.answer(self.file.try_lock())?;
+        // Two kinds of one lock: given back before the other one is taken.
+        self.file
+            .unlock()
+            .or_else(|e| if stage::has_no_locks(&e) { Ok(()) } else { Err(e) })
+            .map_err(|e| Error::io("unlocking", &self.path, e))
+    }
+
+    fn shared(self) -> Result<File> {
+        self.answer(self.file.try_lock_shared())?;
+        Ok(self.file)
+    }
+
+    fn answer(&self, answer: Result<(), TryLockError>) -> Result<()> {
+        match answer {
+            Ok(()) => Ok(()),
+            Err(TryLockError::Error(e)) if stage::has_no_locks(&e) => Ok(()),
+            Err(TryLockError::Error(e)) => Err(Error::io("locking", &self.path, e)),
+            Err(TryLockError::WouldBlock) => {
+                Err(Error::failed("a run of another size of these pipelines goes on; one at a time can be in force")
+                    .hint("wait for it to end, or work in a second clone"))
+            }
+        }
+    }
+}
+
+/// The file of sizes among the `vars` of a pipeline.
+fn main_file(given: &Path) -> Result<Option<PathBuf>> {
+    let (folder, path) = file::place(given)?;
+    let root = tree::read(&path, &path)?;
+    let names = root.get("vars").and_then(Node::as_list).unwrap_or_default().iter().filter_map(Node::as_text);
+    let files = names.map(|name| normal(&folder.join(name.split(':').next().unwrap_or(name))));
+    Ok(files.into_iter().find(|file| Choice::in_force(file).is_some()))
+}
+
+/// Working folder and out of the stages that differ, and of all that read them.
+fn changed_outs(before: &[Unit], after: &[Unit]) -> Vec<(PathBuf, PathBuf)> {
+    let mut changed = vec![false; after.len()];
+    let same = |a: &Unit, b: &Unit| {
+        let deps = |unit: &Unit| unit.stage.deps.iter().map(|dep| dep.file.clone()).collect::<Vec<_>>();
+        let outs = |unit: &Unit| unit.stage.outs.iter().map(|out| out.file.clone()).collect::<Vec<_>>();
+        a.stage.commands == b.stage.commands && deps(a) == deps(b) && outs(a) == outs(b)
+    };
+    for (index, unit) in after.iter().enumerate() {
+        let known = before.iter().find(|known| known.title == unit.title && known.home == unit.home);
+        changed[index] = !known.is_some_and(|known| same(known, unit));
+    }
+    loop {
+        let more: Vec<usize> = (0..after.len())
+            .filter(|&index| !changed[index] && after[index].upstream.iter().any(|&up| changed[up]))
+            .collect();
+        if more.is_empty() {
+            break;
+        }
+        more.into_iter().for_each(|index| changed[index] = true);
+    }
+    let units = after.iter().zip(&changed).filter(|(_, changed)| **changed);
+    units.flat_map(|(unit, _)| unit.stage.outs.iter().map(|out| (unit.stage.wdir.clone(), out.file.clone()))).collect()
+}
+
+/// Gives the outs names of their own: every path of the values that leads to one of them ends with the choice's name.
+fn move_outs(values: &mut Node, outs: &[(PathBuf, PathBuf)], choice: &Choice) -> Result<()> {
+    let mut leaves = BTreeSet::new();
+    words(values, &mut leaves);
+    let leads = |word: &&String| outs.iter().any(|out| ends_in(out, word));
+    // The shortest ones: what lies below one moves with it.
+    let mut moved: Vec<String> = Vec::new();
+    for word in leaves.iter().filter(leads) {
+        let word = word.trim_end_matches('/');
+        if !moved.iter().any(|above| word == above || word.starts_with(&format!("{above}/"))) {
+            moved.push(word.to_owned());
+        }
+    }
+    if let Some(fixed) = outs.iter().find(|out| !moved.iter().any(|word| ends_in(out, word))) {
+        return Err(Error::usage(format!(
+            "{} cannot have `{}` of its own: its path stands in the pipeline, not in `{}`",
+            choice.shown(),
+            fixed.1.display(),
+            choice.size_file().display()
+        )));
+    }
+    rename(values, &moved, &choice.name());
+    Ok(())
+}
+
+/// True where a relative path of the values leads to this out, or to a folder above it.
+fn ends_in((wdir, out): &(PathBuf, PathBuf), word: &str) -> bool {
+    let path = normal(&wdir.join(word));
+    !wdir.starts_with(&path) && out.starts_with(path)
+}
+
+/// Texts that are one word, which may be a path with a folder.
+fn words(node: &Node, found: &mut BTreeSet<String>) {
+    match &node.kind {
+        Kind::Text(text) if !text.contains(char::is_whitespace) && !text.contains('=') && !text.is_empty() => {
+            found.insert(text.clone());
+        }
+        Kind::List(items) => items.iter().for_each(|item| words(item, found)),
+        Kind::Map(entries) => entries.iter().for_each(|(_, value)| words(value, found)),
+        _ => {}
+    }
+}
+
+fn rename(node: &mut Node, moved: &[String], name: &str) {
+    match &mut node.kind {
+        Kind::Text(text) => *text = renamed(text, moved, name),
+        Kind::List(items) => items.iter_mut().for_each(|item| rename(item, moved, name)),
+        Kind::Map(entries) => entries.iter_mut().for_each(|(_, value)| rename(value, moved, name)),
+        _ => {}
+    }
+}
+
+/// `--from demo/runs/a b=demo/runs` -> `--from demo/runs.NAME/a b=demo/runs.NAME`.
+fn renamed(text: &str, moved: &[String], name: &str) -> String {
+    let borders = [' ', '\t', '\n', '='];
+    text.split_inclusive(borders)
+        .map(|word| {
+            let bare = word.trim_end_matches(borders);
+            let above = moved.iter().find(|path| bare == *path || bare.starts_with(&format!("{path}/")));
+            match above {
+                // A file keeps its ending, by which others know what it is.
+                Some(path) => {
+                    let (stem, ending) = match Path::new(path).extension().and_then(|e| e.to_str()) {
+                        Some(ending) => (&path[..path.len() - ending.len() - 1], format!(".{ending}")),
+                        None => (path.as_str(), String::new()),
+                    };
+                    format!("{stem}.{name}{ending}{}", &word[path.len()..])
+                }
+                None => word.to_owned(),
+            }
+        })
+        .collect()
+}
+
+/// What `--status` says about the choice.
+pub fn status(choice: &Choice) -> String {
+    let others: Vec<String> = choice.sizes().into_iter().filter(|size| *size != choice.size).collect();
+    let others = if others.is_empty() { String::new() } else { format!("; --size also takes {}", others.join(", ")) };
+    format!("{}{others}", choice.shown())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_of_the_values_move_and_all_else_stays() {
+        let moved = ["demo/runs".to_string(), "demo/blend.parquet".to_string()];
+        let found = renamed("--from demo/runs/a b=demo/runs demo/runs2 demo/blend.parquet", &moved, "x");
+        assert_eq!(found, "--from demo/runs.x/a b=demo/runs.x demo/runs2 demo/blend.x.parquet");
+    }
+
+    #[test]
+    fn a_key_that_the_size_does_not_have_is_refused_with_those_that_it_has() {
+        let mut values = tree::parse(Path::new("x"), "a: {b: 1, c: 2}\n".into()).unwrap();
+        set(&mut values, "a.b=z.yaml", Path::new("x")).unwrap();
+        assert_eq!(values.get("a").unwrap().get("b").unwrap().as_text(), Some("z.yaml"));
+        let error = set(&mut values, "a.d=1", Path::new("x")).unwrap_err();
+        assert_eq!(error.hint_text().as_deref(), Some("it has b, c"));
+        assert!(set(&mut values, "a.b", Path::new("x")).unwrap_err().to_string().contains("has no value"));
+    }
+}
