@@ -55,7 +55,9 @@ pub fn run(args: &BlendArgs) -> Result<()> {
     let summed = blend.sum(args.keep_equal)?;
     let written = blend.write(stage.folder(), args, &summed)?;
     drop(summed);
-    info!("{}", written.summary(args.competition.as_deref(), &args.name));
+    // A line that is ready but for the competition's name says more than none.
+    let competition = args.competition.as_deref().unwrap_or("COMPETITION");
+    info!("{}", written.summary(Some(competition), &args.name));
     stage.output("submission", &written.parquet);
     if let Some(csv) = &written.csv {
         stage.output("submission.csv", csv);

@@ -133,8 +133,7 @@ impl Submission {
     /// Rows, hash and, given a competition, the line that submits it.
     pub fn summary(&self, competition: Option<&str>, message: &str) -> String {
         let mut text = format!("{} rows, blake3 {}, `{}`", self.rows, self.parquet.blake3, self.parquet.path.display());
-        {
-            let competition = competition.unwrap_or("COMPETITION");
+        if let Some(competition) = competition {
             let quoted = |t: &str| format!("'{}'", t.replace('\'', "'\\''"));
             // Kaggle takes csv everywhere, parquet in some competitions.
             let file = self.csv.as_ref().unwrap_or(&self.parquet);
