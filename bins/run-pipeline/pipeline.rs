@@ -27,13 +27,13 @@ pub struct PipelineArgs {
     /// Folder of a `dvc.yaml`, or the file [default: .]
     #[arg(value_name = "PIPELINE", help_heading = "Input")]
     pub pipeline: Option<PathBuf>,
-    /// Stages that may run at the same time; 0: as many as cores
+    /// Stages at the same time; 0: as many as cores
     #[arg(short, long, value_name = "N", default_value_t = 1, help_heading = "Run")]
     pub jobs: usize,
     /// Run only this stage (or group) and what it needs
     #[arg(long, value_name = "STAGE", help_heading = "Run")]
     pub until: Vec<String>,
-    /// Run this stage (or group) even when up to date; without a name all
+    /// Run this stage (or group), or all, also if up to date
     #[arg(
         short,
         long,
@@ -43,20 +43,20 @@ pub struct PipelineArgs {
         help_heading = "Run"
     )]
     pub force: Vec<String>,
-    /// Size to run, from now on: that of the file `SYSTEM.SIZE.yaml`
+    /// Size to run, from now on (`SYSTEM.SIZE.yaml`)
     #[arg(long, value_name = "SIZE", help_heading = "Run")]
     pub size: Option<String>,
-    /// Value that differs from the size's, with outs of its own
+    /// Value other than the size's, with outs of its own
     #[arg(long, value_name = "KEY=VALUE", help_heading = "Run")]
     pub set: Vec<String>,
     /// After a failure go on with what does not need it
     #[arg(short, long, help_heading = "Run")]
     pub keep_going: bool,
     /// GPUs to give to stages [default: as found]
-    #[arg(long, value_name = "N", help_heading = "Run")]
+    #[arg(long, value_name = "N", help_heading = "Run", hide_short_help = true)]
     pub gpus: Option<u64>,
     /// Memory to give to stages, in MB [default: as found]
-    #[arg(long, value_name = "MB", help_heading = "Run")]
+    #[arg(long, value_name = "MB", help_heading = "Run", hide_short_help = true)]
     pub mem_mb: Option<u64>,
     /// Print named outs and metrics as one line of JSON
     #[arg(long, help_heading = "Run", conflicts_with_all = ["json", "look"])]
@@ -67,7 +67,7 @@ pub struct PipelineArgs {
     /// The same for all stages, with their commands
     #[arg(long, help_heading = "Look", group = "look")]
     pub explain: bool,
-    /// Print the size in force and what would run; exit code 1 if anything
+    /// Print the size and what would run (then exit code 1)
     #[arg(long, help_heading = "Look", group = "look")]
     pub status: bool,
     /// Print the stages and what they wait for
