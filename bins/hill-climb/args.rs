@@ -22,6 +22,7 @@ const EXAMPLES: &str = "Examples:
   hill-climb blend --weights blend/weights.csv subs --out final";
 
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "one value, read once")]
 enum Mode {
     /// Search the weights that blend out-of-fold predictions best
     Search(SearchArgs),

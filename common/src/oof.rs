@@ -115,7 +115,7 @@ impl Table {
     /// A table in memory, row-major, with the names of its columns.
     pub fn loaded(path: &Path, values: Vec<f64>, names: Vec<String>, member: Option<String>) -> Result<Self> {
         let columns = names.len();
-        if columns == 0 || values.is_empty() || values.len() % columns != 0 {
+        if columns == 0 || values.is_empty() || !values.len().is_multiple_of(columns) {
             return Err(Error::input(path, format!("holds {} numbers for {columns} columns", values.len())));
         }
         let layout = Layout { columns: names, member, ..Layout::default() };

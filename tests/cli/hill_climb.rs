@@ -314,7 +314,10 @@ fn python() -> Option<std::ffi::OsString> {
 #[test]
 fn metrics_agree_with_scikit_learn_on_ties_constants_and_weights() {
     let Some(python) = python() else {
-        println!("skipped: no Python with scikit-learn; name one with PY");
+        #[allow(clippy::print_stdout, reason = "a test that is skipped says so")]
+        {
+            println!("skipped: no Python with scikit-learn; name one with PY");
+        }
         return;
     };
     let folder = tempfile::tempdir().unwrap();

@@ -116,7 +116,7 @@ fn toml_and_python_give_variables_and_parameters() {
 
 #[test]
 fn metrics_at_the_top_and_in_yaml_are_part_of_the_result() {
-    let pipeline = "metrics: [live.json]\nstages:\n  a:\n    cmd: echo '{\"auc\":0.875}' > live.json; echo 'f1: 0.5' > m.yaml\n    \
+    let pipeline = "metrics: [live.json]\nstages:\n  a:\n    cmd: |\n      echo '{\"auc\":0.875}' > live.json; echo 'f1: 0.5' > m.yaml\n    \
                     metrics: [m.yaml: {cache: false}]\n";
     let project = Project::new(&[("dvc.yaml", pipeline)]);
     let result: serde_json::Value = serde_json::from_str(&project.run(&["-q", "--result"]).stdout).unwrap();

@@ -21,7 +21,7 @@ impl Guard {
     /// Waits for the lock of the repository whose `.dvc` folder this is.
     pub fn take(dvc: &Path) -> Result<Self> {
         let path = dvc.join("tmp").join("lock");
-        durable::create_folder(&dvc.join("tmp"))?;
+        durable::create_folder(dvc.join("tmp"))?;
         let open = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
         let file = open.map_err(|e| Error::io("opening", &path, e))?;
         let since = Instant::now();

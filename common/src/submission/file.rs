@@ -363,10 +363,8 @@ impl SubmissionFile {
         let schema: Vec<(&str, ColumnKind)> = names.iter().map(|c| (c.as_str(), ColumnKind::F64)).collect();
         // A missing number is an error unless it was asked for: then the strict reader names its line.
         let mut reader = CsvReader::over(text.clone(), &schema)?.with_holes();
-        if !self.holes {
-            if !self.schema.iter().any(|(_, kind)| *kind == ColumnKind::Bool) {
-                reader = CsvReader::over(text.clone(), &schema)?;
-            }
+        if !self.holes && !self.schema.iter().any(|(_, kind)| *kind == ColumnKind::Bool) {
+            reader = CsvReader::over(text.clone(), &schema)?;
         }
         let mut writer = SpoolWriter::create(scratch, self.rows, names.len())?;
         let mut row = 0;

@@ -50,7 +50,7 @@ impl CsvWriter {
 
     /// Appends the rows of a table with as many columns as the header.
     pub fn append(&mut self, table: &Table) -> Result<()> {
-        self.append_with(table, |out, value| float(out, value))
+        self.append_with(table, float)
     }
 
     /// As [`CsvWriter::append`], doubles with a fixed number of digits behind the point.

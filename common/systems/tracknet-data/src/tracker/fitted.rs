@@ -78,9 +78,9 @@ pub fn write(rows: &[Row], folder: &Path) -> Result<[Written; 2]> {
     }
     number("chi2".into(), &|fit| fit.chi2)?;
     number("degrees".into(), &|fit| fit.degrees as f64)?;
-    for a in 0..NAMES.len() {
-        for b in a..NAMES.len() {
-            number(format!("cov_{}_{}", NAMES[a], NAMES[b]), &|fit| fit.covariance[a][b])?;
+    for (a, first) in NAMES.iter().enumerate() {
+        for (b, second) in NAMES.iter().enumerate().skip(a) {
+            number(format!("cov_{first}_{second}"), &|fit| fit.covariance[a][b])?;
         }
     }
     Ok([write_parquet(folder.join("tracks.parquet"), &table)?, write_csv(folder.join("tracks.csv"), &table)?])
