@@ -27,13 +27,13 @@ pub struct PipelineArgs {
     /// Folder of a `dvc.yaml`, or the file [default: .]
     #[arg(value_name = "PIPELINE", help_heading = "Input")]
     pub pipeline: Option<PathBuf>,
-    /// Stages at the same time; 0: as many as cores
+    /// Stages that may run at the same time; 0: as many as cores
     #[arg(short, long, value_name = "N", default_value_t = 1, help_heading = "Run")]
     pub jobs: usize,
     /// Run only this stage (or group) and what it needs
     #[arg(long, value_name = "STAGE", help_heading = "Run")]
     pub until: Vec<String>,
-    /// Run this stage (or group), or all, also if up to date
+    /// Run this stage (or group) even when up to date; without a name all
     #[arg(
         short,
         long,
@@ -43,10 +43,10 @@ pub struct PipelineArgs {
         help_heading = "Run"
     )]
     pub force: Vec<String>,
-    /// Size to run, from now on (`SYSTEM.SIZE.yaml`)
+    /// Size to run, from now on: that of the file `SYSTEM.SIZE.yaml`
     #[arg(long, value_name = "SIZE", help_heading = "Run")]
     pub size: Option<String>,
-    /// Value other than the size's, with outs of its own
+    /// Value that differs from the size's, with outs of its own
     #[arg(long, value_name = "KEY=VALUE", help_heading = "Run")]
     pub set: Vec<String>,
     /// After a failure go on with what does not need it
@@ -65,25 +65,25 @@ pub struct PipelineArgs {
     #[arg(short = 'n', long, help_heading = "Look", group = "look")]
     pub dry_run: bool,
     /// The same for all stages, with their commands
-    #[arg(long, help_heading = "Look", group = "look")]
+    #[arg(long, help_heading = "Look", group = "look", hide_short_help = true)]
     pub explain: bool,
-    /// Print the size and what would run (then exit code 1)
+    /// Print the size in force and what would run; exit code 1 if anything
     #[arg(long, help_heading = "Look", group = "look")]
     pub status: bool,
     /// Print the stages and what they wait for
     #[arg(long, help_heading = "Look", group = "look")]
     pub dag: bool,
     /// With --dag: for Graphviz
-    #[arg(long, help_heading = "Look", conflicts_with = "mermaid")]
+    #[arg(long, help_heading = "Look", conflicts_with = "mermaid", hide_short_help = true)]
     pub dot: bool,
     /// With --dag: for Mermaid
-    #[arg(long, help_heading = "Look")]
+    #[arg(long, help_heading = "Look", hide_short_help = true)]
     pub mermaid: bool,
     /// Write the pipeline for another engine
     #[arg(long, value_enum, value_name = "ENGINE", help_heading = "Look", group = "look")]
     pub export: Option<Engine>,
     /// File for --export [default: standard output]
-    #[arg(short, long, value_name = "FILE", help_heading = "Look", requires = "export")]
+    #[arg(short, long, value_name = "FILE", help_heading = "Look", requires = "export", hide_short_help = true)]
     pub out: Option<PathBuf>,
     /// Print the plan or the record of the run as JSON
     #[arg(long, help_heading = "Look")]
