@@ -24,7 +24,7 @@ pub struct Args {
     /// Config of `train-model` that says which network it is
     ///
     /// A `.safetensors` file written by Podium and a `.ckpt` of TrackNET say it themselves.
-    #[arg(short, long, value_name = "CONFIG", help_heading = "Input")]
+    #[arg(short, long, value_name = "CONFIG", value_parser = common::share::config_argument(), help_heading = "Input")]
     pub config: Option<PathBuf>,
     /// Overrides of the config: `model.max022.hidden_state=64`
     #[arg(value_name = "KEY=VALUE", requires = "config", help_heading = "Input")]

@@ -10,7 +10,7 @@ use icecube::train::{self, TrainConfig, published};
 use serde_json::Value;
 use tch::Device;
 
-use crate::run::Network;
+use crate::convert_weights::run::Network;
 
 /// Whether a config is a `config.json` of the published scripts.
 pub fn is_published(file: &Path) -> Result<bool> {

@@ -9,7 +9,7 @@ use leap::train::{self, TrainConfig};
 use serde_json::Value;
 use tch::Device;
 
-use crate::run::Network;
+use crate::convert_weights::run::Network;
 
 /// The network of a config of `train-model`.
 pub fn of_config(file: &Path, overrides: &[String]) -> Result<Network> {

@@ -1,12 +1,5 @@
-//! `convert-weights`: published checkpoints to safetensors and back, strictly.
-
-mod args;
-mod icecube;
-mod leap;
-mod polarmae;
-mod run;
-mod tracknet;
+//! The program `convert-weights`.
 
 fn main() -> std::process::ExitCode {
-    common::cli::main(run::run)
+    stages::convert_weights::main()
 }

@@ -13,8 +13,8 @@ use neural::weights::{self, Allow};
 use serde_json::{Value, json};
 use tch::Tensor;
 
-use crate::args::Args;
-use crate::{icecube, leap, polarmae, tracknet};
+use crate::convert_weights::args::Args;
+use crate::convert_weights::{icecube, leap, polarmae, tracknet};
 
 /// The network that weights belong to.
 pub struct Network {

@@ -13,7 +13,7 @@ use neural::params::Params;
 use serde_json::{Value, json};
 use tch::Device;
 
-use crate::run::Network;
+use crate::convert_weights::run::Network;
 
 /// The network of a config of `train-model`.
 pub fn of_config(file: &Path, overrides: &[String]) -> Result<Network> {

@@ -1,8 +1,5 @@
-//! `finetune-group`: fine-tunes a trained network for each group of targets.
-
-mod args;
-mod run;
+//! The program `finetune-group`.
 
 fn main() -> std::process::ExitCode {
-    common::cli::main(run::run)
+    stages::finetune_group::main()
 }

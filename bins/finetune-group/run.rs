@@ -16,7 +16,7 @@ use neural::loader::{Head, Source};
 use neural::trainer::Resume;
 use tch::Device;
 
-use crate::args::Args;
+use crate::finetune_group::args::Args;
 
 /// What will be done: everything resolved and found, nothing written.
 struct Plan {

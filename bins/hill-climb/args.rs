@@ -7,7 +7,7 @@ use common::cli::{Arguments, HELP_STYLES, RunFlags, Verbosity};
 use common::climb::SearchConfig;
 use common::oof::Reading;
 
-use crate::{blend, search};
+use crate::hill_climb::{blend, search};
 
 /// Search the weights of a blend, or apply weights to submissions
 #[derive(Debug, Parser)]
@@ -79,7 +79,7 @@ pub struct SearchArgs {
     /// Config of the search (YAML)
     ///
     /// The flags below win over it.
-    #[arg(short, long, value_name = "FILE", help_heading = "Search")]
+    #[arg(short, long, value_name = "FILE", value_parser = common::share::config_argument(), help_heading = "Search")]
     pub config: Option<PathBuf>,
     /// Override of a config key
     ///

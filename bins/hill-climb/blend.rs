@@ -17,8 +17,8 @@ use common::{Error, Result};
 use rayon::prelude::*;
 use tracing::{info, warn};
 
-use crate::args::BlendArgs;
-use crate::weights::{Weights, stem};
+use crate::hill_climb::args::BlendArgs;
+use crate::hill_climb::weights::{Weights, stem};
 
 /// Doubles held for columns of one model at a time, 64 MiB.
 const COLUMN_VALUES: usize = 8 << 20;
@@ -27,7 +27,7 @@ const BLOCK_VALUES: usize = 8 << 20;
 
 /// Runs the blend.
 pub fn run(args: &BlendArgs) -> Result<()> {
-    if crate::directions::blend(args)? {
+    if crate::hill_climb::directions::blend(args)? {
         return Ok(());
     }
     args.cpu_threads();

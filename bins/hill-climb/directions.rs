@@ -16,8 +16,8 @@ use rayon::prelude::*;
 use serde_json::json;
 use tracing::info;
 
-use crate::args::{BlendArgs, SearchArgs};
-use crate::weights::{self, Weights, stem};
+use crate::hill_climb::args::{BlendArgs, SearchArgs};
+use crate::hill_climb::weights::{self, Weights, stem};
 
 /// First and last step of a weight.
 const STEPS: [f64; 2] = [0.25, 0.25 / 256.0];

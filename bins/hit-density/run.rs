@@ -10,7 +10,7 @@ use common::{Error, Result};
 use rayon::prelude::*;
 use serde_json::json;
 
-use crate::args::Args;
+use crate::hit_density::args::Args;
 
 /// Counts, writes, prints.
 pub fn run(args: Args) -> anyhow::Result<()> {

@@ -15,7 +15,7 @@ use neural::loader::Order;
 use neural::precision::Precision;
 use tch::Device;
 
-use crate::args::{Args, Format};
+use crate::predict::args::{Args, Format};
 
 /// What will be done: everything resolved and found, nothing written.
 struct Plan {

@@ -13,7 +13,7 @@ use leap::train;
 use neural::device;
 use neural::precision::Precision;
 
-use crate::args::{Args, Format, ZeroList};
+use crate::predict::args::{Args, Format, ZeroList};
 
 /// What will be done: everything resolved and found, nothing written.
 struct Plan {

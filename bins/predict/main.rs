@@ -1,12 +1,5 @@
-//! `predict`: a submission from trained networks, checked before it is written.
-
-mod args;
-mod icecube;
-mod leap;
-mod polarmae;
-mod run;
-mod tracknet;
+//! The program `predict`.
 
 fn main() -> std::process::ExitCode {
-    common::cli::main(run::run)
+    stages::predict::main()
 }

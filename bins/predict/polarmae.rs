@@ -14,7 +14,7 @@ use polarmae::picture;
 use polarmae::predict::{Segmenter, Settings, Writer};
 use polarmae::train::TrainConfig;
 
-use crate::args::{Args, Format};
+use crate::predict::args::{Args, Format};
 
 /// What will be done: everything resolved and found, nothing written.
 struct Plan {

@@ -3,8 +3,8 @@
 use common::stage::Manifest;
 use common::system::Systems;
 
-use crate::args::Args;
-use crate::{icecube, leap, polarmae, tracknet};
+use crate::predict::args::Args;
+use crate::predict::{icecube, leap, polarmae, tracknet};
 
 type Run = fn(Args, Option<Manifest>) -> anyhow::Result<()>;
 

@@ -11,7 +11,7 @@ use common::stage::{MANIFEST, Manifest, Stage};
 use common::{Error, Result};
 use neural::device;
 
-use crate::args::Args;
+use crate::predict::args::Args;
 
 /// Builds the tracks of events.
 pub fn run(args: Args, before: Option<Manifest>) -> anyhow::Result<()> {

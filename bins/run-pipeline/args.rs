@@ -3,8 +3,8 @@
 use clap::{Args, Parser, Subcommand};
 use common::cli::{Arguments, HELP_STYLES, Verbosity};
 
-use crate::doctor;
-use crate::pipeline::{self, PipelineArgs};
+use crate::run_pipeline::doctor;
+use crate::run_pipeline::pipeline::{self, PipelineArgs};
 
 const EXAMPLES: &str = "\
 Examples:

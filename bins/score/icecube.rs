@@ -12,7 +12,7 @@ use common::stage::Stage;
 use common::{Error, Result, durable};
 use tracing::info;
 
-use crate::args::ScoreArgs;
+use crate::score::args::ScoreArgs;
 use experiments::Row;
 use report::{Report, Scored};
 
@@ -44,7 +44,7 @@ pub fn run(args: &ScoreArgs, truth: &Truth) -> Result<()> {
     }
     if let Some(file) = &args.summary {
         let means: Vec<_> = reports.iter().map(|r| (r.name.as_str(), r.mean)).collect();
-        crate::report::write_summary(file, &means)?;
+        crate::score::report::write_summary(file, &means)?;
     }
     let value = report::json(&reports);
     let Some(out) = &args.out else {

@@ -11,7 +11,7 @@ use polarmae_data::classes::CLASS_NAMES as NAMES;
 use serde_json::{Value, json};
 use tracing::info;
 
-use crate::args::ScoreArgs;
+use crate::score::args::ScoreArgs;
 
 /// Points that are held at a time.
 const BLOCK: usize = 1 << 20;

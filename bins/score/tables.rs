@@ -9,8 +9,8 @@ use common::{Error, Result};
 use rayon::prelude::*;
 use tracing::info;
 
-use crate::args::ScoreArgs;
-use crate::report::Report;
+use crate::score::args::ScoreArgs;
+use crate::score::report::Report;
 
 /// Doubles of the columns held at a time, 64 MiB of each table.
 const COLUMN_VALUES: usize = 8 << 20;

@@ -9,8 +9,8 @@ use common::stage::{MANIFEST, Manifest, Stage};
 use common::{Error, Result, durable};
 use serde_json::{Value, json};
 
-use crate::args::ScoreArgs;
-use crate::report;
+use crate::score::args::ScoreArgs;
+use crate::score::report;
 
 /// The events that a path leads to; none where it is something else.
 pub fn events_in(path: &Path) -> Result<Option<Vec<PathBuf>>> {

@@ -11,8 +11,8 @@ use neural::trainer::{AVERAGED, CHECKPOINTS, LAST, MODEL};
 use serde_json::Value;
 use tch::Device;
 
-use crate::args::Args;
-use crate::shared;
+use crate::train_model::args::Args;
+use crate::train_model::shared;
 
 /// What will be done: everything resolved and found, nothing written.
 struct Plan {

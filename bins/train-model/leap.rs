@@ -11,8 +11,8 @@ use leap::train::{self, Arrays, TrainConfig, Trained};
 use neural::loader::{Head, Source};
 use tch::Device;
 
-use crate::args::Args;
-use crate::shared;
+use crate::train_model::args::Args;
+use crate::train_model::shared;
 
 /// What will be done: everything resolved and found, nothing written.
 struct Plan {

@@ -1,14 +1,5 @@
-//! `train-model`: trains one network from a config.
-
-mod args;
-mod icecube;
-mod leap;
-mod polarmae;
-mod processes;
-mod run;
-mod shared;
-mod tracknet;
+//! The program `train-model`.
 
 fn main() -> std::process::ExitCode {
-    common::cli::main(run::run)
+    stages::train_model::main()
 }

@@ -10,8 +10,8 @@ use polarmae::dataset::Events;
 use polarmae::train::{self, ModelConfig, Sets, TrainConfig, Trained, published};
 use tch::Device;
 
-use crate::args::Args;
-use crate::shared;
+use crate::train_model::args::Args;
+use crate::train_model::shared;
 
 /// What will be done: everything resolved and found, nothing written.
 struct Plan {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use common::Error;
 use common::system::Systems;
 
-use crate::args::Args;
-use crate::{icecube, leap, polarmae, processes, tracknet};
+use crate::train_model::args::Args;
+use crate::train_model::{icecube, leap, polarmae, processes, tracknet};
 
 const SYSTEMS: Systems<fn(Args) -> anyhow::Result<()>> = Systems(&[
     ("icecube", icecube::run),

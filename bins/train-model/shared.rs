@@ -11,7 +11,7 @@ use neural::device;
 use neural::trainer::{Options, Outcome, Resume};
 use tch::Device;
 
-use crate::args::Args;
+use crate::train_model::args::Args;
 
 /// The config of the run; `smoke` are the overrides of a smoke run. None when it was only to be printed.
 pub fn resolve_config<C: Config>(args: &Args, smoke: &[&str]) -> Result<Option<Resolved<C>>> {

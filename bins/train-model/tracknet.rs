@@ -14,8 +14,8 @@ use common::stage::Stage;
 use neural::loader::{Head, Source};
 use neural::trainer::Outcome;
 
-use crate::args::Args;
-use crate::shared;
+use crate::train_model::args::Args;
+use crate::train_model::shared;
 
 /// Trains a network.
 pub fn run(args: Args) -> anyhow::Result<()> {

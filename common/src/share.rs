@@ -49,7 +49,7 @@ mod tests {
     fn a_file_at_hand_wins_and_names_do_not_leave_the_folder() {
         let share = tempfile::tempdir().unwrap();
         let shipped = share.path().join("configs/leap.yaml");
-        fs_err::create_dir(share.path().join("configs")).unwrap();
+        std::fs::create_dir(share.path().join("configs")).unwrap();
         crate::durable::write(&shipped, b"a: 1\n").unwrap();
         crate::durable::write(&share.path().join("secret.yaml"), b"a: 1\n").unwrap();
         let find = |name: &str| find_in(|| Some(share.path().to_path_buf()), PathBuf::from(name));

@@ -19,10 +19,26 @@ def stripped(folder, names, into):
         copies[name] = into / name
         subprocess.run(["strip", "--strip-all", "-o", copies[name], source], check=True, capture_output=True, text=True)
         copies[name].chmod(0o755)
-        for place in run_path(copies[name]):
-            if not place.startswith("$ORIGIN"):
-                raise Unfit(f"`{source}` looks for libraries in `{place}`, which only this machine has")
+        forget_machine(copies[name])
     return copies
+
+
+def forget_machine(path):
+    """Keeps of a program's run path what starts at its own place: the rest is where libraries lay when it was built."""
+    before = run_path(path)
+    after = [place for place in before if place.startswith("$ORIGIN")]
+    if before == after:
+        return
+    if not after:
+        raise Unfit(f"`{path.name}` looks for libraries in `{before[0]}` alone, which only this machine has")
+    old, new = (":".join(places).encode() for places in (before, after))
+    content = path.read_bytes()
+    # The text stands once, in the table of names that the loader reads; a shorter one ends earlier.
+    if content.count(old + b"\0") != 1:
+        raise Unfit(f"the run path of `{path.name}` stands {content.count(old)} times in it, expected once")
+    path.write_bytes(content.replace(old + b"\0", new + b"\0" * (len(old) - len(new) + 1)))
+    if run_path(path) != after:
+        raise Unfit(f"the run path of `{path.name}` could not be changed")
 
 
 def dynamic(path):

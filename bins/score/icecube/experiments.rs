@@ -155,7 +155,7 @@ pub fn markdown(rows: &[Row]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::icecube::report::Scored;
+    use crate::score::icecube::report::Scored;
 
     fn row(folder: &Path, text: &str) -> Row {
         durable::write(folder.join(common::stage::CONFIG), text.as_bytes()).unwrap();
