@@ -179,7 +179,8 @@ fn made_twice_both_are_the_same_bytes() {
     assert_eq!(sums(made.path()), sums(again.path()));
     succeeds(Command::new("sha256sum").args(["--check", "--quiet", "SHA256SUMS"]).current_dir(made.path()));
     let parts: serde_json::Value = serde_json::from_slice(&fs::read(only(made.path(), ".cdx.json")).unwrap()).unwrap();
-    let names: Vec<_> = parts["components"].as_array().unwrap().iter().map(|part| part["name"].as_str().unwrap()).collect();
+    let names: Vec<_> =
+        parts["components"].as_array().unwrap().iter().map(|part| part["name"].as_str().unwrap()).collect();
     assert!(["polars", "netcdf-src", "torch"].iter().all(|name| names.contains(name)), "{names:?}");
 }
 

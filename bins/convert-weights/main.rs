@@ -1,5 +1,8 @@
 //! The program `convert-weights`.
 
+#[path = "mod.rs"]
+mod convert_weights;
+
 fn main() -> std::process::ExitCode {
-    stages::convert_weights::main()
+    convert_weights::main()
 }

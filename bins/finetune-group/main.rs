@@ -1,5 +1,8 @@
 //! The program `finetune-group`.
 
+#[path = "mod.rs"]
+mod finetune_group;
+
 fn main() -> std::process::ExitCode {
-    stages::finetune_group::main()
+    finetune_group::main()
 }

@@ -1,5 +1,8 @@
 //! The program `predict`.
 
+#[path = "mod.rs"]
+mod predict;
+
 fn main() -> std::process::ExitCode {
-    stages::predict::main()
+    predict::main()
 }

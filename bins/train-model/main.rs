@@ -1,5 +1,8 @@
 //! The program `train-model`.
 
+#[path = "mod.rs"]
+mod train_model;
+
 fn main() -> std::process::ExitCode {
-    stages::train_model::main()
+    train_model::main()
 }

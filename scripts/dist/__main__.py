@@ -47,7 +47,7 @@ def main():
     parser.add_argument("--libtorch", type=pathlib.Path, default=ROOT / ".libtorch", help="what `make setup` unpacked")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "dist")
     parser.add_argument("--only", choices=["wheel", "archive"], help="make one of the two")
-    parser.add_argument("--level", type=int, default=19, help="of zstd, 1 to 19 (default 19)")
+    parser.add_argument("--level", type=int, default=10, help="of zstd, 1 to 19 (default 10; 19 takes minutes)")
     options = parser.parse_args()
     try:
         made = build(options)
