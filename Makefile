@@ -58,6 +58,7 @@ lint: setup ## Check formatting, clippy and the generated reference
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
 	$(CARGO) test --release --workspace --test docs
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; else echo "cargo-deny is not installed: deny.toml was not checked"; fi
 
 docs: setup ## Write docs/reference anew: completions, man pages, JSON schemas
 	PODIUM_UPDATE=1 $(CARGO) test --release --workspace --test docs
