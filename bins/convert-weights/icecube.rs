@@ -4,6 +4,7 @@ use std::path::Path;
 
 use common::{Error, Result, config};
 use icecube::dataset::InputConfig;
+use icecube::import;
 use icecube::models::{self, ModelConfig};
 use icecube::predict::About;
 use icecube::train::{self, TrainConfig, published};
@@ -42,5 +43,7 @@ pub fn of_file(file: &Path) -> Result<Network> {
 
 fn described(member: &str, model: &ModelConfig, input: &InputConfig) -> Result<Network> {
     let about = train::about(member, model, input)?;
-    Ok(Network { name: model.name(), state: models::build(model, Device::Cpu, 0)?.params.state(), about, prefix: "" })
+    let state = models::build(model, Device::Cpu, 0)?.params.state();
+    let of_dialect = |about: &Value, dialect: Option<&str>| import::about_of(about, dialect);
+    Ok(Network { allow: import::allow(), of_dialect, ..Network::new(model.name(), state, about) })
 }

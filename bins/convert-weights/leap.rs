@@ -25,5 +25,5 @@ pub fn of_file(file: &Path) -> Result<Network> {
 }
 
 fn described(model: &ModelConfig, about: Value) -> Result<Network> {
-    Ok(Network { name: model.name(), state: train::build(model, Device::Cpu, 0)?.params.state(), about, prefix: "" })
+    Ok(Network::new(model.name(), train::build(model, Device::Cpu, 0)?.params.state(), about))
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use common::{Error, Result, config};
 use neural::weights;
+use polarmae::import;
 use polarmae::train::{self, ModelConfig, TrainConfig};
 use serde_json::Value;
 use tch::Device;
@@ -29,5 +30,6 @@ fn described(model: &ModelConfig, about: Value) -> Result<Network> {
         ModelConfig::Mae(_) => "mae",
         ModelConfig::Segmentation(_) => "segmentation",
     };
-    Ok(Network { name, state: train::build(model, Device::Cpu, 0)?.params.state(), about, prefix: "" })
+    let state = train::build(model, Device::Cpu, 0)?.params.state();
+    Ok(Network { allow: import::allow(), original: import::original::of_about, ..Network::new(name, state, about) })
 }

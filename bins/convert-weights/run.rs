@@ -1,15 +1,12 @@
 //! From one weights file to another.
 
-use std::borrow::Cow;
 use std::path::Path;
 
 use common::cli::print_line;
 use common::durable::Written;
-use common::store::pickle::{NamedTensor, write_lightning, write_state_dict};
-use common::store::tensors::{TensorFile, TensorView, write};
 use common::system::Systems;
 use common::{Error, Result};
-use neural::weights::{self, Allow};
+use neural::weights::{self, Allow, Choice};
 use serde_json::{Value, json};
 use tch::Tensor;
 
@@ -24,8 +21,20 @@ pub struct Network {
     pub state: Vec<(String, Tensor)>,
     /// What a new file says about itself.
     pub about: Value,
-    /// What may stand before all names in a checkpoint of the original.
-    pub prefix: &'static str,
+    /// How files with its tensors are read.
+    pub allow: Allow,
+    /// What the new file says where the names in the old one were those of other code.
+    pub of_dialect: fn(&Value, Option<&str>) -> Result<Value>,
+    /// What a `.ckpt` holds beside the tensors, so that the original takes it.
+    pub original: fn(&Value) -> Result<Value>,
+}
+
+impl Network {
+    /// A network whose files have no peculiarities.
+    pub fn new(name: &'static str, state: Vec<(String, Tensor)>, about: Value) -> Self {
+        let of_dialect = |about: &Value, _: Option<&str>| Ok(about.clone());
+        Self { name, state, about, allow: Allow::default(), of_dialect, original: |_| Ok(json!({})) }
+    }
 }
 
 /// How a system describes the network of a config, and of a file that says it itself.
@@ -35,7 +44,7 @@ const SYSTEMS: Systems<Described> = Systems(&[
     ("icecube", (icecube::of_config, icecube::of_file)),
     ("leap", (leap::of_config, leap::of_file)),
     ("polarmae", (polarmae::of_config, polarmae::of_file)),
-    ("tracknet", (tracknet::of_config, tracknet::of_file)),
+    ("tracknet", (tracknet::of_config, |file| tracknet::of_file(file, &Choice::default()))),
 ]);
 
 /// What OUT becomes.
@@ -55,14 +64,15 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             .into());
     }
     let network = network(&args)?;
-    let names = check(&args, &network)?;
+    let dialect = load(&args, &network)?;
+    let about = (network.of_dialect)(&network.about, dialect)?;
+    let tensors = network.state.len();
     if args.dry_run {
-        tracing::info!("would write {} tensors to `{}`", names.len(), args.output.display());
+        tracing::info!("would write {tensors} tensors to `{}`", args.output.display());
         return Ok(());
     }
-    let written = convert(&args, form, &names, &network)?;
-    let line =
-        json!({ "path": written.path, "bytes": written.bytes, "blake3": written.blake3, "tensors": names.len() });
+    let written = write(&args, form, &network, &about)?;
+    let line = json!({ "path": written.path, "bytes": written.bytes, "blake3": written.blake3, "tensors": tensors });
     print_line(&line.to_string())?;
     Ok(())
 }
@@ -90,7 +100,7 @@ fn network(args: &Args) -> Result<Network> {
         let mut network = of_config(file, &args.overrides)?;
         if is_lightning && network.about["system"] == "tracknet" {
             // The config does not say how positions are normalised, the checkpoint does.
-            network.about["normalizer"] = tracknet::of_file(&args.input)?.about["normalizer"].take();
+            network.about["normalizer"] = tracknet::of_file(&args.input, &args.choice())?.about["normalizer"].take();
         }
         return Ok(network);
     }
@@ -99,67 +109,27 @@ fn network(args: &Args) -> Result<Network> {
         let named = about["system"].as_str().and_then(|name| SYSTEMS.find(name));
         return named.map_or(leap::of_file as fn(&Path) -> _, |(_, of_file)| of_file)(&args.input);
     }
-    if is_lightning && let Ok(network) = tracknet::of_file(&args.input) {
+    if let Ok(network) = tracknet::of_file(&args.input, &args.choice()) {
         return Ok(network);
     }
     Err(Error::usage("`--config` is missing: the file does not say which network it holds")
-        .hint("for example `--config configs/leap/adam/exp195.yaml`"))
+        .hint("name the config that the network was trained with, one of those below `configs`: `--config CONFIG`"))
 }
 
-/// Compares names and shapes with the network's, by loading into one; gives the names in the network's order.
-fn check(args: &Args, network: &Network) -> Result<Vec<String>> {
-    let allow = Allow { dropped: args.drop.clone(), ..Allow::default() };
-    let report = weights::load_prefixed(&network.state, &args.input, network.prefix, &allow)?;
+/// Loads the weights into the network, strictly; gives the names of the file, where they are not ours.
+fn load(args: &Args, network: &Network) -> Result<Option<&'static str>> {
+    let allow = args.choice().on(network.allow.clone());
+    let found = weights::read_for(&network.state, &args.input, &allow)?;
+    let report = weights::load_strict(&network.state, &found.tensors, &allow);
+    let report = report.map_err(|error| weights::in_file(&args.input, error))?;
     tracing::info!("`{}`: {}: {report}", args.input.display(), network.name);
-    Ok(network.state.iter().map(|(name, _)| name.clone()).collect())
+    Ok(found.dialect)
 }
 
-/// Writes the tensors of the input as they are: no value passes through arithmetic.
-fn convert(args: &Args, form: Form, names: &[String], network: &Network) -> Result<Written> {
-    let about = &network.about;
-    if args.input.extension().is_some_and(|e| e == "safetensors") {
-        let file = TensorFile::open(&args.input)?;
-        let views = names
-            .iter()
-            .map(|name| file.view(stored(name, network.prefix, |n| file.contains(n)).as_ref()))
-            .collect::<Result<Vec<_>>>()?;
-        return write_views(&args.output, form, names, views, about);
+fn write(args: &Args, form: Form, network: &Network, about: &Value) -> Result<Written> {
+    match form {
+        Form::Safetensors => weights::save(&args.output, &network.state, Some(about)),
+        Form::StateDict => weights::export(&args.output, &network.state),
+        Form::Lightning => weights::export_lightning(&args.output, &network.state, &(network.original)(about)?),
     }
-    let checkpoint = common::store::pickle::Checkpoint::open(&args.input)?;
-    let tensors = checkpoint.tensors()?;
-    let find = |name: &String| {
-        let name = stored(name, network.prefix, |n| tensors.iter().any(|t| t.name == n));
-        let tensor = tensors.iter().find(|t| t.name == name.as_ref());
-        let tensor = tensor.ok_or_else(|| Error::input(&args.input, format!("holds no tensor `{name}`")))?;
-        Ok(TensorView { name: &tensor.name, dtype: tensor.dtype, shape: &tensor.shape, bytes: &tensor.bytes })
-    };
-    let views = names.iter().map(find).collect::<Result<Vec<_>>>()?;
-    write_views(&args.output, form, names, views, about)
-}
-
-/// The name under which a file has a tensor: data-parallel training puts `module.` before it, the original `prefix`.
-fn stored<'a>(name: &'a str, prefix: &str, has: impl Fn(&str) -> bool) -> Cow<'a, str> {
-    if has(name) {
-        return Cow::Borrowed(name);
-    }
-    let published = format!("{prefix}{name}");
-    Cow::Owned(if has(&published) { published } else { format!("module.{name}") })
-}
-
-fn write_views(output: &Path, form: Form, names: &[String], views: Vec<TensorView>, about: &Value) -> Result<Written> {
-    if form == Form::Safetensors {
-        let views: Vec<TensorView> = names.iter().zip(views).map(|(name, view)| TensorView { name, ..view }).collect();
-        return write(output, &views, Some(about));
-    }
-    let tensors: Vec<NamedTensor> = names
-        .iter()
-        .zip(&views)
-        .map(|(name, view)| NamedTensor {
-            name: name.clone().into(),
-            dtype: view.dtype,
-            shape: view.shape.to_vec(),
-            bytes: Cow::Borrowed(view.bytes),
-        })
-        .collect();
-    if form == Form::Lightning { write_lightning(output, &tensors) } else { write_state_dict(output, &tensors) }
 }

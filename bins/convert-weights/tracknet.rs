@@ -10,6 +10,7 @@ use ::tracknet::train::config::NetworkKind;
 use ::tracknet::{checkpoint, normalizer::Normalizer};
 use common::{Error, Result, config};
 use neural::params::Params;
+use neural::weights::Choice;
 use serde_json::{Value, json};
 use tch::Device;
 
@@ -23,7 +24,7 @@ pub fn of_config(file: &Path, overrides: &[String]) -> Result<Network> {
         TrackerNet::new(&params, config.model.hidden_features)?;
         let about =
             json!({ "system": "tracknet", "network": "tracker", "hidden_features": config.model.hidden_features });
-        return Ok(Network { name: "TrackerNet", state: params.state(), about, prefix: "" });
+        return Ok(Network::new("TrackerNet", params.state(), about));
     }
     StepAhead::new(&params, &config.model)?;
     let model = serde_json::to_value(&config.model).map_err(|e| Error::failed(format!("describing the model: {e}")))?;
@@ -31,19 +32,19 @@ pub fn of_config(file: &Path, overrides: &[String]) -> Result<Network> {
         "system": "tracknet", "network": "step_ahead", "member": config.member, "model": model,
         "normalizer": Normalizer::default(), "loss_alpha": config.loss_alpha,
     });
-    Ok(Network { name: "StepAheadTrackNET", state: params.state(), about, prefix: checkpoint::PREFIX })
+    Ok(Network::new("StepAheadTrackNET", params.state(), about))
 }
 
 /// The network that a weights file says it is; a Lightning checkpoint of the original says it, too.
-pub fn of_file(file: &Path) -> Result<Network> {
+pub fn of_file(file: &Path, choice: &Choice) -> Result<Network> {
     let own = file.extension().is_some_and(|e| e == "safetensors");
     let about = if own { neural::weights::metadata(file)? } else { None };
     if let Some(about) = about.filter(|about| about["network"] == "tracker") {
-        return Ok(Network { name: "TrackerNet", state: tracker::load(file)?.params.state(), about, prefix: "" });
+        return Ok(Network::new("TrackerNet", tracker::load(file)?.params.state(), about));
     }
-    let loaded = checkpoint::load(file)?;
+    let loaded = checkpoint::load_chosen(file, choice)?;
     let state = loaded.params.state();
-    Ok(Network { name: "StepAheadTrackNET", state, about: described(&loaded)?, prefix: checkpoint::PREFIX })
+    Ok(Network::new("StepAheadTrackNET", state, described(&loaded)?))
 }
 
 /// What a file of these weights says about itself.

@@ -17,6 +17,7 @@ use tch::Tensor;
 use super::config::{Select, TrainConfig};
 use super::{IceCubeTask, Measures, Visits, outputs};
 use crate::dataset::{EventSource, Events, InputConfig};
+use crate::import;
 use crate::losses;
 use crate::models::{Built, ModelConfig, build};
 use crate::predict::Rows;
@@ -119,11 +120,11 @@ pub fn weights_of(path: &Path) -> Result<PathBuf> {
 }
 
 /// Loads the weights that a run begins with: all of them, or those whose names begin with one of `only`.
-pub fn begin_with(built: &Built, path: &Path, only: &[String]) -> Result<()> {
+pub fn begin_with(built: &Built, path: &Path, only: &[String], choice: &weights::Choice) -> Result<()> {
     let file = weights_of(path)?;
     let state = built.params.state();
     let report = if only.is_empty() {
-        weights::load(&state, &file, &weights::Allow::default())?
+        weights::load(&state, &file, &choice.on(import::allow()))?
     } else {
         let wanted = |name: &str| only.iter().any(|prefix| name.starts_with(prefix.as_str()));
         let some = |list: Vec<(String, Tensor)>| list.into_iter().filter(|(name, _)| wanted(name)).collect::<Vec<_>>();
@@ -134,7 +135,9 @@ pub fn begin_with(built: &Built, path: &Path, only: &[String]) -> Result<()> {
                 only.iter().map(|prefix| format!("`{prefix}`")).collect::<Vec<_>>().join(" or ")
             )));
         }
-        weights::load_strict(&targets, &some(weights::read(&file)?), &weights::Allow::default()).map_err(|error| {
+        let allow = choice.on(import::allow());
+        let found = weights::read_for(&targets, &file, &allow)?.tensors;
+        weights::load_strict(&targets, &some(found), &allow).map_err(|error| {
             Error::input(&file, error.to_string()).hint("the sizes of that part must be those of the other network")
         })?
     };
@@ -146,7 +149,7 @@ pub fn begin_with(built: &Built, path: &Path, only: &[String]) -> Result<()> {
 pub fn train<'a>(config: &'a TrainConfig, hash: &str, data: &Data, options: Options<'a>) -> Result<Trained> {
     let built = build(&config.model, options.device, config.seed)?;
     if let Some(path) = &config.weights {
-        begin_with(&built, path, &config.weights_only)?;
+        begin_with(&built, path, &config.weights_only, &weights::Choice::default())?;
     }
     let Built { params, network } = built;
     for prefix in &config.freeze {
