@@ -4,48 +4,13 @@ use std::path::Path;
 
 use common::cli::print_line;
 use common::durable::Written;
-use common::system::Systems;
-use common::{Error, Result};
-use neural::weights::{self, Allow, Choice};
+use common::system::names;
+use common::{Error, Result, config};
+use neural::stages::{Import, Network, Weights};
+use neural::weights;
 use serde_json::{Value, json};
-use tch::Tensor;
 
 use crate::args::Args;
-use crate::{icecube, leap, polarmae, tracknet};
-
-/// The network that weights belong to.
-pub struct Network {
-    /// Name of its kind.
-    pub name: &'static str,
-    /// Its tensors, in the published order.
-    pub state: Vec<(String, Tensor)>,
-    /// What a new file says about itself.
-    pub about: Value,
-    /// How files with its tensors are read.
-    pub allow: Allow,
-    /// What the new file says where the names in the old one were those of other code.
-    pub of_dialect: fn(&Value, Option<&str>) -> Result<Value>,
-    /// What a `.ckpt` holds beside the tensors, so that the original takes it.
-    pub original: fn(&Value) -> Result<Value>,
-}
-
-impl Network {
-    /// A network whose files have no peculiarities.
-    pub fn new(name: &'static str, state: Vec<(String, Tensor)>, about: Value) -> Self {
-        let of_dialect = |about: &Value, _: Option<&str>| Ok(about.clone());
-        Self { name, state, about, allow: Allow::default(), of_dialect, original: |_| Ok(json!({})) }
-    }
-}
-
-/// How a system describes the network of a config, and of a file that says it itself.
-type Described = (fn(&Path, &[String]) -> Result<Network>, fn(&Path) -> Result<Network>);
-
-const SYSTEMS: Systems<Described> = Systems(&[
-    ("icecube", (icecube::of_config, icecube::of_file)),
-    ("leap", (leap::of_config, leap::of_file)),
-    ("polarmae", (polarmae::of_config, polarmae::of_file)),
-    ("tracknet", (tracknet::of_config, |file| tracknet::of_file(file, &Choice::default()))),
-]);
 
 /// What OUT becomes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -89,31 +54,41 @@ fn form_of(output: &Path) -> Result<Form> {
     }
 }
 
-/// Which network the weights belong to, and what the new file says about itself.
+/// Which network the weights belong to, and what the new file says about itself: as the config says, or the file.
 fn network(args: &Args) -> Result<Network> {
-    let is_lightning = args.input.extension().is_some_and(|e| e == "ckpt");
+    let systems = networks::import();
+    let choice = args.choice();
+    let weights = Weights { file: &args.input, choice: &choice };
     if let Some(file) = &args.config {
-        if icecube::is_published(file)? {
-            return icecube::of_config(file, &args.overrides);
+        return (of_config(&systems, file)?.of_config)(file, &args.overrides, weights);
+    }
+    if let Some(import) = systems.iter().find(|import| (import.says)(&args.input)) {
+        return (import.of_file)(weights);
+    }
+    let hint = "for example `--config configs/SYSTEM/MEMBER/RUN.yaml`";
+    Err(match args.input.extension().is_some_and(|e| e == "safetensors") {
+        true => {
+            Error::input(&args.input, "does not say which network it holds").hint(format!("add `--config`, {hint}"))
         }
-        let (of_config, _) = SYSTEMS.of_config(file)?;
-        let mut network = of_config(file, &args.overrides)?;
-        if is_lightning && network.about["system"] == "tracknet" {
-            // The config does not say how positions are normalised, the checkpoint does.
-            network.about["normalizer"] = tracknet::of_file(&args.input, &args.choice())?.about["normalizer"].take();
+        false => Error::usage("`--config` is missing: the file does not say which network it holds").hint(hint),
+    })
+}
+
+/// The system that a config names under `system`, or that recognises it as one of its published program.
+fn of_config(systems: &[&'static Import], file: &Path) -> Result<&'static Import> {
+    let named = config::peek(file, "system")?;
+    for import in systems {
+        let is_its = match &named {
+            Some(name) => name == import.system,
+            None => (import.recognises)(file)?,
+        };
+        if is_its {
+            return Ok(import);
         }
-        return Ok(network);
     }
-    if args.input.extension().is_some_and(|e| e == "safetensors") {
-        let about = weights::metadata(&args.input)?.unwrap_or(Value::Null);
-        let named = about["system"].as_str().and_then(|name| SYSTEMS.find(name));
-        return named.map_or(leap::of_file as fn(&Path) -> _, |(_, of_file)| of_file)(&args.input);
-    }
-    if let Ok(network) = tracknet::of_file(&args.input, &args.choice()) {
-        return Ok(network);
-    }
-    Err(Error::usage("`--config` is missing: the file does not say which network it holds")
-        .hint("name the config that the network was trained with, one of those below `configs`: `--config CONFIG`"))
+    let found = named.map_or("no `system`".to_string(), |name| format!("system `{name}`"));
+    let known = names(systems.iter().map(|import| import.system), "`system: ", "`");
+    Err(Error::usage(format!("`{}` has {found}, expected {known}", file.display())))
 }
 
 /// Loads the weights into the network, strictly; gives the names of the file, where they are not ours.

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::{Error, Result};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use super::names::Dialect;
@@ -24,16 +26,22 @@ pub struct Allow {
     pub dialects: &'static [Dialect],
 }
 
-/// What a user may say about a weights file.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// Which part of a weights file is meant.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
 pub struct Choice {
-    /// What stands before the network's names in the file ([`Allow::prefix`]).
+    /// What stands before the network's names in the file: `state_dict_ema.`. `null`: found, where there is no doubt.
     pub prefix: Option<String>,
-    /// Tensors that are left out ([`Allow::dropped`]).
+    /// Tensors that are left out and keep their drawn values: `[head.*]`.
     pub drop: Vec<String>,
 }
 
 impl Choice {
+    /// Whether nothing was said.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// These exceptions beside those of `allow`.
     #[must_use]
     pub fn on(&self, mut allow: Allow) -> Allow {

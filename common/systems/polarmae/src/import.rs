@@ -2,6 +2,7 @@
 
 mod names;
 pub mod original;
+pub(crate) mod task;
 
 pub use names::allow;
 use names::renamed;

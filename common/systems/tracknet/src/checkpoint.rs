@@ -52,6 +52,15 @@ pub struct AdamState {
     pub exp_avg_sq: Vec<f32>,
 }
 
+/// Whether a file that `torch.save` or Lightning wrote holds this network.
+pub fn recognises(path: &Path) -> bool {
+    let Ok(checkpoint) = Checkpoint::open(path) else { return false };
+    let Ok(tensors) = checkpoint.value().tensors() else { return false };
+    ["rnn.weight_ih_l1", "coords_1.0.weight", "radius_2.0.bias"]
+        .iter()
+        .all(|part| tensors.iter().any(|t| t.name.ends_with(part)))
+}
+
 /// Opens weights of any kind, on the CPU.
 pub fn load(path: &Path) -> Result<Loaded> {
     load_chosen(path, &Choice::default())

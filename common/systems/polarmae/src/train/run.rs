@@ -98,7 +98,7 @@ pub fn start_from(params: &Params, path: &Path, choice: &weights::Choice) -> Res
 pub fn train<'a>(config: &'a TrainConfig, hash: &str, sets: &Sets, options: Options<'a>) -> Result<Trained> {
     let Built { params, network } = build(&config.model, options.device, config.seed)?;
     if let (ModelConfig::Segmentation(task), Some(path)) = (&config.model, options.initial) {
-        let report = start_from(&params, path, &weights::Choice::default())?;
+        let report = start_from(&params, path, &task.pretrained_part)?;
         tracing::info!("{}: encoder from `{}`: {report}", config.member, path.display());
         if task.encoder != EncoderMode::Learns {
             params.set_trainable(|name| !name.starts_with("encoder."));
