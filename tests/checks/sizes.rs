@@ -213,10 +213,10 @@ fn tracks_alone() -> Result<()> {
         let lengths: Vec<i64> = (0..tracks)
             .map(|t| if t == 0 { longest } else { draw("length", 10 * i + t as u64, 1..=longest) })
             .collect();
-        let whole = tch::no_grad(|| network.forward(&x, &Tensor::from_slice(&lengths)));
+        let whole = tch::no_grad(|| network.forward(&x, &Tensor::from_slice(&lengths).to_device(device())));
         for (t, &n) in lengths.iter().enumerate() {
             let one = x.narrow(0, t as i64, 1).narrow(1, 0, n);
-            let alone = tch::no_grad(|| network.forward(&one, &Tensor::from_slice(&[n])));
+            let alone = tch::no_grad(|| network.forward(&one, &Tensor::from_slice(&[n]).to_device(device())));
             let both =
                 super::tracknet::networks::named(&whole).into_iter().zip(super::tracknet::networks::named(&alone));
             for ((name, got), (_, want)) in both {

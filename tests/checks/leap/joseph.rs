@@ -73,7 +73,8 @@ fn without_dropout(model: &str, sizes: &Value) -> Result<Value> {
     let mut sizes = sizes.as_object().context("`config` is no object")?.clone();
     if model.starts_with("jo912") {
         sizes.insert("dropout".into(), json!(0.0));
-        sizes.insert("sample_dropouts".into(), json!([0.0, 0.0, 0.0, 0.0]));
+        let count = sizes.get("sample_dropouts").and_then(Value::as_array).map_or(4, Vec::len);
+        sizes.insert("sample_dropouts".into(), json!(vec![0.0; count]));
     }
     Ok(Value::Object(sizes))
 }

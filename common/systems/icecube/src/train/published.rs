@@ -181,3 +181,27 @@ pub fn translate(config: &Value) -> Result<Value> {
         },
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::ModelConfig;
+    use crate::train::TrainConfig;
+
+    #[test]
+    fn gradient_checkpointing_of_a_published_config_is_taken_by_every_network() {
+        for class in ["DeepIceModel", "EncoderWithDirectionReconstructionV22", "EncoderWithDirectionReconstructionV23"]
+        {
+            for on in [true, false] {
+                let theirs = json!({ "MODEL": class, "LR_MAX": 1e-5, "MODEL_KWARGS": { "use_checkpoint": on } });
+                let ours: TrainConfig = serde_json::from_value(translate(&theirs).unwrap()).unwrap();
+                let found = match &ours.model {
+                    ModelConfig::DeepIce(c) => c.use_checkpoint,
+                    ModelConfig::V22(c) | ModelConfig::V23(c) => c.use_checkpoint,
+                    ModelConfig::Encoder(_) => panic!("no published network"),
+                };
+                assert_eq!(found, on, "{class}");
+            }
+        }
+    }
+}
