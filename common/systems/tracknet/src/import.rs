@@ -48,7 +48,7 @@ fn of_config(file: &Path, overrides: &[String], weights: Weights) -> Result<Netw
         "system": crate::NAME, "network": "step_ahead", "member": config.member, "model": model,
         "normalizer": normalizer, "loss_alpha": config.loss_alpha,
     });
-    Ok(Network::new("StepAheadTrackNET", params.state(), about))
+    Ok(Network { original: hyper_parameters, ..Network::new("StepAheadTrackNET", params.state(), about) })
 }
 
 /// The network that a weights file says it is; a Lightning checkpoint of the original says it, too.
@@ -61,7 +61,7 @@ fn of_file(weights: Weights) -> Result<Network> {
     }
     let loaded = checkpoint::load_chosen(file, weights.choice)?;
     let state = loaded.params.state();
-    Ok(Network::new("StepAheadTrackNET", state, described(&loaded)?))
+    Ok(Network { original: hyper_parameters, ..Network::new("StepAheadTrackNET", state, described(&loaded)?) })
 }
 
 /// What a file of these weights says about itself.
@@ -73,4 +73,23 @@ fn described(loaded: &checkpoint::Loaded) -> Result<Value> {
     about["model"] = model;
     about["normalizer"] = json!(loaded.normalizer);
     Ok(about)
+}
+
+/// What a `.ckpt` says beside the tensors: sizes, the weight of the loss and the box of the normaliser, without which positions
+/// would be taken for those of another box.
+fn hyper_parameters(about: &Value) -> Result<Value> {
+    let sizes = &about["model"];
+    let corners = &about["normalizer"];
+    Ok(json!({ "hyper_parameters": {
+        "input_features": sizes["input_features"],
+        "hidden_features": sizes["hidden_features"],
+        "output_features": sizes["output_features"],
+        "batch_first": true,
+        "loss_alpha": about["loss_alpha"],
+        "hits_normalizer": {
+            "_target_": "src.tracknet.data.transformations.MinMaxNormalizeXYZ",
+            "min_xyz": corners["min_xyz"],
+            "max_xyz": corners["max_xyz"],
+        },
+    } }))
 }
