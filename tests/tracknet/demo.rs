@@ -35,12 +35,12 @@ fn the_pipeline_goes_from_events_to_the_scores_of_both_networks_and_then_has_not
     let run = || cmd("run-pipeline").args(["pipelines/tracknet", "-q", "--result"]).within(project).succeeds().stdout;
     let last: serde_json::Value = serde_json::from_str(run().lines().last().unwrap()).unwrap();
     for name in ["val_loss", "hit_efficiency_t1", "hit_efficiency_t2", "trackml_score", "efficiency", "purity"] {
-        assert!(last["metrics"][name].is_number(), "{name}: {last}");
+        assert!(last["metrics"][name].is_number(), "{name}: {}", last["metrics"]);
     }
-    assert!(last["metrics"]["tracker"]["trackml_score"].is_number(), "{last}");
+    assert!(last["metrics"]["tracker"]["trackml_score"].is_number(), "{}", last["metrics"]);
     assert!(Path::new(last["outputs"]["submission"]["path"].as_str().unwrap()).is_file());
     for member in ["published", "tracker"] {
-        let path = project.join(format!("demo/tracknet/{member}/score.json"));
+        let path = project.join(format!("demo/tracknet/{member}/score/score.json"));
         let score: serde_json::Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
         assert!(score["scores"][0]["trackml_score"].is_number(), "{member}: {score}");
     }
