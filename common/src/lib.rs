@@ -7,7 +7,6 @@ pub mod climb;
 pub mod config;
 pub mod confusion;
 pub mod criterion;
-pub mod curves;
 pub mod directions;
 pub mod driver;
 pub mod durable;
