@@ -3,6 +3,8 @@
 # CUDA=1        set up the full libtorch with its nvidia packages (about 5 GB) instead of the CPU parts
 # PREFIX=DIR    where `make install` puts everything (default /usr/local); DESTDIR=DIR goes before it, for packagers
 # OFFLINE=DIR   take wheels and crates from a folder that `make vendor` filled, and nothing from a network
+# JOBS=N        stages that a demo runs side by side (default: as many as there are cores)
+# FRESH=1       a demo starts from nothing
 
 SHELL := /bin/bash
 PREFIX ?= /usr/local
@@ -15,10 +17,15 @@ else
 CARGO ?= cargo
 endif
 TARGET := $(or $(CARGO_TARGET_DIR),target)
+JOBS ?= 0
+DEMO_leap := pipelines/leap-blend
+DEMO_icecube := pipelines/icecube-blend
+DEMO_polarmae := pipelines/polarmae-segment-fft
+DEMO_tracknet := pipelines/tracknet
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 TEST := $(if $(NEXTEST),$(CARGO) nextest run --release --workspace --no-fail-fast,$(CARGO) test --release --workspace --no-fail-fast)
 
-.PHONY: help setup build demo demo-icecube demo-polarmae demo-tracknet reproduce test test-long fuzz lint docs bench dist vendor install uninstall clean
+.PHONY: help setup build binaries demo demo-leap demo-icecube demo-polarmae demo-tracknet reproduce test test-long fuzz lint docs bench dist vendor install uninstall clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,20 +33,21 @@ help: ## Show this list
 setup: ## Fetch and unpack libtorch and cmake (CUDA=1: everything for GPUs)
 	@scripts/setup $(if $(filter 1 yes true,$(CUDA)),--cuda)
 
-build: setup ## Build all binaries into target/release
-	$(CARGO) build --release --workspace --bins
+build: binaries ## Build all binaries into target/release
 
-demo: setup ## The main job at small size: simulate, prepare, train, fine-tune, predict, blend, score
-	@scripts/demo
+# Nothing of it on standard output, where the results of the demos go.
+binaries: setup
+	@$(CARGO) build --release --workspace --bins >&2
 
-demo-icecube: setup ## IceCube at small size: simulate, prepare, train two networks, predict, blend, score
-	@scripts/demo-icecube
+demo: demo-leap ## The main job at small size: simulate, prepare, train, fine-tune, predict, blend, score
 
-demo-polarmae: setup ## PoLAr-MAE at small size: simulate, prepare, pretrain, fine-tune, predict, score
-	@scripts/demo-polarmae
+# What is up to date is not run again. The last line on standard output is one JSON object: outputs and figures.
+demo-leap demo-icecube demo-polarmae demo-tracknet: binaries
+	@"$(TARGET)/release/run-pipeline" $(DEMO_$(@:demo-%=%)) --size demo -j $(JOBS) --fail-fast --result $(if $(filter 1 yes true,$(FRESH)),--force)
 
-demo-tracknet: setup ## TrackNET at small size: simulate, prepare, train, find tracks, score
-	@scripts/demo-tracknet
+demo-icecube: ## IceCube at small size: simulate, prepare, train two networks, predict, blend, score
+demo-polarmae: ## PoLAr-MAE at small size: simulate, prepare, pretrain, fine-tune, predict, score
+demo-tracknet: ## TrackNET at small size: simulate, prepare, train, find tracks, score
 
 reproduce: setup ## The blend pipeline at its smallest size from nothing, byte for byte as committed
 	$(CARGO) test --release --workspace --test reproduce

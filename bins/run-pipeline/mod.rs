@@ -8,6 +8,7 @@ mod declare;
 mod doctor;
 mod graph;
 mod pipeline;
+mod quiet;
 mod repository;
 mod run;
 mod show;

@@ -52,6 +52,9 @@ pub struct PipelineArgs {
     /// After a failure go on with what does not need it
     #[arg(short, long, help_heading = "Run")]
     pub keep_going: bool,
+    /// After a failure end the running stages, too; they save their work
+    #[arg(long, help_heading = "Run", conflicts_with = "keep_going", hide_short_help = true)]
+    pub fail_fast: bool,
     /// GPUs to give to stages [default: as found]
     #[arg(long, value_name = "N", help_heading = "Run", hide_short_help = true)]
     pub gpus: Option<u64>,
@@ -164,6 +167,7 @@ pub fn run(arguments: &PipelineArgs) -> anyhow::Result<()> {
         stream: arguments.verbosity.verbose > 0,
         forced,
         keep_going: arguments.keep_going,
+        fail_fast: arguments.fail_fast,
         gpus: arguments.gpus,
         mem_mb: arguments.mem_mb,
         call,

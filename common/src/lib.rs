@@ -6,6 +6,7 @@ pub mod cli;
 pub mod climb;
 pub mod config;
 pub mod confusion;
+pub mod criterion;
 pub mod directions;
 pub mod driver;
 pub mod durable;

@@ -12,6 +12,8 @@ use crate::run_pipeline::declare::tree::{self, Key, Kind, Mark, Node};
 
 /// Name of the lock beside the `dvc.yaml`.
 pub const FILE: &str = "dvc.lock";
+/// A lock of stages that never ran.
+pub const EMPTY: &str = "schema: '2.0'\nstages: {}\n";
 
 /// The lock of one pipeline. Entries of stages that the pipeline no longer has are kept, as DVC keeps them.
 #[derive(Debug, Clone)]

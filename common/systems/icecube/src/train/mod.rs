@@ -9,6 +9,7 @@ mod task;
 use std::sync::Arc;
 
 use common::cli::signals;
+use common::criterion::Criterion;
 use common::{Error, Result};
 use neural::Doing;
 use neural::loader::{Delivery, Loader, Order, Shard, Source};
@@ -216,7 +217,7 @@ impl Task for IceCubeTask {
             metric("vms", found.vms),
             metric("undirected", found.undirected as f64),
         ];
-        Ok(Evaluation { score: found.angle, metrics, detail: Value::Null })
+        Ok(Evaluation::by(Criterion::lower("angle"), found.angle, metrics, Value::Null))
     }
 
     fn less_memory(&self) -> Vec<String> {

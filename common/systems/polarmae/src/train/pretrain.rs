@@ -1,6 +1,7 @@
 //! Pretraining: hide tokens, reconstruct them, probe the encoder.
 
 use common::cli::signals;
+use common::criterion::Criterion;
 use common::{Error, Result};
 use neural::Doing;
 use neural::loader::Shard;
@@ -119,7 +120,7 @@ impl Task for Pretrain {
         if let Some(probed) = self.probe()? {
             metrics.extend(probed.figures().iter().map(|(name, value)| metric(name, *value)));
         }
-        Ok(Evaluation { score: total / rows, metrics, detail: Value::Null })
+        Ok(Evaluation::by(Criterion::lower("loss"), total / rows, metrics, Value::Null))
     }
 
     fn less_memory(&self) -> Vec<String> {

@@ -2,6 +2,7 @@
 
 use common::Result;
 use common::cli::signals;
+use common::criterion::Criterion;
 use neural::loader::Shard;
 use neural::precision::with_autocast;
 use neural::trainer::{Evaluated as TrainerEvaluated, Evaluation, Place, Task, Term, evaluate_alone, interrupted};
@@ -81,7 +82,7 @@ impl Task for Segment {
         ];
         metrics.extend(names.iter().zip(&f1).map(|(name, v)| metric(&format!("f1/{name}"), *v)));
         metrics.extend(names.iter().zip(pooled.iou()).map(|(name, v)| metric(&format!("iou/{name}"), v)));
-        Ok(Evaluation { score: -pooled.macro_mean(&f1), metrics, detail: pooled.figures(names) })
+        Ok(Evaluation::by(Criterion::higher("f1"), pooled.macro_mean(&f1), metrics, pooled.figures(names)))
     }
 
     fn less_memory(&self) -> Vec<String> {

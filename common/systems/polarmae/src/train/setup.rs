@@ -81,7 +81,7 @@ impl Setup {
     pub(super) fn metadata(&self, best: Option<&Evaluated>) -> Value {
         let mut about = self.about.clone();
         if let Some(best) = best {
-            about["score"] = json!(best.score);
+            about["score"] = json!(best.shown());
         }
         about
     }

@@ -128,7 +128,8 @@ impl Task for Train {
 /// Names the files and figures that the run leaves behind.
 fn publish(stage: &mut Stage, config: &TrainConfig, annotated: &str, trained: &Trained) -> Result<()> {
     let state = &trained.outcome.state;
-    let figure = state.kept.as_ref().map_or("no finite score".to_string(), |kept| format!("score {:.6}", kept.score));
+    let figure = state.kept.as_ref().map(|kept| format!("{} {:.6}", kept.criterion.name, kept.shown()));
+    let figure = figure.unwrap_or_else(|| "no finite score".to_string());
     let subtitle = format!("seed {}: {figure} on the validation events", config.seed);
     stages::publish(stage, &trained.model, &config.member, &subtitle, annotated)?;
     for (name, value) in &trained.before {
@@ -136,7 +137,7 @@ fn publish(stage: &mut Stage, config: &TrainConfig, annotated: &str, trained: &T
     }
     if let Some(first) = state.history.first() {
         stage.metric("first_training_loss", first.training_loss);
-        stage.metric("first_score", first.score);
+        stage.metric("first_score", first.shown());
     }
     if let Some(last) = state.history.last() {
         for metric in &last.metrics {
@@ -145,7 +146,7 @@ fn publish(stage: &mut Stage, config: &TrainConfig, annotated: &str, trained: &T
     }
     if let Some(kept) = &state.kept {
         stage.metric("best_step", kept.global_step);
-        stage.metric("best_score", kept.score);
+        stage.metric("best_score", kept.shown());
         for metric in &kept.metrics {
             stage.metric(&metric.name, metric.value);
         }
