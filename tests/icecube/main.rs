@@ -8,6 +8,8 @@ mod support;
 mod blend;
 mod chain;
 mod configs;
+mod detector;
+mod files;
 mod log;
 mod prepare;
 mod raw;

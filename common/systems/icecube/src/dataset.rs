@@ -189,6 +189,35 @@ impl Events {
         &self.sensors
     }
 
+    /// How many of these events are among `others` as well, and the first of them.
+    pub fn shared_with(&self, others: &Self) -> Result<(u64, Option<i64>)> {
+        let sorted = |file: &EventFile| -> Result<Vec<i64>> {
+            let ids = file.store.i64("event_id")?;
+            Ok(match &file.chosen {
+                Some(chosen) => chosen.iter().map(|&place| ids[place as usize]).collect(),
+                None => ids.to_vec(),
+            })
+        };
+        let (mut count, mut first) = (0, None);
+        for file in &self.files {
+            let ours = sorted(file)?;
+            let (Some(&low), Some(&high)) = (ours.first(), ours.last()) else { continue };
+            for other in &others.files {
+                let known = other.store.i64("event_id")?;
+                // Ids ascend within a file, so most pairs of files are told apart by their ends.
+                if known.first().is_none_or(|least| *least > high) || known.last().is_none_or(|most| *most < low) {
+                    continue;
+                }
+                let theirs = sorted(other)?;
+                for id in ours.iter().filter(|id| theirs.binary_search(id).is_ok()) {
+                    count += 1;
+                    first.get_or_insert(*id);
+                }
+            }
+        }
+        Ok((count, first))
+    }
+
     /// Whether directions are known.
     pub fn directed(&self) -> bool {
         self.files.iter().all(|file| file.directed)

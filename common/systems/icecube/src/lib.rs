@@ -9,4 +9,4 @@ pub mod predict;
 pub mod sampler;
 pub mod train;
 
-pub use icecube_data::{nevents, prepare, raw, selection, sensors, simulate};
+pub use icecube_data::{detector, geometry, graphnet, nevents, prepare, raw, selection, sensors, simulate};

@@ -20,7 +20,7 @@ use crate::dataset::InputConfig;
 use crate::models::{self, Built, ModelConfig};
 use crate::train::{Visits, vectors};
 pub use config::{MemberConfig, PredictConfig};
-pub use submission::{sample_ids, write_submission};
+pub use submission::{Sample, sample_ids, write_submission};
 pub use table::{Rows, Table};
 
 /// Components of a vector beyond this are cut.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use common::directions::calibration::Calibration;
 use common::durable::Written;
 use common::{Error, Result, angles, directions};
 use tch::{Device, Kind, Tensor};
@@ -38,7 +39,8 @@ impl Rows {
             return Err(Error::input(data, format!("event {} is there twice", twice[0]))
                 .hint("each event may stand in one file only: remove the double one and prepare the data anew"));
         }
-        Ok(Table { ids, vectors: order.iter().map(|&row| self.vectors[row]).collect() })
+        let vectors = order.iter().map(|&row| self.vectors[row]).collect();
+        Ok(Table { ids, vectors, calibration: Calibration::default() })
     }
 }
 
@@ -49,6 +51,8 @@ pub struct Table {
     pub ids: Vec<i64>,
     /// Vectors, not normalised.
     pub vectors: Vec<[f32; 3]>,
+    /// What the written kappa and regions go through.
+    pub calibration: Calibration,
 }
 
 impl Table {
@@ -57,8 +61,8 @@ impl Table {
         self.vectors.iter().map(|&v| angles::angles(v)).collect()
     }
 
-    /// Writes parquet: see [`directions::write`].
+    /// Writes parquet: see [`directions::write_calibrated`].
     pub fn write(&self, path: &Path) -> Result<Written> {
-        directions::write(path, &self.ids, &self.vectors)
+        directions::write_calibrated(path, &self.ids, &self.vectors, &self.calibration)
     }
 }

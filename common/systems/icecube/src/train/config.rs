@@ -53,7 +53,7 @@ pub struct TrainConfig {
     pub sampler: SamplerConfig,
     /// What is minimised.
     pub loss: LossKind,
-    /// The normalisation of the likelihood.
+    /// The normalisation of the likelihood: `exact`, or `switched` as the published networks had it.
     #[serde(default)]
     pub normalisation: Normalisation,
     /// Leaves out training events that an earlier network was unsure of.

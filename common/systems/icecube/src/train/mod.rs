@@ -22,7 +22,8 @@ use crate::models::Network;
 pub use config::{Experiment, KappaFilter, Select, TrainConfig};
 pub use neural::trainer::Options;
 pub use run::{
-    Data, HISTORY, OOF, Trained, about, begin_with, data, identity_of_filter, result_weights, train, weights_of,
+    Data, HISTORY, OOF, Trained, about, begin_with, data, demand_frame, framed, identity_of_filter, result_weights,
+    train, weights_of,
 };
 
 /// Events in a fixed order, for validation and prediction.

@@ -17,6 +17,7 @@ use tch::Tensor;
 use super::config::{Select, TrainConfig};
 use super::{IceCubeTask, Measures, Visits, outputs};
 use crate::dataset::{EventSource, Events, InputConfig};
+use crate::detector::Frame;
 use crate::losses;
 use crate::models::{Built, ModelConfig, build};
 use crate::predict::Rows;
@@ -36,6 +37,8 @@ pub struct Data {
     pub order: Arc<Order>,
     /// Validation events.
     pub valid: Visits,
+    /// How their positions and times are scaled.
+    pub frame: Frame,
 }
 
 /// What a run left behind.
@@ -65,6 +68,15 @@ pub fn data(config: &TrainConfig, prepared: &Manifest, limit: Option<u64>) -> Re
             return Err(Error::input(&prepared.folder, problem).hint("prepare them with their meta files"));
         }
     }
+    let (shared, first) = valid.shared_with(&events)?;
+    if let Some(first) = first {
+        tracing::warn!(
+            "{shared} of {} validation events are trained on as well, event {first} among them: their score says nothing of \
+             new events",
+            valid.len()
+        );
+    }
+    let frame = events.sensors().frame.clone();
     let events = Arc::new(events);
     let length = config.input.length;
     let order = sampler::training(&events, &config.sampler, length, config.training.batch_size, config.seed)?;
@@ -78,6 +90,7 @@ pub fn data(config: &TrainConfig, prepared: &Manifest, limit: Option<u64>) -> Re
     };
     let valid_input = InputConfig { length: config.valid_length, ..config.input.clone() };
     Ok(Data {
+        frame,
         train: Arc::new(EventSource::new(events, config.input.clone(), config.seed)),
         order: Arc::new(order),
         valid: Visits {
@@ -142,10 +155,39 @@ pub fn begin_with(built: &Built, path: &Path, only: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// What checkpoints say, with the data that the network was trained on.
+pub fn framed(mut about: Value, frame: &Frame) -> Result<Value> {
+    about["frame"] = serde_json::to_value(frame).map_err(|e| Error::failed(format!("describing the detector: {e}")))?;
+    Ok(about)
+}
+
+/// Refuses weights that were trained on data of another detector or another scale. Files that do not say it are taken.
+///
+/// # Errors
+/// [`Error::Input`] with what differs.
+pub fn demand_frame(file: &Path, frame: &Frame) -> Result<()> {
+    if file.extension().is_none_or(|e| e != "safetensors") {
+        return Ok(());
+    }
+    let about = weights::metadata(file)?.unwrap_or(Value::Null);
+    let Some(theirs) = about.get("frame") else { return Ok(()) };
+    let theirs: Frame = serde_json::from_value(theirs.clone())
+        .map_err(|e| Error::input(file, format!("describes no detector of this version: {e}")))?;
+    match theirs.difference(frame) {
+        None => Ok(()),
+        Some(difference) => {
+            let problem = format!("was trained on data that were prepared otherwise: {difference}");
+            Err(Error::input(file, problem)
+                .hint("prepare the data with the `detector` that the network was trained with"))
+        }
+    }
+}
+
 /// Trains by `config`, and predicts the validation events with the resulting weights.
 pub fn train<'a>(config: &'a TrainConfig, hash: &str, data: &Data, options: Options<'a>) -> Result<Trained> {
     let built = build(&config.model, options.device, config.seed)?;
     if let Some(path) = &config.weights {
+        demand_frame(&weights_of(path)?, &data.frame)?;
         begin_with(&built, path, &config.weights_only)?;
     }
     let Built { params, network } = built;
@@ -163,7 +205,7 @@ pub fn train<'a>(config: &'a TrainConfig, hash: &str, data: &Data, options: Opti
         valid: data.valid.clone(),
         precision: config.training.precision,
         device: options.device,
-        about: about(&config.member, &config.model, &config.input)?,
+        about: framed(about(&config.member, &config.model, &config.input)?, &data.frame)?,
     };
     let folder = options.folder.clone();
     let rows = (Arc::clone(&data.train), Arc::clone(&data.order));
