@@ -4,6 +4,7 @@
 pub mod config;
 pub mod published;
 mod run;
+mod task;
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ pub use run::{
     Data, HISTORY, OOF, Trained, about, begin_with, data, demand_frame, framed, identity_of_filter, result_weights,
     train, weights_of,
 };
+pub use task::Train;
 
 /// Events in a fixed order, for validation and prediction.
 #[derive(Clone)]
