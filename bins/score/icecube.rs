@@ -2,6 +2,7 @@
 
 mod experiments;
 mod report;
+mod targets;
 
 use std::path::Path;
 
@@ -89,6 +90,9 @@ fn scored(predictions: &Predictions, truth: &Truth) -> Result<(Vec<Scored>, Miss
         kappa: predictions.kappas.as_ref().map(|kappas| kappas[place]),
         pulses: known.pulses,
         kind: known.kind,
+        extra: predictions.extra.as_ref().map(|extra| extra[place]),
+        energy: known.energy,
+        vertex: known.vertex,
     });
     Ok((scored.collect(), missing))
 }

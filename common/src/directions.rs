@@ -89,7 +89,8 @@ impl Truth {
                 let file = ParquetFile::open(path)?;
                 let known = ["batch_id", "pulses", "first_pulse_index", "last_pulse_index", "kind"];
                 let mut columns: Vec<&str> = COLUMNS.iter().map(|(name, _)| *name).collect();
-                columns.extend(known.into_iter().filter(|name| file.has(name)));
+                let known = known.into_iter().chain(["energy", "vertex_x", "vertex_y", "vertex_z"]);
+                columns.extend(known.filter(|name| file.has(name)));
                 for begin in (0..file.rows()).step_by(BLOCK) {
                     rows(&file.read(Some(&columns), begin..begin + BLOCK)?, path, &mut take)?;
                 }
@@ -102,11 +103,25 @@ impl Truth {
                     let n = ids.len();
                     let directions = file.elements_of_shape::<f64>("direction", &[Some(n), Some(2)])?;
                     file.elements_of_shape::<i64>("offset", &[Some(n + 1)])?;
+                    let extra = file.contains("extra");
+                    let extra =
+                        extra.then(|| file.elements_of_shape::<f32>("extra", &[Some(n), Some(5)])).transpose()?;
                     for row in 0..n {
                         let pulses = (offsets[row + 1] - offsets[row]) as u64;
                         let direction = [directions[2 * row], directions[2 * row + 1]];
                         let (id, part) = (ids[row], part as i64);
-                        take(TrueEvent { id, direction, pulses: Some(pulses), kind: None, part })?;
+                        let extra: Option<[f64; 5]> =
+                            extra.map(|all| std::array::from_fn(|k| f64::from(all[5 * row + k])));
+                        let kind = match extra.map(|extra| extra[4]) {
+                            Some(1.0) => Some("track"),
+                            Some(0.0) => Some("cascade"),
+                            _ => None,
+                        };
+                        let (energy, vertex) = match extra {
+                            Some([energy, x, y, z, _]) => (energy, [x, y, z]),
+                            None => (f64::NAN, [f64::NAN; 3]),
+                        };
+                        take(TrueEvent { id, direction, pulses: Some(pulses), kind, energy, vertex, part })?;
                     }
                 }
                 Ok(())
@@ -126,6 +141,10 @@ pub struct TrueEvent<'a> {
     pub pulses: Option<u64>,
     /// Track or cascade.
     pub kind: Option<&'a str>,
+    /// Energy in GeV; NaN: not known.
+    pub energy: f64,
+    /// Vertex in metres; NaN: not known.
+    pub vertex: [f64; 3],
     /// Which file or batch it is of: what is predicted at all is predicted by whole parts.
     pub part: i64,
 }
@@ -145,6 +164,8 @@ fn rows(table: &Table, path: &Path, mut take: impl FnMut(TrueEvent<'_>) -> Resul
     let pulses = pulses_of(table);
     let kinds = table.texts("kind").ok();
     let parts = table.whole("batch_id").ok();
+    let energy = table.numbers("energy").ok();
+    let vertex = ["vertex_x", "vertex_y", "vertex_z"].map(|name| table.numbers(name).ok());
     for row in 0..table.rows() {
         let direction = [azimuth[row], zenith[row]];
         demand_angles(direction, path, row, ids[row])?;
@@ -153,6 +174,8 @@ fn rows(table: &Table, path: &Path, mut take: impl FnMut(TrueEvent<'_>) -> Resul
             direction,
             pulses: pulses.as_ref().map(|pulses| pulses[row]),
             kind: kinds.map(|kinds| kinds[row].as_str()),
+            energy: energy.as_ref().map_or(f64::NAN, |energy| energy[row]),
+            vertex: std::array::from_fn(|k| vertex[k].as_ref().map_or(f64::NAN, |axis| axis[row])),
             part: parts.as_ref().map_or(0, |parts| parts[row]),
         })?;
     }
@@ -197,6 +220,8 @@ pub struct Predictions {
     pub vectors: Option<Vec<[f64; 3]>>,
     /// Their lengths.
     pub kappas: Option<Vec<f64>>,
+    /// Energy in GeV, vertex in metres, probability of a track of each event, where the table has any; NaN: not predicted.
+    pub extra: Option<Vec<[f64; 5]>>,
 }
 
 impl Predictions {
@@ -251,8 +276,14 @@ impl Predictions {
         } else {
             None
         };
+        let mut extra: Option<Vec<[f64; 5]>> = None;
+        for (k, name) in EXTRA.iter().enumerate().filter(|(_, name)| has(name)) {
+            let values = table.numbers(name)?;
+            let all = extra.get_or_insert_with(|| vec![[f64::NAN; 5]; rows]);
+            all.iter_mut().zip(&order).for_each(|(extra, &row)| extra[k] = values[row]);
+        }
         let ids = order.iter().map(|&row| ids[row]).collect();
-        Ok(Self { path: path.to_path_buf(), kappas, directions, ids, vectors })
+        Ok(Self { extra, path: path.to_path_buf(), kappas, directions, ids, vectors })
     }
 
     /// The true directions of the predicted events, in their order.
@@ -264,7 +295,7 @@ impl Predictions {
     pub fn joined(&self, truth: &Truth) -> Result<(Vec<Known>, Missing)> {
         let mut known: Vec<Option<Known>> = vec![None; self.ids.len()];
         let mut parts: BTreeMap<i64, (bool, Missing)> = BTreeMap::new();
-        truth.each(|TrueEvent { id, direction: [azimuth, zenith], pulses, kind, part }| {
+        truth.each(|TrueEvent { id, direction: [azimuth, zenith], pulses, kind, energy, vertex, part }| {
             let (predicted, missing) = parts.entry(part).or_default();
             missing.of += 1;
             let Ok(place) = self.ids.binary_search(&id) else {
@@ -272,8 +303,8 @@ impl Predictions {
                 return Ok(());
             };
             *predicted = true;
-            let event =
-                Known { direction: angles::vector(azimuth, zenith), zenith, pulses, kind: kind.map(str::to_owned) };
+            let direction = angles::vector(azimuth, zenith);
+            let event = Known { direction, zenith, pulses, kind: kind.map(str::to_owned), energy, vertex };
             match known[place].replace(event) {
                 None => Ok(()),
                 Some(_) => Err(Error::input(&truth.files()[0], format!("event {id} has two true directions"))),
@@ -365,16 +396,23 @@ pub struct Known {
     pub pulses: Option<u64>,
     /// Track or cascade.
     pub kind: Option<String>,
+    /// Energy in GeV; NaN: not known.
+    pub energy: f64,
+    /// Vertex in metres; NaN: not known.
+    pub vertex: [f64; 3],
 }
+
+/// Columns of what heads say beside the direction: energy in GeV, vertex in metres, probability of a track.
+pub const EXTRA: [&str; 5] = ["energy", "vertex_x", "vertex_y", "vertex_z", "track"];
 
 /// Writes predictions as parquet: `event_id`, `azimuth`, `zenith`, the unit vector `x`, `y`, `z` of that direction, the
 /// length `kappa` of the given vector, and the angles around the direction that hold 50 % and 90 % of its von Mises-Fisher
 /// distribution, in radians.
 pub fn write(path: &Path, ids: &[i64], vectors: &[[f32; 3]]) -> Result<Written> {
-    write_calibrated(path, ids, vectors, &Calibration::default())
+    write_calibrated(path, ids, vectors, &Calibration::default(), None)
 }
 
-/// [`write`] with kappa and regions under a calibration.
+/// [`write`] with kappa and regions under a calibration, and the columns [`EXTRA`] of heads that are there.
 pub fn write_calibrated(path: &Path, ids: &[i64], vectors: &[[f32; 3]], calibration: &Calibration) -> Result<Written> {
     let found: Vec<[f32; 2]> = vectors.iter().map(|&v| angles::angles(v)).collect();
     let lengths: Vec<f32> = vectors.iter().map(|v| angles::length(v.map(f64::from)) as f32).collect();
@@ -392,6 +430,13 @@ pub fn write_calibrated(path: &Path, ids: &[i64], vectors: &[[f32; 3]], calibrat
     table.push("kappa", Column::F32(kappa))?;
     table.push("angle50", Column::F32(half))?;
     table.push("angle90", Column::F32(most))?;
+    for (k, name) in EXTRA.iter().enumerate() {
+        let column: Vec<f32> = extra.into_iter().flatten().map(|extra| extra[k]).collect();
+        // A head that is not there gives no column.
+        if column.iter().any(|value| !value.is_nan()) {
+            table.push(*name, Column::F32(column))?;
+        }
+    }
     write_parquet(path, &table)
 }
 

@@ -7,6 +7,8 @@ use common::angles;
 use common::directions::calibration::Calibration as Fitted;
 use serde_json::{Map, Value, json};
 
+use super::targets::Targets;
+
 /// One event, predicted and known.
 #[derive(Debug, Clone)]
 pub struct Scored {
@@ -20,6 +22,12 @@ pub struct Scored {
     pub pulses: Option<u64>,
     /// Track or cascade.
     pub kind: Option<String>,
+    /// What heads say: energy in GeV, vertex in metres, probability of a track.
+    pub extra: Option<[f64; 5]>,
+    /// True energy in GeV; NaN: not known.
+    pub energy: f64,
+    /// True vertex in metres; NaN: not known.
+    pub vertex: [f64; 3],
 }
 
 /// Mean angle of some of the events.
@@ -60,6 +68,7 @@ pub struct Report {
     median: f64,
     by: Vec<(&'static str, Vec<Part>)>,
     calibration: Option<Calibration>,
+    targets: Targets,
 }
 
 /// Upper ends of the classes of pulse counts.
@@ -97,6 +106,7 @@ impl Report {
             mean,
             median: median(&mut angles),
             by,
+            targets: Targets::of(scored),
             calibration: kappas.map(|kappas| Calibration::of(scored, &kappas)),
         }
     }
@@ -144,6 +154,7 @@ impl Report {
             "mean_rad": self.mean,
             "median_rad": self.median,
             "by": by,
+            "targets": self.targets.json(),
             "calibration": calibration,
         })
     }
@@ -242,6 +253,9 @@ pub fn table(reports: &[Report]) -> String {
                     write!(text, "\n  {:22}  {:>8}  {:>9.5}", format!("{name} {}", part.name), part.events, part.mean);
             }
         }
+        for line in report.targets.lines() {
+            let _ = write!(text, "\n  {line}");
+        }
         if let Some(c) = &report.calibration {
             let shares: Vec<String> = c
                 .shares
@@ -272,7 +286,16 @@ mod tests {
     use super::*;
 
     fn event(angle: f64, kappa: f64, pulses: u64) -> Scored {
-        Scored { angle, zenith: 1.0, kappa: Some(kappa), pulses: Some(pulses), kind: None }
+        Scored {
+            angle,
+            zenith: 1.0,
+            kappa: Some(kappa),
+            pulses: Some(pulses),
+            kind: None,
+            extra: None,
+            energy: f64::NAN,
+            vertex: [f64::NAN; 3],
+        }
     }
 
     #[test]

@@ -70,6 +70,10 @@ pub struct TruthColumns {
     pub event: Option<String>,
     pub azimuth: String,
     pub zenith: String,
+    pub energy: Option<String>,
+    pub vertex: Option<[String; 3]>,
+    /// Code of the neutrino and of its interaction.
+    pub kind: Option<(String, String)>,
 }
 
 const EVENT: [&str; 2] = ["event_no", "event_id"];
@@ -77,6 +81,14 @@ const TIME: [&str; 3] = ["dom_time", "t", "time"];
 const TRUTHS: [&str; 2] = ["truth", "mc_truth"];
 const AZIMUTH: [&str; 4] = ["azimuth", "injection_azimuth", "initial_state_azimuth", "azimuth_rad"];
 const ZENITH: [&str; 4] = ["zenith", "injection_zenith", "initial_state_zenith", "zenith_rad"];
+const ENERGY: [&str; 4] = ["energy", "injection_energy", "total_energy", "initial_state_energy"];
+const VERTEX: [[&str; 3]; 3] = [
+    ["position_x", "position_y", "position_z"],
+    ["injection_position_x", "injection_position_y", "injection_position_z"],
+    ["initial_state_x", "initial_state_y", "initial_state_z"],
+];
+const CODE: [&str; 3] = ["pid", "injection_type", "initial_state_type"];
+const INTERACTION: [&str; 3] = ["interaction_type", "injection_interaction_type", "interaction"];
 const POSITION: [[&str; 3]; 3] =
     [["dom_x", "dom_y", "dom_z"], ["sensor_pos_x", "sensor_pos_y", "sensor_pos_z"], ["x", "y", "z"]];
 
@@ -161,8 +173,14 @@ impl TruthColumns {
             Some(_) => finder.maybe("event", named.event.as_ref(), &EVENT)?,
             None => Some(finder.one("event", named.event.as_ref(), &EVENT)?),
         };
+        let vertex = VERTEX.iter().find(|names| names.iter().all(|name| finder.has(name)));
+        let code = finder.maybe("kind", None, &CODE)?;
+        let interaction = finder.maybe("kind", None, &INTERACTION)?;
         Ok(Self {
             event,
+            energy: finder.maybe("energy", None, &ENERGY)?,
+            vertex: vertex.map(|names| names.map(|name| format!("{}{name}", finder.prefix))),
+            kind: code.zip(interaction),
             azimuth: finder.one("azimuth", named.azimuth.as_ref(), &AZIMUTH)?,
             zenith: finder.one("zenith", named.zenith.as_ref(), &ZENITH)?,
         })

@@ -11,5 +11,6 @@ pub mod selection;
 pub mod sensors;
 pub mod simulate;
 mod system;
+pub mod targets;
 
 pub use system::{NAME, SYSTEM};

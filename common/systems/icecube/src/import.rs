@@ -4,12 +4,13 @@ use std::path::Path;
 
 use common::{Result, config};
 use neural::stages::{Import, Network, says_system};
+use neural::weights;
 use tch::Device;
 
 use crate::NAME;
 use crate::dataset::InputConfig;
-use crate::models::{self, ModelConfig};
-use crate::predict::About;
+use crate::models::{self, ModelConfig, Targets};
+use crate::predict::{About, targets_of};
 use crate::train::{self, TrainConfig, published};
 
 /// What is known of files of weights.
@@ -34,16 +35,23 @@ fn of_config(file: &Path, overrides: &[String], _: &Path) -> Result<Network> {
         }
         None => config::load::<TrainConfig>(Some(file), overrides)?,
     };
-    described(&config.value.member, &config.value.model, &config.value.input)
+    let TrainConfig { member, model, input, targets, .. } = &config.value;
+    described(member, model, input, targets)
 }
 
 /// The network that a weights file says it is.
 fn of_file(file: &Path) -> Result<Network> {
     let about = About::read(file)?;
-    described(&about.member, &about.model, &about.input)
+    let mut network = described(&about.member, &about.model, &about.input, &targets_of(file)?)?;
+    // The detector goes with the weights.
+    if let Some(frame) = weights::metadata(file)?.and_then(|says| says.get("frame").cloned()) {
+        network.about["frame"] = frame;
+    }
+    Ok(network)
 }
 
-fn described(member: &str, model: &ModelConfig, input: &InputConfig) -> Result<Network> {
-    let about = train::about(member, model, input)?;
-    Ok(Network { name: model.name(), state: models::build(model, Device::Cpu, 0)?.params.state(), about, prefix: "" })
+fn described(member: &str, model: &ModelConfig, input: &InputConfig, targets: &Targets) -> Result<Network> {
+    let about = train::with_targets(train::about(member, model, input)?, targets)?;
+    let state = models::build_with(model, targets, Device::Cpu, 0)?.params.state();
+    Ok(Network { name: model.name(), state, about, prefix: "" })
 }

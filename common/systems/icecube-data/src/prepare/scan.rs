@@ -7,6 +7,7 @@ use common::{Error, Result};
 
 use super::source::PulseReader;
 use crate::raw::{Meta, PulseFile};
+use crate::targets::{self, Extra};
 
 /// Rows that are read at a time; memory holds one slice.
 pub const SLICE_ROWS: usize = 1 << 21;
@@ -20,6 +21,8 @@ pub struct Event {
     pub rows: Vec<(u64, u64)>,
     /// Azimuth and zenith in radians; NaN where there is no meta file.
     pub direction: [f64; 2],
+    /// Energy, vertex and kind, as far as they are known.
+    pub extra: Extra,
 }
 
 impl Event {
@@ -58,7 +61,9 @@ impl Scan {
         for (id, first, n) in runs {
             match events.last_mut() {
                 Some(event) if event.id == id => event.rows.push((first, n)),
-                _ => events.push(Event { id, rows: vec![(first, n)], direction: [f64::NAN; 2] }),
+                _ => {
+                    events.push(Event { id, rows: vec![(first, n)], direction: [f64::NAN; 2], extra: targets::UNKNOWN })
+                }
             }
         }
         let mut scan = Self { events, rows: pulses.rows() as u64, empty: 0 };
@@ -77,6 +82,11 @@ impl Scan {
             next = first + n;
             follows
         })
+    }
+
+    /// Whether energy, vertex or kind of any event are known.
+    pub fn knows_more(&self) -> bool {
+        self.events.iter().any(|event| event.extra.iter().any(|value| !value.is_nan()))
     }
 
     fn join(&mut self, source: &PulseFile, path: &Path, known: &Directions) -> Result<()> {
@@ -119,6 +129,9 @@ impl Scan {
                 }
             }
             event.direction = direction;
+            if let Some(extra) = &known.extra {
+                event.extra = extra[i];
+            }
         }
         self.empty += rows.count() as u64;
         Ok(())
@@ -136,6 +149,8 @@ pub struct Directions {
     pub angles: Vec<[f64; 2]>,
     /// First and last pulse, where the table says so.
     pub ranges: Option<Vec<(i64, i64)>>,
+    /// Energy, vertex and kind, where the table knows any.
+    pub extra: Option<Vec<Extra>>,
 }
 
 impl Directions {
@@ -145,6 +160,7 @@ impl Directions {
         let ranged = ["first_pulse_index", "last_pulse_index"].into_iter().all(|name| file.has(name));
         let mut columns = vec!["event_id", "azimuth", "zenith"];
         columns.extend(ranged.then_some(["first_pulse_index", "last_pulse_index"]).into_iter().flatten());
+        columns.extend(targets::COLUMNS.iter().filter(|name| file.has(name)));
         let mut all = Self { ranges: ranged.then(Vec::new), ..Self::default() };
         let whole = vec![(0, file.rows())];
         for &(first, n) in meta.rows.as_ref().unwrap_or(&whole) {
@@ -158,6 +174,9 @@ impl Directions {
         self.rows.extend(first..first + table.rows());
         let (azimuth, zenith) = (table.numbers("azimuth")?, table.numbers("zenith")?);
         self.angles.extend(azimuth.iter().zip(zenith.iter()).map(|(a, z)| [*a, *z]));
+        if let Some(extra) = targets::of_table(table)? {
+            self.extra.get_or_insert_default().extend(extra);
+        }
         if let Some(ranges) = &mut self.ranges {
             let (first, last) = (table.whole("first_pulse_index")?, table.whole("last_pulse_index")?);
             ranges.extend(first.iter().zip(last.iter()).map(|(a, b)| (*a, *b)));

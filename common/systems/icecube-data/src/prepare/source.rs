@@ -9,6 +9,7 @@ use common::{Error, Result};
 use super::scan::Directions;
 use crate::graphnet::{Columns, GraphnetConfig, TruthColumns};
 use crate::raw::PulseFile;
+use crate::targets::{self, Extra};
 
 /// Columns of a competition's pulse file.
 const COMPETITION: [&str; 4] = ["sensor_id", "time", "charge", "auxiliary"];
@@ -157,7 +158,30 @@ fn truth_of(file: &ParquetFile, columns: &TruthColumns) -> Result<Directions> {
     let (azimuth, zenith) = (table.numbers(&columns.azimuth)?, table.numbers(&columns.zenith)?);
     let turned = |a: f64| a.rem_euclid(std::f64::consts::TAU);
     let angles = azimuth.iter().zip(zenith.iter()).map(|(a, z)| [turned(*a), *z]).collect();
-    Ok(Directions { rows: (0..ids.len()).collect(), ids, angles, ranges: None })
+    let extra = extra_of(file, columns)?;
+    Ok(Directions { rows: (0..ids.len()).collect(), ids, angles, ranges: None, extra: Some(extra) })
+}
+
+/// Energy, vertex and kind, as far as the columns are there.
+fn extra_of(file: &ParquetFile, columns: &TruthColumns) -> Result<Vec<Extra>> {
+    let mut all = vec![targets::UNKNOWN; file.rows()];
+    let mut names: Vec<&str> = columns.energy.iter().map(String::as_str).collect();
+    names.extend(columns.vertex.iter().flatten().map(String::as_str));
+    names.extend(columns.kind.iter().flat_map(|(code, interaction)| [code.as_str(), interaction]));
+    let table = flat(file, &names)?;
+    if let Some(name) = &columns.energy {
+        all.iter_mut().zip(table.numbers(name)?.iter()).for_each(|(extra, value)| extra[0] = *value as f32);
+    }
+    for (place, name) in columns.vertex.iter().flatten().enumerate() {
+        all.iter_mut().zip(table.numbers(name)?.iter()).for_each(|(extra, value)| extra[1 + place] = *value as f32);
+    }
+    if let Some((code, interaction)) = &columns.kind {
+        let (codes, interactions) = (table.whole(code)?, table.whole(interaction)?);
+        for (extra, (code, interaction)) in all.iter_mut().zip(codes.iter().zip(interactions.iter())) {
+            extra[4] = targets::is_track(*code, *interaction);
+        }
+    }
+    Ok(all)
 }
 
 /// Columns of a value a row, of flat or nested files, as a table under their full names.

@@ -1,7 +1,7 @@
 //! One pulse file as a file of the event store: what networks read, encoded once, mapped into memory.
 //!
 //! Tensors: `event_id` i64 `[n]`, ascending; `offset` i64 `[n + 1]`; `direction` f64 `[n, 2]` (azimuth, zenith; training
-//! only); and of the pulses, event by event in file order, `sensor` i16 (`sensor_id`, or `-1 - sensor_id` of an auxiliary
+//! only), `extra` f32 `[n, 5]` (energy in GeV, vertex in metres, 1 for a track; NaN: not known; where the truth has any); and of the pulses, event by event in file order, `sensor` i16 (`sensor_id`, or `-1 - sensor_id` of an auxiliary
 //! pulse), `time` f32 `(t - 10^4) / (3 10^4)` and `charge` f32 `log10(q) / 3`. Ten bytes a pulse. The numbers of the time
 //! are those of the detector's config.
 
@@ -61,6 +61,10 @@ pub fn write(
     ];
     if source.meta.is_some() {
         tensors.push(Declaration::new("direction", Dtype::F64, &[n, 2]));
+        // Only where something is known: stores of the competition's files stay as they are.
+        if scan.knows_more() {
+            tensors.push(Declaration::new("extra", Dtype::F32, &[n, 5]));
+        }
     }
     let about = json!({ "system": "icecube", "source": source.name, "events": n, "pulses": rows });
     let mut writer = TensorWriter::create(path, &tensors, Some(&about))?;
@@ -72,6 +76,9 @@ pub fn write(
         writer.append_elements("offset", &[offset])?;
         if source.meta.is_some() {
             writer.append_elements("direction", &event.direction)?;
+            if scan.knows_more() {
+                writer.append_elements("extra", &event.extra)?;
+            }
         }
     }
     // Only the competition's files are known to be in the order of time.

@@ -19,7 +19,7 @@ use super::{IceCubeTask, Measures, Visits, outputs};
 use crate::dataset::{EventSource, Events, InputConfig};
 use crate::detector::Frame;
 use crate::losses;
-use crate::models::{Built, ModelConfig, build};
+use crate::models::{Built, ModelConfig, Targets, build_with};
 use crate::predict::Rows;
 use crate::sampler;
 
@@ -76,6 +76,10 @@ pub fn data(config: &TrainConfig, prepared: &Manifest, limit: Option<u64>) -> Re
             valid.len()
         );
     }
+    if !config.targets.is_none() && !(events.extra() && valid.extra()) {
+        return Err(Error::input(&prepared.folder, "knows neither energy, vertex nor kind of all its events, which `targets` asks for")
+            .hint("prepare events whose meta files have the columns `energy`, `vertex_x`, .. or `kind`; or leave `targets` out"));
+    }
     let frame = events.sensors().frame.clone();
     let events = Arc::new(events);
     let length = config.input.length;
@@ -131,10 +135,17 @@ pub fn weights_of(path: &Path) -> Result<PathBuf> {
     Manifest::read(&path.to_string_lossy())?.find("train-model")?.output("model")
 }
 
+/// Where the parameters of heads stand.
+const HEADS: &str = "heads.";
+
 /// Loads the weights that a run begins with: all of them, or those whose names begin with one of `only`.
 pub fn begin_with(built: &Built, path: &Path, only: &[String]) -> Result<()> {
     let file = weights_of(path)?;
-    let state = built.params.state();
+    let mut state = built.params.state();
+    if built.heads.is_some() && !weights::read(&file)?.iter().any(|(name, _)| name.starts_with(HEADS)) {
+        tracing::info!("`{}` has no heads beside the direction: they begin as drawn from the seed", file.display());
+        state.retain(|(name, _)| !name.starts_with(HEADS));
+    }
     let report = if only.is_empty() {
         weights::load(&state, &file, &weights::Allow::default())?
     } else {
@@ -153,6 +164,15 @@ pub fn begin_with(built: &Built, path: &Path, only: &[String]) -> Result<()> {
     };
     tracing::info!("beginning with `{}`: {report}", file.display());
     Ok(())
+}
+
+/// What checkpoints say, with the heads that the network has.
+pub fn with_targets(mut about: Value, targets: &Targets) -> Result<Value> {
+    if !targets.is_none() {
+        about["targets"] =
+            serde_json::to_value(targets).map_err(|e| Error::failed(format!("describing the heads: {e}")))?;
+    }
+    Ok(about)
 }
 
 /// What checkpoints say, with the data that the network was trained on.
@@ -185,12 +205,12 @@ pub fn demand_frame(file: &Path, frame: &Frame) -> Result<()> {
 
 /// Trains by `config`, and predicts the validation events with the resulting weights.
 pub fn train<'a>(config: &'a TrainConfig, hash: &str, data: &Data, options: Options<'a>) -> Result<Trained> {
-    let built = build(&config.model, options.device, config.seed)?;
+    let built = build_with(&config.model, &config.targets, options.device, config.seed)?;
     if let Some(path) = &config.weights {
         demand_frame(&weights_of(path)?, &data.frame)?;
         begin_with(&built, path, &config.weights_only)?;
     }
-    let Built { params, network } = built;
+    let Built { params, network, heads } = built;
     for prefix in &config.freeze {
         if !params.named().iter().any(|(name, _)| name.starts_with(prefix)) {
             return Err(Error::usage(format!("`freeze`: no parameter's name begins with `{prefix}`")));
@@ -200,12 +220,16 @@ pub fn train<'a>(config: &'a TrainConfig, hash: &str, data: &Data, options: Opti
     tracing::info!("{}", neural::summary::summary(config.model.name(), &params.state()));
     let mut task = IceCubeTask {
         network,
+        heads: heads.map(|heads| (heads, config.targets)),
         loss: config.loss,
         normalisation: config.normalisation,
         valid: data.valid.clone(),
         precision: config.training.precision,
         device: options.device,
-        about: framed(about(&config.member, &config.model, &config.input)?, &data.frame)?,
+        about: framed(
+            with_targets(about(&config.member, &config.model, &config.input)?, &config.targets)?,
+            &data.frame,
+        )?,
     };
     let folder = options.folder.clone();
     let rows = (Arc::clone(&data.train), Arc::clone(&data.order));
@@ -217,9 +241,14 @@ pub fn train<'a>(config: &'a TrainConfig, hash: &str, data: &Data, options: Opti
     let mut rows = Rows::default();
     let mut measures = Measures::default();
     data.valid.each(device, |batch| {
-        let predicted = outputs(task.network.as_ref(), batch, config.training.precision)?;
+        let heads = task.heads.as_ref().map(|(heads, _)| heads);
+        let (predicted, more) = outputs(task.network.as_ref(), heads, batch, config.training.precision)?;
         measures.add(&predicted, batch.truth()?, (config.loss, config.normalisation))?;
-        rows.add(batch, &losses::as_vectors(&predicted))
+        rows.add(batch, &losses::as_vectors(&predicted))?;
+        match &more {
+            Some(more) => rows.add_extra(more, &data.frame),
+            None => Ok(()),
+        }
     })?;
     let oof = rows.sorted(&folder)?.write(&folder.join(OOF))?;
     let history = history(&outcome, &folder.join(HISTORY))?;
