@@ -32,7 +32,7 @@ training:
 ";
 
 /// A folder with `data`, the config `tiny.yaml`, and `run`, the network that it trains.
-fn workshop() -> &'static Path {
+pub fn workshop() -> &'static Path {
     static WORKSHOP: OnceLock<tempfile::TempDir> = OnceLock::new();
     WORKSHOP
         .get_or_init(|| {

@@ -11,6 +11,7 @@ mod configs;
 mod detector;
 mod files;
 mod log;
+mod outputs;
 mod prepare;
 mod raw;
 mod score;
