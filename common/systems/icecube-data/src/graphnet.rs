@@ -56,10 +56,13 @@ pub struct GraphnetColumns {
 pub struct Columns {
     /// Of the pulses; `None` in nested files that do not number their events.
     pub event: Option<String>,
+    /// Time in ns.
     pub time: String,
+    /// Photo-electrons.
     pub charge: Option<String>,
     /// And whether the flag says the opposite.
     pub auxiliary: Option<(String, bool)>,
+    /// Of the sensor, in metres.
     pub position: [String; 3],
 }
 
@@ -68,9 +71,13 @@ pub struct Columns {
 pub struct TruthColumns {
     /// `None` in nested files that do not number their events.
     pub event: Option<String>,
+    /// In radians.
     pub azimuth: String,
+    /// In radians.
     pub zenith: String,
+    /// In GeV.
     pub energy: Option<String>,
+    /// In metres.
     pub vertex: Option<[String; 3]>,
     /// Code of the neutrino and of its interaction.
     pub kind: Option<(String, String)>,
