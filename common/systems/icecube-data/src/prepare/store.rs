@@ -52,6 +52,7 @@ pub fn write(
     path: &Path,
 ) -> Result<Written> {
     let (n, rows) = (scan.events.len(), scan.rows as usize);
+    let knows_more = scan.knows_more();
     let mut tensors = vec![
         Declaration::new("event_id", Dtype::I64, &[n]),
         Declaration::new("offset", Dtype::I64, &[n + 1]),
@@ -62,7 +63,7 @@ pub fn write(
     if source.meta.is_some() {
         tensors.push(Declaration::new("direction", Dtype::F64, &[n, 2]));
         // Only where something is known: stores of the competition's files stay as they are.
-        if scan.knows_more() {
+        if knows_more {
             tensors.push(Declaration::new("extra", Dtype::F32, &[n, 5]));
         }
     }
@@ -76,7 +77,7 @@ pub fn write(
         writer.append_elements("offset", &[offset])?;
         if source.meta.is_some() {
             writer.append_elements("direction", &event.direction)?;
-            if scan.knows_more() {
+            if knows_more {
                 writer.append_elements("extra", &event.extra)?;
             }
         }
