@@ -2,15 +2,16 @@
 
 mod experiments;
 mod report;
+mod targets;
 
 use std::path::Path;
 
 use common::angles;
-use common::directions::{Predictions, Truth};
+use common::directions::{Missing, Predictions, Truth};
 use common::oof::{named, resolve};
 use common::stage::Stage;
 use common::{Error, Result, durable};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::score::args::ScoreArgs;
 use experiments::Row;
@@ -29,7 +30,14 @@ pub fn run(args: &ScoreArgs, truth: &Truth) -> Result<()> {
         let (called, file) = named(argument);
         let path = resolve(file, &["predictions", "oof", "submission", "submission.csv"])?;
         let predictions = Predictions::read(&path, args.limit)?;
-        let scored = scored(&predictions, truth)?;
+        let (scored, missing) = scored(&predictions, truth)?;
+        if let Some(missing) = missing.describe().filter(|_| args.limit.is_none()) {
+            warn!(
+                "`{}`: {missing} of `{}`; the score is that of the others",
+                path.display(),
+                truth.files()[0].display()
+            );
+        }
         reports.push(Report::new(called.map_or_else(|| name(file, &path), str::to_string), &path, &scored));
         if !args.table.is_empty() {
             rows.push(Row::new(reports.last().ok_or_else(|| Error::failed("no report"))?, Path::new(file))?);
@@ -74,14 +82,17 @@ fn name(argument: &str, path: &Path) -> String {
 }
 
 /// Joins with the truth by event.
-fn scored(predictions: &Predictions, truth: &Truth) -> Result<Vec<Scored>> {
-    let known = predictions.truths(truth)?;
+fn scored(predictions: &Predictions, truth: &Truth) -> Result<(Vec<Scored>, Missing)> {
+    let (known, missing) = predictions.joined(truth)?;
     let scored = known.into_iter().zip(&predictions.directions).enumerate().map(|(place, (known, direction))| Scored {
         angle: angles::opening(*direction, known.direction),
         zenith: known.zenith,
         kappa: predictions.kappas.as_ref().map(|kappas| kappas[place]),
         pulses: known.pulses,
         kind: known.kind,
+        extra: predictions.extra.as_ref().map(|extra| extra[place]),
+        energy: known.energy,
+        vertex: known.vertex,
     });
-    Ok(scored.collect())
+    Ok((scored.collect(), missing))
 }

@@ -1,6 +1,9 @@
 //! IceCube without a tensor: the competition's files, simulated ones, and the event store that is made of them. Binaries
 //! that need no network use this crate alone and start without libtorch.
 
+pub mod detector;
+pub mod geometry;
+pub mod graphnet;
 pub mod nevents;
 pub mod prepare;
 pub mod raw;
@@ -8,5 +11,6 @@ pub mod selection;
 pub mod sensors;
 pub mod simulate;
 mod system;
+pub mod targets;
 
 pub use system::{NAME, SYSTEM};
