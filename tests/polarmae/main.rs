@@ -7,6 +7,7 @@ mod chain;
 mod demo;
 mod groups;
 mod prepare;
+mod own;
 mod raw;
 mod recipes;
 mod train;

@@ -140,7 +140,14 @@ mod tests {
     #[test]
     fn both_files_hold_every_point_twice_and_refer_to_nothing_outside() {
         let points = [1.0, 2.0, 3.0, 0.0, 4.0, 5.0, 6.0, 0.5];
-        let event = EventView { points: &points, semantic: &[0, 1], cluster: &[0, 1], source: "a<b", row: 7 };
+        let event = EventView {
+            points: &points,
+            semantic: &[0, 1],
+            cluster: &[0, 1],
+            source: "a<b",
+            row: 7,
+            ..EventView::default()
+        };
         let scene = Scene::new(&event, &[0, 2], EnergyScale { floor: 0.13, max: 20.0 });
         let svg = scene.svg();
         assert_eq!(svg.matches("r=\"1.6\"").count(), 4);

@@ -3,7 +3,9 @@
 //! Source: arXiv 2502.02558, "Particle Trajectory Representation Learning with Masked Point Modeling". Data and their
 //! geometry, which need no tensor, are the crate `polarmae-data`; its modules are found here, too.
 
-pub use polarmae_data::{classes, energy, geometry, grouping, masking, picture, prepare, raw, simulate, transforms};
+pub use polarmae_data::{
+    classes, energy, geometry, grouping, masking, picture, preparation, prepare, raw, simulate, transforms,
+};
 
 pub mod batch;
 pub mod batched;

@@ -19,6 +19,7 @@ use crate::energy::EnergyScale;
 use crate::grouping::CHANNELS;
 use crate::models::floats;
 use crate::models::segmentation::{CLASS_NAMES, Segmentation};
+use crate::preparation::Preparation;
 use crate::train::{Built, ModelConfig, Network, SegmentationTask, TrainConfig, build};
 use crate::transforms::Transform;
 use common::confusion::Confusion;
@@ -40,6 +41,8 @@ pub struct Segmenter {
     network: Segmentation,
     task: SegmentationTask,
     transforms: Vec<Transform>,
+    /// How the events that it learned from were prepared, as far as the file says.
+    data: Option<Preparation>,
     /// Name of the network.
     pub member: String,
 }
@@ -60,6 +63,7 @@ impl Segmenter {
             Some(config) => (config.model.clone(), config.data.val_transforms.clone(), config.member.clone()),
             None => described(path)?,
         };
+        let data = learned_from(path)?;
         let ModelConfig::Segmentation(task) = &model else {
             return Err(Error::input(path, "is a pretraining, which knows no classes of points")
                 .hint("fine-tune it first: `train-model configs/polarmae/segment/polarmae_peft.yaml --from RUN`"));
@@ -69,7 +73,7 @@ impl Segmenter {
         let Network::Segmentation(network) = network else {
             return Err(Error::failed("the network is no segmentation"));
         };
-        Ok(Self { network, task: task.clone(), transforms, member })
+        Ok(Self { network, task: task.clone(), transforms, data, member })
     }
 
     /// Number of classes.
@@ -77,9 +81,20 @@ impl Segmenter {
         self.task.network.num_classes
     }
 
-    /// Predicts events together; `numbers` are theirs in their set.
-    pub fn predict(&self, events: &[EventView], numbers: &[u64], settings: &Settings) -> Result<Vec<Predicted>> {
-        let rows = events.iter().map(|event| event.points.to_vec()).collect();
+    /// Refuses events that were prepared otherwise than those that the network learned from, or with `adapt` brings their
+    /// energies onto its scale.
+    pub fn fit(&self, events: Events, adapt: bool) -> Result<Events> {
+        let (Some(learned), Some(found)) = (&self.data, events.preparation()) else { return Ok(events) };
+        let hint =
+            "prepare the events as those of the training, or bring their energies onto the network's scale: `--adapt`";
+        Ok(match learned.demand(&found, adapt, hint)? {
+            Some(scale) => events.onto(scale),
+            None => events,
+        })
+    }
+
+    /// Predicts events together, by the rows of their points; `numbers` are theirs in their set.
+    pub fn predict(&self, rows: Vec<Vec<f32>>, numbers: &[u64], settings: &Settings) -> Result<Vec<Predicted>> {
         let network = &self.task.network;
         let draw = Draw { seed: 0, step: 0, events: numbers };
         let batch = Batch::new(rows, &self.transforms, &network.encoder.tokenizer, draw, settings.device)?;
@@ -116,8 +131,8 @@ impl Segmenter {
             signals::check("nothing is written; the same command predicts anew")?;
             let numbers: Vec<u64> = (start..(start + settings.batch).min(count)).collect();
             let views = numbers.iter().map(|&i| events.get(i)).collect::<Result<Vec<_>>>()?;
-            for ((number, view), predicted) in numbers.iter().zip(&views).zip(self.predict(&views, &numbers, settings)?)
-            {
+            let rows = views.iter().map(|view| events.rows(view)).collect();
+            for ((number, view), predicted) in numbers.iter().zip(&views).zip(self.predict(rows, &numbers, settings)?) {
                 take(*number, view, &predicted)?;
                 bar.tick(1);
             }
@@ -125,6 +140,15 @@ impl Segmenter {
         bar.finish();
         Ok(())
     }
+}
+
+/// How the events were prepared that the weights of a file were trained on; published checkpoints do not say.
+pub(crate) fn learned_from(path: &Path) -> Result<Option<Preparation>> {
+    if path.extension().is_none_or(|e| e != "safetensors") {
+        return Ok(None);
+    }
+    let Some(about) = weights::metadata(path)? else { return Ok(None) };
+    Ok(serde_json::from_value(about["data"].clone()).ok())
 }
 
 fn described(path: &Path) -> Result<(ModelConfig, Vec<Transform>, String)> {

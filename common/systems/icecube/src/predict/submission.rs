@@ -16,7 +16,7 @@ use super::Table;
 pub fn sample_ids(path: &Path) -> Result<Vec<i64>> {
     let ids = match path.extension().and_then(|e| e.to_str()) {
         Some("csv") => {
-            let text = std::fs::read_to_string(path).map_err(|e| Error::opening(path, e))?;
+            let text = common::store::foreign::read_text(path)?;
             let mut lines = text.lines();
             let header = lines.next().unwrap_or_default();
             if header.split(',').next() != Some("event_id") {

@@ -272,6 +272,11 @@ impl Upsampler {
     }
 }
 
+/// Features of points from those of the tokens around them: `[M, C]` to `[P, C]`.
+pub fn spread(tokens: &Tensor, points: &PointBatch) -> Tensor {
+    mix(tokens, &points.neighbors, &points.weights)
+}
+
 /// `[P, C]`: the weighted sum of five rows of `[M, C]`.
 fn mix(rows: &Tensor, neighbors: &Tensor, weights: &Tensor) -> Tensor {
     let rows = rows.to_kind(Kind::Float);

@@ -41,7 +41,7 @@ impl Ahead {
         let work = move || {
             let views = events.iter().map(|&i| set.get(i)).collect::<Result<Vec<EventView>>>()?;
             let labels: Labels = views.iter().map(EventView::labels).collect();
-            let points = views.iter().map(|view| view.points.to_vec()).collect();
+            let points = views.iter().map(|view| set.rows(view)).collect();
             let prepared = prepare(points, &transforms, &grouping, Draw { seed, step, events: &events })?;
             Ok(events.into_iter().zip(prepared.into_iter().zip(labels)).collect())
         };

@@ -14,21 +14,13 @@ use super::ahead::Ahead;
 use super::config::{EncoderMode, ModelConfig, TrainConfig};
 use super::pretrain::Pretrain;
 use super::segment::Segment;
+use super::sets::Sets;
 use super::setup::Setup;
-use crate::dataset::{Events, Numbers};
+use crate::dataset::Numbers;
 use crate::import::finetuning_name;
 use crate::models::encoder::EncoderConfig;
 use crate::models::mae::Mae;
 use crate::models::segmentation::Segmentation;
-
-/// The events of a run.
-#[derive(Clone)]
-pub struct Sets {
-    /// Training events.
-    pub train: Arc<Events>,
-    /// Validation events.
-    pub valid: Arc<Events>,
-}
 
 /// What a run left behind.
 pub struct Trained {
@@ -100,6 +92,8 @@ pub fn start_from(params: &Params, path: &Path) -> Result<weights::Report> {
 
 /// Trains by `config`.
 pub fn train<'a>(config: &'a TrainConfig, hash: &str, sets: &Sets, options: Options<'a>) -> Result<Trained> {
+    let (sets, learned) = sets.clone().fitted(config, options.initial)?;
+    let sets = &sets;
     let Built { params, network } = build(&config.model, options.device, config.seed)?;
     if let (ModelConfig::Segmentation(task), Some(path)) = (&config.model, options.initial) {
         let report = start_from(&params, path)?;
@@ -110,7 +104,8 @@ pub fn train<'a>(config: &'a TrainConfig, hash: &str, sets: &Sets, options: Opti
     }
     tracing::info!("{}", neural::summary::summary(&config.member, &params.state()));
     let (device, precision) = (options.device, config.training.precision);
-    let about = about(config)?;
+    let mut about = about(config)?;
+    about["data"] = json!(learned);
     let setup = |encoder: &EncoderConfig| Setup {
         data: config.data.clone(),
         grouping: encoder.tokenizer.clone(),

@@ -68,7 +68,7 @@ impl Setup {
     pub(super) fn batch(&self, set: &Events, chain: &[Transform], draw: Draw<'_>) -> Result<(Batch, Labels)> {
         let views = draw.events.iter().map(|&i| set.get(i)).collect::<Result<Vec<EventView>>>()?;
         let labels = views.iter().map(EventView::labels).collect();
-        let points = views.iter().map(|view| view.points.to_vec()).collect();
+        let points = views.iter().map(|view| set.rows(view)).collect();
         Ok((Batch::new(points, chain, &self.grouping, draw, self.device)?, labels))
     }
 

@@ -4,16 +4,17 @@
 //! of points belongs to `prepare-data`.
 
 mod interpolate;
+mod origin;
 
 use std::path::Path;
 
-use common::config::{self, Config, Problems};
+use common::config::{self, Config, Problems, Resolved};
 use common::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::config::DataConfig;
+use super::config::{DataConfig, Expected, TrainConfig};
 use crate::grouping::GroupingConfig;
 use crate::transforms::published_scale;
 
@@ -38,6 +39,16 @@ pub fn read(file: &Path) -> Result<Option<Value>> {
     Ok(class.is_some_and(|class| class.starts_with("polarmae.")).then_some(original))
 }
 
+/// The config of a run from a config of the original, overrides applied; none where the file is no such config. Origins of
+/// values are the lines of the original's keys.
+pub fn load(file: &Path, overrides: &[String]) -> Result<Option<Resolved<TrainConfig>>> {
+    let Some(theirs) = read(file)? else { return Ok(None) };
+    let ours = translate(&theirs)?;
+    let text = serde_json::to_string_pretty(&ours).map_err(|e| Error::failed(format!("translating: {e}")))?;
+    let origin = |key: &str| origin::of(key, &theirs);
+    config::load_translated(file, &(text + "\n"), overrides, &origin).map(Some)
+}
+
 /// A config of the original as a config of `train-model`.
 pub fn translate(config: &Value) -> Result<Value> {
     let resolved = interpolate::resolve(config)?;
@@ -57,7 +68,13 @@ pub fn translate(config: &Value) -> Result<Value> {
     } else {
         json!({ "mae": pretrain(&model, &encoder, network)? })
     };
-    let most = model.value.pointer("/dataset_kwargs/maxlen").or(data.value.pointer("/dataset_kwargs/maxlen"));
+    // The segmentation has them in the model, the others in the data.
+    let (of_model, of_data) = (
+        model.inner("dataset_kwargs", "model.dataset_kwargs"),
+        data.inner("dataset_kwargs", "data.init_args.dataset_kwargs"),
+    );
+    let selected = if of_model.value.is_object() { of_model } else { of_data };
+    let most = selected.find("maxlen");
     let batch = data.whole("batch_size", 32)?;
     let steps = trainer.whole("max_steps", 500_000)?;
     let warmup = model.whole("lr_scheduler_linear_warmup_epochs", 12_500)?;
@@ -78,6 +95,7 @@ pub fn translate(config: &Value) -> Result<Value> {
         "data": {
             "max_events": most.and_then(Value::as_i64).filter(|n| *n > 0),
             "val_batch_size": batch,
+            "expected": expected(&selected)?,
             "train_transforms": chain("train_transformations")?.unwrap_or_else(|| json!(DataConfig::default().train_transforms)),
             "val_transforms": chain("val_transformations")?.unwrap_or_else(|| json!(DataConfig::default().val_transforms)),
         },
@@ -100,6 +118,24 @@ pub fn translate(config: &Value) -> Result<Value> {
             "checkpoint": { "every_steps": 1000, "top_k": 1 },
         },
     }))
+}
+
+/// How the original would select events. `null`: the config does not say.
+fn expected(selected: &Section) -> Result<Value> {
+    let number = |key: &str| selected.find(key).map(|_| selected.number(key, 0.0)).transpose();
+    let threshold = number("energy_threshold")?;
+    let expected = Expected {
+        energy_threshold: threshold,
+        // As published: with a threshold, that is the floor of the logarithm, whatever `emin` says.
+        log_floor: if threshold.is_some_and(|t| t > 0.0) { threshold } else { number("emin")? },
+        energy_max: number("emax")?,
+        min_points: selected.find("min_points").map(|_| selected.whole("min_points", 0)).transpose()?,
+        remove_low_energy_scatters: selected
+            .find("remove_low_energy_scatters")
+            .map(|_| selected.bool("remove_low_energy_scatters", false))
+            .transpose()?,
+    };
+    Ok(if expected == Expected::default() { Value::Null } else { json!(expected) })
 }
 
 fn pretrain(model: &Section, encoder: &Section, network: Value) -> Result<Value> {
