@@ -9,6 +9,16 @@ pub const UNLABELLED: u8 = u8::MAX;
 /// Kinds of particles in the later releases, in the order of their numbers.
 pub const PARTICLE_NAMES: [&str; 5] = ["photon", "electron", "muon", "pion", "proton"];
 
+/// Names of so many classes: those given, then the published ones, then numbers.
+pub fn names(count: usize, given: &[String]) -> Vec<String> {
+    let published = |class: usize| CLASS_NAMES.get(class).map(ToString::to_string);
+    let name = |class: usize| {
+        let own = if given.is_empty() { published(class) } else { given.get(class).cloned() };
+        own.unwrap_or_else(|| format!("class{class}"))
+    };
+    (0..count).map(name).collect()
+}
+
 /// Points of each class in the published training set.
 const CLASS_COUNTS: [f64; 5] = [1_926_651_899.0, 2_038_240_940.0, 34_083_197.0, 92_015_482.0, 1_145_363_125.0];
 

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use common::stage::Manifest;
 use common::store::tensors::TensorFile;
 use common::{Error, Result};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::classes::UNLABELLED;
 use crate::energy::EnergyScale;
@@ -29,6 +31,17 @@ struct Shard {
     /// Events before this shard, and in it.
     first: u64,
     events: u64,
+}
+
+/// What the points of an event are classified as.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// Their semantic type: shower, track, Michel electron, delta ray.
+    #[default]
+    Semantic,
+    /// The kind of their particle: photon, electron, muon, pion, proton. In files of the later releases.
+    Particle,
 }
 
 /// One event, as it lies in its file.
@@ -68,6 +81,15 @@ impl EventView<'_> {
     /// Classes as labels of a loss; -1 for points without one.
     pub fn labels(&self) -> Vec<i64> {
         labels(self.semantic)
+    }
+
+    /// Labels of a target; none where the file does not know them.
+    pub fn labels_of(&self, target: Target) -> Vec<i64> {
+        match target {
+            Target::Semantic => self.labels(),
+            Target::Particle if self.particle.is_empty() => vec![-1; self.len()],
+            Target::Particle => labels(self.particle),
+        }
     }
 }
 
@@ -126,6 +148,14 @@ impl Events {
     pub fn preparation(&self) -> Option<Preparation> {
         let metadata = self.shards.first()?.file.metadata()?;
         serde_json::from_value(metadata["preparation"].clone()).ok()
+    }
+
+    /// Whether any file of the set knows this of its points.
+    pub fn knows(&self, target: Target) -> bool {
+        match target {
+            Target::Semantic => self.labelled(),
+            Target::Particle => self.shards.iter().any(|shard| shard.file.contains("particle")),
+        }
     }
 
     /// Whether any point of the set has a class.

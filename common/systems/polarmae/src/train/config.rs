@@ -7,6 +7,7 @@ use neural::trainer::Training;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::dataset::Target;
 use crate::losses::SegLoss;
 use crate::models::mae::MaeConfig;
 use crate::models::segmentation::{SegmentationConfig, published_weights};
@@ -103,6 +104,8 @@ pub struct DataConfig {
     pub max_events: Option<u64>,
     /// Validation events at most, the first ones. `null`: all.
     pub max_valid_events: Option<u64>,
+    /// What points are classified as.
+    pub target: Target,
     /// Events that are evaluated together. With the published norm results depend on it: 1 judges events alone, as
     /// `predict` does; published logs used 32.
     pub val_batch_size: u64,
@@ -162,6 +165,7 @@ impl Default for DataConfig {
         Self {
             max_events: None,
             max_valid_events: None,
+            target: Target::Semantic,
             val_batch_size: 1,
             group_ahead: true,
             adapt_energies: false,
@@ -193,6 +197,10 @@ impl Config for TrainConfig {
             ModelConfig::Segmentation(task) => {
                 task.network.validate("model.segmentation.network", problems);
                 let (weights, classes) = (task.weights(), task.network.num_classes);
+                let published = self.data.target == Target::Semantic || task.class_weights.is_some();
+                problems.demand(published, "model.segmentation.class_weights", || {
+                    "is null, expected a number for each kind of particle: the published ones are of semantic types".into()
+                });
                 let good = weights.len() == classes && weights.iter().all(|w| *w >= 0.0 && w.is_finite());
                 problems.demand(good, "model.segmentation.class_weights", || {
                     format!("is {weights:?}, expected {classes} numbers >= 0")

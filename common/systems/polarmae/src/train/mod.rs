@@ -19,6 +19,7 @@ pub use segment::Segment;
 pub(crate) use segment::classes_of;
 pub use sets::Sets;
 pub use setup::Setup;
+pub(crate) use setup::class_names;
 
 /// A named figure of an evaluation.
 fn metric(name: &str, value: f64) -> Metric {

@@ -68,6 +68,7 @@ pub fn about(config: &TrainConfig) -> Result<Value> {
         "member": config.member,
         "model": serde_json::to_value(&config.model).map_err(described)?,
         "transforms": serde_json::to_value(&config.data.val_transforms).map_err(described)?,
+        "target": config.data.target,
     }))
 }
 
