@@ -47,7 +47,11 @@ fn files_without_labels_are_enough_for_pretraining_and_refused_for_a_segmentatio
     for set in ["train", "val"] {
         narrow(&at("raw").join(set).join("a.h5"), None);
     }
-    prepare(&at("raw"), &at("data")).args(&NARROW[..5]).fails(3).says("has no labels").says("low_energy_scatters=false");
+    prepare(&at("raw"), &at("data"))
+        .args(&NARROW[..5])
+        .fails(3)
+        .says("has no labels")
+        .says("low_energy_scatters=false");
     prepare(&at("raw"), &at("data")).args(NARROW).succeeds().says("have no labels");
     let trained = train("demo/pretrain.yaml", &at("data"), &at("mae"), 1).succeeds().says("no probe").manifest();
     assert!(metrics(&trained)["loss"].is_number() && metrics(&trained)["svm_f1"].is_null());
@@ -147,7 +151,10 @@ fn nested_folders_patterns_and_files_of_one_name_are_all_read() {
     }
     let some = prepare(&at("raw"), &at("some")).arg("sets.train=[train/run?/*.h5, train/a.h5]").succeeds();
     assert_eq!(metrics(&some.manifest())["train/events"], 2);
-    prepare(&at("raw"), &at("both")).arg("sets.valid=train/run1").fails(3).says("is a file of the sets `train` and `valid`");
+    prepare(&at("raw"), &at("both"))
+        .arg("sets.valid=train/run1")
+        .fails(3)
+        .says("is a file of the sets `train` and `valid`");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! The library converts silently (a float read as an integer is truncated), so types are asked for first and read as
 //! what they are. Its calls are served one at a time by a lock of the process: read once, in blocks, in one thread.
 
+mod joined;
 mod origin;
 mod state;
 mod writer;

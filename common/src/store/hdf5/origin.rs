@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use hdf5::plist::dataset_create::Layout;
 
-use super::guarded;
+use super::{guarded, joined};
+use crate::store::map::Mapped;
 
 /// What a data set needs.
 pub(super) struct Origin {
@@ -31,15 +32,18 @@ pub(super) fn origin(path: &Path, set: &hdf5::Dataset) -> Result<Origin, (String
     let create = guarded(|| set.dcpl());
     let create = create.map_err(|problem| (problem, String::new()))?;
     if guarded(|| create.get_layout()).is_ok_and(|layout| layout == Layout::Virtual) {
-        let listed = guarded(|| create.get_virtual_map());
-        for mapping in listed.map_err(|problem| (format!("the sources of the virtual data set: {problem}"), String::new()))? {
-            files.insert(found(&own, &mapping.src_filename).ok_or_else(|| absent(&mapping.src_filename))?);
+        let content = Mapped::open(&own).map_err(|error| (error.to_string(), String::new()))?;
+        let sources = joined::sources(content.bytes());
+        if sources.is_empty() {
+            let hint = "write it as a plain one: `h5repack`, or a copy in Python";
+            return Err(("is a virtual data set whose sources are not understood".into(), hint.into()));
+        }
+        for name in sources {
+            files.insert(found(&own, &name).ok_or_else(|| absent(&name))?);
         }
     }
-    {
-        for part in guarded(|| create.get_external()).unwrap_or_default() {
-            files.insert(found(&own, &part.name).ok_or_else(|| absent(&part.name))?);
-        }
+    for part in guarded(|| create.get_external()).unwrap_or_default() {
+        files.insert(found(&own, &part.name).ok_or_else(|| absent(&part.name))?);
     }
     let bytes = files.iter().map(|file| std::fs::metadata(file).map_or(0, |m| m.len())).sum();
     Ok(Origin { bytes })

@@ -115,7 +115,8 @@ pub fn agreement(truth: &[i32], found: &[i32]) -> Agreement {
     }
     let (mut by_truth, mut by_found) = (BTreeMap::<i32, (u64, u64)>::new(), BTreeMap::<i64, (u64, u64)>::new());
     for (&(truth, found), &count) in &pairs {
-        for (sum, most) in [by_truth.entry(truth).or_default(), by_found.entry(found).or_default()].map(|(a, b)| (a, b)) {
+        for (sum, most) in [by_truth.entry(truth).or_default(), by_found.entry(found).or_default()].map(|(a, b)| (a, b))
+        {
             *sum += count;
             *most = (*most).max(count);
         }
@@ -188,8 +189,10 @@ mod tests {
         for case in cases {
             let numbers = |key: &str| -> Vec<i32> { serde_json::from_value(case[key].clone()).unwrap() };
             let rows: Vec<f32> = serde_json::from_value(case["points"].clone()).unwrap();
-            let density =
-                Density { radius: case["radius"].as_f64().unwrap(), neighbors: case["neighbors"].as_u64().unwrap() as usize };
+            let density = Density {
+                radius: case["radius"].as_f64().unwrap(),
+                neighbors: case["neighbors"].as_u64().unwrap() as usize,
+            };
             let found = cluster(&Points::from_rows(&rows, 3), &density);
             assert_eq!(found, numbers("found"));
             let agreement = agreement(&numbers("truth"), &found);

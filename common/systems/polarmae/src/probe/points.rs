@@ -3,8 +3,8 @@
 //!
 //! A point's features are those of the tokens around it, weighted as the segmentation weights them.
 
-use common::confusion::Confusion;
 use common::config::Problems;
+use common::confusion::Confusion;
 use common::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -38,11 +38,9 @@ impl Default for PointProbeConfig {
 impl PointProbeConfig {
     /// Reports values that cannot work.
     pub fn validate(&self, key: &str, problems: &mut Problems) {
-        for (name, value, least) in [
-            ("max_points", self.max_points, 2),
-            ("components", self.components, 1),
-            ("neighbors", self.neighbors, 1),
-        ] {
+        for (name, value, least) in
+            [("max_points", self.max_points, 2), ("components", self.components, 1), ("neighbors", self.neighbors, 1)]
+        {
             problems
                 .demand(value >= least, &format!("{key}.{name}"), || format!("is {value}, expected at least {least}"));
         }
@@ -61,7 +59,13 @@ pub struct PointFeatures {
 }
 
 /// Gathers points of the first `most` events of a set, as many of each.
-pub fn gather(embedding: &Embedding, events: &Events, most: u64, classes: usize, config: &PointProbeConfig) -> Result<PointFeatures> {
+pub fn gather(
+    embedding: &Embedding,
+    events: &Events,
+    most: u64,
+    classes: usize,
+    config: &PointProbeConfig,
+) -> Result<PointFeatures> {
     let count = most.min(events.len()).max(1);
     // Small sets give whole events; of large ones as many events as give a point each.
     let each = (config.max_points as u64).div_ceil(count) as usize;
@@ -71,10 +75,8 @@ pub fn gather(embedding: &Embedding, events: &Events, most: u64, classes: usize,
             return Err(neural::trainer::interrupted());
         }
         let view = events.get(number)?;
-        let known: Vec<(i64, i64)> = (0i64..)
-            .zip(view.labels())
-            .filter(|(_, label)| (0..classes as i64).contains(label))
-            .collect();
+        let known: Vec<(i64, i64)> =
+            (0i64..).zip(view.labels()).filter(|(_, label)| (0..classes as i64).contains(label)).collect();
         // The points of a raw event lie cluster by cluster: a stride meets all of them.
         let stride = known.len().div_ceil(each).max(1);
         let chosen: Vec<(i64, i64)> = known.into_iter().step_by(stride).collect();
@@ -108,13 +110,19 @@ impl PointProbed {
     /// Figures of both probes, with the number of points of each class.
     pub fn report(&self, names: &[&str]) -> Value {
         let supports: Vec<u64> = self.linear.rows().iter().map(|row| row.iter().sum()).collect();
-        let supports: serde_json::Map<_, _> = names.iter().zip(supports).map(|(n, s)| ((*n).to_string(), json!(s))).collect();
+        let supports: serde_json::Map<_, _> =
+            names.iter().zip(supports).map(|(n, s)| ((*n).to_string(), json!(s))).collect();
         json!({ "linear": self.linear.figures(names), "nearest": self.nearest.figures(names), "supports": supports })
     }
 }
 
 /// Fits on one set of points and judges on the other.
-pub fn judge(train: &PointFeatures, valid: &PointFeatures, classes: usize, config: &PointProbeConfig) -> Result<PointProbed> {
+pub fn judge(
+    train: &PointFeatures,
+    valid: &PointFeatures,
+    classes: usize,
+    config: &PointProbeConfig,
+) -> Result<PointProbed> {
     let components = Components::fit(&train.features, config.components)?;
     let (x, z) = (components.project(&train.features), components.project(&valid.features));
     let hot = one_hot(&train.labels, classes);

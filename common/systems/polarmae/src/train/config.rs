@@ -199,7 +199,8 @@ impl Config for TrainConfig {
                 let (weights, classes) = (task.weights(), task.network.num_classes);
                 let published = self.data.target == Target::Semantic || task.class_weights.is_some();
                 problems.demand(published, "model.segmentation.class_weights", || {
-                    "is null, expected a number for each kind of particle: the published ones are of semantic types".into()
+                    "is null, expected a number for each kind of particle: the published ones are of semantic types"
+                        .into()
                 });
                 let good = weights.len() == classes && weights.iter().all(|w| *w >= 0.0 && w.is_finite());
                 problems.demand(good, "model.segmentation.class_weights", || {

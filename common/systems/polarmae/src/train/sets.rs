@@ -28,8 +28,9 @@ impl Sets {
     pub fn fitted(mut self, config: &TrainConfig, pretrained: Option<&Path>) -> Result<(Self, Option<Preparation>)> {
         let segments = matches!(config.model, ModelConfig::Segmentation(_));
         if segments && self.train.labelled() && !self.train.knows(config.data.target) {
-            return Err(Error::failed("the training events do not say the kinds of their particles")
-                .hint("prepare a later release, whose clusters have a sixth column, or classify by `data.target=semantic`"));
+            return Err(Error::failed("the training events do not say the kinds of their particles").hint(
+                "prepare a later release, whose clusters have a sixth column, or classify by `data.target=semantic`",
+            ));
         }
         if segments && !self.train.labelled() {
             return Err(Error::failed("the training events have no labels, which a segmentation learns from")
