@@ -338,7 +338,7 @@ mod tests {
 
     /// A file whose data set `point` takes its elements from others, by a virtual data set.
     fn joined(folder: &Path, sources: &[&str]) -> PathBuf {
-        let path = folder.join("joined.h5");
+        let path = folder.join(format!("{}.h5", sources.concat()));
         let file = hdf5::File::create(&path).unwrap();
         let mut builder = file.new_dataset::<VarLenArray<f32>>().shape(5 * sources.len());
         for (i, source) in sources.iter().enumerate() {
