@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod back;
 mod chain;
 mod demo;
 mod groups;

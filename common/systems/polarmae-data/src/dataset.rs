@@ -171,6 +171,11 @@ impl Events {
         self
     }
 
+    /// The other scale that [`Events::onto`] brought energies onto, if any.
+    pub fn moved_onto(&self) -> Option<EnergyScale> {
+        self.rescale.map(|(_, onto)| onto)
+    }
+
     /// Rows of an event's points as networks take them: energies on the scale of [`Events::onto`].
     pub fn rows(&self, event: &EventView) -> Vec<f32> {
         let mut rows = event.points.to_vec();

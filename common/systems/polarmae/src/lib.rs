@@ -4,7 +4,7 @@
 //! geometry, which need no tensor, are the crate `polarmae-data`; its modules are found here, too.
 
 pub use polarmae_data::{
-    classes, energy, geometry, grouping, instances, masking, picture, preparation, prepare, raw, simulate, transforms,
+    NAME, classes, energy, geometry, grouping, instances, masking, picture, preparation, prepare, raw, simulate, transforms,
 };
 
 pub mod batch;
@@ -13,7 +13,10 @@ pub mod dataset;
 pub mod import;
 pub mod losses;
 pub mod models;
+mod networks;
 pub mod predict;
 pub mod probe;
 pub mod svm;
 pub mod train;
+
+pub use networks::NETWORKS;

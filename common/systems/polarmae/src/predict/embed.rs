@@ -14,16 +14,15 @@ use common::{Error, Result};
 use neural::weights;
 use tch::Device;
 
-use super::{described, learned_from};
+use super::{Learned, NetworkConfig, described};
 use crate::dataset::{EventView, Events};
 use crate::energy::EnergyScale;
 use crate::grouping::{CHANNELS, GroupingConfig};
 use crate::import::finetuning_name;
 use crate::models::encoder::Encoder;
 use crate::models::floats;
-use crate::preparation::Preparation;
 use crate::probe::{Embedded, Embedding};
-use crate::train::{Built, ModelConfig, Network, TrainConfig, build};
+use crate::train::{Built, ModelConfig, Network, build};
 use crate::transforms::Transform;
 
 /// Values of a token's or a point's row beside its features.
@@ -36,8 +35,8 @@ pub struct Embedder {
     encoder: Encoder,
     grouping: GroupingConfig,
     transforms: Vec<Transform>,
-    /// How the events that it learned from were prepared, as far as the file says.
-    pub data: Option<Preparation>,
+    /// What it learned from, as far as the file says.
+    pub learned: Learned,
     /// Name of the network.
     pub member: String,
     /// Number of classes that it knows or was probed by.
@@ -47,12 +46,12 @@ pub struct Embedder {
 
 impl Embedder {
     /// The encoder of a pretraining or of a segmentation, whose weights say which it is, or a config does.
-    pub fn open(path: &Path, config: Option<&TrainConfig>, device: Device) -> Result<Self> {
-        let (model, transforms, member) = match config {
-            Some(config) => (config.model.clone(), config.data.val_transforms.clone(), config.member.clone()),
+    pub fn open(path: &Path, known: Option<&NetworkConfig>, device: Device) -> Result<Self> {
+        let known = match known {
+            Some(known) => known.clone(),
             None => described(path)?,
         };
-        let built = build(&model, device, 0)?;
+        let built = build(&known.model, device, 0)?;
         // A pretraining's file may be read with the config of a segmentation: the encoder alone is wanted.
         let own: Vec<_> = built.params.state().into_iter().filter(|(name, _)| name.starts_with("encoder.")).collect();
         let source: Vec<_> = weights::read(path)?
@@ -64,20 +63,21 @@ impl Embedder {
             Error::Failed { message, hint } => Error::Input { path: path.to_path_buf(), problem: message, hint },
             other => other,
         })?;
-        Ok(Self { data: learned_from(path)?, ..Self::of(model, built, transforms, member, device) })
+        Ok(Self { learned: Learned::of(path)?, ..Self::of(known, built, device)? })
     }
 
     /// The same network before it learned anything.
-    pub fn untrained(path: &Path, config: Option<&TrainConfig>, device: Device) -> Result<Self> {
-        let (model, transforms, member) = match config {
-            Some(config) => (config.model.clone(), config.data.val_transforms.clone(), config.member.clone()),
+    pub fn untrained(path: &Path, known: Option<&NetworkConfig>, device: Device) -> Result<Self> {
+        let known = match known {
+            Some(known) => known.clone(),
             None => described(path)?,
         };
-        let built = build(&model, device, 0)?;
-        Ok(Self::of(model, built, transforms, member, device))
+        let built = build(&known.model, device, 0)?;
+        Self::of(known, built, device)
     }
 
-    fn of(model: ModelConfig, built: Built, transforms: Vec<Transform>, member: String, device: Device) -> Self {
+    fn of(known: NetworkConfig, built: Built, device: Device) -> Result<Self> {
+        let NetworkConfig { member, model, transforms } = known;
         let (encoder, grouping, classes) = match (built.network, model) {
             (Network::Mae(network), ModelConfig::Mae(task)) => {
                 let classes = task.svm.as_ref().map_or(4, |svm| svm.classes);
@@ -86,10 +86,9 @@ impl Embedder {
             (Network::Segmentation(network), ModelConfig::Segmentation(task)) => {
                 (network.encoder, task.network.encoder.tokenizer, task.network.num_classes)
             }
-            // `build` makes the network that the config names.
-            _ => unreachable!("a network of another kind than its config"),
+            _ => return Err(Error::failed("the network is not the one of the config")),
         };
-        Self { encoder, grouping, transforms, data: None, member, classes, device }
+        Ok(Self { encoder, grouping, transforms, learned: Learned::default(), member, classes, device })
     }
 
     /// For the probes.
@@ -100,6 +99,11 @@ impl Embedder {
             transforms: &self.transforms,
             device: self.device,
         }
+    }
+
+    /// Width of its features.
+    pub fn width(&self) -> usize {
+        self.encoder.dim() as usize
     }
 
     /// Embeds the first `most` events of a set in order, and hands each to `take`.

@@ -21,6 +21,8 @@ use crate::svm::{Components, Machines};
 pub struct PointProbeConfig {
     /// Points of each set at most, spread evenly over its events.
     pub max_points: usize,
+    /// Training events at most, the first ones: how much few labels are worth. `null`: all.
+    pub train_events: Option<u64>,
     /// Principal components; fewer where the encoder is narrower.
     pub components: usize,
     /// Penalty of the linear machines, > 0.
@@ -31,7 +33,7 @@ pub struct PointProbeConfig {
 
 impl Default for PointProbeConfig {
     fn default() -> Self {
-        Self { max_points: 20_000, components: 128, c: 0.005, neighbors: 20 }
+        Self { max_points: 20_000, train_events: None, components: 128, c: 0.005, neighbors: 20 }
     }
 }
 
@@ -44,6 +46,7 @@ impl PointProbeConfig {
             problems
                 .demand(value >= least, &format!("{key}.{name}"), || format!("is {value}, expected at least {least}"));
         }
+        problems.demand(self.train_events != Some(0), &format!("{key}.train_events"), || "is 0, expected at least 1".into());
         problems
             .demand(self.c > 0.0 && self.c.is_finite(), &format!("{key}.c"), || format!("is {}, expected > 0", self.c));
     }

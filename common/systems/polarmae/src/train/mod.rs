@@ -8,6 +8,7 @@ mod run;
 mod segment;
 mod sets;
 mod setup;
+mod task;
 
 use neural::trainer::Metric;
 
@@ -20,6 +21,7 @@ pub(crate) use segment::classes_of;
 pub use sets::Sets;
 pub use setup::Setup;
 pub(crate) use setup::class_names;
+pub use task::Train;
 
 /// A named figure of an evaluation.
 fn metric(name: &str, value: f64) -> Metric {

@@ -93,8 +93,6 @@ pub fn start_from(params: &Params, path: &Path) -> Result<weights::Report> {
 
 /// Trains by `config`.
 pub fn train<'a>(config: &'a TrainConfig, hash: &str, sets: &Sets, options: Options<'a>) -> Result<Trained> {
-    let (sets, learned) = sets.clone().fitted(config, options.initial)?;
-    let sets = &sets;
     let Built { params, network } = build(&config.model, options.device, config.seed)?;
     if let (ModelConfig::Segmentation(task), Some(path)) = (&config.model, options.initial) {
         let report = start_from(&params, path)?;
@@ -106,7 +104,7 @@ pub fn train<'a>(config: &'a TrainConfig, hash: &str, sets: &Sets, options: Opti
     tracing::info!("{}", neural::summary::summary(&config.member, &params.state()));
     let (device, precision) = (options.device, config.training.precision);
     let mut about = about(config)?;
-    about["data"] = json!(learned);
+    about["data"] = json!(sets.learned);
     let setup = |encoder: &EncoderConfig| Setup {
         data: config.data.clone(),
         grouping: encoder.tokenizer.clone(),

@@ -7,7 +7,7 @@ use common::{Error, Result};
 
 use super::config::{ModelConfig, TrainConfig};
 use crate::dataset::Events;
-use crate::predict::learned_from;
+use crate::predict::Learned;
 use crate::preparation::Preparation;
 
 /// The events of a run.
@@ -17,45 +17,63 @@ pub struct Sets {
     pub train: Arc<Events>,
     /// Validation events.
     pub valid: Arc<Events>,
+    /// How the events that the network will learn from are prepared: its weights say so.
+    pub learned: Option<Preparation>,
 }
 
 impl Sets {
-    /// Compares the events with what the config asks for and with those that `pretrained` weights were trained on. Gives how
-    /// the events that the network will learn from are prepared.
+    /// Training and validation events as they were prepared, compared with what the config asks for and with those that
+    /// `pretrained` weights were trained on.
     ///
     /// # Errors
     /// Events without labels for a segmentation; energies on another scale, unless the config adapts them.
-    pub fn fitted(mut self, config: &TrainConfig, pretrained: Option<&Path>) -> Result<(Self, Option<Preparation>)> {
-        let segments = matches!(config.model, ModelConfig::Segmentation(_));
-        if segments && self.train.labelled() && !self.train.knows(config.data.target) {
-            return Err(Error::failed("the training events do not say the kinds of their particles").hint(
-                "prepare a later release, whose clusters have a sixth column, or classify by `data.target=semantic`",
-            ));
+    pub fn new(train: Events, valid: Events, config: &TrainConfig, pretrained: Option<&Path>) -> Result<Self> {
+        if matches!(config.model, ModelConfig::Segmentation(_)) {
+            demand_labels(&train, config)?;
         }
-        if segments && !self.train.labelled() {
-            return Err(Error::failed("the training events have no labels, which a segmentation learns from")
-                .hint("prepare files with labels, or pretrain on these: they need none"));
-        }
-        let Some(found) = self.train.preparation() else { return Ok((self, None)) };
-        if let Some(expected) = &config.data.expected {
-            let differences = expected.differences(&found);
-            if !differences.is_empty() {
-                tracing::warn!(
-                    "the events were prepared otherwise than the config asks for:\n  {}\n  nothing is selected in training: prepare \
-                     them again where it matters",
-                    differences.join("\n  ")
-                );
+        let mut learned = train.preparation();
+        let (mut train, mut valid) = (train, valid);
+        if let Some(found) = &mut learned {
+            tell_differences(config, found);
+            let before = match pretrained {
+                Some(path) => Learned::of(path)?.data,
+                None => None,
+            };
+            let hint = "prepare the events as those of the pretraining, or bring their energies onto its scale: \
+                        `data.adapt_energies=true`";
+            let scale = match before {
+                Some(before) => before.demand(found, config.data.adapt_energies, hint)?,
+                None => None,
+            };
+            if let Some(scale) = scale {
+                (train, valid) = (train.onto(scale), valid.onto(scale));
+                found.energy = scale;
             }
         }
-        let Some(path) = pretrained else { return Ok((self, Some(found))) };
-        let Some(learned) = learned_from(path)? else { return Ok((self, Some(found))) };
-        let hint = "prepare the events as those of the pretraining, or bring their energies onto its scale: \
-                    `data.adapt_energies=true`";
-        if let Some(scale) = learned.demand(&found, config.data.adapt_energies, hint)? {
-            self.train = Arc::new(Events::clone(&self.train).onto(scale));
-            self.valid = Arc::new(Events::clone(&self.valid).onto(scale));
-            return Ok((self, Some(Preparation { energy: scale, ..found })));
-        }
-        Ok((self, Some(found)))
+        Ok(Self { train: Arc::new(train), valid: Arc::new(valid), learned })
+    }
+}
+
+fn demand_labels(train: &Events, config: &TrainConfig) -> Result<()> {
+    if !train.labelled() {
+        return Err(Error::failed("the training events have no labels, which a segmentation learns from")
+            .hint("prepare files with labels, or pretrain on these: they need none"));
+    }
+    if !train.knows(config.data.target) {
+        return Err(Error::failed("the training events do not say the kinds of their particles")
+            .hint("prepare a later release, whose clusters have a sixth column, or classify by `data.target=semantic`"));
+    }
+    Ok(())
+}
+
+/// What a config of the original would have selected otherwise.
+fn tell_differences(config: &TrainConfig, found: &Preparation) {
+    let differences = config.data.expected.as_ref().map_or(vec![], |expected| expected.differences(found));
+    if !differences.is_empty() {
+        tracing::warn!(
+            "the events were prepared otherwise than the config asks for:\n  {}\n  nothing is selected in training: prepare them \
+             again where it matters",
+            differences.join("\n  ")
+        );
     }
 }

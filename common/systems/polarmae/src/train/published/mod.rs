@@ -39,14 +39,26 @@ pub fn read(file: &Path) -> Result<Option<Value>> {
     Ok(class.is_some_and(|class| class.starts_with("polarmae.")).then_some(original))
 }
 
-/// The config of a run from a config of the original, overrides applied; none where the file is no such config. Origins of
-/// values are the lines of the original's keys.
-pub fn load(file: &Path, overrides: &[String]) -> Result<Option<Resolved<TrainConfig>>> {
-    let Some(theirs) = read(file)? else { return Ok(None) };
-    let ours = translate(&theirs)?;
-    let text = serde_json::to_string_pretty(&ours).map_err(|e| Error::failed(format!("translating: {e}")))?;
-    let origin = |key: &str| origin::of(key, &theirs);
-    config::load_translated(file, &(text + "\n"), overrides, &origin).map(Some)
+/// Whether a file is a config of the original.
+///
+/// # Errors
+/// Those of reading it.
+pub fn recognises(file: &Path) -> Result<bool> {
+    Ok(read(file)?.is_some())
+}
+
+/// A config of `train-model` from its file, or from one of the original's: then origins of values are the lines of its keys.
+///
+/// # Errors
+/// Those of [`config::load`], and of what the original's config asks for and is not known here.
+pub fn load(file: &Path, overrides: &[String]) -> Result<Resolved<TrainConfig>> {
+    match read(file)? {
+        Some(theirs) => {
+            let ours = format!("{:#}\n", translate(&theirs)?);
+            config::load_translated(file, &ours, overrides, &|key| origin::of(key, &theirs))
+        }
+        None => config::load(Some(file), overrides),
+    }
 }
 
 /// A config of the original as a config of `train-model`.
