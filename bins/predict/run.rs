@@ -29,6 +29,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         precision: args.precision,
         zero_list: args.zero_list,
         csv: args.csv,
+        embeddings: args.embeddings,
     };
     let command = Command {
         config,
