@@ -94,7 +94,7 @@ pub trait Task {
         Ok(vec![])
     }
 
-    /// The name under which the original logs the number that we call `name` (`valid/score`), where it has one: such
+    /// The name under which the original logs the number that we call `name` (`valid/loss`), where it has one: such
     /// numbers appear under both names.
     fn published_name(&self, _name: &str) -> Option<&'static str> {
         None
