@@ -111,8 +111,10 @@ fn nested_files_are_read_event_by_event() {
         common::durable::write(&path, config.as_bytes()).unwrap();
         cmd("prepare-data").arg("icecube").arg(path).arg("-q").arg("--raw").arg(raw).arg("--out").arg(out)
     };
+    let raw = folder.path().join("raw");
+    common::durable::write(raw.join("nested.parquet"), &std::fs::read(&nested).unwrap()).unwrap();
     let out = folder.path().join("a");
-    let manifest = run(&nested, &out).succeeds().manifest();
+    let manifest = run(&raw, &out).succeeds().manifest();
     assert_eq!(
         (&manifest["metrics"]["train_events"], &manifest["metrics"]["events_without_pulse"]),
         (&5.into(), &1.into())
@@ -122,10 +124,7 @@ fn nested_files_are_read_event_by_event() {
     assert_eq!(store.i64("offset").unwrap(), [0, 3, 8, 10, 14, 20]);
     let times = store.f32("time").unwrap();
     assert!([0, 3, 8, 10, 14].iter().all(|first| times[*first] == 0.0), "{times:?}");
-    // A folder of such files is the same; a table of sensors that lacks one is refused with the place.
-    let raw = folder.path().join("raw");
-    common::durable::write(raw.join("nested.parquet"), &std::fs::read(&nested).unwrap()).unwrap();
-    run(&raw, &folder.path().join("b")).succeeds();
+    // A table of sensors that lacks one is refused with the place.
     let table = folder.path().join("sensors.csv");
     common::durable::write(&table, b"x,y,z\n0,0,-100\n0,0,-50\n").unwrap();
     let refused = run(&raw, &folder.path().join("c")).arg(format!("detector.sensors={}", table.display())).fails(3);
@@ -155,7 +154,7 @@ fn the_real_tables_of_oscnext_go_from_files_to_scores() {
     // Nested, the same events have the same pulses.
     let out = folder.path().join("nested");
     let run = prepare("oscnext.yaml").args(["test=null", "--raw"]);
-    run.arg(osc.join("oscNext_genie_level7_v02_first_5_frames.parquet")).arg("--out").arg(&out).succeeds();
+    run.arg(&osc).arg("--out").arg(&out).succeeds();
     let nested = TensorFile::open(out.join("train/oscNext_genie_level7_v02_first_5_frames.safetensors")).unwrap();
     assert_eq!(nested.i64("offset").unwrap(), [0, 9, 18, 30, 41, 56]);
     let merged = TensorFile::open(folder.path().join("data/train/SRTInIcePulses_0.safetensors")).unwrap();
