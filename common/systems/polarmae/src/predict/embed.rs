@@ -198,8 +198,13 @@ impl EmbeddingWriter {
         for (token, &count) in groups.counts.iter().enumerate() {
             let members = &groups.members[begin..begin + count as usize];
             begin += count as usize;
-            let whole =
-                [number as i64, event.row, token as i64, i64::from(count), majority(members.iter().map(|&m| labels[m as usize]))];
+            let whole = [
+                number as i64,
+                event.row,
+                token as i64,
+                i64::from(count),
+                majority(members.iter().map(|&m| labels[m as usize])),
+            ];
             let mut place = [0f32; 4];
             for &member in members {
                 let row = &points[member as usize * CHANNELS..][..CHANNELS];

@@ -163,7 +163,11 @@ impl Writer {
                 i64::from(event.cluster[i]),
             ];
             let instance = instances.as_ref().map(|instances| i64::from(instances[i]));
-            self.points.whole.iter_mut().zip(of_point.into_iter().chain(instance)).for_each(|(column, v)| column.push(v));
+            self.points
+                .whole
+                .iter_mut()
+                .zip(of_point.into_iter().chain(instance))
+                .for_each(|(column, v)| column.push(v));
             self.points.values.iter_mut().zip(row.iter().chain(p)).for_each(|(column, v)| column.push(*v));
             self.points.texts[0].push(event.raw.to_string());
         }
