@@ -98,7 +98,7 @@ fn threads_do_not_change_a_byte() {
 #[test]
 fn damaged_files_are_named_and_nothing_is_half_written() {
     type Damage = (&'static str, fn(&Path), &'static str);
-    let table: [Damage; 9] = [
+    let table: [Damage; 10] = [
         (
             "mlo",
             |p| rewrite(p, NcKind::Cdf5, |_, v| v.retain(|v| v.name != "cam_out_SOLL")),

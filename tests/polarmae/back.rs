@@ -6,7 +6,7 @@ use std::path::Path;
 use common::store::npy::NpyArray;
 use common::store::tables::read_parquet;
 
-use crate::raw::{prepare, simulate, store, train, write};
+use crate::raw::{Event, prepare, simulate, store, train, write};
 use crate::support::{Cmd, cmd};
 
 fn predict(run: &Path, out: &Path) -> Cmd {
@@ -19,9 +19,10 @@ fn predictions_name_file_voxel_and_cluster_and_every_voxel_of_the_raw_event_has_
     let at = |name: &str| folder.path().join(name);
     let long: &[f32] = &[1.0; 40];
     for name in ["train/one.h5", "train/two.h5"] {
-        write(&at("raw").join(name), &[&[(4, &[1.0; 3]), (1, long), (0, &[0.05, 2.0])]]);
+        write(&at("raw").join(name), &[&[(4, &[1.0; 3][..]), (1, long), (0, &[0.05, 2.0][..])]]);
     }
-    write(&at("raw/val/v.h5"), &[&[(4, &[1.0]), (1, long)]; 2]);
+    let event: Event = &[(4, &[1.0]), (1, long)];
+    write(&at("raw/val/v.h5"), &[event; 2]);
     prepare(&at("raw"), &at("data")).succeeds();
     train("demo/segment.yaml", &at("data"), &at("seg"), 1).succeeds();
     let predicted = predict(&at("seg"), &at("p"))
