@@ -1,9 +1,11 @@
-//! `convert-weights` of IceCube's networks.
+//! `convert-weights` of IceCube's networks, also from checkpoints of other code.
+
+mod names;
 
 use std::path::Path;
 
 use common::{Result, config};
-use neural::stages::{Import, Network, says_system};
+use neural::stages::{Import, Network, Weights, says_system};
 use neural::weights;
 use tch::Device;
 
@@ -12,6 +14,7 @@ use crate::dataset::InputConfig;
 use crate::models::{self, ModelConfig, Targets};
 use crate::predict::{About, targets_of};
 use crate::train::{self, TrainConfig, published};
+pub use names::{about_of, allow, warn_of_pulse_count};
 
 /// What is known of files of weights.
 pub const IMPORT: Import = Import {
@@ -27,7 +30,7 @@ pub const IMPORT: Import = Import {
 };
 
 /// The network of a config of `train-model`, or of a published one with its pairs.
-fn of_config(file: &Path, overrides: &[String], _: &Path) -> Result<Network> {
+fn of_config(file: &Path, overrides: &[String], _: Weights) -> Result<Network> {
     let config = match published::read(file)? {
         Some(theirs) => {
             let ours = published::text(&published::override_pairs(&theirs, overrides)?)?;
@@ -40,7 +43,8 @@ fn of_config(file: &Path, overrides: &[String], _: &Path) -> Result<Network> {
 }
 
 /// The network that a weights file says it is.
-fn of_file(file: &Path) -> Result<Network> {
+fn of_file(weights: Weights) -> Result<Network> {
+    let file = weights.file;
     let about = About::read(file)?;
     let mut network = described(&about.member, &about.model, &about.input, &targets_of(file)?)?;
     // The detector goes with the weights.
@@ -53,5 +57,5 @@ fn of_file(file: &Path) -> Result<Network> {
 fn described(member: &str, model: &ModelConfig, input: &InputConfig, targets: &Targets) -> Result<Network> {
     let about = train::with_targets(train::about(member, model, input)?, targets)?;
     let state = models::build_with(model, targets, Device::Cpu, 0)?.params.state();
-    Ok(Network { name: model.name(), state, about, prefix: "" })
+    Ok(Network { allow: allow(), of_dialect: about_of, ..Network::new(model.name(), state, about) })
 }
