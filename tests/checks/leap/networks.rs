@@ -70,7 +70,7 @@ pub fn network_of_run(run: &str) -> Result<&'static str> {
     let lower = run.to_lowercase();
     let words: Vec<&str> = lower.split(|c: char| !c.is_ascii_alphanumeric()).collect();
     let joined: String = lower.chars().filter(char::is_ascii_alphanumeric).collect();
-    let stands = |name: &str| match name.starts_with(|c: char| c == '0') {
+    let stands = |name: &str| match name.starts_with('0') {
         true => words.iter().any(|word| word.trim_start_matches("exp").trim_start_matches("max") == name),
         false => joined.contains(name),
     };

@@ -92,8 +92,7 @@ pub fn targets_of(path: &Path) -> Result<Targets> {
 impl Member {
     /// A network with the weights of a file.
     pub fn load(name: &str, weight: f64, model: &ModelConfig, path: &Path, device: Device) -> Result<Self> {
-        let targets = targets_of(path)?;
-        let built = models::build_with(model, &targets, device, 0)?;
+        let built = models::build_with(model, &targets_of(path)?, device, 0)?;
         let (state, allow) = (built.params.state(), import::allow());
         let found = weights::read_for(&state, path, &allow)?;
         weights::load_strict(&state, &found.tensors, &allow).map_err(|error| weights::in_file(path, error))?;

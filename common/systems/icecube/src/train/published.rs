@@ -257,7 +257,7 @@ mod tests {
 }
 
 #[cfg(test)]
-mod tests {
+mod tests_of_networks {
     use super::*;
     use crate::models::ModelConfig;
     use crate::train::TrainConfig;

@@ -143,11 +143,11 @@ const HEADS: &str = "heads.";
 pub fn begin_with(built: &Built, path: &Path, only: &[String], choice: &weights::Choice) -> Result<()> {
     let file = weights_of(path)?;
     let mut state = built.params.state();
-    let allow = choice.on(import::allow());
-    if built.heads.is_some() && !weights::read(&file)?.iter().any(|(name, _)| name.starts_with(HEADS)) {
+    if built.heads.is_some() && !weights::read(&file)?.iter().any(|(name, _)| name.contains(HEADS)) {
         tracing::info!("`{}` has no heads beside the direction: they begin as drawn from the seed", file.display());
         state.retain(|(name, _)| !name.starts_with(HEADS));
     }
+    let allow = choice.on(import::allow());
     let wanted = |name: &str| only.is_empty() || only.iter().any(|prefix| name.starts_with(prefix.as_str()));
     let some = |list: Vec<(String, Tensor)>| list.into_iter().filter(|(name, _)| wanted(name)).collect::<Vec<_>>();
     let targets = some(state);
