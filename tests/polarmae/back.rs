@@ -31,7 +31,10 @@ fn predictions_name_file_voxel_and_cluster_and_every_voxel_of_the_raw_event_has_
     assert!(predicted.manifest()["metrics"]["instances/purity"].as_f64().unwrap() > 0.0);
     let table = read_parquet(at("p/predictions.parquet"), None).unwrap();
     assert_eq!(table.rows(), 82);
-    assert_eq!((table.texts("file").unwrap()[0].as_str(), table.texts("file").unwrap()[81].as_str()), ("train/one.h5", "train/two.h5"));
+    assert_eq!(
+        (table.texts("file").unwrap()[0].as_str(), table.texts("file").unwrap()[81].as_str()),
+        ("train/one.h5", "train/two.h5")
+    );
     // The scatters and one weak voxel were left out.
     let (voxels, clusters) = (table.i64("voxel").unwrap(), table.i64("cluster").unwrap());
     assert_eq!((voxels[0], voxels[39], voxels[40]), (3, 42, 44));
@@ -39,7 +42,8 @@ fn predictions_name_file_voxel_and_cluster_and_every_voxel_of_the_raw_event_has_
     assert!(table.i64("instance").unwrap().iter().all(|instance| *instance >= 0));
     let all = read_parquet(at("p/voxels.parquet"), None).unwrap();
     assert_eq!(all.rows(), 90);
-    let class = |row: usize| (all.i64("prediction").unwrap()[row], all.texts("class").unwrap()[row].as_str().to_string());
+    let class =
+        |row: usize| (all.i64("prediction").unwrap()[row], all.texts("class").unwrap()[row].as_str().to_string());
     assert_eq!((class(0), class(43)), ((-1, "not predicted".into()), (-1, "not predicted".into())));
     assert_eq!(class(3).0, table.i64("prediction").unwrap()[0]);
     predict(&at("seg"), &at("q")).args(["--picture", "9"]).fails(2).says("`picture` is 9, there are 2 events: 0 to 1");
@@ -70,7 +74,8 @@ fn events_on_another_scale_are_refused_or_brought_onto_the_networks() {
     assert!(own.iter().zip(&adapted).all(|(a, b)| (a - b).abs() < 1e-3));
     assert!(mev.iter().zip(&other_mev).all(|(a, b)| (a - b).abs() < 1e-3 * a.max(1.0)));
     // The same from a pretraining to its fine-tuning.
-    let pretrained = format!("model.segmentation.pretrained={}", at("mae/checkpoints/best/model.safetensors").display());
+    let pretrained =
+        format!("model.segmentation.pretrained={}", at("mae/checkpoints/best/model.safetensors").display());
     let tune = |name: &str| train("demo/segment.yaml", &at("other"), &at(name), 1).arg(&pretrained);
     tune("tuned").fails(1).says("`selection.log_floor`").says("data.adapt_energies=true");
     tune("tuned").arg("data.adapt_energies=true").succeeds();
@@ -145,6 +150,9 @@ fn a_config_of_the_original_tells_where_its_selection_differs_from_the_events() 
     let shown = cmd("train-model").arg(&yaml).arg("--print-config").succeeds().stdout;
     for (key, line) in [("seed: 3", 1), ("max_steps: 40", 3), ("learning_rate:", 6), ("batch_size: 2", 15)] {
         let place = format!("like.yml:{line}");
-        assert!(shown.lines().any(|l| l.trim_start().starts_with(key) && l.ends_with(&place)), "{key} {place}:\n{shown}");
+        assert!(
+            shown.lines().any(|l| l.trim_start().starts_with(key) && l.ends_with(&place)),
+            "{key} {place}:\n{shown}"
+        );
     }
 }

@@ -150,7 +150,8 @@ pub fn colored(title: &str, rows: &[f32], width: usize, numbers: &[f32], channel
     for (point, place) in scene.places.iter().enumerate() {
         let (x, y) = project(place, center, half);
         let [red, green, blue] = shades(point);
-        let _ = writeln!(svg, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"1.6\" fill=\"#{red:02x}{green:02x}{blue:02x}\"/>");
+        let _ =
+            writeln!(svg, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"1.6\" fill=\"#{red:02x}{green:02x}{blue:02x}\"/>");
     }
     svg + "</svg>\n"
 }

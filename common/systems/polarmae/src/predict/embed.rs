@@ -154,7 +154,7 @@ impl Rows {
         let text = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
         // Magic, version and length take 10 bytes; the header ends with a line end.
         let header = format!("{text:<width$}\n", width = Self::HEADER - 11);
-        let begin = [b"\x93NUMPY\x01\x00", &(header.len() as u16).to_le_bytes()[..], header.as_bytes()].concat();
+        let begin = [&b"\x93NUMPY\x01\x00"[..], &(header.len() as u16).to_le_bytes()[..], header.as_bytes()].concat();
         let write = |file: &mut AtomicFile| {
             file.seek(SeekFrom::Start(0))?;
             file.write_all(&begin)
@@ -198,8 +198,13 @@ impl EmbeddingWriter {
         for (token, &count) in groups.counts.iter().enumerate() {
             let members = &groups.members[begin..begin + count as usize];
             begin += count as usize;
-            let whole =
-                [number as i64, event.row, token as i64, i64::from(count), majority(members.iter().map(|&m| labels[m as usize]))];
+            let whole = [
+                number as i64,
+                event.row,
+                token as i64,
+                i64::from(count),
+                majority(members.iter().map(|&m| labels[m as usize])),
+            ];
             let mut place = [0f32; 4];
             for &member in members {
                 let row = &points[member as usize * CHANNELS..][..CHANNELS];

@@ -61,8 +61,8 @@ impl Task for Predict {
             ("--weights", "one file; a published checkpoint needs the `train-model` config of its network"),
         ],
         examples: "  \
-  Classes of all points of the validation events, and of a published network; what
-  a pretraining makes of tokens and points:
+  Classes of all points of the validation events, of a published network, and
+  what a pretraining makes of tokens and points:
     predict --from runs/polarmae_fft --out classes
     predict configs/polarmae/segment/polarmae_fft.yaml --data store \\
       --weights polarmae_fft_segsem_10k.ckpt --out classes
@@ -120,7 +120,8 @@ impl Task for Predict {
         let events = Arc::new(events);
         let most = request.limit.unwrap_or(events.len()).min(events.len());
         if config.picture >= most {
-            let problem = format!("`picture` is {}, there are {most} events: 0 to {}", config.picture, most.saturating_sub(1));
+            let problem =
+                format!("`picture` is {}, there are {most} events: 0 to {}", config.picture, most.saturating_sub(1));
             return Err(Error::usage(problem).hint("name one of them: `--picture N`"));
         }
         let trained_seed = trained.as_ref().map(|trained| trained.seed);
@@ -248,7 +249,13 @@ impl Predict {
     }
 
     /// What a linear map and the nearest points make of the features, before and after training.
-    fn probe(&self, embedder: &Embedder, train: &Events, config: &PointProbeConfig, stage: &mut Stage) -> Result<Value> {
+    fn probe(
+        &self,
+        embedder: &Embedder,
+        train: &Events,
+        config: &PointProbeConfig,
+        stage: &mut Stage,
+    ) -> Result<Value> {
         let classes = embedder.classes;
         let names = match embedder.learned.target {
             Target::Semantic => embedder.learned.class_names(classes),
@@ -265,7 +272,10 @@ impl Predict {
             report[key] = judge(&fitted, &judged, classes, config)?.report(&names);
         }
         let mut lines = format!("classes of points in the features, F1 {:>17}{:>24}", "trained", "untrained");
-        lines += &format!("\n  {:10}{:>9}{:>12}{:>12}{:>12}{:>12}", "class", "points", "linear", "nearest", "linear", "nearest");
+        lines += &format!(
+            "\n  {:10}{:>9}{:>12}{:>12}{:>12}{:>12}",
+            "class", "points", "linear", "nearest", "linear", "nearest"
+        );
         let figure = |of: &str, by: &str, name: Option<&str>| {
             let found = &report[of][by];
             name.map_or(&found["f1_mean"], |name| &found["f1"][name]).as_f64().unwrap_or(0.0)
@@ -274,7 +284,9 @@ impl Predict {
             let points = name.map_or(Value::Null, |name| report["trained"]["supports"][name].clone());
             let points = points.as_u64().map_or(String::new(), |points| points.to_string());
             lines += &format!("\n  {:10}{points:>9}", name.unwrap_or("mean"));
-            for (of, by) in [("trained", "linear"), ("trained", "nearest"), ("untrained", "linear"), ("untrained", "nearest")] {
+            for (of, by) in
+                [("trained", "linear"), ("trained", "nearest"), ("untrained", "linear"), ("untrained", "nearest")]
+            {
                 lines += &format!("{:12.4}", figure(of, by, name));
             }
         }

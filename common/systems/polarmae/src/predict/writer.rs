@@ -128,7 +128,7 @@ impl Writer {
         let narrow = |list: &[i64]| list.iter().map(|&v| v as i32).collect::<Vec<_>>();
         let file = self.sources.number(event.raw);
         let numbered: Vec<i32>;
-        let voxel = match event.voxel.is_empty() {
+        let voxel: &[i32] = match event.voxel.is_empty() {
             true => {
                 // Shards of earlier versions do not know: the row of the point among those that were selected.
                 numbered = vec![-1; event.len()];
@@ -163,7 +163,11 @@ impl Writer {
                 i64::from(event.cluster[i]),
             ];
             let instance = instances.as_ref().map(|instances| i64::from(instances[i]));
-            self.points.whole.iter_mut().zip(of_point.into_iter().chain(instance)).for_each(|(column, v)| column.push(v));
+            self.points
+                .whole
+                .iter_mut()
+                .zip(of_point.into_iter().chain(instance))
+                .for_each(|(column, v)| column.push(v));
             self.points.values.iter_mut().zip(row.iter().chain(p)).for_each(|(column, v)| column.push(*v));
             self.points.texts[0].push(event.raw.to_string());
         }

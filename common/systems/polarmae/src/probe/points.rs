@@ -46,7 +46,9 @@ impl PointProbeConfig {
             problems
                 .demand(value >= least, &format!("{key}.{name}"), || format!("is {value}, expected at least {least}"));
         }
-        problems.demand(self.train_events != Some(0), &format!("{key}.train_events"), || "is 0, expected at least 1".into());
+        problems.demand(self.train_events != Some(0), &format!("{key}.train_events"), || {
+            "is 0, expected at least 1".into()
+        });
         problems
             .demand(self.c > 0.0 && self.c.is_finite(), &format!("{key}.c"), || format!("is {}, expected > 0", self.c));
     }

@@ -60,8 +60,9 @@ fn demand_labels(train: &Events, config: &TrainConfig) -> Result<()> {
             .hint("prepare files with labels, or pretrain on these: they need none"));
     }
     if !train.knows(config.data.target) {
-        return Err(Error::failed("the training events do not say the kinds of their particles")
-            .hint("prepare a later release, whose clusters have a sixth column, or classify by `data.target=semantic`"));
+        return Err(Error::failed("the training events do not say the kinds of their particles").hint(
+            "prepare a later release, whose clusters have a sixth column, or classify by `data.target=semantic`",
+        ));
     }
     Ok(())
 }
