@@ -48,7 +48,7 @@ pub struct Args {
     #[arg(long, help_heading = "Run", long_help = csv())]
     pub csv: bool,
     /// Embeddings instead of predictions
-    #[arg(long, help_heading = "Run", long_help = embeddings())]
+    #[arg(long, help_heading = "Run", hide_short_help = true, long_help = embeddings())]
     pub embeddings: bool,
     #[command(flatten)]
     pub run: RunFlags,

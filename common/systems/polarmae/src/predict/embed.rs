@@ -154,7 +154,7 @@ impl Rows {
         let text = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
         // Magic, version and length take 10 bytes; the header ends with a line end.
         let header = format!("{text:<width$}\n", width = Self::HEADER - 11);
-        let begin = [b"\x93NUMPY\x01\x00", &(header.len() as u16).to_le_bytes()[..], header.as_bytes()].concat();
+        let begin = [&b"\x93NUMPY\x01\x00"[..], &(header.len() as u16).to_le_bytes()[..], header.as_bytes()].concat();
         let write = |file: &mut AtomicFile| {
             file.seek(SeekFrom::Start(0))?;
             file.write_all(&begin)

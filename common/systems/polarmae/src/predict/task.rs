@@ -61,8 +61,8 @@ impl Task for Predict {
             ("--weights", "one file; a published checkpoint needs the `train-model` config of its network"),
         ],
         examples: "  \
-  Classes of all points of the validation events, and of a published network; what
-  a pretraining makes of tokens and points:
+  Classes of all points of the validation events, of a published network, and
+  what a pretraining makes of tokens and points:
     predict --from runs/polarmae_fft --out classes
     predict configs/polarmae/segment/polarmae_fft.yaml --data store \\
       --weights polarmae_fft_segsem_10k.ckpt --out classes

@@ -128,7 +128,7 @@ impl Writer {
         let narrow = |list: &[i64]| list.iter().map(|&v| v as i32).collect::<Vec<_>>();
         let file = self.sources.number(event.raw);
         let numbered: Vec<i32>;
-        let voxel = match event.voxel.is_empty() {
+        let voxel: &[i32] = match event.voxel.is_empty() {
             true => {
                 // Shards of earlier versions do not know: the row of the point among those that were selected.
                 numbered = vec![-1; event.len()];
