@@ -223,6 +223,8 @@ pub fn translate(config: &Value) -> Result<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::models::ModelConfig;
+    use crate::train::TrainConfig;
 
     #[test]
     fn an_unknown_key_is_an_error_with_the_nearest_one() {
@@ -254,13 +256,6 @@ mod tests {
         }
         assert!(translate(&json!({ "LR_MAX": 1e-5, "VALIDATION": 7 })).is_err());
     }
-}
-
-#[cfg(test)]
-mod tests_of_networks {
-    use super::*;
-    use crate::models::ModelConfig;
-    use crate::train::TrainConfig;
 
     #[test]
     fn gradient_checkpointing_of_a_published_config_is_taken_by_every_network() {
