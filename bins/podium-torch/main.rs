@@ -22,7 +22,7 @@ const PROGRAMS: [Program; 4] = [
 
 fn main() -> ExitCode {
     front::called(&PROGRAMS).unwrap_or_else(|| {
-        eprintln!("error: this is started by the names of the programs in it\n\nhint: `podium` lists them");
+        common::cli::say("error: this is started by the names of the programs in it\n\nhint: `podium` lists them");
         common::ExitCode::Usage.into()
     })
 }

@@ -479,7 +479,13 @@ mod tests {
         write_parquet(&parquet, &read_csv(&csv, &COLUMNS).unwrap()).unwrap();
         let all = |path: &Path| {
             let mut all = Vec::new();
-            Truth::of_file(path).unwrap().each(|e| Ok(all.push((e.id, e.direction)))).unwrap();
+            Truth::of_file(path)
+                .unwrap()
+                .each(|e| {
+                    all.push((e.id, e.direction));
+                    Ok(())
+                })
+                .unwrap();
             all
         };
         assert_eq!(all(&csv), all(&parquet));

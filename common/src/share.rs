@@ -51,7 +51,7 @@ mod tests {
         let shipped = share.path().join("configs/leap.yaml");
         std::fs::create_dir(share.path().join("configs")).unwrap();
         crate::durable::write(&shipped, b"a: 1\n").unwrap();
-        crate::durable::write(&share.path().join("secret.yaml"), b"a: 1\n").unwrap();
+        crate::durable::write(share.path().join("secret.yaml"), b"a: 1\n").unwrap();
         let find = |name: &str| find_in(|| Some(share.path().to_path_buf()), PathBuf::from(name));
         assert_eq!(find("configs/leap.yaml"), shipped);
         assert_eq!(find("./configs/leap.yaml"), share.path().join("./configs/leap.yaml"));

@@ -127,7 +127,7 @@ fn kinds_of_particles_are_learned_from_files_that_know_them() {
     assert!(trained["metrics"]["f1/muon"].is_number(), "{}", trained["metrics"]);
     predict(&at("pid"), &at("p")).succeeds();
     let table = read_parquet(at("p/predictions.parquet"), None).unwrap();
-    assert!(table.f32("p_proton").is_ok() && table.i64("label").unwrap().iter().any(|label| *label == 2));
+    assert!(table.f32("p_proton").is_ok() && table.i64("label").unwrap().contains(&2));
     simulate(&at("five/sim")).succeeds();
     prepare(&at("five/sim/raw"), &at("five/data")).succeeds();
     tuned(&at("five/data"), "fails").arg(weights).fails(1).says("do not say the kinds of their particles");

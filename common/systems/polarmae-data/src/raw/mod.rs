@@ -68,6 +68,7 @@ pub struct RawFile {
 }
 
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one value a file")]
 enum Source {
     Lists(ListSource),
     Table(TableSource),

@@ -31,6 +31,7 @@ pub(super) struct TableSource {
 }
 
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one value a file")]
 enum Data {
     /// Everything in memory.
     Whole(Rows),

@@ -36,6 +36,7 @@ pub struct Predict {
 }
 
 /// What is made of events.
+#[allow(clippy::large_enum_variant, reason = "one value a run")]
 enum Work {
     Classes(Segmenter),
     Embeddings(Box<Embedder>),
