@@ -1,10 +1,10 @@
 //! Losses, metrics, the probe, schedules, and whole runs from raw files.
 
 use anyhow::{Context, Result, anyhow};
-use common::confusion::{Confusion, event_iou, published_iou};
 use neural::Params;
 use neural::schedule::{Schedule, ScheduleConfig, WarmupCosineConfig};
 use polarmae::batch::{Batch, Draw};
+use polarmae::confusion::{Confusion, event_iou, published_iou};
 use polarmae::grouping::GroupingConfig;
 use polarmae::losses::{binary_focal, dice, focal};
 use polarmae::models::encoder::{Encoder, EncoderConfig};

@@ -10,7 +10,8 @@ use crate::NAME;
 use crate::dataset::InputConfig;
 use crate::models::{self, ModelConfig};
 use crate::predict::About;
-use crate::train::{self, TrainConfig, published};
+use crate::published;
+use crate::train::{self, TrainConfig};
 
 /// What is known of files of weights.
 pub const IMPORT: Import = Import {

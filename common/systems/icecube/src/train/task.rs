@@ -10,7 +10,8 @@ use common::{Error, Result};
 use neural::stages::{self, Begun, TrainFlags};
 use neural::trainer::{AVERAGED, CHECKPOINTS, LAST, MODEL};
 
-use super::{Data, TrainConfig, Trained, data, identity_of_filter, published, train, weights_of};
+use super::{Data, TrainConfig, Trained, data, identity_of_filter, train, weights_of};
+use crate::published;
 
 /// A training about to run.
 pub struct Train {
