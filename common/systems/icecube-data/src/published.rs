@@ -122,7 +122,9 @@ pub fn translate(config: &Value) -> Result<Value> {
     let mut sizes = get("MODEL_KWARGS", json!({})).as_object().cloned().unwrap_or_default();
     if name != "deep_ice" {
         // As published: these networks ignore what they do not know.
-        sizes.retain(|key, _| ["dim", "dim_base", "depth", "head_size", "dynedge"].contains(&key.as_str()));
+        sizes.retain(|key, _| {
+            ["dim", "dim_base", "depth", "head_size", "dynedge", "use_checkpoint"].contains(&key.as_str())
+        });
     }
     let loss = get("LOSS_FUNC", json!("loss_vms"));
     let loss = match loss.as_str() {

@@ -38,7 +38,7 @@ impl Task for Train {
     train-model config.json LR_MAX 1e-5 MODEL_KWARGS.dim 768 --from data",
         ..Help::NONE
     };
-    const READS: &'static [&'static str] = &["--init"];
+    const READS: &'static [&'static str] = &["--init", "--prefix", "--drop"];
     const SMOKE: &'static [&'static str] = &[
         "training.epochs=1",
         "training.batch_size=8",
@@ -54,7 +54,8 @@ impl Task for Train {
     }
 
     fn overrides(request: &Request<TrainFlags>) -> Result<Vec<String>> {
-        Ok(request.flags.init.iter().map(|weights| format!("weights={}", weights.display())).collect())
+        let weights = request.flags.init.iter().map(|weights| format!("weights={}", weights.display()));
+        Ok(weights.chain(request.flags.part_below("weights_part")).collect())
     }
 
     fn config(request: &Request<TrainFlags>) -> Result<Resolved<TrainConfig>> {
@@ -155,4 +156,29 @@ fn publish(stage: &mut Stage, config: &TrainConfig, annotated: &str, trained: &T
         measures.events
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::models::ModelConfig;
+
+    #[test]
+    fn gradient_checkpointing_of_a_published_config_is_taken_by_every_network() {
+        for class in ["DeepIceModel", "EncoderWithDirectionReconstructionV22", "EncoderWithDirectionReconstructionV23"]
+        {
+            for on in [true, false] {
+                let theirs = json!({ "MODEL": class, "LR_MAX": 1e-5, "MODEL_KWARGS": { "use_checkpoint": on } });
+                let ours: TrainConfig = serde_json::from_value(published::translate(&theirs).unwrap()).unwrap();
+                let found = match &ours.model {
+                    ModelConfig::DeepIce(c) => c.use_checkpoint,
+                    ModelConfig::V22(c) | ModelConfig::V23(c) => c.use_checkpoint,
+                    ModelConfig::Encoder(_) => panic!("no published network"),
+                };
+                assert_eq!(found, on, "{class}");
+            }
+        }
+    }
 }
