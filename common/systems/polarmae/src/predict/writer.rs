@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use common::confusion::Confusion;
+use crate::confusion::Confusion;
 use common::durable::{self, Written};
 use common::store::hdf5::ListWriter;
 use common::store::tables::{Column, ColumnKind, ParquetWriter, Table};

@@ -3,8 +3,8 @@
 //!
 //! A point's features are those of the tokens around it, weighted as the segmentation weights them.
 
+use crate::confusion::Confusion;
 use common::config::Problems;
-use common::confusion::Confusion;
 use common::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
