@@ -13,7 +13,7 @@ use crate::dataset::InputConfig;
 use crate::models::{self, ModelConfig};
 use crate::predict::About;
 use crate::train::{self, TrainConfig, published};
-pub use names::{about_of, allow, warn_of_pulse_count};
+pub use names::{about_of, allow, warn_of_other_count, warn_of_pulse_count};
 
 /// What is known of files of weights.
 pub const IMPORT: Import = Import {

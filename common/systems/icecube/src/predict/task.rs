@@ -15,6 +15,7 @@ use super::config::Set;
 use super::{About, Ensemble, Member, MemberConfig, PredictConfig, predict, sample_ids, write_submission};
 use crate::NAME;
 use crate::dataset::{EventSource, Events, Lengths};
+use crate::import;
 use crate::sampler;
 use crate::train::{Visits, weights_of};
 
@@ -81,6 +82,7 @@ impl Task for Predict {
                 Some(model) => model.clone(),
                 None => About::read(&path)?.model,
             };
+            import::warn_of_other_count(&path, &config.input);
             members.push(Member::load(&member.name, member.weight, &model, &path, device)?);
             weights.push(path);
         }
