@@ -121,20 +121,22 @@ fn a_diverged_network_gives_no_submission() {
     let weights = base().join("base/checkpoints/best/ema.safetensors");
     let file = common::store::tensors::TensorFile::open(&weights).unwrap();
     let names: Vec<String> = file.names().map(str::to_owned).collect();
-    let nan = vec![0xff; file.bytes("fc2.bias").unwrap().len()];
-    let views: Vec<_> = names
-        .iter()
-        .map(|name| {
-            let view = file.view(name).unwrap();
-            if name == "fc2.bias" { common::store::tensors::TensorView { bytes: &nan, ..view } } else { view }
-        })
-        .collect();
-    let broken = folder.path().join("broken.safetensors");
-    common::store::tensors::write(&broken, &views, file.metadata()).unwrap();
     let args = ["-q", "--device=cpu", "--out", "out", "--data"];
-    let run =
-        cmd("predict").args(args).arg(workshop().join("data")).arg("--weights").arg(&broken).within(folder.path());
-    run.fails(3).says("`fc2.bias`");
+    let predicted_with = |broken: &str, value: f32| {
+        let filled = value.to_le_bytes().repeat(file.bytes(broken).unwrap().len() / 4);
+        let views: Vec<_> = names
+            .iter()
+            .map(|name| {
+                let view = file.view(name).unwrap();
+                if name == broken { common::store::tensors::TensorView { bytes: &filled, ..view } } else { view }
+            })
+            .collect();
+        let weights = folder.path().join("broken.safetensors");
+        common::store::tensors::write(&weights, &views, file.metadata()).unwrap();
+        cmd("predict").args(args).arg(workshop().join("data")).arg("--weights").arg(&weights).within(folder.path())
+    };
+    predicted_with("fc2.weight", f32::MAX).fails(1).says("not finite");
+    predicted_with("fc2.bias", f32::NAN).fails(3).says("`fc2.bias`").says("broken.safetensors");
     assert!(!folder.path().join("out/tiny.parquet").exists());
 }
 

@@ -39,6 +39,23 @@ fn a_second_stage_takes_all_weights_but_the_dropped_one() {
     }
     assert_eq!((same, before.len()), (after.len() - 1, after.len()));
 
+    // A file with two such networks: one is chosen, and what else is dropped is said on the command line.
+    let both = folder.path().join("both.pt");
+    let mut two: Vec<_> = before.iter().map(|(name, t)| (format!("a.{name}"), t.shallow_clone())).collect();
+    two.extend(before.iter().map(|(name, t)| (format!("b.{name}"), t.zeros_like())));
+    weights::export(&both, &two).unwrap();
+    let third = folder.path().join("third");
+    let run = || {
+        let run = train("forcewithme/lstmmamba_stage2.yaml", &[], &third).args(sizes("lstmmamba_stage2"));
+        run.arg("--init").arg(&both).args(["training.learning_rate=1e-30", "training.schedule=constant"])
+    };
+    run().fails(3).says("--prefix 'a.'").says("--prefix 'b.'");
+    run().args(["--prefix", "b.", "--drop", "fc.0.*"]).succeeds();
+    for (name, tensor) in model(&third) {
+        let zero = tensor.abs().max().double_value(&[]) < 1e-6;
+        assert_eq!(zero, !name.starts_with("fc.0."), "{name}");
+    }
+
     let wrong = train("forcewithme/reslstm.yaml", &["model.reslstm.hidden_state=4"], &folder.path().join("other"));
     wrong.arg("--init").arg(&first).fails(3).says("lstm_stack.lstm1.weight_hh_l0");
 }

@@ -7,7 +7,8 @@ use neural::weights::{Allow, Dialect};
 use serde_json::Value;
 use tch::Tensor;
 
-use crate::dataset::PulseCount;
+use crate::dataset::{InputConfig, PulseCount};
+use crate::predict::About;
 
 /// What the names of a file are where they are GraphNeT's.
 pub const GRAPHNET: &str = "GraphNeT's DeepIce";
@@ -38,6 +39,20 @@ pub fn warn_of_pulse_count(path: &Path, dialect: Option<&str>) {
             "`{}` is of GraphNeT, whose networks are told the number of kept pulses: give `input.pulse_count=kept`, or \
              `convert-weights` it, which writes it down",
             path.display()
+        );
+    }
+}
+
+/// Says where events would be read otherwise than a weights file was trained on.
+pub fn warn_of_other_count(path: &Path, input: &InputConfig) {
+    let Ok(about) = About::read(path) else { return };
+    let name = |count: PulseCount| if count == PulseCount::Kept { "kept" } else { "all" };
+    if about.input.pulse_count != input.pulse_count {
+        tracing::warn!(
+            "`{}` was trained with `input.pulse_count={}`, it is told `{}` here: give the former",
+            path.display(),
+            name(about.input.pulse_count),
+            name(input.pulse_count)
         );
     }
 }

@@ -16,6 +16,7 @@ use super::config::Set;
 use super::{About, Ensemble, Member, MemberConfig, PredictConfig, predict};
 use crate::NAME;
 use crate::dataset::{EventSource, Events, Lengths};
+use crate::import;
 use crate::sampler;
 use crate::submission::{Sample, write_submission};
 use crate::train::{Visits, demand_frame, weights_of};
@@ -90,6 +91,7 @@ impl Task for Predict {
                 Some(model) => model.clone(),
                 None => About::read(&path)?.model,
             };
+            import::warn_of_other_count(&path, &config.input);
             members.push(Member::load(&member.name, member.weight, &model, &path, device)?);
             weights.push(path);
         }
