@@ -2,7 +2,6 @@
 
 mod args;
 mod blend;
-mod directions;
 mod judge;
 mod measure;
 mod members;
@@ -10,10 +9,18 @@ mod page;
 mod problem;
 mod report;
 mod search;
-mod weights;
 
 use std::process::ExitCode;
 
+use args::{HillClimb, Mode};
+
 fn main() -> ExitCode {
-    common::cli::main(args::run)
+    common::cli::main(run)
+}
+
+fn run(args: HillClimb) -> anyhow::Result<()> {
+    match args.mode {
+        Mode::Search(args) => Ok(search::run(&args)?),
+        Mode::Blend(args) => Ok(blend::run(&args)?),
+    }
 }

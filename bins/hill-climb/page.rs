@@ -1,7 +1,7 @@
 //! The page about a blend: members, steps of the search, correlations, scores per group and per column.
 
+use climb::{Gram, MoveKind};
 use common::Result;
-use common::climb::{Gram, MoveKind};
 use common::report::{Report, Series};
 
 use crate::problem::{Blend, Problem};

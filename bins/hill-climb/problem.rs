@@ -1,6 +1,6 @@
 //! The search itself: one climb over all columns and, where asked, one for every group.
 
-use common::climb::{
+use climb::{
     Climbed, Direct, Gram, GramObjective, GramScore, Method, Metric, Move, Objective, SearchConfig, climb, equal,
     simplex, sum_one,
 };

@@ -14,6 +14,15 @@ mod run;
 mod show;
 mod state;
 
+use args::{Action, RunPipeline};
+
 fn main() -> std::process::ExitCode {
-    common::cli::main(args::run)
+    common::cli::main(run)
+}
+
+fn run(arguments: RunPipeline) -> anyhow::Result<()> {
+    match arguments.action {
+        Some(Action::Doctor(arguments)) => doctor::run(&arguments),
+        None => pipeline::run(&arguments.pipeline),
+    }
 }

@@ -1,6 +1,6 @@
 //! netCDF files of all kinds behind one [`NcFile`].
 //!
-//! ClimSim's files come as CDF-5 (grid), as HDF5 (normalisation, converted members) and as CDF-1 and CDF-2 from other
+//! Files of climate models come as CDF-5 (grid), as HDF5 (normalisation, converted members) and as CDF-1 and CDF-2 from other
 //! tools. The classic kinds are read by a parser of our own, straight from the mapped file: the C library serves the
 //! whole process one call at a time, which would make reading 200,000 small files by several threads serial. Files on
 //! HDF5 go through that library.

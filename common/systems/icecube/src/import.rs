@@ -12,7 +12,8 @@ use crate::NAME;
 use crate::dataset::InputConfig;
 use crate::models::{self, ModelConfig};
 use crate::predict::About;
-use crate::train::{self, TrainConfig, published};
+use crate::published;
+use crate::train::{self, TrainConfig};
 pub use names::{about_of, allow, warn_of_pulse_count};
 
 /// What is known of files of weights.

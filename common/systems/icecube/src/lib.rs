@@ -13,4 +13,6 @@ pub mod train;
 
 pub use networks::NETWORKS;
 
-pub use icecube_data::{NAME, nevents, prepare, raw, selection, sensors, simulate};
+pub use icecube_data::{
+    NAME, angles, directions, nevents, prepare, published, raw, score, selection, sensors, simulate, submission,
+};

@@ -3,6 +3,7 @@
 //! What makes, prepares and judges data needs this crate alone and starts without libtorch. The networks are in `polarmae`.
 
 pub mod classes;
+pub mod confusion;
 pub mod dataset;
 pub mod energy;
 pub mod geometry;
@@ -11,6 +12,7 @@ pub mod masking;
 pub mod picture;
 pub mod prepare;
 pub mod raw;
+pub mod score;
 pub mod simulate;
 mod system;
 pub mod transforms;

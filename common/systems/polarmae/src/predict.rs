@@ -17,6 +17,7 @@ use serde_json::Value;
 use tch::{Device, Kind};
 
 use crate::batch::{Batch, Draw};
+use crate::confusion::Confusion;
 use crate::dataset::{EventView, Events};
 use crate::energy::EnergyScale;
 use crate::grouping::CHANNELS;
@@ -25,7 +26,6 @@ use crate::models::floats;
 use crate::models::segmentation::{CLASS_NAMES, Segmentation};
 use crate::train::{Built, ModelConfig, Network, SegmentationTask, build};
 use crate::transforms::Transform;
-use common::confusion::Confusion;
 pub use config::{NetworkConfig, PredictConfig};
 pub use task::Predict;
 

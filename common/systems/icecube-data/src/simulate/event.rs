@@ -121,7 +121,7 @@ struct Hit {
 }
 
 fn light(d: &Detector, kind: Kind, azimuth: f64, zenith: f64, brightness: f64, rng: &mut Pcg64) -> Vec<Seen> {
-    // Physics has the cosine first (see `common::angles`), and the particle flies away from where it comes from.
+    // Physics has the cosine first (see `crate::angles`), and the particle flies away from where it comes from.
     let from = [azimuth.cos() * zenith.sin(), azimuth.sin() * zenith.sin(), zenith.cos()];
     let along = from.map(|c| -c);
     // Tracks pass anywhere through the detector, cascades lie well inside.
@@ -259,7 +259,7 @@ fn poisson(rng: &mut Pcg64, mean: f64) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use common::angles;
+    use crate::angles;
     use common::seed::rng_for;
 
     use super::*;

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use common::durable::Written;
-use common::{Error, Result, angles, directions};
+use common::{Error, Result};
 use tch::{Device, Kind, Tensor};
 
 use crate::batch::Batch;
+use crate::{angles, directions};
 
 /// Event ids and vectors in the order of prediction.
 #[derive(Debug, Default)]

@@ -12,10 +12,11 @@ use neural::stages::{self, PredictFlags};
 use tch::Device;
 
 use super::config::Set;
-use super::{About, Ensemble, Member, MemberConfig, PredictConfig, predict, sample_ids, write_submission};
+use super::{About, Ensemble, Member, MemberConfig, PredictConfig, predict};
 use crate::NAME;
 use crate::dataset::{EventSource, Events, Lengths};
 use crate::sampler;
+use crate::submission::{sample_ids, write_submission};
 use crate::train::{Visits, weights_of};
 
 /// A prediction about to run.
@@ -133,7 +134,8 @@ impl Task for Predict {
             }
         }
         let ids = self.sample.take().map_or_else(|| predicted.blend.ids.clone(), |(_, ids)| ids);
-        let (submission, joined) = write_submission(&predicted.blend, &ids, &folder.join("submission.csv"))?;
+        let (submission, joined) =
+            write_submission((&predicted.blend.ids, &predicted.blend.vectors), &ids, &folder.join("submission.csv"))?;
         stage.output("submission", &submission);
         if joined.missing > 0 {
             tracing::warn!("{} events of the sample have no prediction: they get 0.0, 0.0", joined.missing);

@@ -2,7 +2,6 @@
 //! of the validation events.
 
 pub mod config;
-pub mod published;
 mod run;
 mod task;
 

@@ -23,7 +23,7 @@ use crate::augment::{self, Augmentation};
 use crate::columns::{GROUP_NAMES, TARGETS};
 use crate::layout::expand;
 use crate::losses;
-use crate::metric::Score;
+use crate::score::Score;
 pub use config::{InitialConfig, LossConfig, RowsConfig, TrainConfig};
 use evaluate::{Evaluator, predict, training_loss, validation_loss};
 pub use neural::trainer::Options;

@@ -14,8 +14,8 @@ use super::config::{EncoderMode, SegmentationTask};
 use super::metric;
 use super::setup::Setup;
 use crate::batch::Draw;
+use crate::confusion::{Confusion, event_iou};
 use crate::models::segmentation::{CLASS_NAMES, Segmentation};
-use common::confusion::{Confusion, event_iou};
 
 /// A segmentation in training.
 pub struct Segment {
