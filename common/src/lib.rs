@@ -3,6 +3,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod criterion;
 pub mod driver;
 pub mod durable;
 pub mod error;
@@ -16,6 +17,7 @@ pub mod provenance;
 pub mod report;
 pub mod scalars;
 pub mod seed;
+pub mod share;
 pub mod stage;
 pub mod store;
 pub mod submission;

@@ -1,5 +1,6 @@
 //! The config of a weight search.
 
+use common::criterion::Better;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -82,8 +83,8 @@ impl Metric {
         }
     }
 
-    /// The metric from the score that the search maximises, and back.
-    pub fn signed(self, score: f64) -> f64 {
+    /// Which way is better.
+    pub fn better(self) -> Better {
         match self {
             Self::Mse
             | Self::Rmse
@@ -92,9 +93,14 @@ impl Metric {
             | Self::Mape
             | Self::Smape
             | Self::Logloss
-            | Self::Brier => -score,
-            _ => score,
+            | Self::Brier => Better::Lower,
+            _ => Better::Higher,
         }
+    }
+
+    /// The metric from the score that the search maximises, and back.
+    pub fn signed(self, score: f64) -> f64 {
+        -self.better().minimised(score)
     }
 }
 
