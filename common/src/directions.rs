@@ -413,7 +413,13 @@ pub fn write(path: &Path, ids: &[i64], vectors: &[[f32; 3]]) -> Result<Written> 
 }
 
 /// [`write`] with kappa and regions under a calibration, and the columns [`EXTRA`] of heads that are there.
-pub fn write_calibrated(path: &Path, ids: &[i64], vectors: &[[f32; 3]], calibration: &Calibration) -> Result<Written> {
+pub fn write_calibrated(
+    path: &Path,
+    ids: &[i64],
+    vectors: &[[f32; 3]],
+    calibration: &Calibration,
+    extra: Option<&[[f32; 5]]>,
+) -> Result<Written> {
     let found: Vec<[f32; 2]> = vectors.iter().map(|&v| angles::angles(v)).collect();
     let lengths: Vec<f32> = vectors.iter().map(|v| angles::length(v.map(f64::from)) as f32).collect();
     let within = |region| lengths.iter().map(|&k| calibration.region(f64::from(k), region) as f32).collect::<Vec<_>>();
