@@ -7,7 +7,7 @@
 use std::process::Command;
 use std::time::Instant;
 
-use common::climb::{Gram, GramObjective, GramScore, Plan, climb};
+use climb::{Gram, GramObjective, GramScore, Plan, climb};
 use common::durable;
 use common::metrics::Matrix;
 use common::seed::rng_for;

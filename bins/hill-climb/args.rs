@@ -3,27 +3,28 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use climb::SearchConfig;
 use common::cli::{Arguments, HELP_STYLES, RunFlags, Verbosity};
-use common::climb::SearchConfig;
 use common::oof::Reading;
-
-use crate::{blend, search};
+use common::system::{Blend, BlendRequest, SearchRequest};
 
 /// Search the weights of a blend, or apply weights to submissions
 #[derive(Debug, Parser)]
 #[command(name = "hill-climb", version, max_term_width = 79, styles = HELP_STYLES, arg_required_else_help = true, after_help = EXAMPLES)]
 pub struct HillClimb {
+    /// What is done.
     #[command(subcommand)]
-    mode: Mode,
+    pub mode: Mode,
 }
 
 const EXAMPLES: &str = "Examples:
   hill-climb search --truth prepared runs/195 runs/197 --out blend
   hill-climb blend --weights blend/weights.csv subs --out final";
 
+/// What is done.
 #[derive(Debug, Subcommand)]
 #[allow(clippy::large_enum_variant, reason = "one value, read once")]
-enum Mode {
+pub enum Mode {
     /// Search the weights that blend out-of-fold predictions best
     Search(SearchArgs),
     /// Apply weights to submission files
@@ -35,19 +36,10 @@ enum Mode {
 #[command(after_help = SEARCH_EXAMPLES)]
 pub struct SearchArgs {
     /// Out-of-fold predictions: files or folders of finished runs
-    ///
-    /// Tables (csv, also .gz, or parquet) with ids and a column a target or a class, npy, npz and safetensors files; or
-    /// one table with a column a member. Rows are matched by id. Of ours: a safetensors file with `predictions` [rows, columns], `mean` and `std`, or the folder of a finished stage with
-    /// the output `oof`. The model is called NAME, else what the file's metadata say, else after its file. IceCube:
-    /// tables of directions with the vectors `x`, `y`, `z`, as `train-model` and `predict` write them.
-    #[arg(value_name = "[NAME=]OOF", required = true, help_heading = "Input")]
+    #[arg(value_name = "[NAME=]OOF", required = true, help_heading = "Input", long_help = members())]
     pub oof: Vec<String>,
     /// Truth: a file, the folder of `prepare-data`, or `-`
-    ///
-    /// A table with ids (csv or parquet; `--target` names the columns), npy or npz. Of ours: a safetensors file with `targets` [rows, columns], `target_mean` and `target_std`; a folder or a piped
-    /// manifest stands for its output `valid`, `b/valid` or `a/valid`, the first that exists. IceCube: a table with
-    /// `event_id`, `azimuth` and `zenith`, or the folder of `prepare-data` or `simulate-data`.
-    #[arg(short, long, value_name = "VALID", help_heading = "Input")]
+    #[arg(short, long, value_name = "VALID", help_heading = "Input", long_help = truth())]
     pub truth: String,
     /// Columns of the truth that are predicted
     ///
@@ -79,7 +71,7 @@ pub struct SearchArgs {
     /// Config of the search (YAML)
     ///
     /// The flags below win over it.
-    #[arg(short, long, value_name = "FILE", help_heading = "Search")]
+    #[arg(short, long, value_name = "FILE", value_parser = common::share::config_argument(), help_heading = "Search")]
     pub config: Option<PathBuf>,
     /// Override of a config key
     ///
@@ -87,14 +79,7 @@ pub struct SearchArgs {
     #[arg(short, long = "set", value_name = "KEY=VALUE", help_heading = "Search")]
     pub set: Vec<String>,
     /// What is optimised: r2, rmse, auc, logloss .. [config: r2]
-    ///
-    /// Numbers: r2, mse, rmse, mae, rmsle, mape, smape, pearson, spearman. Probabilities: logloss, brier, auc,
-    /// average_precision. Labels (two by `threshold`, more by rounding or the likeliest class): accuracy,
-    /// balanced_accuracy, f1, f1_macro, f1_micro, f1_weighted, mcc, qwk.
-    ///
-    /// Directions are fitted under the mean opening angle and take no settings of the search: vectors are added with
-    /// weights from 0, neither below the best single network nor below equal weights on the events given.
-    #[arg(long, help_heading = "Search")]
+    #[arg(long, help_heading = "Search", long_help = metric())]
     pub metric: Option<String>,
     /// climb, optimum or non_negative [config: climb]
     #[arg(long, help_heading = "Search")]
@@ -135,6 +120,43 @@ pub struct SearchArgs {
     pub verbosity: Verbosity,
 }
 
+/// `own`, and what systems with blends of their own say.
+fn with(own: &str, text: fn(&Blend) -> &'static str) -> String {
+    registry::blend().fold(own.to_string(), |all, blend| format!("{all} {}", text(blend)))
+}
+
+fn members() -> String {
+    let own = "Out-of-fold predictions: files or folders of finished runs\n\nTables (csv, also .gz, or parquet) with ids and a \
+               column a target or a class, npy, npz and safetensors files; or one table with a column a member. Rows are \
+               matched by id. Of ours: a safetensors file with `predictions` [rows, columns], `mean` and `std`, or the \
+               folder of a finished stage with the output `oof`. The model is called NAME, else what the file's metadata \
+               say, else after its file.";
+    with(own, |blend| blend.members)
+}
+
+fn truth() -> String {
+    let own = "Truth: a file, the folder of `prepare-data`, or `-`\n\nA table with ids (csv or parquet; `--target` names the \
+               columns), npy or npz. Of ours: a safetensors file with `targets` [rows, columns], `target_mean` and \
+               `target_std`; a folder or a piped manifest stands for its output with true values: `valid`, or that of one \
+               chain, `b/valid` or `a/valid`, the first that exists.";
+    with(own, |blend| blend.truth)
+}
+
+fn metric() -> String {
+    let own = "What is optimised: r2, rmse, auc, logloss .. [config: r2]\n\nNumbers: r2, mse, rmse, mae, rmsle, mape, smape, \
+               pearson, spearman. Probabilities: logloss, brier, auc, average_precision. Labels (two by `threshold`, more \
+               by rounding or the likeliest class): accuracy, balanced_accuracy, f1, f1_macro, f1_micro, f1_weighted, mcc, \
+               qwk.\n\n";
+    with(own, |blend| blend.metric).replace("\n\n ", "\n\n")
+}
+
+fn submissions() -> String {
+    let own = "Submissions: parquet or csv files, or folders of them\n\nAlso folders of finished stages (`-`: piped manifest), \
+               which stand for their output `submission`. Files that the table of weights does not name are left out; a \
+               model without a file is an error.";
+    with(own, |blend| blend.submissions)
+}
+
 const SEARCH_EXAMPLES: &str = "Examples:
   hill-climb search --truth prepared runs/195 runs/197 runs/200 --out blend
   hill-climb search -t valid.safetensors a=a.safetensors b=b.safetensors \\
@@ -153,6 +175,25 @@ impl SearchArgs {
             by_position: self.by_position,
             wide: self.wide,
         }
+    }
+
+    /// The search as a system with blends of its own is asked for it.
+    pub fn request(&self) -> SearchRequest<'_> {
+        let settings = [
+            ("--config", self.config.is_some()),
+            ("--set", !self.overrides().is_empty()),
+            ("--write-oof", self.write_oof),
+            ("--print-config", self.run.print_config),
+            ("--target", !self.target.is_empty()),
+            ("--id", self.id.is_some()),
+            ("--sample-weight", self.sample_weight.is_some()),
+            ("--classes", !self.classes.is_empty()),
+            ("--mask-missing", self.mask_missing),
+            ("--by-position", self.by_position),
+            ("--wide", self.wide),
+        ];
+        let setting = settings.into_iter().find(|(_, given)| *given).map(|(flag, _)| flag);
+        SearchRequest { truth: &self.truth, members: &self.oof, setting, run: &self.run }
     }
 
     /// The flags as overrides of the config, after those given with `--set`.
@@ -179,11 +220,7 @@ impl SearchArgs {
 #[command(after_help = BLEND_EXAMPLES)]
 pub struct BlendArgs {
     /// Submissions: parquet or csv files, or folders of them
-    ///
-    /// Also folders of finished stages (`-`: piped manifest), which stand for their output `submission`. Files that the
-    /// table of weights does not name are left out; a model without a file is an error. IceCube: tables of directions
-    /// with their vectors, or folders of `predict`, which stand for their output `predictions`.
-    #[arg(value_name = "[NAME=]SUBMISSION", required = true, help_heading = "Input")]
+    #[arg(value_name = "[NAME=]SUBMISSION", required = true, help_heading = "Input", long_help = submissions())]
     pub submissions: Vec<String>,
     /// Weights: csv, json, pickled table, or folder of a search
     ///
@@ -239,7 +276,7 @@ pub struct BlendArgs {
 }
 
 const BLEND_EXAMPLES: &str = "Examples:
-  hill-climb blend --weights submissions/leap/weights_v10.csv submission/subs \\
+  hill-climb blend --weights weights_v10.csv submission/subs \\
     --base adam_195_78569.oof --name final_blend_v10 --out final
   hill-climb blend -w blend/weights.csv a=a/submission.parquet b.csv -o final";
 
@@ -260,8 +297,23 @@ impl BlendArgs {
         format!("base: {base}\nkeep_equal: {}\n", self.keep_equal)
     }
 
+    /// The blend as a system with blends of its own is asked for it.
+    pub fn request<'a>(&'a self, run: &'a RunFlags, config: &'a str) -> BlendRequest<'a> {
+        let settings = [
+            ("--base", self.base.is_some()),
+            ("--id", self.id.is_some()),
+            ("--sample", self.sample.is_some()),
+            ("--keep-equal", self.keep_equal),
+            ("--competition", self.competition.is_some()),
+            ("--decimals", self.decimals.is_some()),
+        ];
+        let setting = settings.into_iter().find(|(_, given)| *given).map(|(flag, _)| flag);
+        let (predictions, csv) = (self.submissions.as_slice(), !self.no_csv);
+        BlendRequest { weights: &self.weights, predictions, name: &self.name, csv, config, setting, run }
+    }
+
     /// A blend has neither seed, limit nor config.
-    fn run_flags(&self) -> RunFlags {
+    pub fn run_flags(&self) -> RunFlags {
         RunFlags {
             out: self.out.clone(),
             seed: None,
@@ -284,13 +336,5 @@ impl Arguments for HillClimb {
 
     fn schemas() -> Vec<(&'static str, String)> {
         vec![("search", common::config::schema::<SearchConfig>())]
-    }
-}
-
-/// Hands over to the mode.
-pub fn run(args: HillClimb) -> anyhow::Result<()> {
-    match args.mode {
-        Mode::Search(args) => Ok(search::run(&args)?),
-        Mode::Blend(args) => Ok(blend::run(&args)?),
     }
 }

@@ -17,8 +17,8 @@ use common::{Error, Result};
 use rayon::prelude::*;
 use tracing::{info, warn};
 
-use crate::args::BlendArgs;
-use crate::weights::{Weights, stem};
+use crate::hill_climb::args::BlendArgs;
+use climb::weights::{Weights, stem};
 
 /// Doubles held for columns of one model at a time, 64 MiB.
 const COLUMN_VALUES: usize = 8 << 20;
@@ -27,8 +27,11 @@ const BLOCK_VALUES: usize = 8 << 20;
 
 /// Runs the blend.
 pub fn run(args: &BlendArgs) -> Result<()> {
-    if crate::directions::blend(args)? {
-        return Ok(());
+    let (run_flags, config) = (args.run_flags(), args.config_text());
+    for own in registry::blend() {
+        if (own.blend)(&args.request(&run_flags, &config))? {
+            return Ok(());
+        }
     }
     args.cpu_threads();
     let table = resolve(&args.weights, &["weights_json", "weights"])?;

@@ -3,7 +3,7 @@
 //! All of them agree with scikit-learn. A truth of classes is one-hot, a column a class; other truths have a score a
 //! column, and their mean counts. Where scikit-learn has no answer (one label alone, no variance), the score is 0.
 
-use common::climb::Metric;
+use climb::Metric;
 use common::metrics::{Matrix, mean};
 use common::oof::Table;
 use common::{Error, Result};

@@ -1,19 +1,5 @@
-//! `hill-climb`: search the weights of a blend, and apply weights to submissions. Uses no tensor library.
+//! The program `hill-climb`.
 
-mod args;
-mod blend;
-mod directions;
-mod judge;
-mod measure;
-mod members;
-mod page;
-mod problem;
-mod report;
-mod search;
-mod weights;
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    common::cli::main(args::run)
+fn main() -> std::process::ExitCode {
+    stages::hill_climb::main()
 }

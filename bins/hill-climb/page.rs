@@ -1,10 +1,10 @@
 //! The page about a blend: members, steps of the search, correlations, scores per group and per column.
 
+use climb::{Gram, MoveKind};
 use common::Result;
-use common::climb::{Gram, MoveKind};
 use common::report::{Report, Series};
 
-use crate::problem::{Blend, Problem};
+use crate::hill_climb::problem::{Blend, Problem};
 
 /// Members that are drawn beside the blend in the plots of single columns.
 const DRAWN: usize = 3;

@@ -1,6 +1,6 @@
 //! The search itself: one climb over all columns and, where asked, one for every group.
 
-use common::climb::{
+use climb::{
     Climbed, Direct, Gram, GramObjective, GramScore, Method, Metric, Move, Objective, SearchConfig, climb, equal,
     simplex, sum_one,
 };
@@ -8,9 +8,9 @@ use common::metrics::{Matrix, Rules};
 use common::oof::{Member, Set, Table};
 use common::{Error, Result};
 
-use crate::judge::Judge;
-use crate::measure;
-use crate::members;
+use crate::hill_climb::judge::Judge;
+use crate::hill_climb::measure;
+use crate::hill_climb::members;
 
 /// Rounds that a closed form takes where its quadratic form depends on the weights.
 const ROUNDS: usize = 50;

@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use common::climb::MoveKind;
+use climb::MoveKind;
 use serde_json::{Map, Value, json};
 
-use crate::problem::{Blend, Problem, Scope};
-use crate::weights::{Own, field, g17};
+use crate::hill_climb::problem::{Blend, Problem, Scope};
+use climb::weights::{Own, field, g17};
 
 /// The table for people.
 pub fn table(problem: &Problem, blend: &Blend) -> String {

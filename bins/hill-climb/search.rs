@@ -1,34 +1,37 @@
 //! `hill-climb search`: from out-of-fold predictions to weights.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use common::climb::SearchConfig;
+use climb::SearchConfig;
 use common::durable::Written;
-use common::oof::{Set, resolve};
-use common::stage::Stage;
+use common::oof::{Set, resolve, resolve_in};
+use common::stage::{Manifest, Stage};
 use common::store::scratch::Scratch;
 use common::store::tensors::{Declaration, Dtype, TensorWriter};
 use common::{Error, Result, config, durable};
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
-use crate::args::SearchArgs;
-use crate::problem::{Blend, Problem};
-use crate::{directions, members, page, report, weights};
+use crate::hill_climb::args::SearchArgs;
+use crate::hill_climb::problem::{Blend, Problem};
+use crate::hill_climb::{members, page, report};
+use climb::weights;
 
 /// Rows of the blended predictions that are held at once.
 const BLOCK_ROWS: usize = 4096;
 
 /// Runs the search.
 pub fn run(args: &SearchArgs) -> Result<()> {
-    if let Some(truth) = directions::truth(&args.truth)? {
-        return directions::search(args, &truth);
+    for own in registry::blend() {
+        if (own.search)(&args.request())? {
+            return Ok(());
+        }
     }
     let config = config::load::<SearchConfig>(args.config.as_deref(), &args.overrides())?;
     if args.run.print_config {
         return common::cli::print_line(config.annotated().trim_end());
     }
-    let truth = resolve(&args.truth, &["valid", "b/valid", "a/valid"])?;
+    let truth = truth(&args.truth)?;
     let folder = args.run.folder("hill-climb");
     let scratch = Scratch::of(&folder);
     let set = Set::open(&truth, &members::paths(&args.oof)?, &args.reading(), scratch.folder())?;
@@ -74,6 +77,15 @@ pub fn run(args: &SearchArgs) -> Result<()> {
     }
     stage.finish()?;
     Ok(())
+}
+
+/// The file that an argument stands for: itself, or what the system of a finished stage says holds true values.
+fn truth(argument: &str) -> Result<PathBuf> {
+    if argument != "-" && !Path::new(argument).is_dir() {
+        return resolve(argument, &[]);
+    }
+    let stage = Manifest::read(argument)?;
+    resolve_in(&stage, registry::truth(&stage.system))
 }
 
 fn write_json(path: &Path, value: &Value) -> Result<Written> {

@@ -10,7 +10,7 @@ use common::cli::{Arguments, HELP_STYLES, Verbosity};
 /// The grid spans all hits of all events, or the bounds given. The archive holds plain arrays and, beside them, the
 /// layout of the original, which therefore can load it. The statistics of the map go to standard output.
 #[derive(Debug, Parser)]
-#[command(name = "hit-density", version, styles = HELP_STYLES, max_term_width = 79, after_help = SHORT, after_long_help = EXAMPLES)]
+#[command(name = "hit-density", version, styles = HELP_STYLES, max_term_width = 79, after_help = SHORT, after_long_help = examples())]
 pub struct Args {
     /// Folder of events (`event*-hits.csv`)
     #[arg(long, value_name = "FOLDER", help_heading = "Input")]
@@ -63,12 +63,7 @@ impl Arguments for Args {
 
 const SHORT: &str = "`--help` says more and shows examples.";
 
-const EXAMPLES: &str = "\
-Examples:
-  The map of the published configuration:
-    hit-density --data-dir data/trackml/train_100_events \\
-      --output outputs/hit_density_stats.npz
-
-  Finer voxels in a box of your own:
-    hit-density --data-dir sim/raw --voxel-size 50 \\
-      --bounds=-1100,1100,-1100,1100,-3000,3000 --output map.npz";
+fn examples() -> String {
+    let examples: Vec<&str> = registry::density().map(|density| density.examples).collect();
+    format!("Examples:\n{}", examples.join("\n\n"))
+}

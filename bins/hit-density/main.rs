@@ -1,8 +1,5 @@
-//! `hit-density`: how many hits an event has where, as a voxel map. Uses no tensor library.
-
-mod args;
-mod run;
+//! The program `hit-density`.
 
 fn main() -> std::process::ExitCode {
-    common::cli::main(run::run)
+    stages::hit_density::main()
 }

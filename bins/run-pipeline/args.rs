@@ -3,8 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 use common::cli::{Arguments, HELP_STYLES, Verbosity};
 
-use crate::doctor;
-use crate::pipeline::{self, PipelineArgs};
+use crate::run_pipeline::pipeline::PipelineArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,13 +21,14 @@ Examples:
 #[command(args_conflicts_with_subcommands = true)]
 pub struct RunPipeline {
     #[command(subcommand)]
-    action: Option<Action>,
+    pub action: Option<Action>,
     #[command(flatten)]
-    pipeline: PipelineArgs,
+    pub pipeline: PipelineArgs,
 }
 
+/// What is done beside running a pipeline.
 #[derive(Debug, Subcommand)]
-enum Action {
+pub enum Action {
     /// Check versions, libtorch, devices, memory, threads and disk
     Doctor(DoctorArgs),
 }
@@ -52,13 +52,5 @@ impl Arguments for RunPipeline {
             Some(Action::Doctor(arguments)) => &arguments.verbosity,
             None => &self.pipeline.verbosity,
         }
-    }
-}
-
-/// Does what was asked for.
-pub fn run(arguments: RunPipeline) -> anyhow::Result<()> {
-    match arguments.action {
-        Some(Action::Doctor(arguments)) => doctor::run(&arguments),
-        None => pipeline::run(&arguments.pipeline),
     }
 }

@@ -2,10 +2,12 @@
 //!
 //! A pipeline that reads `../SYSTEM.yaml` comes in all sizes for which a `SYSTEM.SIZE.yaml` lies beside that file. The file
 //! itself and the `dvc.lock` are links into `.choice/SYSTEM/`, and that is a link to the folder of the choice in force, which
-//! holds its values and its locks. So a choice is made in one step, DVC on the same folder sees it, and no file that git
-//! tracks changes. Where nothing was chosen yet the size is `demo`.
+//! holds its values and its locks. So a choice is made in one step, and DVC on the same folder sees it. Where nothing was
+//! chosen yet the size is `demo`; its folder and empty locks are part of a clone, so that DVC works there before anything
+//! ran, and git is told to pass over what becomes of them (`quiet`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -13,12 +15,13 @@ use std::path::{Path, PathBuf};
 use common::{Error, Result, durable, stage};
 use serde_json::json;
 
-use crate::content::lock;
-use crate::declare::emit;
-use crate::declare::entries::normal;
-use crate::declare::file;
-use crate::declare::tree::{self, Kind, Node};
-use crate::graph::{self, Unit};
+use crate::run_pipeline::content::lock;
+use crate::run_pipeline::declare::emit;
+use crate::run_pipeline::declare::entries::normal;
+use crate::run_pipeline::declare::file;
+use crate::run_pipeline::declare::tree::{self, Kind, Node};
+use crate::run_pipeline::graph::{self, Unit};
+use crate::run_pipeline::quiet;
 
 const FOLDER: &str = ".choice";
 const VALUES: &str = "vars.yaml";
@@ -119,6 +122,27 @@ fn sizes(file: &Path) -> Vec<String> {
         (!size.is_empty() && !size.contains('.')).then_some(size)
     };
     names.filter_map(size).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// Names below the folder of a choice of the locks that pipelines beside the file of sizes link to.
+fn locks(file: &Path) -> Vec<OsString> {
+    let link = link(file);
+    let folders = file.parent().and_then(|folder| fs::read_dir(folder).ok()).into_iter().flatten().flatten();
+    let targets = folders.filter_map(|folder| {
+        let target = fs::read_link(folder.path().join(lock::FILE)).ok()?;
+        Some(normal(&folder.path().join(target)))
+    });
+    let own = targets.filter(|target| target.parent() == Some(&link));
+    own.filter_map(|target| target.file_name().map(OsString::from)).collect()
+}
+
+/// Makes a link, in the place of what may be there, in one step.
+fn relink(target: &Path, link: &Path) -> Result<()> {
+    let name = link.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let temporary = link.with_file_name(format!("{name}.tmp-{}", std::process::id()));
+    let _ = fs::remove_file(&temporary);
+    symlink(target, &temporary).map_err(|e| Error::io("linking", &temporary, e))?;
+    durable::replace(&temporary, link)
 }
 
 /// Puts a value in the place of one that is there.
@@ -268,11 +292,9 @@ impl Choices {
             held.alone()?;
         }
         self.fill(&choice, &wanted)?;
+        quiet::keep(&link);
         if switches {
-            let temporary = link.with_extension(format!("tmp-{}", std::process::id()));
-            let _ = fs::remove_file(&temporary);
-            symlink(&target, &temporary).map_err(|e| Error::io("linking", &temporary, e))?;
-            common::durable::replace(&temporary, &link)?;
+            relink(&target, &link)?;
         }
         held.shared().map(Some)
     }
@@ -280,18 +302,6 @@ impl Choices {
     /// The values of a choice, what it is, and at its first use the locks of the size that it differs from.
     fn fill(&self, choice: &Choice, folder: &Path) -> Result<()> {
         durable::create_folder(folder)?;
-        let head = format!(
-            "# Written by run-pipeline, {}: change `{}` instead.\n",
-            choice.shown(),
-            choice.size_file().display()
-        );
-        let values = match self.wanted.get(&choice.file).and_then(|(_, values)| values.as_ref()) {
-            Some(values) => emit::document(values),
-            None => {
-                let file = choice.size_file();
-                fs::read_to_string(&file).map_err(|e| Error::opening(&file, e))?
-            }
-        };
         let kept = folder.join("choice.json");
         if !kept.exists() && !choice.sets.is_empty() {
             let plain = Choice { sets: Vec::new(), ..choice.clone() };
@@ -302,9 +312,32 @@ impl Choices {
                 }
             }
         }
-        let text = format!("{head}{values}");
-        if fs::read_to_string(folder.join(VALUES)).ok().as_ref() != Some(&text) {
-            durable::write(folder.join(VALUES), text.as_bytes())?;
+        // DVC takes a link that leads nowhere for a broken lock.
+        for name in locks(&choice.file) {
+            let file = folder.join(name);
+            if !file.exists() {
+                durable::write(&file, lock::EMPTY.as_bytes())?;
+            }
+        }
+        let file = folder.join(VALUES);
+        match self.wanted.get(&choice.file).and_then(|(_, values)| values.as_ref()) {
+            Some(values) => {
+                let size = choice.size_file();
+                let head =
+                    format!("# Written by run-pipeline, {}: change `{}` instead.\n", choice.shown(), size.display());
+                let text = head + &emit::document(values);
+                if fs::read_to_string(&file).ok().as_ref() != Some(&text) {
+                    durable::write(&file, text.as_bytes())?;
+                }
+            }
+            None if choice.sets.is_empty() => {
+                let target = Path::new("../..").join(choice.size_file().file_name().unwrap_or_default());
+                if fs::read_link(&file).ok().as_ref() != Some(&target) {
+                    relink(&target, &file)?;
+                }
+            }
+            // Written when this was chosen.
+            None => {}
         }
         let text = json!({ "size": choice.size, "sets": choice.sets }).to_string() + "\n";
         if fs::read_to_string(&kept).ok().as_ref() != Some(&text) {

@@ -1,18 +1,5 @@
-//! `run-pipeline`: runs pipelines, and looks after the machine that they run on. Uses no tensor, so it starts without
-//! libtorch.
-
-mod args;
-mod choice;
-mod content;
-mod declare;
-mod doctor;
-mod graph;
-mod pipeline;
-mod repository;
-mod run;
-mod show;
-mod state;
+//! The program `run-pipeline`.
 
 fn main() -> std::process::ExitCode {
-    common::cli::main(args::run)
+    stages::run_pipeline::main()
 }

@@ -6,13 +6,13 @@ use clap::{Args, ValueEnum};
 use common::cli::{Verbosity, print_line};
 use common::{Error, ExitCode, Result, durable};
 
-use crate::choice::{self, Choices, Wanted};
-use crate::declare::file::FILE;
-use crate::declare::text::quote;
-use crate::graph::Project;
-use crate::run::missing;
-use crate::run::schedule::{self, Options};
-use crate::show::{dag, plan, snakemake};
+use crate::run_pipeline::choice::{self, Choices, Wanted};
+use crate::run_pipeline::declare::file::FILE;
+use crate::run_pipeline::declare::text::quote;
+use crate::run_pipeline::graph::Project;
+use crate::run_pipeline::run::missing;
+use crate::run_pipeline::run::schedule::{self, Options};
+use crate::run_pipeline::show::{dag, plan, snakemake};
 
 /// Engines that a pipeline can be written for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -52,6 +52,9 @@ pub struct PipelineArgs {
     /// After a failure go on with what does not need it
     #[arg(short, long, help_heading = "Run")]
     pub keep_going: bool,
+    /// After a failure end the running stages, too; they save their work
+    #[arg(long, help_heading = "Run", conflicts_with = "keep_going", hide_short_help = true)]
+    pub fail_fast: bool,
     /// GPUs to give to stages [default: as found]
     #[arg(long, value_name = "N", help_heading = "Run", hide_short_help = true)]
     pub gpus: Option<u64>,
@@ -164,6 +167,7 @@ pub fn run(arguments: &PipelineArgs) -> anyhow::Result<()> {
         stream: arguments.verbosity.verbose > 0,
         forced,
         keep_going: arguments.keep_going,
+        fail_fast: arguments.fail_fast,
         gpus: arguments.gpus,
         mem_mb: arguments.mem_mb,
         call,

@@ -1,42 +1,24 @@
 //! The command line.
 
+use std::cell::OnceCell;
 use std::path::PathBuf;
 
 use clap::Parser;
 use common::cli::{Arguments, HELP_STYLES, Verbosity};
+use common::system::{Score, ScoreRequest};
 
-/// Score predictions: mean R2, mean opening angle, or F1 of classes
-///
-/// What is scored follows from the truth. Values get R2 (higher is better): mean, per target, group and level.
-/// Directions (`event_id`, `azimuth`, `zenith`) get the mean opening angle in radians (lower is better): overall, by
-/// kind of event, pulses, zenith and kappa, and how well kappa is calibrated. Tracks (TrackML submissions) get the
-/// TrackML score, efficiency, purity, clones and ghosts, by pT, eta and number of hits. Classes of points (tables of
-/// `predict` for PoLAr-MAE, which bring their labels: no `--truth`) get F1 and intersection over union by class, their
-/// means, and the confusion matrix. The table goes to standard error, the figures as one line of JSON to standard output.
+/// Score predictions: R2 of values, or what a system's predictions are judged by
 #[derive(Debug, Parser)]
-#[command(name = "score", version, max_term_width = 79, styles = HELP_STYLES, after_help = EXAMPLES)]
+#[command(name = "score", version, max_term_width = 79, styles = HELP_STYLES, long_about = about(), after_help = examples())]
 pub struct ScoreArgs {
     /// Predictions: out-of-fold files, run folders, or submissions
-    ///
-    /// For a truth of arrays: safetensors files with `predictions`, `mean` and `std`, or folders of finished runs. For
-    /// a table as truth: submissions in parquet or csv. For directions: tables with `event_id`, `azimuth`, `zenith` and,
-    /// where known, `kappa`. For events of TrackML: submissions, or folders of `predict` stages.
-    /// `NAME=` in front gives a name for the report.
-    #[arg(value_name = "[NAME=]PREDICTIONS", required = true, help_heading = "Input")]
+    #[arg(value_name = "[NAME=]PREDICTIONS", required = true, help_heading = "Input", long_help = predictions())]
     pub predictions: Vec<String>,
     /// Truth: arrays (`valid.safetensors`), a table, a folder, or `-`
-    ///
-    /// A safetensors file with `targets`, `target_mean` and `target_std`; a parquet or csv table in the form of a
-    /// submission; or the folder (`-`: piped manifest) of a stage with the output `valid` or `solution`. Directions: a
-    /// parquet table, or the folder of a simulate-data or prepare-data stage of IceCube. Tracks: a folder or zip archive
-    /// of `event*-{hits,particles,truth}.csv`, one truth file, or a stage that was fed by such events.
-    #[arg(short, long, value_name = "TRUTH", help_heading = "Input")]
+    #[arg(short, long, value_name = "TRUTH", help_heading = "Input", long_help = truth())]
     pub truth: Option<String>,
     /// What counts as a particle and a track, as KEY=VALUE
-    ///
-    /// For tracks; may be given several times: `min_pt`, `max_eta`, `min_hits`, `first_layers`, `max_vertex_radius`,
-    /// `max_vertex_z`, `min_track_hits`, `high_pt`, `missing_events=refuse`.
-    #[arg(long, value_name = "KEY=VALUE", help_heading = "Scoring")]
+    #[arg(long, value_name = "KEY=VALUE", help_heading = "Scoring", long_help = flag("--cut", "What counts as a particle and a track, as KEY=VALUE"))]
     pub cut: Vec<String>,
     /// Let columns with R2 below that of predicting zero keep it
     ///
@@ -55,11 +37,7 @@ pub struct ScoreArgs {
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub summary: Option<PathBuf>,
     /// Write one table of all members, their experiments and scores
-    ///
-    /// For directions: a `.csv`, `.md` or `.json` file; may be given several times. The columns are those of an
-    /// experiment log: experiment, score, published score, score of tracks and of cascades where the truth has kinds,
-    /// description, config, training set. What an experiment is stands in the configs of the runs.
-    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    #[arg(long, value_name = "FILE", help_heading = "Output", long_help = flag("--table", "Write one table of all members, their experiments and scores"))]
     pub table: Vec<PathBuf>,
     /// Write `score.json` and `stage.json` to this folder
     #[arg(short, long, value_name = "FOLDER", help_heading = "Output")]
@@ -77,11 +55,51 @@ pub struct ScoreArgs {
     pub verbosity: Verbosity,
 }
 
-const EXAMPLES: &str = "Examples:
-  score --truth valid.safetensors runs/195/oof.safetensors runs/197
-  score --truth solution.parquet submission.csv --json
-  score --truth train_meta_655.parquet runs/b32 runs/b64
-  score classes/polarmae_peft classes/polarmae_fft";
+/// Texts of all systems that have one.
+fn texts(text: fn(&Score) -> &'static str, between: &str) -> String {
+    let texts: Vec<&str> = registry::score().map(|(_, score)| text(score)).filter(|text| !text.is_empty()).collect();
+    texts.join(between)
+}
+
+fn flag(flag: &str, about: &str) -> String {
+    let own = registry::score().flat_map(|(_, score)| score.flags).filter(|(name, _)| *name == flag);
+    own.fold(about.to_string(), |all, (_, text)| format!("{all}\n\n{text}"))
+}
+
+fn about() -> String {
+    format!(
+        "Score predictions: R2 of values, or what a system's predictions are judged by\n\nWhat is scored follows from the \
+         truth. Values get R2 (higher is better): mean, per target, group and level. {} The table goes to standard error, \
+         the figures as one line of JSON to standard output.",
+        texts(|score| score.about, " ")
+    )
+}
+
+fn predictions() -> String {
+    format!(
+        "Predictions: out-of-fold files, run folders, or submissions\n\nFor a truth of arrays: safetensors files with \
+         `predictions`, `mean` and `std`, or folders of finished runs. For a table as truth: submissions in parquet or csv. \
+         {} `NAME=` in front gives a name for the report.",
+        texts(|score| score.predictions, " ")
+    )
+}
+
+fn truth() -> String {
+    format!(
+        "Truth: arrays (`valid.safetensors`), a table, a folder, or `-`\n\nA safetensors file with `targets`, \
+         `target_mean` and `target_std`; a parquet or csv table in the form of a submission; or the folder (`-`: piped \
+         manifest) of a stage with true values. {}",
+        texts(|score| score.truth, " ")
+    )
+}
+
+fn examples() -> String {
+    format!(
+        "Examples:\n  score --truth valid.safetensors runs/195/oof.safetensors runs/197\n  score --truth \
+         solution.parquet submission.csv --json\n{}",
+        texts(|score| score.examples, "\n")
+    )
+}
 
 impl Arguments for ScoreArgs {
     fn verbosity(&self) -> &Verbosity {
@@ -97,10 +115,21 @@ impl ScoreArgs {
         let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     }
 
-    /// What a score depends on beside its inputs, as config of the stage.
-    pub fn config_text(&self) -> String {
-        let limit = self.limit.map_or("null".to_string(), |n| n.to_string());
-        let cuts: String = self.cut.iter().map(|cut| format!("cut: {cut}\n")).collect();
-        format!("zero_rule: {}\nlimit: {limit}\n{cuts}", !self.no_zero_rule)
+    /// What is asked for, whichever kind of score it is.
+    pub fn request(self) -> ScoreRequest {
+        ScoreRequest {
+            predictions: self.predictions,
+            truth: self.truth,
+            cut: self.cut,
+            no_zero_rule: self.no_zero_rule,
+            targets: self.targets,
+            json: self.json,
+            summary: self.summary,
+            table: self.table,
+            out: self.out,
+            force: self.force,
+            limit: self.limit,
+            stage: OnceCell::new(),
+        }
     }
 }

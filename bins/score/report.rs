@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use common::metrics::{Scores, mean};
 use common::oof::Group;
-use common::{Error, Result, durable};
 use serde_json::{Map, Value, json};
 
 /// Targets shown unless all are asked for.
@@ -89,22 +88,6 @@ pub fn json(reports: &[Report]) -> Value {
     json!({ "metric": "r2", "scores": reports.iter().map(Report::json).collect::<Vec<_>>() })
 }
 
-/// Writes the mean of each as JSON: members by name, and beside them the one that is called `blend`.
-pub fn write_summary(file: &Path, means: &[(&str, f64)]) -> Result<()> {
-    let text = serde_json::to_string_pretty(&summary(means)).map_err(|e| Error::failed(format!("summary: {e}")))?;
-    durable::write(file, format!("{text}\n").as_bytes()).map(|_| ())
-}
-
-fn summary(means: &[(&str, f64)]) -> Value {
-    let members =
-        means.iter().filter(|(name, _)| *name != "blend").map(|(name, mean)| (name.to_string(), (*mean).into()));
-    let mut summary = Map::from_iter([("members".to_string(), Value::Object(members.collect()))]);
-    if let Some((_, mean)) = means.iter().find(|(name, _)| *name == "blend") {
-        summary.insert("blend".into(), (*mean).into());
-    }
-    summary.into()
-}
-
 /// The table for people: one column a file.
 pub fn table(reports: &[Report], all_targets: bool) -> String {
     let Some(first) = reports.first() else { return String::new() };
@@ -166,11 +149,5 @@ mod tests {
         assert_eq!(report.groups, [("t".to_string(), 0.375)]);
         assert_eq!(report.zero_list, ["t_10"]);
         assert!(table(&[report], true).contains("level 10"));
-    }
-
-    #[test]
-    fn the_blend_stands_beside_its_members() {
-        let summary = summary(&[("a", 0.5), ("blend", 0.75), ("b", 0.25)]);
-        assert_eq!(summary, json!({ "members": { "a": 0.5, "b": 0.25 }, "blend": 0.75 }));
     }
 }

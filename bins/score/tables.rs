@@ -5,28 +5,28 @@ use std::path::{Path, PathBuf};
 use common::metrics::{ColumnSums, Matrix, Scores, mean};
 use common::oof::Group;
 use common::submission::{SubmissionFile, match_ids};
+use common::system::ScoreRequest;
 use common::{Error, Result};
 use rayon::prelude::*;
 use tracing::info;
 
-use crate::args::ScoreArgs;
-use crate::report::Report;
+use crate::score::report::Report;
 
 /// Doubles of the columns held at a time, 64 MiB of each table.
 const COLUMN_VALUES: usize = 8 << 20;
 
 /// Whether all predictions are tables, which go by column; arrays among them are read otherwise.
-pub fn alone(args: &ScoreArgs) -> bool {
-    args.predictions.iter().all(|argument| {
+pub fn alone(request: &ScoreRequest) -> bool {
+    request.predictions.iter().all(|argument| {
         let path = Path::new(common::oof::named(argument).1);
         !path.is_file() || common::submission::is_table(path)
     })
 }
 
 /// Scores all predictions against one table; also returns the files that were read.
-pub fn score(args: &ScoreArgs, truth: &Path) -> Result<(Vec<Report>, Vec<PathBuf>)> {
+pub fn score(request: &ScoreRequest, truth: &Path) -> Result<(Vec<Report>, Vec<PathBuf>)> {
     // Text is turned into columns on disk, beside the report if there is one.
-    let scratch = match &args.out {
+    let scratch = match &request.out {
         Some(out) => {
             common::durable::create_folder(out)?;
             out.clone()
@@ -36,7 +36,7 @@ pub fn score(args: &ScoreArgs, truth: &Path) -> Result<(Vec<Report>, Vec<PathBuf
     let truth = SubmissionFile::open(truth, &scratch)?;
     let mut reports = Vec::new();
     let mut inputs = vec![truth.path().to_path_buf()];
-    for argument in &args.predictions {
+    for argument in &request.predictions {
         let (name, file) = common::oof::named(argument);
         let path = common::oof::resolve(file, &["submission"])?;
         let mut predictions = SubmissionFile::unnamed(&path, &scratch, false)?;
@@ -45,13 +45,13 @@ pub fn score(args: &ScoreArgs, truth: &Path) -> Result<(Vec<Report>, Vec<PathBuf
             return Err(Error::input(&path, problem).hint("give the columns of the ids one name"));
         }
         predictions.name_ids(truth.id())?;
-        reports.push(compare(args, &truth, &predictions)?.called(name));
+        reports.push(compare(request, &truth, &predictions)?.called(name));
         inputs.push(path);
     }
     Ok((reports, inputs))
 }
 
-fn compare(args: &ScoreArgs, truth: &SubmissionFile, predictions: &SubmissionFile) -> Result<Report> {
+fn compare(request: &ScoreRequest, truth: &SubmissionFile, predictions: &SubmissionFile) -> Result<Report> {
     let names = truth.columns();
     if let Some(name) = names.iter().find(|name| !predictions.columns().contains(name)) {
         let problem = format!("lacks the column `{name}` of `{}`", truth.path().display());
@@ -65,7 +65,7 @@ fn compare(args: &ScoreArgs, truth: &SubmissionFile, predictions: &SubmissionFil
     if order != common::submission::Rows::Same {
         info!("`{}` has its rows in another order: aligned by id", predictions.path().display());
     }
-    let limit = args.limit.map_or(truth.rows(), |n| truth.rows().min(usize::try_from(n).unwrap_or(usize::MAX)));
+    let limit = request.limit.map_or(truth.rows(), |n| truth.rows().min(usize::try_from(n).unwrap_or(usize::MAX)));
     let parts = Parts::of(truth, limit)?;
     let mut columns = Vec::with_capacity(names.len());
     let mut by_part = vec![Vec::with_capacity(names.len()); parts.named.len()];

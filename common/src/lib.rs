@@ -1,12 +1,9 @@
 //! What every stage of a Podium pipeline shares: the manifest that stages hand on, configs, the command line, file
 //! formats, durable writing. Nothing here knows a tensor library, so binaries built on it alone start anywhere.
 
-pub mod angles;
 pub mod cli;
-pub mod climb;
 pub mod config;
-pub mod confusion;
-pub mod directions;
+pub mod criterion;
 pub mod driver;
 pub mod durable;
 pub mod error;
@@ -20,12 +17,11 @@ pub mod provenance;
 pub mod report;
 pub mod scalars;
 pub mod seed;
+pub mod share;
 pub mod stage;
 pub mod store;
 pub mod submission;
 pub mod system;
-pub mod trackml;
-pub mod versions;
 pub mod world;
 
 pub use error::{Error, ExitCode, Result};

@@ -406,7 +406,7 @@ fn blocks(rows: Range<usize>) -> impl Iterator<Item = Range<usize>> {
 }
 
 /// Maps pieces of the rows in parallel and joins the results in row order; memory is bounded by [`WAVE`] results.
-pub(crate) fn fold<T: Send>(
+pub fn fold<T: Send>(
     rows: usize,
     columns: usize,
     piece: impl Fn(Range<usize>) -> T + Sync,

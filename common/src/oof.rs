@@ -41,7 +41,7 @@ pub struct Layout {
     pub groups: Vec<Group>,
     /// Columns that count 1 whatever a model predicts.
     pub fixed: Vec<usize>,
-    /// System: `leap`, ...
+    /// Name of the system, empty where it is not known.
     pub system: String,
     /// Name of the member that predicted.
     pub member: Option<String>,

@@ -48,7 +48,7 @@ pub struct Artifact {
 pub struct Manifest {
     /// Name of the binary: `prepare-data`, `train-model`, ...
     pub stage: String,
-    /// System that the stage belongs to: `leap`, ...; empty for system-agnostic stages.
+    /// System that the stage belongs to; empty for system-agnostic stages.
     pub system: String,
     /// Version of Podium that wrote it.
     pub version: String,
@@ -519,7 +519,7 @@ mod tests {
     use super::*;
 
     fn finished(folder: &Path, content: &[u8]) -> Manifest {
-        let mut stage = Stage::begin("prepare-data", "leap", folder, "seed: 1\n", 1, true).unwrap();
+        let mut stage = Stage::begin("prepare-data", "moon", folder, "seed: 1\n", 1, true).unwrap();
         let written = durable::write(stage.folder().join("a/x.bin"), content).unwrap();
         stage.output("a/x", &written);
         stage.metric("rows", 3);
@@ -550,16 +550,16 @@ mod tests {
     fn a_finished_stage_is_refused_without_force_and_cleared_with_it() {
         let folder = tempfile::tempdir().unwrap();
         finished(folder.path(), b"abc");
-        let refused = Stage::begin("prepare-data", "leap", folder.path(), "", 1, false).err().unwrap();
+        let refused = Stage::begin("prepare-data", "moon", folder.path(), "", 1, false).err().unwrap();
         assert_eq!(refused.exit_code(), crate::ExitCode::Usage);
-        let stage = Stage::begin("prepare-data", "leap", folder.path(), "", 1, true).unwrap();
+        let stage = Stage::begin("prepare-data", "moon", folder.path(), "", 1, true).unwrap();
         assert!(!stage.folder().join(MANIFEST).exists() && !stage.folder().join("a/x.bin").exists());
     }
 
     #[test]
     fn numbers_in_a_manifest_come_back_to_the_last_bit() {
         let folder = tempfile::tempdir().unwrap();
-        let mut stage = Stage::begin("score", "leap", folder.path(), "", 1, false).unwrap();
+        let mut stage = Stage::begin("score", "moon", folder.path(), "", 1, false).unwrap();
         let figures = [9.916648104524684e-20, 7.984871126234905e-16, 29.46716015002576, 4337655409756.84, 0.1 + 0.2];
         stage.metric("figures", figures.to_vec());
         stage.finish().unwrap();
@@ -580,7 +580,7 @@ mod tests {
 
     /// A stage that reads `before`, in `folder`.
     fn reader(name: &str, folder: &Path, before: &Manifest) -> Manifest {
-        let mut stage = Stage::begin(name, "leap", folder, "", 1, true).unwrap();
+        let mut stage = Stage::begin(name, "moon", folder, "", 1, true).unwrap();
         stage.upstream(before);
         stage.finish().unwrap()
     }
@@ -608,7 +608,7 @@ mod tests {
         let prepared = finished(first.path(), b"abc");
         let trained = reader("train-model", second.path(), &prepared);
         let mut again =
-            Stage::begin("prepare-data", "leap", first.path(), "seed: 1 # said otherwise\n", 1, true).unwrap();
+            Stage::begin("prepare-data", "moon", first.path(), "seed: 1 # said otherwise\n", 1, true).unwrap();
         let written = durable::write(again.folder().join("a/x.bin"), b"abc").unwrap();
         again.output("a/x", &written);
         again.finish().unwrap();
@@ -647,7 +647,7 @@ mod tests {
         let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let prepared = finished(first.path(), b"abc");
         let verified = prepared.output("a/x").unwrap();
-        let mut stage = Stage::begin("train-model", "leap", second.path(), "", 1, false).unwrap();
+        let mut stage = Stage::begin("train-model", "moon", second.path(), "", 1, false).unwrap();
         stage.upstream(&prepared);
         stage.input("raw", &verified).unwrap();
         durable::write(first.path().join("a/x.bin"), b"abd").unwrap();
@@ -666,7 +666,7 @@ mod tests {
     #[test]
     fn thousands_of_inputs_stand_in_a_file_of_their_own() {
         let folder = tempfile::tempdir().unwrap();
-        let mut stage = Stage::begin("prepare-data", "leap", folder.path(), "", 1, false).unwrap();
+        let mut stage = Stage::begin("prepare-data", "moon", folder.path(), "", 1, false).unwrap();
         for i in 0..=FEW {
             let path = PathBuf::from(format!("/raw/{i}"));
             stage.read(&i.to_string(), Artifact { path, bytes: i as u64, blake3: format!("{i:064}") }).unwrap();
@@ -694,7 +694,7 @@ mod tests {
             value["outputs"][name] = serde_json::json!({ "path": to, "bytes": 4, "blake3": "" });
         }
         durable::write(&path, value.to_string().as_bytes()).unwrap();
-        Stage::begin("prepare-data", "leap", folder.path(), "", 1, true).unwrap();
+        Stage::begin("prepare-data", "moon", folder.path(), "", 1, true).unwrap();
         assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 3);
         assert!(!folder.path().join("a/x.bin").exists());
     }
@@ -703,7 +703,7 @@ mod tests {
     fn upstream_stages_are_found_by_name() {
         let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let prepared = finished(first.path(), b"abc");
-        let mut stage = Stage::begin("train-model", "leap", second.path(), "", 1, false).unwrap();
+        let mut stage = Stage::begin("train-model", "moon", second.path(), "", 1, false).unwrap();
         stage.upstream(&prepared);
         let trained = stage.finish().unwrap();
         assert_eq!(trained.find("prepare-data").unwrap().folder, prepared.folder);

@@ -196,3 +196,43 @@ fn numpy_arrays_and_archives_are_read() {
     assert!(density.iter().zip(&occupied).all(|(d, o)| (*d > 0.0) == (*o == 1)));
     assert!(archive.read("grid_info").unwrap_err().to_string().contains("has the dtype `|O`"));
 }
+
+/// Files and numbers by netCDF4-python; `make.py` beside them says how.
+#[test]
+fn numbers_are_those_of_netcdf4_python_whatever_lies_beside_them() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/netcdf");
+    let text = std::fs::read_to_string(folder.join("expected.json")).unwrap();
+    let expected: std::collections::BTreeMap<String, std::collections::BTreeMap<String, Vec<Option<f64>>>> =
+        serde_json::from_str(&text).unwrap();
+    for (name, variables) in &expected {
+        let file = NcFile::open(folder.join(name)).unwrap();
+        for (variable, expected) in variables {
+            let expected: Vec<f64> = match variable.as_str() {
+                // Differs: a double as marker of floats counts as the float that it rounds to, as in xarray.
+                "wide_marker" => vec![f64::NAN, 2.0, 3.0, 4.0],
+                // Differs: bytes have no fill value of their own, as the format's documentation has it.
+                "bytes" => vec![-127.0, 2.0, 3.0, 4.0],
+                _ => expected.iter().map(|v| v.unwrap_or(f64::NAN)).collect(),
+            };
+            let found = file.read_f64(variable).unwrap();
+            let near = |(a, b): (&f64, &f64)| (a.is_nan() && b.is_nan()) || (a - b).abs() <= 1e-12 * b.abs();
+            assert!(found.iter().zip(&expected).all(near), "{name}, {variable}: {found:?}, expected {expected:?}");
+            let narrow = file.read_f32(variable).unwrap();
+            let near = |(a, b): (&f32, &f64)| (a.is_nan() && b.is_nan()) || *a == *b as f32;
+            assert!(narrow.iter().zip(&expected).all(near), "{name}, {variable}: {narrow:?}, expected {expected:?}");
+        }
+    }
+    let file = NcFile::open(folder.join("library4.nc")).unwrap();
+    for (name, problem) in [
+        ("an_enum", "holds no numbers"),
+        ("a_compound", "holds no numbers"),
+        ("a_string", "holds no numbers"),
+        ("a_list", "holds no numbers"),
+        ("some_text", "holds no numbers"),
+        ("a_packed_one", "`scale_factor` is []"),
+        ("never_written", "impossible shape"),
+    ] {
+        let error = file.read_f64(name).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains(problem), "{error}");
+    }
+}

@@ -127,6 +127,17 @@ fn a_failure_shows_the_command_the_last_lines_and_how_to_go_on() {
 }
 
 #[test]
+fn the_first_failure_ends_all_where_that_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "stages:\n  a: {cmd: sleep 0.5; false, outs: [a]}\n  b: {cmd: 'sleep 60; touch b', outs: [b]}\n";
+    common::durable::write(folder.path().join("dvc.yaml"), text.as_bytes()).unwrap();
+    let begun = std::time::Instant::now();
+    let outcome = cmd("run-pipeline").args(["-j", "2", "--fail-fast"]).within(folder.path()).fails(1);
+    assert!(begun.elapsed().as_secs() < 30, "the other stage went on");
+    outcome.says("stage `a` failed").says("because another one failed");
+}
+
+#[test]
 fn a_stage_that_does_not_write_its_out_fails() {
     let folder = folder(&[("dvc.yaml", "stages:\n  a: {cmd: 'true', outs: [o]}\n")]);
     cmd("run-pipeline").within(folder.path()).fails(1).says("ended well but did not write `o`");

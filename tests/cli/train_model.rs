@@ -24,7 +24,7 @@ fn a_run_leaves_checkpoints_metrics_predictions_and_a_manifest() {
     assert_eq!(manifest["outputs"]["model"]["path"], "checkpoints/best/ema.safetensors");
     assert_eq!(manifest["metrics"]["steps"], 48);
     let r2 = manifest["metrics"]["r2"].as_f64().unwrap();
-    assert!((r2 + manifest["metrics"]["best_score"].as_f64().unwrap()).abs() < 1e-9, "{manifest}");
+    assert!((r2 - manifest["metrics"]["best_score"].as_f64().unwrap()).abs() < 1e-9, "{manifest}");
 
     let oof = TensorFile::open(out.path().join("oof.safetensors")).unwrap();
     assert_eq!(oof.shape("predictions").unwrap(), [48, 368]);

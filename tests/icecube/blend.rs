@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use common::angles;
 use common::seed::rng_for;
 use common::store::tables::{Table, read_parquet, write_parquet};
+use icecube_data::angles;
 use rand::RngExt;
 
 use crate::raw;
@@ -19,7 +19,7 @@ fn member(folder: &Path, name: &str, noise: f64, rows: usize) -> PathBuf {
         .map(|i| angles::vector(azimuth[i], zenith[i]).map(|c| (c + noise * rng.random_range(-1.0..1.0)) as f32))
         .collect();
     let path = folder.join(name).with_extension("parquet");
-    common::directions::write(&path, &truth.i64("event_id").unwrap()[..rows], &vectors).unwrap();
+    icecube_data::directions::write(&path, &truth.i64("event_id").unwrap()[..rows], &vectors).unwrap();
     path
 }
 

@@ -89,8 +89,12 @@ fn the_blend_pipeline_runs_from_simulation_to_scores() {
         common::durable::create_folder(to.parent().unwrap()).unwrap();
         common::durable::write(&to, text.as_bytes()).unwrap();
     }
-    cmd("run-pipeline").args(["pipelines/icecube-blend", "-j", "2"]).within(folder.path()).succeeds();
-    let scores = folder.path().join("demo-icecube/pipeline/scores/test.json");
+    let run = cmd("run-pipeline").args(["pipelines/icecube-blend", "-j", "2", "--result"]);
+    let result = run.within(folder.path()).succeeds().stdout;
+    let result: serde_json::Value = serde_json::from_str(result.lines().last().unwrap()).unwrap();
+    assert!(std::path::Path::new(result["outputs"]["submission"]["path"].as_str().unwrap()).is_file(), "{result}");
+    assert!(result["metrics"]["blend"].is_number() && result["metrics"]["valid"]["members"]["graph"].is_number());
+    let scores = folder.path().join("demo/icecube/scores/test.json");
     let scores: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(scores).unwrap()).unwrap();
     for angle in [&scores["members"]["transformer"], &scores["members"]["graph"], &scores["blend"]] {
         let angle = angle.as_f64().unwrap_or_else(|| panic!("a figure is missing: {scores}"));

@@ -32,7 +32,7 @@ fn id_of(path: &Path) -> String {
 }
 
 fn sizes() -> Value {
-    serde_saphyr::from_str(&fs::read_to_string(root().join("pipelines/icecube.log.yaml")).unwrap()).unwrap()
+    serde_saphyr::from_str(&fs::read_to_string(root().join("pipelines/icecube-log.yaml")).unwrap()).unwrap()
 }
 
 /// The experiments of the pipeline, with the group that each stands in.
@@ -156,13 +156,13 @@ fn project(folder: &Path, kept: &[&str]) -> String {
             item["flags"] = if group == "filtered" { flags + " kappa_filter.least=0.0" } else { flags }.into();
         }
     }
-    let runs: Vec<String> = kept.iter().map(|id| format!("demo-icecube/log/runs/{id}")).collect();
+    let runs: Vec<String> = kept.iter().map(|id| format!("demo/icecube-log/runs/{id}")).collect();
     sizes["members"] = runs.join(" ").into();
     sizes["limit"] = "--limit 24".into();
     let small = ["sampler.sub_epochs=2", "training.epochs=1", "training.batch_size=8"].join(" ");
     sizes["overrides"] = format!("{} {small}", sizes["overrides"].as_str().unwrap()).into();
     let text = serde_json::to_string_pretty(&sizes).unwrap();
-    common::durable::write(folder.join("pipelines/icecube.log.yaml"), text.as_bytes()).unwrap();
+    common::durable::write(folder.join("pipelines/icecube-log.yaml"), text.as_bytes()).unwrap();
     "pipelines/icecube-log".into()
 }
 
@@ -179,7 +179,7 @@ fn the_sweep_runs_from_simulation_to_table() {
     let pipeline = project(folder.path(), &kept);
     let run = |more: &[&str]| cmd("run-pipeline").arg(&pipeline).args(more).within(folder.path()).succeeds();
     run(&["-j", "2"]);
-    let scores = folder.path().join("demo-icecube/log/scores");
+    let scores = folder.path().join("demo/icecube-log/scores");
     let table: Value = serde_json::from_str(&fs::read_to_string(scores.join("log.json")).unwrap()).unwrap();
     let rows = table["experiments"].as_array().unwrap();
     assert_eq!(rows.iter().map(|row| row["experiment"].as_str().unwrap()).collect::<Vec<_>>(), kept);
@@ -202,7 +202,7 @@ fn the_sweep_runs_from_simulation_to_table() {
     // The frozen part is the base's, bit for bit; the rest learnt.
     let tensors = |run: &str| {
         let manifest =
-            Manifest::read(&folder.path().join("demo-icecube/log/runs").join(run).to_string_lossy()).unwrap();
+            Manifest::read(&folder.path().join("demo/icecube-log/runs").join(run).to_string_lossy()).unwrap();
         neural::weights::read(manifest.output("model").unwrap()).unwrap()
     };
     let (base, frozen) = (tensors("25_ft"), tensors("100"));
@@ -222,7 +222,7 @@ fn the_whole_sweep_can_be_planned() {
     let folder = tempfile::tempdir().unwrap();
     let all: Vec<String> = configs().iter().map(|path| id_of(path)).collect();
     let pipeline = project(folder.path(), &all.iter().map(String::as_str).collect::<Vec<_>>());
-    copy(folder.path(), &root().join("pipelines/icecube.log.yaml"));
+    copy(folder.path(), &root().join("pipelines/icecube-log.yaml"));
     let run = cmd("run-pipeline").arg(pipeline).args(["--explain", "--json"]).within(folder.path()).succeeds();
     let plan: Value = serde_json::from_str(&run.stdout).unwrap();
     let stages: Vec<&str> = plan.as_array().unwrap().iter().map(|stage| stage["stage"].as_str().unwrap()).collect();

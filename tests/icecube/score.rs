@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use common::angles;
 use common::store::tables::{Column, Table, read_parquet, write_parquet};
+use icecube_data::angles;
 
 use crate::raw;
 use crate::support::cmd;
@@ -87,5 +87,11 @@ fn predictions_that_do_not_fit_are_refused() {
     score("event_id,azimuth,zenith\n4,1.0,1.0\n4,1.0,1.0\n").says("event 4 stands in rows 0 and 1");
     score("event_id,azimuth,zenit\n4,1.0,1.0\n").says("zenith");
     let path = folder.path().join("s.csv");
-    cmd("score").arg("--targets").arg("--truth").arg(&sim).arg(&path).fails(2).says("for R2");
+    cmd("score")
+        .arg("--targets")
+        .arg("--truth")
+        .arg(&sim)
+        .arg(&path)
+        .fails(2)
+        .says("`--targets` is not read by `icecube`");
 }

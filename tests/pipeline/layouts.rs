@@ -191,6 +191,38 @@ fn each_size_has_its_lock_and_outs_and_stays_in_force_until_another_is_chosen() 
 }
 
 #[test]
+fn git_shows_no_change_whatever_was_chosen_and_run() {
+    let project = sized();
+    let git = |arguments: &[&str]| {
+        let mut command = Command::new("git");
+        command.args(["-c", "user.name=x", "-c", "user.email=x@y"]).args(arguments).current_dir(project.path());
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    // As a clone has it: the usual choice with an empty lock.
+    fs::create_dir_all(project.at("pipelines/.choice/s@demo")).unwrap();
+    symlink("s@demo", project.at("pipelines/.choice/s")).unwrap();
+    symlink("../../s.demo.yaml", project.at("pipelines/.choice/s@demo/vars.yaml")).unwrap();
+    project.write("pipelines/.choice/s@demo/s-one.lock", "schema: '2.0'\nstages: {}\n");
+    project.write("pipelines/.choice/.gitignore", "*\n!.gitignore\n");
+    project.write(".gitignore", "/demo\n/runs\n/other\n");
+    git(&["init", "-q"]);
+    git(&["add", "-f", "pipelines", ".gitignore"]);
+    git(&["add", "-A"]);
+    git(&["commit", "-qm", "x"]);
+    for size in ["demo", "published", "demo"] {
+        project.run(&["pipelines/s-one", "-q", "--size", size]);
+        assert_eq!(git(&["status", "--porcelain"]), "", "{size}");
+        assert!(project.read("pipelines/s.yaml").contains(if size == "demo" { "small.txt" } else { "large.txt" }));
+    }
+    project.run(&["pipelines/s-one", "-q", "--set", "config=my.txt"]);
+    git(&["add", "-A"]);
+    assert_eq!(git(&["status", "--porcelain"]), "");
+    assert!(project.read("pipelines/s-one/dvc.lock").contains("my.txt"));
+}
+
+#[test]
 fn a_value_that_differs_gives_outs_of_its_own_and_leaves_the_rest() {
     let project = sized();
     project.run(&["pipelines/s-one", "-q"]);

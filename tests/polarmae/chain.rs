@@ -68,7 +68,7 @@ fn the_stages_chain_through_pipes_to_classes_and_scores() {
     let report = &value["scores"][0];
     assert_eq!(report["f1_mean"], manifest["metrics"]["f1_mean"]);
     assert_eq!(report["points"], table.rows());
-    cmd("score").arg(at("classes")).arg("--targets").fails(2).says("are for R2");
+    cmd("score").arg(at("classes")).arg("--targets").fails(2).says("`--targets` is not read by `polarmae`");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use common::Result;
 
 use super::needs::{self, Needs};
+use super::promise::{self, Promise};
 use super::text;
 use super::tree::{Kind, Mark, Node};
 
@@ -49,6 +50,7 @@ pub struct Stage {
     pub always_changed: bool,
     pub desc: Option<String>,
     pub needs: Needs,
+    pub promise: Promise,
 }
 
 /// A file or folder that a stage reads.
@@ -144,6 +146,7 @@ pub fn stage(name: &str, at: &Mark, definition: &Node, wdir: &Path, repository: 
         always_changed: flag("always_changed"),
         desc: definition.get("desc").map(text::python),
         needs: needs::read(definition.get("meta"))?,
+        promise: promise::read(definition.get("meta"), wdir)?,
     };
     let mut stage = stage;
     // DVC names what lies in the repository by its way from `wdir`, however it is written.

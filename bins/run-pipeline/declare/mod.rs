@@ -8,5 +8,6 @@ pub mod file;
 pub mod interpolate;
 pub mod literals;
 pub mod needs;
+pub mod promise;
 pub mod text;
 pub mod tree;

@@ -5,6 +5,7 @@
 
 mod libtorch;
 mod machine;
+mod versions;
 
 use std::fmt::Write;
 
@@ -12,7 +13,7 @@ use anyhow::Result;
 use common::Error;
 use serde::Serialize;
 
-use crate::args::DoctorArgs;
+use crate::run_pipeline::args::DoctorArgs;
 
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -59,8 +60,8 @@ pub fn run(arguments: &DoctorArgs) -> Result<()> {
     let mut checks = vec![
         Check::ok("software", "podium", common::VERSION),
         Check::ok("software", "built with", machine::compiler()),
-        Check::ok("software", "HDF5", common::versions::hdf5()),
-        Check::ok("software", "netCDF", common::versions::netcdf()),
+        Check::ok("software", "HDF5", versions::hdf5()),
+        Check::ok("software", "netCDF", versions::netcdf()),
     ];
     let library = libtorch::find();
     checks.extend(libtorch::checks(library.as_ref()));

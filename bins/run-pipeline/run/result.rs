@@ -1,4 +1,5 @@
-//! What a pipeline is for: the outs that it names with `type`, and the figures of its metric files.
+//! What a pipeline is for: the outs that it names with `type`, the figures of its metric files, and what its stages name
+//! under `meta.results`.
 //!
 //! The figures of a metric file with a `type` stand below that name, those of the others at the top, so that a pipeline
 //! chooses by itself what a reader sees first.
@@ -9,8 +10,8 @@ use common::Result;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::declare::tree::{self, Kind, Node};
-use crate::graph::Unit;
+use crate::run_pipeline::declare::tree::{self, Kind, Node};
+use crate::run_pipeline::graph::Unit;
 
 /// Named outputs and figures of the pipeline that was asked for.
 #[derive(Debug, Default, Serialize)]
@@ -40,6 +41,20 @@ impl Results {
             } else if let (Some(kind), true) = (&out.kind, out.file.exists()) {
                 let path: PathBuf = out.file.clone();
                 results.outputs.insert(kind.clone(), serde_json::json!({ "path": path }));
+            }
+        }
+        for promise in units.iter().filter(|unit| unit.home == 0).map(|unit| &unit.stage.promise) {
+            for (name, path) in promise.outputs.iter().filter(|(_, path)| path.exists()) {
+                results.outputs.insert(name.clone(), serde_json::json!({ "path": path }));
+            }
+            for figures in &promise.metrics {
+                let Some(read) = self::figures(&figures.file).map(Value::Object) else { continue };
+                for (name, place) in &figures.take {
+                    // Members of a group may differ in the figures that they have.
+                    if let Some(value) = at(&read, place) {
+                        merge(&mut results.metrics, nested(name, value.clone()));
+                    }
+                }
             }
         }
         results
@@ -96,6 +111,22 @@ fn value(node: &Node) -> Value {
     }
 }
 
+/// `scores.0.f1`: keys of maps and places in lists.
+fn at<'a>(value: &'a Value, place: &str) -> Option<&'a Value> {
+    place.split('.').try_fold(value, |value, part| match value {
+        Value::Array(items) => items.get(part.parse::<usize>().ok()?),
+        _ => value.get(part),
+    })
+}
+
+/// `tracker.efficiency` -> `{tracker: {efficiency: ..}}`.
+fn nested(name: &str, value: Value) -> Map<String, Value> {
+    match name.split_once('.') {
+        Some((outer, inner)) => Map::from_iter([(outer.to_string(), nested(inner, value).into())]),
+        None => Map::from_iter([(name.to_string(), value)]),
+    }
+}
+
 fn merge(into: &mut Map<String, Value>, from: Map<String, Value>) {
     for (key, value) in from {
         match (into.get_mut(&key), value) {
@@ -127,6 +158,15 @@ fn flatten(prefix: &str, figures: &Map<String, Value>, rows: &mut Vec<(String, S
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn figures_are_taken_from_their_place_and_put_under_their_name() {
+        let read = serde_json::json!({ "scores": [{ "f1": 0.5 }], "metrics": { "last/svm_f1": 0.25 } });
+        assert_eq!(at(&read, "scores.0.f1"), Some(&Value::from(0.5)));
+        assert_eq!(at(&read, "metrics.last/svm_f1"), Some(&Value::from(0.25)));
+        assert_eq!(at(&read, "scores.1.f1"), None);
+        assert_eq!(Value::from(nested("a.b", 1.into())), serde_json::json!({ "a": { "b": 1 } }));
+    }
 
     #[test]
     fn figures_of_several_files_stand_together() {

@@ -19,12 +19,12 @@ use super::record::{Record, StageRecord, now, seconds};
 use super::resources::{Held, Resources};
 use super::result::Results;
 use super::work::{self, Failure, Home, Outcome, Shared};
-use crate::content::cache::Cache;
-use crate::content::seen::Seen;
-use crate::content::verdict::Reason;
-use crate::graph::{Project, Unit};
-use crate::repository;
-use crate::state::State;
+use crate::run_pipeline::content::cache::Cache;
+use crate::run_pipeline::content::seen::Seen;
+use crate::run_pipeline::content::verdict::Reason;
+use crate::run_pipeline::graph::{Project, Unit};
+use crate::run_pipeline::repository;
+use crate::run_pipeline::state::State;
 
 /// Time that interrupted stages get to save their work.
 const GRACE: Duration = Duration::from_secs(30);
@@ -38,6 +38,8 @@ pub struct Options {
     /// By unit.
     pub forced: Vec<bool>,
     pub keep_going: bool,
+    /// The first failure ends the stages that run.
+    pub fail_fast: bool,
     pub gpus: Option<u64>,
     pub mem_mb: Option<u64>,
     /// How the user calls this pipeline: for the hint how to run a stage again.
@@ -70,6 +72,7 @@ pub fn run(project: Project, options: &Options) -> Result<Done> {
         failures: Vec::new(),
         error: None,
         interrupted_at: None,
+        failed_at: None,
         signalled: HashSet::new(),
     };
     scheduler.all();
@@ -181,6 +184,8 @@ struct Scheduler<'a> {
     failures: Vec<(usize, Failure)>,
     error: Option<Error>,
     interrupted_at: Option<Instant>,
+    /// Since when the running stages are ended because of a failure.
+    failed_at: Option<Instant>,
     signalled: HashSet<u32>,
 }
 
@@ -210,6 +215,7 @@ impl Scheduler<'_> {
                 }
             }
             self.pass_on_interruption();
+            self.pass_on_failure();
         }
     }
 
@@ -281,7 +287,9 @@ impl Scheduler<'_> {
         self.slots[index] = match outcome {
             Ok(outcome) => {
                 let outcome = match outcome {
-                    Outcome::Failed(cost, _) if self.interrupted_at.is_some() => Outcome::Interrupted(cost),
+                    Outcome::Failed(cost, _) if self.interrupted_at.or(self.failed_at).is_some() => {
+                        Outcome::Interrupted(cost)
+                    }
                     other => other,
                 };
                 match &outcome {
@@ -377,6 +385,24 @@ impl Scheduler<'_> {
             tracing::warn!("interrupted: the running stages save their work; once more ends them at once");
             Instant::now()
         });
+        self.end_running(since);
+    }
+
+    /// With `--fail-fast` the first failure ends all.
+    fn pass_on_failure(&mut self) {
+        if !self.options.fail_fast || (self.failures.is_empty() && self.error.is_none()) {
+            return;
+        }
+        let since = *self.failed_at.get_or_insert_with(|| {
+            if self.slots.iter().any(|slot| matches!(slot, Slot::Running(_))) {
+                tracing::warn!("the running stages save their work and end, because another one failed");
+            }
+            Instant::now()
+        });
+        self.end_running(since);
+    }
+
+    fn end_running(&mut self, since: Instant) {
         for slot in &self.slots {
             let Slot::Running(running) = slot else { continue };
             let group = running.group.load(Ordering::SeqCst);
@@ -429,5 +455,5 @@ fn describe(failure: &Failure) -> String {
 }
 
 fn quote(title: &str) -> String {
-    crate::declare::text::quote(title)
+    crate::run_pipeline::declare::text::quote(title)
 }

@@ -13,8 +13,8 @@ pub fn for_long_runs() {
 /// Makes the C library keep freed blocks for reuse.
 ///
 /// A step allocates and frees the same large blocks over and over. The C library hands blocks above 32 MiB straight
-/// back to the system and trims the heap behind smaller ones, so every step pays for fresh pages again: for network
-/// 022 of LEAP (batch 64, one thread) 2.2 s of CPU time a step instead of 1.7 s.
+/// back to the system and trims the heap behind smaller ones, so every step pays for fresh pages again: for a network
+/// of LSTM layers (batch 64, one thread) 2.2 s of CPU time a step instead of 1.7 s.
 fn keep_freed_blocks() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
@@ -36,7 +36,7 @@ fn keep_freed_blocks() {
 
 /// Bounds what oneDNN keeps of products that it has prepared, half a megabyte for each number of rows that it has seen.
 ///
-/// Networks whose batches differ in length fill its store of 1,024: a graph network of IceCube grew from 400 to 860 MiB in
+/// Networks whose batches differ in length fill its store of 1,024: a graph network grew from 400 to 860 MiB in
 /// 700 steps, and on. With few of them it stays at 400 and is as fast. `ONEDNN_PRIMITIVE_CACHE_CAPACITY` chooses otherwise.
 fn bound_prepared_products() {
     const CAPACITY: &str = "ONEDNN_PRIMITIVE_CACHE_CAPACITY";

@@ -1,7 +1,7 @@
 //! Learning-rate schedules and the steps at which a run is evaluated.
 //!
 //! The rules are those of `torch.optim.lr_scheduler` (`ReduceLROnPlateau`, `CosineAnnealingWarmRestarts`) as the
-//! published LEAP runs used them, quirks included; each is named where it stands.
+//! published runs used them, quirks included; each is named where it stands.
 
 use common::{Error, Result};
 use schemars::JsonSchema;
@@ -274,7 +274,7 @@ impl Schedule {
 
     /// Call it after an evaluation; lower scores are better.
     ///
-    /// As published: an improvement is `score < best * (1 - threshold)`. The scores of LEAP are negative, so that bound
+    /// As published: an improvement is `score < best * (1 - threshold)`. Scores may be negative (minus R2), so that bound
     /// lies *above* the best: a score up to 0.01 % worse counts as an improvement, and then replaces the best.
     pub fn after_evaluation(&mut self, score: f64) {
         let ScheduleConfig::Plateau(plateau) = &self.config else { return };

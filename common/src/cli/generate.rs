@@ -1,5 +1,5 @@
 //! Shell completions, man pages and JSON Schemas from the very definitions that parse arguments and configs:
-//! `train-model --generate complete-bash`, `--generate man`, `--generate schema leap`.
+//! `train-model --generate complete-bash`, `--generate man`, `--generate schema SYSTEM`.
 
 use std::io::Write;
 

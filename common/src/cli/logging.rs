@@ -8,9 +8,9 @@ use std::sync::{Mutex, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -42,34 +42,21 @@ pub(super) fn start(flags: &Verbosity) {
         (false, _) => LevelFilter::TRACE,
     };
     // Libraries speak only when they warn; the file always gets what `-v` would show.
-    let ours = |level| Targets::new().with_default(LevelFilter::WARN).with_targets(OURS.iter().map(|t| (*t, level)));
+    let ours = |level: LevelFilter| {
+        filter_fn(move |event| {
+            let most = if is_ours(event) { level } else { LevelFilter::WARN };
+            *event.level() <= most
+        })
+    };
     let file = FileLayer.with_filter(ours(LevelFilter::DEBUG));
     let _ = tracing_subscriber::registry().with(StderrLayer.with_filter(ours(level))).with(file).try_init();
 }
 
-/// Crates and binaries whose events are shown.
-const OURS: &[&str] = &[
-    "common",
-    "neural",
-    "leap",
-    "leap_data",
-    "icecube",
-    "icecube_data",
-    "polarmae",
-    "tracknet",
-    "tracknet_data",
-    "podium",
-    "prepare_data",
-    "train_model",
-    "finetune_group",
-    "predict",
-    "score",
-    "hill_climb",
-    "hit_density",
-    "run_pipeline",
-    "simulate_data",
-    "convert_weights",
-];
+/// Whether an event is of this workspace: its sources are compiled under paths relative to the root, those of libraries under
+/// absolute ones.
+fn is_ours(event: &Metadata<'_>) -> bool {
+    event.file().is_some_and(|file| !Path::new(file).is_absolute())
+}
 
 /// From now on events also go to this file, one JSON object a line; an earlier log is continued.
 pub fn to_file(path: &Path) -> Result<()> {

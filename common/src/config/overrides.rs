@@ -18,7 +18,7 @@ pub(super) struct Override {
 }
 
 impl Override {
-    /// Reads `KEY=VALUE` arguments, and `KEY VALUE` pairs as the published IceCube scripts take them.
+    /// Reads `KEY=VALUE` arguments, and `KEY VALUE` pairs as published scripts take them.
     pub(super) fn parse_all(arguments: &[String]) -> Result<Vec<Self>> {
         let mut parsed = Vec::new();
         let mut rest = arguments.iter();

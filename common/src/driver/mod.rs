@@ -12,7 +12,7 @@ mod request;
 
 use std::path::{Path, PathBuf};
 
-pub use choice::{Choice, Entry, Help};
+pub use choice::{Choice, Entry, Help, refuse_unread};
 pub use options::{Flags, NoFlags, PrepareFlags, RAW};
 pub use request::{Command, Request};
 

@@ -3,6 +3,7 @@
 
 pub mod archive;
 mod dtype;
+pub mod foreign;
 pub mod hdf5;
 mod map;
 pub mod netcdf;

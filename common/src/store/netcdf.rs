@@ -1,14 +1,15 @@
 //! netCDF files of all kinds behind one [`NcFile`].
 //!
-//! ClimSim's files come as CDF-5 (grid), as HDF5 (normalisation, converted members) and as CDF-1 and CDF-2 from other
+//! Files of climate models come as CDF-5 (grid), as HDF5 (normalisation, converted members) and as CDF-1 and CDF-2 from other
 //! tools. The classic kinds are read by a parser of our own, straight from the mapped file: the C library serves the
 //! whole process one call at a time, which would make reading 200,000 small files by several threads serial. Files on
 //! HDF5 go through that library.
 //!
-//! Numbers come out as xarray shows them by default: elements equal to `_FillValue` or `missing_value` become NaN.
-//! Packed variables (`scale_factor`, `add_offset`) are refused, since nothing here needs them.
+//! Numbers come out as netCDF4-python shows them by default: what is missing becomes NaN, packed variables are unpacked
+//! ([`convention`]). What a file holds beside the variables asked for does not matter, whatever its type.
 
 mod classic;
+mod convention;
 mod hdf;
 mod writer;
 
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 pub use writer::{NcValues, NcWriter};
 
+use self::convention::Convention;
 use super::map::Mapped;
 use crate::error::{Error, Result};
 
@@ -106,14 +108,6 @@ impl Variable {
     pub fn elements(&self) -> usize {
         self.shape.iter().product()
     }
-
-    /// The value that stands for "missing", if it can occur and is not NaN anyway.
-    fn fill(&self) -> Option<f64> {
-        ["_FillValue", "missing_value"].into_iter().find_map(|key| match self.attributes.get(key) {
-            Some(Attribute::Numbers(numbers)) => numbers.first().copied().filter(|v| !v.is_nan()),
-            _ => None,
-        })
-    }
 }
 
 /// Everything in a file but the data.
@@ -141,9 +135,10 @@ enum Source {
 }
 
 /// A float that variables are read as.
-trait Float: super::Plain + PartialEq {
+trait Float: super::Plain + PartialOrd + netcdf::NcTypeDescriptor {
     const NAN: Self;
     fn rounded(value: f64) -> Self;
+    fn wide(self) -> f64;
 }
 
 impl Float for f64 {
@@ -151,12 +146,18 @@ impl Float for f64 {
     fn rounded(value: f64) -> Self {
         value
     }
+    fn wide(self) -> f64 {
+        self
+    }
 }
 
 impl Float for f32 {
     const NAN: Self = Self::NAN;
     fn rounded(value: f64) -> Self {
         value as Self
+    }
+    fn wide(self) -> f64 {
+        self.into()
     }
 }
 
@@ -178,7 +179,9 @@ impl NcFile {
                 (catalogue, Source::Classic(classic))
             }
             [0x89, b'H', b'D', b'F', b'\r', b'\n', 0x1a, b'\n', ..] => {
-                let (catalogue, hdf) = hdf::Hdf::open(&path, mapped.bytes().len()).map_err(bad)?;
+                let opened = hdf::Hdf::open(&path, mapped.bytes().len());
+                let (catalogue, hdf) = opened
+                    .map_err(|problem| super::hdf5::in_use(&path, mapped.bytes()).unwrap_or_else(|| bad(problem)))?;
                 (catalogue, Source::Hdf5(hdf))
             }
             bytes => {
@@ -261,28 +264,36 @@ impl NcFile {
     /// As [`NcFile::read_f64`], into a vector whose memory is used again.
     pub fn read_f64_into(&self, name: &str, values: &mut Vec<f64>) -> Result<()> {
         let index = self.index(name)?;
-        self.check(index)?;
-        match &self.source {
-            Source::Classic(classic) => classic.read(index, values),
-            Source::Hdf5(hdf) => hdf.read_f64(&self.catalogue.variables[index], values),
-        }
-        .map_err(|problem| self.unreadable(name, &problem))?;
-        self.mask(index, values);
+        let convention = self.convention(index)?;
+        self.read(index, values)?;
+        convention.apply(values);
         Ok(())
     }
 
     /// All elements of a numeric variable, row-major, rounded to `f32` where they are wider.
     pub fn read_f32(&self, name: &str) -> Result<Vec<f32>> {
         let index = self.index(name)?;
-        self.check(index)?;
+        let convention = self.convention(index)?;
         let mut values = Vec::new();
-        match &self.source {
-            Source::Classic(classic) => classic.read(index, &mut values),
-            Source::Hdf5(hdf) => hdf.read_f32(&self.catalogue.variables[index], &mut values),
+        if self.catalogue.variables[index].kind == NcType::F32 && convention.is_plain() {
+            self.read(index, &mut values)?;
+            convention.apply(&mut values);
+        } else {
+            // What is missing is told by the stored number, before it is rounded.
+            let wide = self.read_f64(name)?;
+            values.extend(wide.iter().map(|&v| v as f32));
         }
-        .map_err(|problem| self.unreadable(name, &problem))?;
-        self.mask(index, &mut values);
         Ok(values)
+    }
+
+    /// The stored numbers.
+    fn read<T: Float>(&self, index: usize, values: &mut Vec<T>) -> Result<()> {
+        let variable = &self.catalogue.variables[index];
+        match &self.source {
+            Source::Classic(classic) => classic.read(index, values),
+            Source::Hdf5(hdf) => hdf.read(variable, values),
+        }
+        .map_err(|problem| self.unreadable(&variable.name, &problem))
     }
 
     fn index(&self, name: &str) -> Result<usize> {
@@ -290,24 +301,13 @@ impl NcFile {
         found.ok_or_else(|| self.missing("variable", name, self.by_name.keys().map(String::as_str)))
     }
 
-    fn check(&self, index: usize) -> Result<()> {
+    fn convention(&self, index: usize) -> Result<Convention> {
         let variable = &self.catalogue.variables[index];
         let name = &variable.name;
         if matches!(variable.kind, NcType::Text | NcType::Other) {
             return Err(Error::input(&self.path, format!("variable `{name}` holds no numbers")));
         }
-        if let Some(key) = ["scale_factor", "add_offset"].into_iter().find(|k| variable.attributes.contains_key(*k)) {
-            let problem = format!("variable `{name}` is packed (`{key}`), expected plain numbers");
-            return Err(Error::input(&self.path, problem).hint("unpack it first, for example with `ncpdq -U`"));
-        }
-        Ok(())
-    }
-
-    fn mask<T: Float>(&self, index: usize, values: &mut [T]) {
-        if let Some(fill) = self.catalogue.variables[index].fill() {
-            let fill = T::rounded(fill);
-            values.iter_mut().filter(|v| **v == fill).for_each(|v| *v = T::NAN);
-        }
+        Convention::of(variable).map_err(|problem| Error::input(&self.path, format!("variable `{name}`: {problem}")))
     }
 
     fn missing<'a>(&self, what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Error {
@@ -396,23 +396,5 @@ mod tests {
         assert!(file.dimension("levs").unwrap_err().to_string().ends_with("has no dimension `levs`"));
         let wrong = file.expect_dims("state_t", &["ncol", "lev"]).unwrap_err().to_string();
         assert!(wrong.ends_with("variable `state_t` has the dimensions (lev, ncol), expected (ncol, lev)"), "{wrong}");
-    }
-
-    #[test]
-    fn fill_values_become_nan_and_packed_variables_are_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        for kind in [NcKind::Cdf2, NcKind::Hdf5] {
-            let mut writer = NcWriter::new(kind);
-            writer.dimension("n", 2).unwrap();
-            writer.variable("a", &["n"], NcValues::F32(&[1.0, 1e20])).unwrap();
-            writer.attribute("a", "_FillValue", Attribute::Numbers(vec![f64::from(1e20f32)])).unwrap();
-            writer.variable("b", &["n"], NcValues::I32(&[1, 2])).unwrap();
-            writer.attribute("b", "scale_factor", Attribute::Numbers(vec![0.5])).unwrap();
-            let written = writer.write(folder.path().join("x.nc")).unwrap();
-            let file = NcFile::open(&written.path).unwrap();
-            let a = file.read_f64("a").unwrap();
-            assert!(a[0] == 1.0 && a[1].is_nan());
-            assert!(file.read_f32("b").unwrap_err().to_string().contains("`b` is packed (`scale_factor`)"));
-        }
     }
 }

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_run_pipeline_global_optspecs
-    string join \n j/jobs= until= f/force= size= set= k/keep-going gpus= mem-mb= result n/dry-run explain status dag dot mermaid export= o/out= json v/verbose q/quiet color= no-progress h/help V/version
+    string join \n j/jobs= until= f/force= size= set= k/keep-going fail-fast gpus= mem-mb= result n/dry-run explain status dag dot mermaid export= o/out= json v/verbose q/quiet color= no-progress h/help V/version
 end
 
 function __fish_run_pipeline_needs_command
@@ -37,6 +37,7 @@ complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l color -d 'Col
 always\t'Always'
 never\t'Never'"
 complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -s k -l keep-going -d 'After a failure go on with what does not need it'
+complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l fail-fast -d 'After a failure end the running stages, too; they save their work'
 complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l result -d 'Print named outs and metrics as one line of JSON'
 complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -s n -l dry-run -d 'Print what would run and why; run nothing'
 complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l explain -d 'The same for all stages, with their commands'

@@ -269,7 +269,8 @@ pub fn event_counts(case: &Case) -> Result<()> {
 pub fn get_val(case: &Case) -> Result<()> {
     let expected = case.tensors("expected.safetensors")?;
     let vectors = expected.f32s("pred")?;
-    let found: Vec<f32> = vectors.chunks_exact(3).flat_map(|v| common::angles::angles([v[0], v[1], v[2]])).collect();
+    let found: Vec<f32> =
+        vectors.chunks_exact(3).flat_map(|v| icecube_data::angles::angles([v[0], v[1], v[2]])).collect();
     let found = Tensor::from_slice(&found).reshape([-1, 2]);
     let tolerance = case.f64("tolerance.absolute")?;
     let mut all = Comparison::new();

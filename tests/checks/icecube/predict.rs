@@ -7,9 +7,11 @@ use common::store::pickle::Checkpoint;
 use icecube::dataset::{EventSource, Events, InputConfig, Lengths, published_validation};
 use icecube::losses::{LossKind, Normalisation};
 use icecube::models::{self, Built};
-use icecube::predict::{Ensemble, Member, Rows, predict, sample_ids, write_submission};
+use icecube::predict::{Ensemble, Member, Rows, predict};
+use icecube::published;
 use icecube::sampler;
-use icecube::train::{self, Visits, published};
+use icecube::submission::{sample_ids, write_submission};
+use icecube::train::{self, Visits};
 use neural::precision::Precision;
 use serde_json::Value;
 use tch::{Kind, Tensor};
@@ -126,7 +128,11 @@ pub fn end_to_end(case: &Case) -> Result<()> {
 
         let ids = sample_ids(&case.path("data/sample_submission.parquet"))?;
         let folder = tempfile::tempdir()?;
-        let (written, joined) = write_submission(&predicted.blend, &ids, &folder.path().join("submission.csv"))?;
+        let (written, joined) = write_submission(
+            (&predicted.blend.ids, &predicted.blend.vectors),
+            &ids,
+            &folder.path().join("submission.csv"),
+        )?;
         let known: std::collections::HashSet<i64> = ids.iter().copied().collect();
         let predicted_ids: std::collections::HashSet<i64> = predicted.blend.ids.iter().copied().collect();
         let lacking = [known.difference(&predicted_ids).count(), predicted_ids.difference(&known).count()];

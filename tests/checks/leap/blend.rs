@@ -1,7 +1,7 @@
 //! The search for blend weights, and their use.
 
 use anyhow::{Context, Result, anyhow, ensure};
-use common::climb::{Gram, GramObjective, GramScore, Objective, Plan, climb, sum_one};
+use climb::{Gram, GramObjective, GramScore, Objective, Plan, climb, sum_one};
 use common::metrics::Matrix;
 
 use common::store::tables::{Column, ColumnKind, read_csv, read_parquet};

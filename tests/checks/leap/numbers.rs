@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use leap::columns::{self, GROUPS, TARGETS, train_targets};
-use leap::metric::{Rules, Sums};
 use leap::norm::{Chain, Constants};
+use leap::score::{Rules, Sums};
 use leap::{layout, losses};
 use serde_json::{Map, Value};
 use tch::{Kind, Tensor};

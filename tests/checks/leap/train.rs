@@ -7,8 +7,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow, ensure};
 use leap::columns::{INPUTS, TARGETS, always_zero, linear, target_position};
 use leap::finetune::{self, BadGroups, Base, FinetuneConfig};
-use leap::metric::Score;
 use leap::norm::{Chain, Constants};
+use leap::score::Score;
 use leap::train::{self, Arrays, LossConfig, Options, RowsConfig, TrainConfig};
 use neural::loader::{Field, InMemory, Order, Shuffle, Source};
 use neural::optim::{AdamConfig, AdamWConfig, OptimizerConfig};
@@ -87,7 +87,7 @@ pub fn adam(case: &Case) -> Result<()> {
     checks.number("best_score", kept.score, expected.scalar("best_score")?, near);
     let zero_list = check_zero_list(&mut checks, &kept, &case.strings("best_zero_list")?, slack as usize);
 
-    let skip = &leap::metric::Rules::of(&constants).skip;
+    let skip = &leap::score::Rules::of(&constants).skip;
     let oof = Tensors::read(&run.trained.oof.path)?.get("predictions")?;
     let columns: Vec<i64> =
         (0..TARGETS).filter(|c| !skip.contains(c) && !zero_list.contains(c)).map(|c| c as i64).collect();

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use common::confusion::{Confusion, event_iou, published_iou};
 use neural::Params;
 use neural::schedule::{Schedule, ScheduleConfig, WarmupCosineConfig};
 use polarmae::batch::{Batch, Draw};
+use polarmae::confusion::{Confusion, event_iou, published_iou};
 use polarmae::losses::{binary_focal, dice, focal};
 use polarmae::models::encoder::Encoder;
 use polarmae::models::mae::Mae;

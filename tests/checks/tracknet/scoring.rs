@@ -5,6 +5,7 @@ use tracknet::build::{BuildConfig, build};
 use tracknet::cuts::Cuts;
 use tracknet::event::{Hits, Particles, Truth};
 use tracknet::figures::{self, Rule};
+use tracknet::submission;
 use tracknet::trackml::{self, Phase};
 
 use super::data::demand;
@@ -18,7 +19,7 @@ pub fn score(case: &Case) -> Result<()> {
     let scores = case.value("scores")?.as_object().cloned().unwrap_or_default();
     let mut checks = Comparison::new();
     for (kind, want) in &scores {
-        let read = trackml::read_submission(&case.path(&format!("submission-{kind}.csv")))?;
+        let read = submission::read_submission(&case.path(&format!("submission-{kind}.csv")))?;
         ensure!(read.len() == 1, "{} events", read.len());
         let (score, tracks) = trackml::score(&truth, &read[0].1)?;
         let want = want.as_f64().unwrap_or(f64::NAN);
@@ -82,7 +83,7 @@ pub fn building(case: &Case) -> Result<()> {
     for (name, run) in &runs {
         let config: BuildConfig = serde_json::from_value(run["options"].clone())?;
         let built = build(&hits, &network, &normalizer, &config)?;
-        let want = trackml::read_submission(&case.path(&format!("submission-{name}.csv")))?;
+        let want = submission::read_submission(&case.path(&format!("submission-{name}.csv")))?;
         let differing = built.submission.track_id.iter().zip(&want[0].1.track_id).filter(|(a, b)| a != b).count();
         ensure!(built.submission.hit_id == want[0].1.hit_id, "{name}: hits differ");
         checks.add(demand(differing == 0, format!("{name}: {differing} hits are in other tracks")));

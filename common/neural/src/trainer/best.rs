@@ -1,4 +1,4 @@
-//! Which evaluation is kept, and when a run stops early: the rule that the published LEAP trainings share.
+//! Which evaluation is kept, and when a run stops early: the rule that published trainings share.
 
 use serde::{Deserialize, Serialize};
 

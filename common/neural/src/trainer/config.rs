@@ -88,7 +88,7 @@ pub struct Training {
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub deterministic: bool,
     /// On a GPU forward and backward of batches of one shape are recorded once, as a CUDA graph, and launched as a whole: faster
-    /// where a network has many small operations (LEAP). Needs one process, one piece a batch, and no f16.
+    /// where a network has many small operations. Needs one process, one piece a batch, and no f16.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cuda_graphs: bool,
     /// Several processes take the statistics of a batch (batch normalisation, norms over all tokens) over the rows of all

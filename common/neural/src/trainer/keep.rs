@@ -56,7 +56,7 @@ impl Run {
             summary: json!({
                 "epoch": state.epoch,
                 "step": state.step,
-                "best_score": state.kept.as_ref().map(|kept| kept.score),
+                "best": state.kept.as_ref().map(|kept| json!({ kept.criterion.name.as_str(): kept.shown() })),
             }),
         };
         let metadata = task.metadata(state.kept.as_ref());
@@ -86,7 +86,9 @@ impl Run {
         if keep == 0 || evaluated.score.is_nan() {
             return;
         }
-        let name = format!("epoch{:03}-step{:07}-score{:.6}", evaluated.epoch + 1, evaluated.step, evaluated.score);
+        let figure = evaluated.criterion.name.replace('/', "_");
+        let (epoch, step, shown) = (evaluated.epoch + 1, evaluated.step, evaluated.shown());
+        let name = format!("epoch{epoch:03}-step{step:07}-score_{figure}_{shown:.6}");
         let top = &mut self.state.top;
         let place = top.partition_point(|named| named.score <= evaluated.score);
         top.insert(place, Named { name, score: evaluated.score, global_step: evaluated.global_step });

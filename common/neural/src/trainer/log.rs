@@ -31,7 +31,12 @@ pub(super) fn evaluation(log: &mut ScalarLog, evaluated: &Evaluated, task: &dyn 
     let metrics: Vec<(String, f64)> =
         evaluated.metrics.iter().map(|m| (format!("valid/{}", m.name), m.value)).collect();
     let rates = named(&evaluated.rates);
-    let mut row = vec![("train/loss", evaluated.training_loss), ("valid/score", evaluated.score)];
+    let judged = format!("valid/{}", evaluated.criterion.name);
+    let mut row = vec![("train/loss", evaluated.training_loss)];
+    // What decides stands among the metrics of most tasks.
+    if metrics.iter().all(|(name, _)| *name != judged) {
+        row.push((judged.as_str(), evaluated.shown()));
+    }
     row.extend(metrics.iter().chain(&rates).map(|(name, value)| (name.as_str(), *value)));
     published(&mut row, task);
     log.write(evaluated.epoch + 1, evaluated.global_step, &row)

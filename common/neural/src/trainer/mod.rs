@@ -23,6 +23,7 @@ pub mod state;
 mod step;
 mod together;
 
+use common::criterion::Criterion;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -93,7 +94,7 @@ pub trait Task {
         Ok(vec![])
     }
 
-    /// The name under which the original logs the number that we call `name` (`valid/score`), where it has one: such
+    /// The name under which the original logs the number that we call `name` (`valid/loss`), where it has one: such
     /// numbers appear under both names.
     fn published_name(&self, _name: &str) -> Option<&'static str> {
         None
@@ -146,12 +147,22 @@ pub fn evaluate_alone(task: &mut dyn Task) -> Result<Evaluation> {
 /// Result of [`Task::evaluate`].
 #[derive(Debug, Clone, Default)]
 pub struct Evaluation {
-    /// What decides which model is kept; lower is better.
+    /// What `score` is, for people.
+    pub criterion: Criterion,
+    /// What decides which model is kept, in the sense that lower is better; shown as the criterion has it.
     pub score: f64,
     /// Named numbers for the log, in order.
     pub metrics: Vec<Metric>,
     /// What else is to be kept with the best model, such as a zero list.
     pub detail: Value,
+}
+
+impl Evaluation {
+    /// An evaluation that is judged by the figure `value` of a criterion.
+    pub fn by(criterion: Criterion, value: f64, metrics: Vec<Metric>, detail: Value) -> Self {
+        let score = criterion.better.minimised(value);
+        Self { criterion, score, metrics, detail }
+    }
 }
 
 /// Where a run takes up.

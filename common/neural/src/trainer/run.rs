@@ -147,7 +147,11 @@ impl Run {
                     found.folder.display(),
                     state.epoch + 1,
                     state.step,
-                    state.kept.as_ref().map_or("none yet".into(), |kept| format!("{:.6}", kept.score)),
+                    state.kept.as_ref().map_or("none yet".into(), |kept| format!(
+                        "{:.6} ({})",
+                        kept.shown(),
+                        kept.criterion.name
+                    )),
                 );
                 state
             }
@@ -359,6 +363,7 @@ impl Run {
             epoch: state.epoch,
             step: state.step,
             global_step: state.global_step,
+            criterion: evaluation.criterion,
             score: evaluation.score,
             training_loss: state.loss.value(),
             smooth_loss: state.smooth.value(),
@@ -379,12 +384,13 @@ impl Run {
             log::evaluation(log, &evaluated, task)?;
         }
         tracing::info!(
-            "{}: epoch {} step {}: score {:.6}{}  loss {:.4}  lr {}  {}  evaluated in {:.0} s",
+            "{}: epoch {} step {}: score {:.6} ({}{})  loss {:.4}  lr {}  {}  evaluated in {:.0} s",
             plan.label,
             evaluated.epoch + 1,
             evaluated.step,
-            evaluated.score,
-            if kept { " (best)" } else { "" },
+            evaluated.shown(),
+            evaluated.criterion.name,
+            if kept { ", best" } else { "" },
             evaluated.training_loss,
             rates_text(&evaluated.rates),
             self.speed.text(plan.device),
@@ -430,7 +436,7 @@ impl Run {
         if self.state.epoch >= training.epochs {
             self.state.finished = Some(format!("all {} epochs done", training.epochs));
         } else if stop {
-            self.state.finished = Some(format!("no better score in epoch {}", self.state.epoch));
+            self.state.finished = Some(format!("no better {} in epoch {}", criterion(&self.state), self.state.epoch));
         }
         if let Some(reason) = &self.state.finished {
             tracing::info!("{}: {reason}", plan.label);
@@ -465,7 +471,7 @@ impl Run {
     /// The progress line.
     fn line(&self, plan: &Plan) -> String {
         let state = &self.state;
-        let score = state.history.last().map_or(String::new(), |e| format!("  val {:.4}", e.score));
+        let score = state.history.last().map_or(String::new(), |e| format!("  {} {:.4}", e.criterion.name, e.shown()));
         format!(
             "epoch {}/{} step {}/{}  loss {:.4}{score}  lr {}  {}",
             state.epoch + 1,
@@ -505,16 +511,22 @@ pub(super) fn demand_best(checkpoints: &Checkpoints, state: &mut State, found: &
         && step_of(BEST) != Some(kept.global_step)
     {
         tracing::warn!(
-            "{label}: the best weights so far, of step {} with score {:.6}, are gone: `{}` does not hold them. The next \
+            "{label}: the best weights so far, of step {} with {} {:.6}, are gone: `{}` does not hold them. The next \
              evaluation counts as best again",
             kept.global_step,
-            kept.score,
+            kept.criterion.name,
+            kept.shown(),
             checkpoints.path(BEST).display()
         );
         state.kept = None;
         state.best = Best::default();
     }
     state.top.retain(|top| top.global_step == here || step_of(&top.name) == Some(top.global_step));
+}
+
+/// Name of what decides.
+fn criterion(state: &State) -> &str {
+    state.history.last().map_or("score", |evaluated| &evaluated.criterion.name)
 }
 
 fn rates_text(rates: &[f64]) -> String {

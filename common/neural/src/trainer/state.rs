@@ -1,5 +1,6 @@
 //! Everything of a run that is neither weights nor optimizer: `trainer.json` of a checkpoint.
 
+use common::criterion::Criterion;
 use std::path::Path;
 
 use common::durable::{self, Written};
@@ -72,7 +73,10 @@ pub struct Evaluated {
     pub step: u64,
     /// Steps since the start of the run.
     pub global_step: u64,
-    /// Score, lower is better.
+    /// What the score is.
+    #[serde(default)]
+    pub criterion: Criterion,
+    /// Score in the sense that lower is better; [`Evaluated::shown`] is for people.
     #[serde(with = "crate::exact")]
     pub score: f64,
     /// Running mean of the training loss since the beginning of the epoch.
@@ -92,6 +96,13 @@ pub struct Evaluated {
     pub detail: Value,
 }
 
+impl Evaluated {
+    /// The figure that decided, with its own sign.
+    pub fn shown(&self) -> f64 {
+        self.criterion.better.minimised(self.score)
+    }
+}
+
 /// A named number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Metric {
@@ -109,7 +120,7 @@ pub struct Named {
     pub name: String,
     /// Steps done when it was evaluated.
     pub global_step: u64,
-    /// Score, lower is better.
+    /// Score in the sense that lower is better.
     #[serde(with = "crate::exact")]
     pub score: f64,
 }

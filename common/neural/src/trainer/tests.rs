@@ -1,5 +1,6 @@
 //! The loop on a small regression: y = x w with noise, a linear model with dropout.
 
+use common::criterion::Criterion;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -60,7 +61,8 @@ impl Task for Line {
         let error = (self.x.matmul(&self.weight) - &self.y).square().mean(Kind::Float);
         let score = tch::no_grad(|| error.double_value(&[]));
         let metrics = vec![Metric { name: "mse".into(), value: score }];
-        Ok(Evaluation { score, metrics, detail: serde_json::json!({ "third": 1.0 / 3.0 }) })
+        let detail = serde_json::json!({ "third": 1.0 / 3.0 });
+        Ok(Evaluation::by(Criterion::lower("score"), score, metrics, detail))
     }
 
     fn steps_alike(&self) -> bool {

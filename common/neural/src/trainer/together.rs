@@ -63,13 +63,20 @@ pub(super) fn follow_statistics(plan: &Plan) -> Result<()> {
 /// An evaluation as text. Numbers travel as their bits: JSON has no NaN.
 fn spoken(evaluation: &Evaluation) -> String {
     let metrics: Vec<_> = evaluation.metrics.iter().map(|m| (&m.name, m.value.to_bits())).collect();
-    json!({ "score": evaluation.score.to_bits(), "metrics": metrics, "detail": evaluation.detail }).to_string()
+    json!({
+        "criterion": evaluation.criterion,
+        "score": evaluation.score.to_bits(),
+        "metrics": metrics,
+        "detail": evaluation.detail,
+    })
+    .to_string()
 }
 
 fn heard(text: &str) -> Option<Evaluation> {
     let value: Value = serde_json::from_str(text).ok()?;
     let metric = |m: &Value| Some(Metric { name: m[0].as_str()?.into(), value: f64::from_bits(m[1].as_u64()?) });
     Some(Evaluation {
+        criterion: serde_json::from_value(value["criterion"].clone()).ok()?,
         score: f64::from_bits(value["score"].as_u64()?),
         metrics: value["metrics"].as_array()?.iter().map(metric).collect::<Option<_>>()?,
         detail: value["detail"].clone(),

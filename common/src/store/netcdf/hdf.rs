@@ -7,7 +7,7 @@ use std::path::Path;
 use netcdf::AttributeValue;
 use netcdf::types::{FloatType, IntType, NcVariableType};
 
-use super::{Attribute, Catalogue, Dimension, NcType, Variable};
+use super::{Attribute, Catalogue, Dimension, Float, NcType, Variable};
 
 /// Deflate shrinks by 1032 at most, so a variable that claims more comes from a damaged header.
 const DEFLATE_LIMIT: usize = 1100;
@@ -18,6 +18,8 @@ const ALWAYS_ALLOWED: usize = 64 << 20;
 #[derive(Debug)]
 pub(super) struct Hdf {
     file: netcdf::File,
+    /// Bytes that one variable can hold in a file of this length.
+    limit: usize,
 }
 
 impl Hdf {
@@ -29,38 +31,15 @@ impl Hdf {
             let file = netcdf::open(absolute).map_err(|e| e.to_string())?;
             let catalogue = catalogue(&file)?;
             let limit = length.saturating_mul(DEFLATE_LIMIT).max(ALWAYS_ALLOWED);
-            for variable in &catalogue.variables {
-                let bytes = variable.shape.iter().try_fold(variable.kind.size(), |n, &d| n.checked_mul(d));
-                if bytes.is_none_or(|b| b > limit) {
-                    let problem = format!("variable `{}` has the impossible shape {:?}", variable.name, variable.shape);
-                    return Err(problem);
-                }
-            }
-            Ok((catalogue, Self { file }))
+            Ok((catalogue, Self { file, limit }))
         })
     }
 
-    pub(super) fn read_f64(&self, variable: &Variable, values: &mut Vec<f64>) -> Result<(), String> {
-        self.read(variable, values)
-    }
-
-    /// Wider numbers are rounded here and not in the library, which calls those beyond the range an error.
-    pub(super) fn read_f32(&self, variable: &Variable, values: &mut Vec<f32>) -> Result<(), String> {
-        if variable.kind == NcType::F32 {
-            return self.read(variable, values);
+    pub(super) fn read<T: Float>(&self, variable: &Variable, values: &mut Vec<T>) -> Result<(), String> {
+        let bytes = variable.shape.iter().try_fold(variable.kind.size(), |n, &d| n.checked_mul(d));
+        if bytes.is_none_or(|bytes| bytes > self.limit) {
+            return Err(format!("it has the impossible shape {:?}", variable.shape));
         }
-        let mut wide: Vec<f64> = Vec::new();
-        self.read(variable, &mut wide)?;
-        values.clear();
-        values.extend(wide.iter().map(|&v| v as f32));
-        Ok(())
-    }
-
-    fn read<T: netcdf::NcTypeDescriptor + Copy + Default>(
-        &self,
-        variable: &Variable,
-        values: &mut Vec<T>,
-    ) -> Result<(), String> {
         values.clear();
         if variable.elements() == 0 {
             return Ok(());
@@ -87,7 +66,8 @@ fn catalogue(file: &netcdf::File) -> Result<Catalogue, String> {
             name: variable.name(),
             dims: variable.dimensions().iter().map(netcdf::Dimension::name).collect(),
             shape: variable.dimensions().iter().map(netcdf::Dimension::len).collect(),
-            kind: kind(&variable.vartype()),
+            // A type of the file's own that the wrapper cannot describe holds no numbers either.
+            kind: catch_unwind(AssertUnwindSafe(|| kind(&variable.vartype()))).unwrap_or(NcType::Other),
             attributes: attributes(variable.attributes())?,
         });
     }
@@ -114,8 +94,12 @@ fn kind(kind: &NcVariableType) -> NcType {
 fn attributes<'a>(listed: impl Iterator<Item = netcdf::Attribute<'a>>) -> Result<BTreeMap<String, Attribute>, String> {
     let mut attributes = BTreeMap::new();
     for attribute in listed {
-        let value = attribute.value().map_err(|e| format!("attribute `{}`: {e}", attribute.name()))?;
-        attributes.insert(attribute.name().to_owned(), converted(value));
+        match attribute.value() {
+            Ok(value) => attributes.insert(attribute.name().to_owned(), converted(value)),
+            // Of a type of the file's own, as the fill value of an enumeration: it says nothing about numbers.
+            Err(netcdf::Error::TypeUnknown(_)) => None,
+            Err(e) => return Err(format!("attribute `{}`: {e}", attribute.name())),
+        };
     }
     Ok(attributes)
 }

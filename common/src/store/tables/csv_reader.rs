@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::csv_text::{CsvText, Fields, line_at};
+use super::csv_text::{CsvText, line_at};
 use super::{Column, ColumnKind, Table, missing};
 use crate::error::{Error, Result};
 
@@ -144,14 +144,14 @@ impl CsvReader {
             let (line, next) = line_at(bytes, begin);
             let mistake = |problem| Mistake { at: begin, problem };
             let mut count = 0;
-            for field in Fields::of(line) {
+            for field in self.text.fields(line) {
                 let field = field.map_err(mistake)?;
                 let Some(wanted) = self.wanted.get(count) else {
                     let problem = format!("has more fields than the {} of the header", self.text.header().len());
                     return Err(mistake(problem));
                 };
                 if let Some((index, kind)) = wanted
-                    && !push(&mut columns[*index], &field, self.holes)
+                    && !push(&mut columns[*index], &self.stored(&field, *kind), self.holes)
                 {
                     let found = String::from_utf8_lossy(&field[..field.len().min(SHOWN)]).into_owned();
                     let name = &self.text.header()[count];
@@ -165,6 +165,14 @@ impl CsvReader {
             begin = next;
         }
         Ok(columns)
+    }
+
+    /// A field as the digits of its number, or as the text that it is.
+    fn stored<'a>(&self, field: &'a [u8], kind: ColumnKind) -> std::borrow::Cow<'a, [u8]> {
+        match kind {
+            ColumnKind::F64 | ColumnKind::F32 => self.text.number(field),
+            _ => field.into(),
+        }
     }
 
     /// Lines are counted only when one is reported.
@@ -291,12 +299,12 @@ pub fn kinds_of_csv(text: &Arc<CsvText>) -> Result<Vec<(String, ColumnKind)>> {
             let (line, next) = line_at(&bytes[..block.end], begin);
             let mistake = |problem| Mistake { at: begin, problem };
             let mut count = 0;
-            for field in Fields::of(line) {
+            for field in text.fields(line) {
                 let field = field.map_err(mistake)?;
                 let Some((widest, holes)) = seen.get_mut(count) else {
                     return Err(mistake(format!("has more fields than the {width} of the header")));
                 };
-                let found = Field::of(&field);
+                let found = Field::of(&text.number(&field));
                 *holes |= found == Field::Missing;
                 *widest = widest.join(found);
                 count += 1;

@@ -1,4 +1,5 @@
-//! The text of a csv file, whoever wrote it: gzip, byte order mark, quotes, ends of lines, blank lines at the end.
+//! The text of a csv file, whoever wrote it: gzip, UTF-16, byte order mark, quotes, ends of lines, blank lines at the end,
+//! semicolons (with commas in the numbers) or tabs between the fields, Excel's `sep=;` before the header.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -8,65 +9,66 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::store::map::Mapped;
 
-/// A csv file whose header was read. Plain files are mapped; a compressed one lies in memory, inflated.
+/// A csv file whose header was read. Plain files are mapped; one that has to be decoded lies in memory.
 #[derive(Debug)]
 pub struct CsvText {
     mapped: Mapped,
-    inflated: Option<Vec<u8>>,
+    /// The text where it is not what the file holds byte by byte.
+    decoded: Option<Vec<u8>>,
     header: Vec<String>,
     begin: usize,
     end: usize,
+    sign: u8,
+    /// Lines before the first row.
+    above: usize,
 }
 
 impl CsvText {
-    /// Opens a file; what is compressed is told by its first bytes.
+    /// Opens a file; what is compressed or UTF-16 is told by its first bytes, what separates the fields by its header.
     ///
     /// # Errors
-    /// [`Error::Input`] where the file is missing, empty, no UTF-8, not separated by commas, or names a column twice.
+    /// [`Error::Input`] where the file is missing, empty, no text, packed in a way that is not read, or names a column
+    /// twice.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let mapped = Mapped::open(path)?;
-        let mut inflated = None;
-        if mapped.bytes().starts_with(b"\x1f\x8b") {
-            let mut bytes = Vec::new();
-            flate2::read::MultiGzDecoder::new(mapped.bytes()).read_to_end(&mut bytes).map_err(|e| {
-                Error::input(mapped.path(), format!("inflating: {e}")).hint("the file is damaged; compress it again")
-            })?;
-            inflated = Some(bytes);
-        }
-        let bytes = inflated.as_deref().unwrap_or(mapped.bytes());
+        let decoded = decode(&mapped)?;
+        let bytes = decoded.as_deref().unwrap_or(mapped.bytes());
         let bad = |problem: String| Error::input(mapped.path(), problem);
-        if bytes.starts_with(b"PK\x03\x04") {
-            return Err(bad("is a zip archive, expected csv".into()).hint("unpack it first"));
-        }
-        if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-            return Err(bad("is UTF-16 text, expected UTF-8".into()).hint("save it as `CSV UTF-8`"));
-        }
         let blank = bytes.iter().rev().take_while(|b| matches!(b, b'\n' | b'\r')).count();
         let end = bytes.len() - blank;
         let start = if bytes[..end].starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
-        let (line, begin) = line_at(&bytes[..end], start);
+        let (mut line, mut begin) = line_at(&bytes[..end], start);
+        let mut above = 1;
+        let mut sign = None;
+        if let Some(&[named]) = line.strip_prefix(b"sep=")
+            && SIGNS.contains(&named)
+        {
+            sign = Some(named);
+            above = 2;
+            (line, begin) = line_at(&bytes[..end], begin);
+        }
         if line.is_empty() {
             return Err(bad("is empty or begins with an empty line, expected a header".into()));
         }
-        let bad = |problem: String| bad(format!("line 1: {problem}"));
+        let bad = |problem: String| bad(format!("line {above}: {problem}"));
+        let sign = match sign {
+            Some(sign) => sign,
+            None => sign_of(line).map_err(bad)?,
+        };
         let mut header = Vec::new();
-        for field in Fields::of(line) {
+        for field in Fields::between(line, sign) {
             let field = field.map_err(bad)?;
             let name = std::str::from_utf8(&field).map_err(|_| bad("a column name is no UTF-8".into()))?;
             header.push(name.to_owned());
-        }
-        if let [only] = header.as_slice()
-            && let Some(sign) = [';', '\t'].into_iter().find(|sign| only.contains(*sign))
-        {
-            let sign = if sign == ';' { "semicolons" } else { "tabs" };
-            return Err(bad(format!("the fields are separated by {sign}, expected commas")));
         }
         let mut seen = HashSet::with_capacity(header.len());
         if let Some(name) = header.iter().find(|name| !seen.insert(name.as_str())) {
             return Err(bad(format!("the column `{name}` appears twice")));
         }
         drop(seen);
-        Ok(Self { inflated, header, begin: begin.min(end), end, mapped })
+        let begin = begin.min(end);
+        let end = if header.len() > 1 { begin + filled(&bytes[begin..end], sign) } else { end };
+        Ok(Self { decoded, header, begin, end, sign, above, mapped })
     }
 
     /// The file.
@@ -81,13 +83,113 @@ impl CsvText {
 
     /// The whole text without blank lines at its end; the rows begin at [`CsvText::begin`].
     pub fn bytes(&self) -> &[u8] {
-        &self.inflated.as_deref().unwrap_or(self.mapped.bytes())[..self.end]
+        &self.decoded.as_deref().unwrap_or(self.mapped.bytes())[..self.end]
+    }
+
+    /// The fields of one line without its end.
+    pub fn fields<'a>(&self, line: &'a [u8]) -> Fields<'a> {
+        Fields::between(line, self.sign)
+    }
+
+    /// A field as the digits of a number: where semicolons separate fields, numbers may be written with a comma.
+    pub fn number<'a>(&self, field: &'a [u8]) -> Cow<'a, [u8]> {
+        if self.sign != b';' || !field.contains(&b',') {
+            return Cow::Borrowed(field);
+        }
+        let points = field.iter().filter(|b| matches!(b, b',' | b'.')).count();
+        if points > 1 {
+            return Cow::Borrowed(field); // thousands: no number to us
+        }
+        Cow::Owned(field.iter().map(|&b| if b == b',' { b'.' } else { b }).collect())
+    }
+
+    /// Number of the line that holds the first row.
+    pub fn first_line(&self) -> u64 {
+        self.above as u64 + 1
     }
 
     /// Where the first row begins.
     pub fn begin(&self) -> usize {
         self.begin
     }
+}
+
+/// What may stand between fields.
+const SIGNS: [u8; 3] = *b",;\t";
+
+/// The text of a file that is packed or in another encoding; none where it can be read as it lies there.
+fn decode(mapped: &Mapped) -> Result<Option<Vec<u8>>> {
+    let bad = |problem: &str| Error::input(mapped.path(), problem);
+    let mut decoded = None;
+    if mapped.bytes().starts_with(b"\x1f\x8b") {
+        let mut bytes = Vec::new();
+        flate2::read::MultiGzDecoder::new(mapped.bytes()).read_to_end(&mut bytes).map_err(|e| {
+            Error::input(mapped.path(), format!("inflating: {e}")).hint("the file is damaged; compress it again")
+        })?;
+        decoded = Some(bytes);
+    }
+    let bytes = decoded.as_deref().unwrap_or(mapped.bytes());
+    let packed: [(&[u8], &str); 5] = [
+        (b"PK\x03\x04", "a zip archive"),
+        (b"BZh", "packed with bzip2"),
+        (b"\xfd7zXZ\0", "packed with xz"),
+        (b"\x28\xb5\x2f\xfd", "packed with zstd"),
+        (b"PAR1", "a parquet file"),
+    ];
+    if let Some((_, what)) = packed.iter().find(|(begin, _)| bytes.starts_with(begin)) {
+        return Err(bad(&format!("is {what}, expected csv, plain or packed with gzip")).hint("unpack it first"));
+    }
+    let units = |pair: fn([u8; 2]) -> u16| bytes[2..].as_chunks::<2>().0.iter().map(move |&b| pair(b));
+    let wide = match bytes {
+        [0xff, 0xfe, ..] => Some(char::decode_utf16(units(u16::from_le_bytes)).collect::<Result<String, _>>()),
+        [0xfe, 0xff, ..] => Some(char::decode_utf16(units(u16::from_be_bytes)).collect::<Result<String, _>>()),
+        _ => None,
+    };
+    if let Some(text) = wide {
+        decoded = Some(text.map_err(|_| bad("is no sound UTF-16 text").hint("save it as `CSV UTF-8`"))?.into_bytes());
+    }
+    // Old spreadsheet programs end lines with a carriage return alone.
+    let bytes = decoded.as_deref().unwrap_or(mapped.bytes());
+    let first = bytes.iter().position(|&b| b == b'\n').unwrap_or(bytes.len());
+    if bytes[..first].trim_ascii_end().contains(&b'\r') {
+        decoded = Some(bytes.iter().map(|&b| if b == b'\r' { b'\n' } else { b }).collect());
+    }
+    Ok(decoded)
+}
+
+/// What separates most fields of the header; a comma where that is as good as another sign.
+fn sign_of(header: &[u8]) -> Result<u8, String> {
+    let mut best = (0, b',');
+    for sign in SIGNS {
+        let mut fields = 0;
+        for field in Fields::between(header, sign) {
+            match field {
+                Ok(_) => fields += 1,
+                Err(problem) if sign == b',' && !SIGNS[1..].iter().any(|s| header.contains(s)) => return Err(problem),
+                Err(_) => {
+                    fields = 0;
+                    break;
+                }
+            }
+        }
+        if fields > best.0 {
+            best = (fields, sign);
+        }
+    }
+    Ok(best.1)
+}
+
+/// Length of the rows without those at the end that spreadsheet programs leave of rows that were emptied: signs alone.
+fn filled(rows: &[u8], sign: u8) -> usize {
+    let mut end = rows.len();
+    while end > 0 {
+        let begin = rows[..end].iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
+        if !rows[begin..end].iter().all(|&b| b == sign || b == b'\r' || b == b' ') {
+            break;
+        }
+        end = begin.saturating_sub(1);
+    }
+    end
 }
 
 /// The line that holds position `at` or what is left of it, without its end, and where the next one begins.
@@ -99,17 +201,17 @@ pub(super) fn line_at(bytes: &[u8], at: usize) -> (&[u8], usize) {
     }
 }
 
-/// The fields of one line. A line without a comma has one field.
+/// The fields of one line. A line without a separating sign has one field.
 pub struct Fields<'a> {
     line: &'a [u8],
+    sign: u8,
     /// One beyond the length of the line when all fields were given.
     at: usize,
 }
 
 impl<'a> Fields<'a> {
-    /// The fields of a line without its end.
-    pub fn of(line: &'a [u8]) -> Self {
-        Self { line, at: 0 }
+    fn between(line: &'a [u8], sign: u8) -> Self {
+        Self { line, sign, at: 0 }
     }
 
     fn quoted(&mut self, inside: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
@@ -124,11 +226,11 @@ impl<'a> Fields<'a> {
                     text.push(b'"');
                     rest = &rest[1..];
                 }
-                None | Some(b',') => {
+                next if next.is_none_or(|&b| b == self.sign) => {
                     self.at = self.line.len() - rest.len() + 1;
                     return Ok(Cow::Owned(text));
                 }
-                Some(_) => return Err("a quoted field goes on behind its quote".into()),
+                _ => return Err("a quoted field goes on behind its quote".into()),
             }
         }
     }
@@ -142,7 +244,7 @@ impl<'a> Iterator for Fields<'a> {
         if rest.first() == Some(&b'"') {
             return Some(self.quoted(&rest[1..]));
         }
-        let length = rest.iter().position(|&b| b == b',').unwrap_or(rest.len());
+        let length = rest.iter().position(|&b| b == self.sign).unwrap_or(rest.len());
         self.at += length + 1;
         Some(Ok(Cow::Borrowed(&rest[..length])))
     }
@@ -166,19 +268,29 @@ mod tests {
         let mut zipped = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         zipped.write_all(b"id,x\n1,2\n").unwrap();
         let zipped = zipped.finish().unwrap();
-        let texts: [&[u8]; 6] = [
+        let wide: Vec<u8> = "\u{feff}id\tx\r\n1\t2\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let texts: [&[u8]; 15] = [
             b"id,x\n1,2\n",
             b"\xef\xbb\xbfid,x\n1,2\n",
             b"\"id\",\"x\"\n1,2",
             b"id,x\r\n1,2\r\n",
             b"id,x\n1,2\n\n\r\n\n",
             &zipped,
+            &wide,
+            b"id;x\n1;2\n",
+            b"id\tx\r\n1\t2\r\n",
+            b"\xef\xbb\xbfsep=;\r\nid;x\r\n1;2\r\n",
+            b"sep=,\nid,x\n1,2\n",
+            b"id,x\r1,2\r",
+            b"id,x\n1,2\n,\n,\r\n",
+            b"id;x\n1;2\n;\n",
+            b"\"id\";\"x\"\n\"1\";2",
         ];
         for text in texts {
             let file = open(text).unwrap();
             assert_eq!(file.header(), ["id", "x"]);
             let line = line_at(file.bytes(), file.begin()).0;
-            let fields: Vec<_> = Fields::of(line).map(|field| field.unwrap().into_owned()).collect();
+            let fields: Vec<_> = file.fields(line).map(|field| field.unwrap().into_owned()).collect();
             assert_eq!(fields, [b"1", b"2"]);
         }
     }
@@ -186,12 +298,23 @@ mod tests {
     #[test]
     fn what_is_no_csv_of_commas_is_refused_with_what_it_is() {
         let problem = |bytes: &[u8]| open(bytes).unwrap_err().to_string();
-        assert!(problem(b"id;x\n1;2\n").ends_with("line 1: the fields are separated by semicolons, expected commas"));
-        assert!(problem(b"id\tx\n").contains("tabs"));
-        assert!(problem(b"\xff\xfei\0d\0").contains("UTF-16"));
+        assert!(problem(b"\xff\xfe\0\xd8\0\0").contains("no sound UTF-16"));
+        assert!(problem(b"BZh91AY").contains("bzip2"));
+        assert!(problem(b"PAR1").contains("parquet"));
+        assert!(problem(b"sep=;\n\n").contains("is empty"));
         assert!(problem(b"PK\x03\x04").contains("zip archive"));
         assert!(problem(b"\x1f\x8b\x08junk").contains("inflating"));
         assert!(problem(b"\n\n").contains("is empty"));
+    }
+
+    #[test]
+    fn numbers_with_a_comma_belong_to_semicolons() {
+        let text = |sign: &str| open(format!("id{sign}x\n1{sign}2").as_bytes()).unwrap();
+        assert_eq!(text(";").number(b"1,5").as_ref(), b"1.5");
+        assert_eq!(text(";").number(b"-1,5e-3").as_ref(), b"-1.5e-3");
+        assert_eq!(text(";").number(b"1.234,5").as_ref(), b"1.234,5");
+        assert_eq!(text("\t").number(b"1,5").as_ref(), b"1,5");
+        assert_eq!(text(",").number(b"1,5").as_ref(), b"1,5");
     }
 
     #[test]

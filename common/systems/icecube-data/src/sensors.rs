@@ -168,7 +168,7 @@ pub struct IceTable {
 impl IceTable {
     /// Reads `ice_transparency.txt`: a header, then depth, scattering and absorption length in metres.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::opening(path, e))?;
+        let text = common::store::foreign::read_text(path)?;
         let mut depth: Vec<f64> = Vec::new();
         let mut raw = [Vec::new(), Vec::new()];
         for (line, text) in text.lines().enumerate().skip(1).filter(|(_, text)| !text.trim().is_empty()) {

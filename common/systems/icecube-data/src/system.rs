@@ -12,6 +12,10 @@ pub const NAME: &str = "icecube";
 pub static SYSTEM: System = System {
     name: NAME,
     line: "IceCube: parquet files of pulses, one row a pulse",
+    truth: &["truth"],
     simulate: Some(Entry::of::<simulate::Simulate>()),
     prepare: Some(Entry::of::<prepare::Prepare>()),
+    score: Some(crate::score::SCORE),
+    blend: Some(crate::blend::BLEND),
+    density: None,
 };

@@ -13,7 +13,8 @@ use crate::NAME;
 use crate::dataset::InputConfig;
 use crate::models::{self, ModelConfig, Targets};
 use crate::predict::{About, targets_of};
-use crate::train::{self, TrainConfig, published};
+use crate::published;
+use crate::train::{self, TrainConfig};
 pub use names::{about_of, allow, warn_of_pulse_count};
 
 /// What is known of files of weights.
@@ -43,12 +44,11 @@ fn of_config(file: &Path, overrides: &[String], _: Weights) -> Result<Network> {
 }
 
 /// The network that a weights file says it is.
-fn of_file(weights: Weights) -> Result<Network> {
-    let file = weights.file;
-    let about = About::read(file)?;
-    let mut network = described(&about.member, &about.model, &about.input, &targets_of(file)?)?;
+fn of_file(given: Weights) -> Result<Network> {
+    let about = About::read(given.file)?;
+    let mut network = described(&about.member, &about.model, &about.input, &targets_of(given.file)?)?;
     // The detector goes with the weights.
-    if let Some(frame) = weights::metadata(file)?.and_then(|says| says.get("frame").cloned()) {
+    if let Some(frame) = weights::metadata(given.file)?.and_then(|says| says.get("frame").cloned()) {
         network.about["frame"] = frame;
     }
     Ok(network)

@@ -14,5 +14,6 @@ pub mod train;
 pub use networks::NETWORKS;
 
 pub use icecube_data::{
-    NAME, detector, geometry, graphnet, nevents, prepare, raw, selection, sensors, simulate, targets,
+    NAME, angles, detector, directions, geometry, graphnet, nevents, prepare, published, raw, score, selection,
+    sensors, simulate, submission, targets,
 };

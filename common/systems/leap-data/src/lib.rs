@@ -2,9 +2,9 @@
 //! Nothing here uses a tensor, so programs that need no more than this start without libtorch.
 
 pub mod columns;
-pub mod metric;
 pub mod norm;
 pub mod prepare;
+pub mod score;
 pub mod simulate;
 pub mod submission;
 mod system;

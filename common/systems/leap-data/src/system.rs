@@ -12,6 +12,10 @@ pub const NAME: &str = "leap";
 pub static SYSTEM: System = System {
     name: NAME,
     line: "LEAP / ClimSim: mli/mlo netCDF files, Kaggle csv files",
+    truth: &["valid", "b/valid", "a/valid"],
     simulate: Some(Entry::of::<simulate::Simulate>()),
     prepare: Some(Entry::of::<prepare::Prepare>()),
+    score: None,
+    blend: None,
+    density: None,
 };

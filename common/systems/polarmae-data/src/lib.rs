@@ -3,14 +3,18 @@
 //! What makes, prepares and judges data needs this crate alone and starts without libtorch. The networks are in `polarmae`.
 
 pub mod classes;
+pub mod confusion;
 pub mod dataset;
 pub mod energy;
 pub mod geometry;
 pub mod grouping;
+pub mod instances;
 pub mod masking;
 pub mod picture;
+pub mod preparation;
 pub mod prepare;
 pub mod raw;
+pub mod score;
 pub mod simulate;
 mod system;
 pub mod transforms;

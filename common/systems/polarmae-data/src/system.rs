@@ -12,6 +12,10 @@ pub const NAME: &str = "polarmae";
 pub static SYSTEM: System = System {
     name: NAME,
     line: "PoLAr-MAE: PILArNet-M HDF5 files of point clouds",
+    truth: &[],
     simulate: Some(Entry::of::<simulate::Simulate>()),
     prepare: Some(Entry::of::<prepare::Prepare>()),
+    score: Some(crate::score::SCORE),
+    blend: None,
+    density: None,
 };

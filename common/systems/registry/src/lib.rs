@@ -2,7 +2,7 @@
 //! stages with networks; no other place names it.
 
 use common::driver::{Choice, NoFlags, PrepareFlags};
-use common::system::System;
+use common::system::{Blend, Density, Score, System};
 
 /// All systems, in the order in which help lists them.
 pub static SYSTEMS: &[&System] =
@@ -16,4 +16,24 @@ pub fn simulate() -> Choice<NoFlags> {
 /// Those of `prepare-data`.
 pub fn prepare() -> Choice<PrepareFlags> {
     Choice::new(SYSTEMS.iter().map(|system| system.prepare.as_ref()))
+}
+
+/// Those whose predictions are scored in their own way.
+pub fn score() -> impl Iterator<Item = (&'static str, &'static Score)> {
+    SYSTEMS.iter().filter_map(|system| Some((system.name, system.score.as_ref()?)))
+}
+
+/// Those whose predictions are blended in their own way.
+pub fn blend() -> impl Iterator<Item = &'static Blend> {
+    SYSTEMS.iter().filter_map(|system| system.blend.as_ref())
+}
+
+/// Those with maps of hits.
+pub fn density() -> impl Iterator<Item = &'static Density> {
+    SYSTEMS.iter().filter_map(|system| system.density.as_ref())
+}
+
+/// The outputs of a stage of `system` that hold true values, the first that exists.
+pub fn truth(system: &str) -> &'static [&'static str] {
+    SYSTEMS.iter().find(|known| known.name == system).map_or(&["valid"], |known| known.truth)
 }

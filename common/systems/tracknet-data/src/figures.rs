@@ -9,8 +9,8 @@ use crate::blacklist::Blacklist;
 use crate::classes::{Classes, Variable};
 use crate::cuts::Cuts;
 use crate::event::{Hits, Particles, Truth};
+use crate::submission::Submission;
 use crate::tracker::helix::{Estimate, estimate};
-use crate::trackml::Submission;
 use crate::tracks::{Filters, Recipe, Tracks, Transform, pt};
 
 /// When a track is a particle's, the one with most of its hits (smallest id on ties).

@@ -10,7 +10,8 @@ use crate::cuts::{Cuts, Missing};
 use crate::event::{self, Hits, Particles, Truth};
 use crate::figures::{Comparison, Figures, Rule};
 use crate::files;
-use crate::trackml::{self, Phase, Submission};
+use crate::submission::{self, Submission};
+use crate::trackml::{self, Phase};
 
 pub use crate::judgement::Judgement;
 
@@ -62,7 +63,7 @@ pub fn truth_at(path: &Path) -> Result<Option<Vec<PathBuf>>> {
 /// several events need, or lacks events while [`Cuts::missing_events`] refuses that.
 pub fn judge(path: &Path, truth: &[PathBuf], cuts: &Cuts, limit: Option<u64>) -> Result<Judgement> {
     files::demand_distinct(truth)?;
-    let read = trackml::read_submission(path)?;
+    let read = submission::read_submission(path)?;
     if read.is_empty() {
         return Err(Error::input(path, "holds no rows"));
     }

@@ -102,7 +102,7 @@ impl Config for PrepareConfig {
     }
 
     fn from_hydra(tree: &Value) -> Option<Result<Translated>> {
-        Some(crate::hydra::prepare(tree))
+        Some(crate::published::prepare(tree))
     }
 }
 

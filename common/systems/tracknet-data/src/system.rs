@@ -12,6 +12,10 @@ pub const NAME: &str = "tracknet";
 pub static SYSTEM: System = System {
     name: NAME,
     line: "TrackNET: TrackML csv events",
+    truth: &[],
     simulate: Some(Entry::of::<simulate::Simulate>()),
     prepare: Some(Entry::of::<prepare::Prepare>()),
+    score: Some(crate::score::SCORE),
+    blend: None,
+    density: Some(crate::raw::DENSITY),
 };

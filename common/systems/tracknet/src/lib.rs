@@ -18,5 +18,7 @@ pub mod train;
 
 pub use networks::NETWORKS;
 
-pub use common::trackml::{csv, density, event, files};
-pub use tracknet_data::{NAME, cuts, figures, judge, normalizer, picture, prepare, simulate, trackml, tracks};
+pub use tracknet_data::{
+    NAME, cuts, figures, judge, normalizer, picture, prepare, simulate, submission, trackml, tracks,
+};
+pub use tracknet_data::{csv, density, event, files};

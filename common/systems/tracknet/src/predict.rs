@@ -29,9 +29,9 @@ use crate::metrics::StepMetrics;
 use crate::models::StepAhead;
 use crate::normalizer::Normalizer;
 use crate::picture;
+use crate::submission::Submission;
 use crate::tracker::conditions::Conditions;
 use crate::tracker::{SearchConfig, find, fitted, train as tracker};
-use crate::trackml::Submission;
 
 pub use task::Predict;
 

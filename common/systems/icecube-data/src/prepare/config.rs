@@ -40,6 +40,7 @@ pub struct RawConfig {
 /// Layouts of raw files.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[allow(clippy::large_enum_variant, reason = "one value, read once")]
 pub enum Layout {
     /// The competition's: `train/`, `train_meta.parquet`, `test/`.
     #[default]

@@ -64,7 +64,7 @@ impl<'a> PulseReader<'a> {
         let form = match reading {
             Reading::Competition => Form::Competition,
             Reading::Graphnet { config, nested: None, places } => {
-                Form::Merged(*places, Columns::find(&file, None, &config.columns)?)
+                Form::Merged(places, Columns::find(&file, None, &config.columns)?)
             }
             Reading::Graphnet { config, nested: Some((pulses, truth)), places } => {
                 let nested = nested_pulses(&file, (pulses, truth.as_deref()), config)?;

@@ -133,7 +133,7 @@ fn light(
     brightness: f64,
     rng: &mut Pcg64,
 ) -> (Vec<Seen>, [f64; 3]) {
-    // Physics has the cosine first (see `common::angles`), and the particle flies away from where it comes from.
+    // Physics has the cosine first (see `crate::angles`), and the particle flies away from where it comes from.
     let from = [azimuth.cos() * zenith.sin(), azimuth.sin() * zenith.sin(), zenith.cos()];
     let along = from.map(|c| -c);
     // Tracks pass anywhere through the detector, cascades lie well inside.
@@ -271,7 +271,7 @@ fn poisson(rng: &mut Pcg64, mean: f64) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use common::angles;
+    use crate::angles;
     use common::seed::rng_for;
 
     use super::*;

@@ -4,7 +4,6 @@
 //! Vectors are not normalised before they are summed: their lengths are the members' own confidence in an event.
 
 pub mod config;
-mod submission;
 mod table;
 mod task;
 
@@ -23,7 +22,6 @@ use crate::import;
 use crate::models::{self, Built, ModelConfig, Targets};
 use crate::train::{Visits, vectors};
 pub use config::{MemberConfig, PredictConfig};
-pub use submission::{Sample, sample_ids, write_submission};
 pub use table::{Rows, Table};
 pub use task::Predict;
 

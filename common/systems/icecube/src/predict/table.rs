@@ -2,15 +2,16 @@
 
 use std::path::Path;
 
-use common::directions::calibration::Calibration;
 use common::durable::Written;
-use common::{Error, Result, angles, directions};
+use common::{Error, Result};
 use tch::{Device, Kind, Tensor};
 
 use crate::batch::Batch;
 use crate::dataset::unscaled;
 use crate::detector::Frame;
+use crate::directions::calibration::Calibration;
 use crate::targets::Extra;
+use crate::{angles, directions};
 
 /// Event ids and vectors in the order of prediction.
 #[derive(Debug, Default)]

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::directions::calibration::Calibration;
 use common::config::{self, Resolved};
-use common::directions::calibration::Calibration;
 use common::driver::{Ending, Help, Request, Task};
 use common::stage::{Manifest, Stage};
 use common::{Error, Result};
@@ -13,10 +13,11 @@ use neural::stages::{self, PredictFlags};
 use tch::Device;
 
 use super::config::Set;
-use super::{About, Ensemble, Member, MemberConfig, PredictConfig, Sample, predict, write_submission};
+use super::{About, Ensemble, Member, MemberConfig, PredictConfig, predict};
 use crate::NAME;
 use crate::dataset::{EventSource, Events, Lengths};
 use crate::sampler;
+use crate::submission::{Sample, write_submission};
 use crate::train::{Visits, demand_frame, weights_of};
 
 /// A prediction about to run.
@@ -155,7 +156,8 @@ impl Task for Predict {
             Some(sample) => sample.rows(&predicted.blend.ids, self.limited)?,
             None => predicted.blend.ids.clone(),
         };
-        let (submission, joined) = write_submission(&predicted.blend, &ids, &folder.join("submission.csv"))?;
+        let (submission, joined) =
+            write_submission((&predicted.blend.ids, &predicted.blend.vectors), &ids, &folder.join("submission.csv"))?;
         stage.output("submission", &submission);
         if joined.missing > 0 {
             tracing::warn!("{} events of the sample have no prediction: they get 0.0, 0.0", joined.missing);

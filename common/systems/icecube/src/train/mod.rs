@@ -2,13 +2,13 @@
 //! of the validation events.
 
 pub mod config;
-pub mod published;
 mod run;
 mod task;
 
 use std::sync::Arc;
 
 use common::cli::signals;
+use common::criterion::Criterion;
 use common::{Error, Result};
 use neural::Doing;
 use neural::loader::{Delivery, Loader, Order, Shard, Source};
@@ -278,7 +278,7 @@ impl Task for IceCubeTask {
         let names = ["energy_loss", "vertex_loss", "track_loss"];
         let known = names.iter().zip(found.heads).filter(|(_, (_, count))| *count > 0.0);
         metrics.extend(known.map(|(name, (mean, _))| metric(name, mean)));
-        Ok(Evaluation { score: found.angle, metrics, detail: Value::Null })
+        Ok(Evaluation::by(Criterion::lower("angle"), found.angle, metrics, Value::Null))
     }
 
     fn less_memory(&self) -> Vec<String> {

@@ -77,7 +77,7 @@ pub fn data(config: &TrainConfig, prepared: &Manifest, limit: Option<u64>) -> Re
             valid.len()
         );
     }
-    if !config.targets.is_none() && !(events.extra() && valid.extra()) {
+    if !config.targets.is_none() && (!events.extra() || !valid.extra()) {
         return Err(Error::input(&prepared.folder, "knows neither energy, vertex nor kind of all its events, which `targets` asks for")
             .hint("prepare events whose meta files have the columns `energy`, `vertex_x`, .. or `kind`; or leave `targets` out"));
     }

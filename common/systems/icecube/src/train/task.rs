@@ -10,7 +10,8 @@ use common::{Error, Result};
 use neural::stages::{self, Begun, TrainFlags};
 use neural::trainer::{AVERAGED, CHECKPOINTS, LAST, MODEL};
 
-use super::{Data, TrainConfig, Trained, data, identity_of_filter, published, train, weights_of};
+use super::{Data, TrainConfig, Trained, data, identity_of_filter, train, weights_of};
+use crate::published;
 
 /// A training about to run.
 pub struct Train {
@@ -155,4 +156,29 @@ fn publish(stage: &mut Stage, config: &TrainConfig, annotated: &str, trained: &T
         measures.events
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::models::ModelConfig;
+
+    #[test]
+    fn gradient_checkpointing_of_a_published_config_is_taken_by_every_network() {
+        for class in ["DeepIceModel", "EncoderWithDirectionReconstructionV22", "EncoderWithDirectionReconstructionV23"]
+        {
+            for on in [true, false] {
+                let theirs = json!({ "MODEL": class, "LR_MAX": 1e-5, "MODEL_KWARGS": { "use_checkpoint": on } });
+                let ours: TrainConfig = serde_json::from_value(published::translate(&theirs).unwrap()).unwrap();
+                let found = match &ours.model {
+                    ModelConfig::DeepIce(c) => c.use_checkpoint,
+                    ModelConfig::V22(c) | ModelConfig::V23(c) => c.use_checkpoint,
+                    ModelConfig::Encoder(_) => panic!("no published network"),
+                };
+                assert_eq!(found, on, "{class}");
+            }
+        }
+    }
 }

@@ -25,6 +25,8 @@ pub struct PrepareConfig {
     pub non_finite: NonFinite,
     /// What an mli file without its mlo file (or the reverse) means.
     pub unpaired: Unpaired,
+    /// What a step of a date that the calendar lacks means (0001-02-29), or one beyond the end of a day.
+    pub impossible_steps: ImpossibleSteps,
     /// Means and standard deviations.
     pub normalisation: Normalisation,
     /// Training arrays; `null`: none.
@@ -64,6 +66,16 @@ pub enum Unpaired {
     /// Stop and name the missing file.
     Error,
     /// Leave the time step out and report it.
+    Skip,
+}
+
+/// What to do with a step that cannot be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ImpossibleSteps {
+    /// Stop and name the file.
+    Error,
+    /// Leave the step out and report it.
     Skip,
 }
 
@@ -186,6 +198,7 @@ impl Default for PrepareConfig {
             raw: RawConfig::default(),
             non_finite: NonFinite::Error,
             unpaired: Unpaired::Error,
+            impossible_steps: ImpossibleSteps::Error,
             normalisation: Normalisation::Given,
             train: Some(TrainSource::Netcdf { months: Months::of(&["0001-02..0009-01"]), stride: 1 }),
             valid: Some(ValidSource::Netcdf { months: Months::of(&["0008-07..0009-01"]), stride: 7, table: false }),

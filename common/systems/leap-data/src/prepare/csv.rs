@@ -8,7 +8,7 @@
 
 use std::path::{Path, PathBuf};
 
-use common::store::tables::{CsvText, Fields};
+use common::store::tables::CsvText;
 use common::{Error, Result};
 
 use common::ordered::ordered;
@@ -20,11 +20,21 @@ const PIECE: usize = 2 << 20;
 pub struct CsvFile {
     path: PathBuf,
     text: CsvText,
-    /// For each field of a line: where its value goes, or none for the id.
-    fields: Vec<Option<usize>>,
+    /// What each field of a line is.
+    fields: Vec<Role>,
     width: usize,
     id_prefix: &'static str,
     pieces: Vec<Piece>,
+}
+
+/// What a field of a line is.
+#[derive(Debug, Clone, Copy)]
+enum Role {
+    Id,
+    /// Place of its value.
+    Value(usize),
+    /// The numbers of the rows, which pandas and R write beside the columns.
+    RowNumber,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -105,10 +115,10 @@ impl CsvFile {
     }
 
     fn line(&self, row: u64, line: &[u8], out: &mut [f64]) -> Result<i32> {
-        // Line 1 is the header.
-        let fail = |problem: String| Error::input(&self.path, format!("line {}: {problem}", row + 2));
+        let number = row + self.text.first_line();
+        let fail = |problem: String| Error::input(&self.path, format!("line {number}: {problem}"));
         let mut id = None;
-        let mut parts = Fields::of(line);
+        let mut parts = self.text.fields(line);
         for (field, slot) in self.fields.iter().enumerate() {
             let Some(part) = parts.next() else {
                 return Err(fail(format!("has {field} fields, expected {}", self.fields.len())));
@@ -116,15 +126,18 @@ impl CsvFile {
             let part = part.map_err(|problem| fail(format!("field {}: {problem}", field + 1)))?;
             let text = std::str::from_utf8(&part).map_err(|_| fail(format!("field {} is not text", field + 1)))?;
             match slot {
-                None => {
+                Role::RowNumber => {}
+                Role::Id => {
                     let number =
                         text.strip_prefix(self.id_prefix).and_then(|n| n.parse::<i32>().ok()).filter(|n| *n >= 0);
                     id = Some(number.ok_or_else(|| {
                         fail(format!("`sample_id` is `{text}`, expected `{}` and a number", self.id_prefix))
                     })?);
                 }
-                Some(column) => {
-                    let value = text.parse::<f64>().ok().filter(|v| v.is_finite());
+                Role::Value(column) => {
+                    let digits = self.text.number(&part);
+                    let value = std::str::from_utf8(&digits).ok().and_then(|digits| digits.parse::<f64>().ok());
+                    let value = value.filter(|v| v.is_finite());
                     out[*column] = value
                         .ok_or_else(|| fail(format!("field {} is `{text}`, expected a finite number", field + 1)))?;
                 }
@@ -161,7 +174,7 @@ pub fn check_unique(path: &Path, ids: &[i32], prefix: &str) -> Result<()> {
     }
 }
 
-fn match_header(path: &Path, header: &[String], columns: &[&str]) -> Result<Vec<Option<usize>>> {
+fn match_header(path: &Path, header: &[String], columns: &[&str]) -> Result<Vec<Role>> {
     let position: std::collections::HashMap<&str, usize> = columns.iter().enumerate().map(|(i, c)| (*c, i)).collect();
     let mut seen = vec![false; columns.len()];
     let mut id_seen = false;
@@ -170,13 +183,14 @@ fn match_header(path: &Path, header: &[String], columns: &[&str]) -> Result<Vec<
     for name in header.iter().map(String::as_str) {
         match position.get(name) {
             Some(&i) => {
-                fields.push(Some(i));
+                fields.push(Role::Value(i));
                 seen[i] = true;
             }
             None if name == "sample_id" => {
-                fields.push(None);
+                fields.push(Role::Id);
                 id_seen = true;
             }
+            None if name.is_empty() || name.starts_with("Unnamed: ") => fields.push(Role::RowNumber),
             None => unknown.push(name),
         }
     }
@@ -235,6 +249,21 @@ mod tests {
     }
 
     #[test]
+    fn what_spreadsheets_pandas_and_r_write_holds_the_same_rows() {
+        for text in [
+            ",sample_id,x,y\n0,test_7,-2.5,1e-3\n1,test_3,0.1,4\n",
+            "Unnamed: 0,sample_id,x,y\n0,test_7,-2.5,1e-3\n1,test_3,0.1,4\n",
+            "\"\",\"sample_id\",\"x\",\"y\"\n\"1\",\"test_7\",-2.5,1e-3\n\"2\",\"test_3\",0.1,4\n",
+            "\u{feff}sample_id;x;y\r\ntest_7;-2,5;0,001\r\ntest_3;0,1;4\r\n;;\r\n",
+            "sample_id\tx\ty\ntest_7\t-2.5\t1e-3\ntest_3\t0.1\t4\n\n",
+        ] {
+            let csv = open(text).unwrap();
+            let rows = csv.piece(0, 0, 9).unwrap();
+            assert_eq!((rows.ids, rows.values), (vec![7, 3], vec![-2.5, 1e-3, 0.1, 4.0]), "{text}");
+        }
+    }
+
+    #[test]
     fn many_pieces_give_the_rows_of_one() {
         use std::fmt::Write as _;
         let mut text = String::from("sample_id,x,y\n");
@@ -271,6 +300,7 @@ mod tests {
         assert!(message("sample_id,x,y\ntest_1,1\n").contains("has 2 fields, expected 3"));
         assert!(message("sample_id,x,y\ntest_1,1,2,3\n").contains("more than 3 fields"));
         assert!(message("sample_id,x,y\n\ntest_1,1,2\n").contains("line 2"));
+        assert!(message("sep=;\nsample_id;x;y\ntest_1;1;a\n").contains("line 3: field 3 is `a`"));
         assert!(check_unique(Path::new("t"), &[3, 1, 3], "test_").unwrap_err().to_string().contains("test_3"));
     }
 }

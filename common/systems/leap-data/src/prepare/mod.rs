@@ -28,11 +28,11 @@ use common::{Error, Result};
 
 use common::journal::{self, Finished, Journal};
 pub use config::PrepareConfig;
-use config::{IndexSource, TestSource, TrainSource, Unpaired, ValidSource};
+use config::{ImpossibleSteps, IndexSource, TestSource, TrainSource, Unpaired, ValidSource};
 use csv::CsvFile;
 use month::{Month, Months};
 use output::Kind;
-use raw::{Pair, RawTree};
+use raw::{Pair, RawTree, Skips};
 use scale::Scaler;
 pub use task::Prepare;
 
@@ -41,6 +41,9 @@ const SAVED: &str = "finished array files are kept; the same command goes on fro
 
 /// Grid columns of a full time step; `--limit N` takes so many csv rows for N.
 const FULL_GRID: u64 = 384;
+
+/// Raw files left out that are named one by one.
+const NAMED: usize = 20;
 
 /// What is asked for on the command line beside the config.
 #[derive(Debug, Clone, Default)]
@@ -56,7 +59,7 @@ pub struct Options {
 /// Everything found and checked, nothing written: what a run will do.
 pub struct Sources {
     sets: Vec<Set>,
-    unpaired: Vec<PathBuf>,
+    left_out: BTreeSet<PathBuf>,
     limit: Option<u64>,
 }
 
@@ -96,24 +99,32 @@ pub struct Report {
 impl Sources {
     /// Looks for all raw files that the config asks for.
     pub fn find(config: &PrepareConfig, options: &Options) -> Result<Self> {
-        let mut found = Self { sets: Vec::new(), unpaired: Vec::new(), limit: options.limit };
+        let mut found = Self { sets: Vec::new(), left_out: BTreeSet::new(), limit: options.limit };
         found.steps(config)?;
         found.csv(config, options.threads)?;
         Ok(found)
     }
 
     fn steps(&mut self, config: &PrepareConfig) -> Result<()> {
-        let skip = config.unpaired == Unpaired::Skip;
+        let skips = Skips {
+            unpaired: config.unpaired == Unpaired::Skip,
+            impossible: config.impossible_steps == ImpossibleSteps::Skip,
+        };
         let mut tree = |key: &str, months: &Months| -> Result<RawTree> {
             let root = config.raw.climsim.as_deref().ok_or_else(|| {
                 Error::usage("`raw.climsim` is not set, so there are no netCDF files to read")
                     .hint("add `--raw FOLDER`, where FOLDER holds `train/YYYY-MM/`, or `--from` a simulate-data stage")
             })?;
-            let tree = RawTree::scan(root, &months.resolve(key)?, skip)?;
-            for file in &tree.unpaired {
-                tracing::warn!("left out, its partner is missing: {}", file.display());
+            let tree = RawTree::scan(root, &months.resolve(key)?, skips)?;
+            // Months may serve training and validation: each file is named once.
+            let new = tree.left_out.iter().filter(|(file, _)| self.left_out.insert(file.clone()));
+            let new: Vec<_> = new.collect();
+            for (file, reason) in new.iter().take(NAMED) {
+                tracing::warn!("left out: `{}`: {reason}", file.display());
             }
-            self.unpaired.extend(tree.unpaired.iter().cloned());
+            if new.len() > NAMED {
+                tracing::warn!("left out: {} more files like these", new.len() - NAMED);
+            }
             Ok(tree)
         };
         let limit = self.limit.map_or(usize::MAX, |n| n as usize);
@@ -232,7 +243,7 @@ pub fn run(config: &PrepareConfig, options: &Options, sources: &Sources, stage: 
     let total = sources.sets.iter().map(|s| s.rows.len()).sum();
     let mut plan =
         Plan { config: config.clone(), folder, scalers, threads: options.threads, bar: Bar::new("prepare", total) };
-    let mut report = Report { skipped: sources.unpaired.len(), ..Report::default() };
+    let mut report = Report { skipped: sources.left_out.len(), ..Report::default() };
     let mut months = BTreeMap::new();
     let mut done = 0;
     for set in &sources.sets {

@@ -26,22 +26,31 @@ pub struct RawTree {
     pub folder: PathBuf,
     /// Ascending by month; pairs ascending by file name, which is ascending in time.
     pub months: BTreeMap<Month, Vec<Pair>>,
-    /// Files without a partner that were left out (only with `skip_unpaired`).
-    pub unpaired: Vec<PathBuf>,
+    /// Files that were left out, and why.
+    pub left_out: Vec<(PathBuf, String)>,
+}
+
+/// What is left out instead of being an error.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Skips {
+    /// Files without a partner.
+    pub unpaired: bool,
+    /// Steps of dates that the calendar lacks, or beyond the end of a day.
+    pub impossible: bool,
 }
 
 impl RawTree {
     /// Looks at the folders of `wanted`; months without a folder are not an error, a tree without any is.
-    pub fn scan(root: &Path, wanted: &[Month], skip_unpaired: bool) -> Result<Self> {
+    pub fn scan(root: &Path, wanted: &[Month], skips: Skips) -> Result<Self> {
         let folder = if root.join("train").is_dir() { root.join("train") } else { root.to_path_buf() };
         if !folder.is_dir() {
             return Err(Error::input(root, "no such folder").hint(TREE));
         }
-        let mut tree = Self { folder, months: BTreeMap::new(), unpaired: Vec::new() };
+        let mut tree = Self { folder, months: BTreeMap::new(), left_out: Vec::new() };
         for &month in wanted {
             let path = tree.folder.join(month.to_string());
             if path.is_dir() {
-                let pairs = tree.scan_month(&path, month, skip_unpaired)?;
+                let pairs = tree.scan_month(&path, month, skips)?;
                 if !pairs.is_empty() {
                     tree.months.insert(month, pairs);
                 }
@@ -60,17 +69,33 @@ impl RawTree {
         Ok(tree)
     }
 
-    fn scan_month(&mut self, path: &Path, month: Month, skip_unpaired: bool) -> Result<Vec<Pair>> {
+    fn scan_month(&mut self, path: &Path, month: Month, skips: Skips) -> Result<Vec<Pair>> {
         // Step (`YYYY-MM-DD-SSSSS`) -> which of the two files exist.
         let mut steps: BTreeMap<String, [Option<PathBuf>; 2]> = BTreeMap::new();
         let entries = std::fs::read_dir(path).map_err(|e| Error::io("listing", path, e))?;
         for entry in entries {
             let file = entry.map_err(|e| Error::io("listing", path, e))?.path();
-            let Some((kind, step)) = file.file_name().and_then(|n| n.to_str()).and_then(name_parts) else { continue };
-            let step = step.to_string();
-            if !step.starts_with(&month.to_string()) {
-                return Err(Error::input(&file, format!("is a step of another month, expected one of {month}")));
-            }
+            let Some(name) = file.file_name().and_then(|n| n.to_str()) else { continue };
+            let (kind, step) = match Name::of(name, month) {
+                Name::Step(kind, step) => (kind, step.to_string()),
+                Name::Foreign => continue,
+                Name::Copy => {
+                    let reason = "its name is not that of a time step: a second copy, or a part of a download";
+                    self.left_out.push((file, reason.into()));
+                    continue;
+                }
+                Name::Elsewhere => {
+                    return Err(Error::input(&file, format!("is a step of another month, expected one of {month}")));
+                }
+                Name::Impossible(problem) if skips.impossible => {
+                    self.left_out.push((file, problem));
+                    continue;
+                }
+                Name::Impossible(problem) => {
+                    return Err(Error::input(&file, problem)
+                        .hint("remove the file, or leave such steps out with `impossible_steps=skip`"));
+                }
+            };
             steps.entry(step).or_default()[kind] = Some(file);
         }
         let mut pairs = Vec::with_capacity(steps.len());
@@ -80,17 +105,18 @@ impl RawTree {
                 [one, other] => {
                     let (kind, found) = if one.is_some() { ("mlo", one) } else { ("mli", other) };
                     let Some(found) = found else { continue };
-                    if !skip_unpaired {
+                    if !skips.unpaired {
                         return Err(Error::input(
                             &found,
                             format!("has no partner: `E3SM-MMF.{kind}.{step}.nc` is missing beside it"),
                         )
                         .hint("fetch the missing file, or leave the step out with `unpaired=skip`"));
                     }
-                    self.unpaired.push(found);
+                    self.left_out.push((found, "its partner is missing".into()));
                 }
             }
         }
+        self.left_out.sort_unstable();
         Ok(pairs)
     }
 
@@ -100,16 +126,55 @@ impl RawTree {
     }
 }
 
-/// `E3SM-MMF.mli.0001-02-01-00000.nc` -> (0, `0001-02-01-00000`); anything else is not ours.
-fn name_parts(name: &str) -> Option<(usize, &str)> {
-    let rest = name.strip_prefix("E3SM-MMF.")?.strip_suffix(".nc")?;
-    let (kind, step) = rest.split_once('.')?;
-    match kind {
-        "mli" => Some((0, step)),
-        "mlo" => Some((1, step)),
-        _ => None,
+/// What the name of a file in the folder of a month says.
+#[derive(Debug, PartialEq, Eq)]
+enum Name<'a> {
+    /// 0 for mli, 1 for mlo, and `0001-02-01-00000`.
+    Step(usize, &'a str),
+    /// A step that cannot be: why.
+    Impossible(String),
+    /// A step of another month.
+    Elsewhere,
+    /// Made from a step by a browser, an editor or a download that goes on.
+    Copy,
+    /// Something else.
+    Foreign,
+}
+
+impl<'a> Name<'a> {
+    fn of(name: &'a str, month: Month) -> Self {
+        let Some((kind, rest)) = name.strip_prefix("E3SM-MMF.").and_then(|rest| rest.split_once('.')) else {
+            return Self::Foreign;
+        };
+        let kind = match kind {
+            "mli" => 0,
+            "mlo" => 1,
+            _ => return Self::Foreign,
+        };
+        // The published form and no other: whatever a program appends to a name makes it a copy.
+        let Some(step) = rest.strip_suffix(".nc") else { return Self::Copy };
+        let widths: Vec<usize> = step.split('-').map(str::len).collect();
+        let digits = step.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+        if widths != [4, 2, 2, 5] || !digits {
+            return Self::Copy;
+        }
+        if !step.starts_with(&month.to_string()) {
+            return Self::Elsewhere;
+        }
+        let number = |from: usize, to: usize| step[from..to].parse::<u32>().unwrap_or_default();
+        let (day, second) = (number(8, 10), number(11, 16));
+        if !(1..=month.days()).contains(&day) {
+            let days = month.days();
+            return Self::Impossible(format!("is of day {day}, but {month} has {days} days (there are no leap days)"));
+        }
+        if second >= SECONDS_A_DAY {
+            return Self::Impossible(format!("is of second {second}, but a day has {SECONDS_A_DAY}"));
+        }
+        Self::Step(kind, step)
     }
 }
+
+const SECONDS_A_DAY: u32 = 86_400;
 
 const TREE: &str = "expected `train/YYYY-MM/E3SM-MMF.{mli,mlo}.YYYY-MM-DD-SSSSS.nc` below the raw folder; \
     the data set is on huggingface.co/datasets/LEAP/ClimSim_low-res, docs/data.md says how to fetch it";
@@ -136,7 +201,7 @@ mod tests {
             "0001-03/notes.txt",
         ]);
         let wanted = [Month { year: 1, month: 2 }, Month { year: 1, month: 3 }];
-        let tree = RawTree::scan(root.path(), &wanted, false).unwrap();
+        let tree = RawTree::scan(root.path(), &wanted, Skips::default()).unwrap();
         let names: Vec<_> =
             tree.pairs().map(|(m, p)| format!("{m} {}", p.mli.file_name().unwrap().to_string_lossy())).collect();
         assert_eq!(names, ["0001-03 E3SM-MMF.mli.0001-03-01-00000.nc", "0001-03 E3SM-MMF.mli.0001-03-01-01200.nc"]);
@@ -146,9 +211,68 @@ mod tests {
     fn a_missing_partner_is_named_and_can_be_skipped() {
         let root = tree(&["0001-03/E3SM-MMF.mli.0001-03-01-01200.nc"]);
         let wanted = [Month { year: 1, month: 3 }];
-        let error = RawTree::scan(root.path(), &wanted, false).unwrap_err().to_string();
+        let error = RawTree::scan(root.path(), &wanted, Skips::default()).unwrap_err().to_string();
         assert!(error.contains("E3SM-MMF.mlo.0001-03-01-01200.nc"), "{error}");
         // With nothing else in the month nothing is left to prepare.
-        assert!(RawTree::scan(root.path(), &wanted, true).unwrap_err().to_string().contains("no mli/mlo files"));
+        assert!(
+            RawTree::scan(root.path(), &wanted, Skips { unpaired: true, ..Skips::default() })
+                .unwrap_err()
+                .to_string()
+                .contains("no mli/mlo files")
+        );
+    }
+
+    #[test]
+    fn only_files_of_the_published_names_are_steps() {
+        let month = Month { year: 1, month: 2 };
+        assert_eq!(Name::of("E3SM-MMF.mli.0001-02-28-85200.nc", month), Name::Step(0, "0001-02-28-85200"));
+        for copy in [
+            " (1).nc",
+            "-checkpoint.nc",
+            " copy.nc",
+            " - Copy.nc",
+            "_1.nc",
+            ".nc.part",
+            ".nc.crdownload",
+            ".nc.gz",
+            ".nc~",
+        ] {
+            assert_eq!(Name::of(&format!("E3SM-MMF.mlo.0001-02-01-00000{copy}"), month), Name::Copy, "{copy}");
+        }
+        for foreign in [
+            "notes.txt",
+            ".E3SM-MMF.mli.0001-02-01-00000.nc",
+            "._E3SM-MMF.mli.0001-02-01-00000.nc",
+            "E3SM-MMF.mlx.1.nc",
+        ] {
+            assert_eq!(Name::of(foreign, month), Name::Foreign, "{foreign}");
+        }
+        assert_eq!(Name::of("E3SM-MMF.mli.0001-03-01-00000.nc", month), Name::Elsewhere);
+        for (step, problem) in
+            [("0001-02-29-00000", "28 days"), ("0001-02-00-00000", "day 0"), ("0001-02-01-86400", "86400")]
+        {
+            match Name::of(&format!("E3SM-MMF.mli.{step}.nc"), month) {
+                Name::Impossible(found) => assert!(found.contains(problem), "{found}"),
+                other => panic!("{step}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn copies_are_left_out_and_named_and_impossible_steps_are_refused_or_left_out() {
+        let root = tree(&[
+            "0001-02/E3SM-MMF.mli.0001-02-01-00000.nc",
+            "0001-02/E3SM-MMF.mlo.0001-02-01-00000.nc",
+            "0001-02/E3SM-MMF.mlo.0001-02-01-00000 (1).nc",
+            "0001-02/E3SM-MMF.mli.0001-02-29-00000.nc",
+        ]);
+        let wanted = [Month { year: 1, month: 2 }];
+        let error = RawTree::scan(root.path(), &wanted, Skips::default()).unwrap_err();
+        assert!(error.to_string().contains("0001-02-29-00000.nc"), "{error}");
+        assert!(error.hint_text().unwrap().contains("impossible_steps=skip"));
+        let tree = RawTree::scan(root.path(), &wanted, Skips { impossible: true, ..Skips::default() }).unwrap();
+        assert_eq!(tree.pairs().count(), 1);
+        let left: Vec<_> = tree.left_out.iter().map(|(p, _)| p.file_name().unwrap().to_str().unwrap()).collect();
+        assert_eq!(left, ["E3SM-MMF.mli.0001-02-29-00000.nc", "E3SM-MMF.mlo.0001-02-01-00000 (1).nc"]);
     }
 }

@@ -17,9 +17,9 @@ use neural::weights;
 use serde_json::{Value, json};
 
 use crate::columns::GROUPS;
-use crate::metric::Score;
 use crate::models::ModelConfig;
 use crate::norm::Chain;
+use crate::score::Score;
 use crate::train::evaluate::predict;
 use crate::train::{self, Arrays, LeapTask, Objective, Options, build};
 pub use config::{BadGroups, FinetuneConfig};

@@ -18,8 +18,8 @@ use super::config::LossConfig;
 use crate::columns::TARGETS;
 use crate::layout::expand;
 use crate::losses;
-use crate::metric::{Rules, Score, Sums};
 use crate::norm::Constants;
+use crate::score::{Rules, Score, Sums};
 
 /// Rows with targets, and how they are predicted and judged.
 #[derive(Clone)]

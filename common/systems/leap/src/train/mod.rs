@@ -11,6 +11,7 @@ mod task;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use common::criterion::Criterion;
 use common::{Error, Result};
 use neural::layers::Network;
 use neural::loader::Shard;
@@ -22,7 +23,7 @@ use crate::augment::{self, Augmentation};
 use crate::columns::{GROUP_NAMES, TARGETS};
 use crate::layout::expand;
 use crate::losses;
-use crate::metric::Score;
+use crate::score::Score;
 pub use config::{InitialConfig, LossConfig, RowsConfig, TrainConfig};
 use evaluate::{Evaluator, predict, training_loss, validation_loss};
 pub use neural::trainer::Options;
@@ -107,16 +108,16 @@ impl Task for LeapTask {
 
     fn evaluation_of(&mut self, parts: &[Vec<f64>]) -> Result<Evaluation> {
         let found = self.evaluator.found(parts)?;
-        let score = match self.objective {
-            Objective::All(_) => found.score.score(),
-            Objective::Group(g) => -found.score.group(g),
+        let (judged, r2) = match self.objective {
+            Objective::All(_) => ("r2".to_string(), found.score.mean()),
+            Objective::Group(g) => (format!("r2/{}", GROUP_NAMES[g]), found.score.group(g)),
         };
         // In the fine-tuning of a group no zero list is kept, as published.
         let zero_list =
             if matches!(self.objective, Objective::All(_)) { found.score.zero_list.clone() } else { vec![] };
         let mut metrics = vec![metric("loss", found.loss)];
         metrics.extend(group_metrics(&found.score));
-        Ok(Evaluation { score, metrics, detail: json!({ "zero_list": zero_list }) })
+        Ok(Evaluation::by(Criterion::higher(judged), r2, metrics, json!({ "zero_list": zero_list })))
     }
 
     fn metadata(&self, best: Option<&Evaluated>) -> Value {

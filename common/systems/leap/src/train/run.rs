@@ -18,9 +18,9 @@ use tch::Device;
 use super::config::{InitialConfig, TrainConfig};
 use super::evaluate::{Evaluator, predict};
 use super::{LeapTask, Objective, zero_list_of_file};
-use crate::metric::{Rules, Score};
 use crate::models::ModelConfig;
 use crate::norm::{Chain, Constants, target_metadata};
+use crate::score::{Rules, Score};
 
 /// Name of the out-of-fold file.
 pub const OOF: &str = "oof.safetensors";

@@ -155,7 +155,7 @@ fn publish(stage: &mut Stage, config: &TrainConfig, annotated: &str, trained: &T
     if let Some(kept) = &trained.outcome.state.kept {
         stage.metric("best_epoch", kept.epoch + 1);
         stage.metric("best_step", kept.global_step);
-        stage.metric("best_score", kept.score);
+        stage.metric("best_score", kept.shown());
     }
     stages::ending(stage, &trained.outcome, "rows_per_s");
     tracing::info!(

@@ -1,6 +1,7 @@
 //! Pretraining: hide tokens, reconstruct them, probe the encoder.
 
 use common::cli::signals;
+use common::criterion::Criterion;
 use common::{Error, Result};
 use neural::Doing;
 use neural::loader::Shard;
@@ -37,6 +38,10 @@ impl Pretrain {
     /// Probes the encoder as it is now.
     pub fn probe(&self) -> Result<Option<Probed>> {
         let Some(config) = &self.config.svm else { return Ok(None) };
+        if !self.setup.train.labelled() || !self.setup.valid.labelled() {
+            tracing::info!("no probe: the events have no labels");
+            return Ok(None);
+        }
         let embedding = Embedding {
             encoder: &self.network.encoder,
             grouping: &self.setup.grouping,
@@ -119,7 +124,7 @@ impl Task for Pretrain {
         if let Some(probed) = self.probe()? {
             metrics.extend(probed.figures().iter().map(|(name, value)| metric(name, *value)));
         }
-        Ok(Evaluation { score: total / rows, metrics, detail: Value::Null })
+        Ok(Evaluation::by(Criterion::lower("loss"), total / rows, metrics, Value::Null))
     }
 
     fn less_memory(&self) -> Vec<String> {

@@ -2,6 +2,7 @@
 
 use common::Result;
 use common::cli::signals;
+use common::criterion::Criterion;
 use neural::loader::Shard;
 use neural::precision::with_autocast;
 use neural::trainer::{Evaluated as TrainerEvaluated, Evaluation, Place, Task, Term, evaluate_alone, interrupted};
@@ -13,8 +14,8 @@ use super::config::{EncoderMode, SegmentationTask};
 use super::metric;
 use super::setup::Setup;
 use crate::batch::Draw;
-use crate::models::segmentation::{CLASS_NAMES, Segmentation};
-use common::confusion::{Confusion, event_iou};
+use crate::confusion::{Confusion, event_iou};
+use crate::models::segmentation::Segmentation;
 
 /// A segmentation in training.
 pub struct Segment {
@@ -64,7 +65,8 @@ impl Task for Segment {
         for part in parts {
             found.add_numbers(part)?;
         }
-        let names = &CLASS_NAMES[..self.config.network.num_classes];
+        let names = self.setup.class_names(self.config.network.num_classes);
+        let names: &[&str] = &names.iter().map(String::as_str).collect::<Vec<_>>();
         let pooled = &found.pooled;
         let f1 = pooled.f1();
         let mut metrics = vec![
@@ -81,7 +83,7 @@ impl Task for Segment {
         ];
         metrics.extend(names.iter().zip(&f1).map(|(name, v)| metric(&format!("f1/{name}"), *v)));
         metrics.extend(names.iter().zip(pooled.iou()).map(|(name, v)| metric(&format!("iou/{name}"), v)));
-        Ok(Evaluation { score: -pooled.macro_mean(&f1), metrics, detail: pooled.figures(names) })
+        Ok(Evaluation::by(Criterion::higher("f1"), pooled.macro_mean(&f1), metrics, pooled.figures(names)))
     }
 
     fn less_memory(&self) -> Vec<String> {

@@ -1,7 +1,6 @@
 //! `train-model polarmae`: pretraining, or segmentation from a pretrained encoder.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use common::Result;
 use common::config::{self, Resolved};
@@ -60,10 +59,8 @@ impl Task for Train {
         let from = request.demanded("a finished `prepare-data` stage, or of a pretraining to start from")?;
         let prepared = stages::prepared_of(from, Self::SYSTEM)?;
         let begun = Begun::training(request)?;
-        let sets = Sets {
-            train: Arc::new(Events::of_stage(&prepared, "train")?),
-            valid: Arc::new(Events::of_stage(&prepared, "valid")?),
-        };
+        let events = |set: &str| Events::of_stage(&prepared, set);
+        let (train, valid) = (events("train")?, events("valid")?);
         let mut upstream = vec![];
         let pretrained = match &config.value.model {
             ModelConfig::Mae(_) => None,
@@ -77,6 +74,7 @@ impl Task for Train {
                 (None, None) => None,
             },
         };
+        let sets = Sets::new(train, valid, &config.value, pretrained.as_deref())?;
         let hash = stages::identity(&config.hash, &prepared, pretrained.as_deref(), begun.limit)?;
         upstream.push(prepared);
         Ok(Self { config, hash, upstream, sets, pretrained, begun })
@@ -128,7 +126,8 @@ impl Task for Train {
 /// Names the files and figures that the run leaves behind.
 fn publish(stage: &mut Stage, config: &TrainConfig, annotated: &str, trained: &Trained) -> Result<()> {
     let state = &trained.outcome.state;
-    let figure = state.kept.as_ref().map_or("no finite score".to_string(), |kept| format!("score {:.6}", kept.score));
+    let figure = state.kept.as_ref().map(|kept| format!("{} {:.6}", kept.criterion.name, kept.shown()));
+    let figure = figure.unwrap_or_else(|| "no finite score".to_string());
     let subtitle = format!("seed {}: {figure} on the validation events", config.seed);
     stages::publish(stage, &trained.model, &config.member, &subtitle, annotated)?;
     for (name, value) in &trained.before {
@@ -136,7 +135,7 @@ fn publish(stage: &mut Stage, config: &TrainConfig, annotated: &str, trained: &T
     }
     if let Some(first) = state.history.first() {
         stage.metric("first_training_loss", first.training_loss);
-        stage.metric("first_score", first.score);
+        stage.metric("first_score", first.shown());
     }
     if let Some(last) = state.history.last() {
         for metric in &last.metrics {
@@ -145,7 +144,7 @@ fn publish(stage: &mut Stage, config: &TrainConfig, annotated: &str, trained: &T
     }
     if let Some(kept) = &state.kept {
         stage.metric("best_step", kept.global_step);
-        stage.metric("best_score", kept.score);
+        stage.metric("best_score", kept.shown());
         for metric in &kept.metrics {
             stage.metric(&metric.name, metric.value);
         }

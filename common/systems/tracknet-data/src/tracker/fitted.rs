@@ -12,7 +12,7 @@ use super::fit::{Fit, NAMES, fit};
 use super::helix::Estimate;
 use super::state::Point;
 use crate::event::{Hits, Places};
-use crate::trackml::Submission;
+use crate::submission::Submission;
 
 /// One track of an event.
 #[derive(Debug)]

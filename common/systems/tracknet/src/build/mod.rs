@@ -14,7 +14,7 @@ use tch::Tensor;
 use crate::event::Hits;
 use crate::models::StepAhead;
 use crate::normalizer::Normalizer;
-use crate::trackml::Submission;
+use crate::submission::Submission;
 use crate::tracks::{SEED_LAYERS, radius};
 use candidates::{Candidate, Layers, cost_order};
 pub use cells::Cells;

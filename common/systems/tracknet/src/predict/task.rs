@@ -10,7 +10,8 @@ use neural::stages::{self, PredictFlags};
 
 use super::{Finder, PredictConfig, next_hits, picture, submission};
 use crate::dataset::Dataset;
-use crate::{event, files, prepare, tracker, trackml};
+use crate::submission::read_submission;
+use crate::{event, files, prepare, tracker};
 
 /// A prediction about to run.
 pub struct Predict {
@@ -103,7 +104,7 @@ impl Task for Predict {
         if config.picture
             && let Some(first) = self.events.first()
         {
-            let found = trackml::read_submission(&written.path)?;
+            let found = read_submission(&written.path)?;
             let submission = found.first().map(|(_, submission)| submission.clone()).unwrap_or_default();
             let (page, flat) = picture(first, &submission, stage.folder())?;
             stage.output("event.html", &page);

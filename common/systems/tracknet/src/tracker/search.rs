@@ -18,7 +18,7 @@ use super::network::TrackerNet;
 use super::source::{Key, Transitions};
 use super::state::{FEATURES, State};
 use crate::event::Hits;
-use crate::trackml::Submission;
+use crate::submission::Submission;
 use crate::tracks::SEED_LAYERS;
 
 /// How tracks are found.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::cli::signals;
+use common::criterion::Criterion;
 use common::stage::Manifest;
 use common::{Error, Result};
 use neural::Doing;
@@ -128,7 +129,7 @@ impl Task for TrackerTask {
             metric("pull_u", (pulls[0] / steps).sqrt()),
             metric("pull_v", (pulls[1] / steps).sqrt()),
         ];
-        Ok(Evaluation { score: sum / steps, metrics, detail: Value::Null })
+        Ok(Evaluation::by(Criterion::lower("loss"), sum / steps, metrics, Value::Null))
     }
 
     fn metadata(&self, best: Option<&Evaluated>) -> Value {

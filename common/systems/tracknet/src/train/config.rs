@@ -89,6 +89,6 @@ impl Config for TrainConfig {
     }
 
     fn from_hydra(tree: &Value) -> Option<Result<Translated>> {
-        Some(tracknet_data::hydra::train(tree))
+        Some(tracknet_data::published::train(tree))
     }
 }

@@ -7,6 +7,7 @@ mod task;
 use std::sync::Arc;
 
 use common::cli::signals;
+use common::criterion::Criterion;
 use common::{Error, Result};
 use neural::loader::{Delivery, Loader, Order, Shard, Shuffle, Source};
 use neural::trainer::{Evaluated, Evaluation, Metric, Place, Task, Term, evaluate_alone, interrupted};
@@ -143,7 +144,7 @@ impl Task for TrackTask {
             ("train/search_area_t2", "train_search_area_t2"),
             ("train/hit_efficiency_t1", "train_hit_efficiency_t1"),
             ("train/hit_efficiency_t2", "train_hit_efficiency_t2"),
-            ("valid/score", "val_loss"),
+            ("valid/loss", "val_loss"),
             ("valid/search_area_t1", "val_search_area_t1"),
             ("valid/search_area_t2", "val_search_area_t2"),
             ("valid/hit_efficiency_t1", "val_hit_efficiency_t1"),
@@ -174,7 +175,8 @@ impl Task for TrackTask {
             tracks += count;
             metrics.add_numbers(rest)?;
         }
-        Ok(Evaluation { score: sum / tracks, metrics: named(&metrics, self.map.is_some()), detail: Value::Null })
+        let metrics = named(&metrics, self.map.is_some());
+        Ok(Evaluation::by(Criterion::lower("loss"), sum / tracks, metrics, Value::Null))
     }
 
     fn metadata(&self, best: Option<&Evaluated>) -> Value {

@@ -1,0 +1,44 @@
+//! What a system is to the stages: its name, and what it has of each stage that needs no tensor library.
+//!
+//! The registry of systems is the crate `registry`, which lists one [`System`] of each system's data crate. Stages with
+//! networks are listed in the same way by the crate `networks`.
+
+mod blend;
+mod density;
+mod score;
+
+use crate::driver::{Entry, NoFlags, PrepareFlags};
+
+pub use blend::{Blend, BlendRequest, SearchRequest};
+pub use density::{Density, DensityRequest};
+pub use score::{Score, ScoreRequest, write_summary};
+
+/// A system, as its data crate describes it. What a system does not have is none.
+pub struct System {
+    /// Its name in configs, manifests and command lines.
+    pub name: &'static str,
+    /// What it is, in one line: its data.
+    pub line: &'static str,
+    /// Outputs of its stages that hold true values, the first that exists.
+    pub truth: &'static [&'static str],
+    /// `simulate-data`.
+    pub simulate: Option<Entry<NoFlags>>,
+    /// `prepare-data`.
+    pub prepare: Option<Entry<PrepareFlags>>,
+    /// `score`, where predictions are no plain values.
+    pub score: Option<Score>,
+    /// `hill-climb`, where a blend is no sum of plain values.
+    pub blend: Option<Blend>,
+    /// `hit-density`.
+    pub density: Option<Density>,
+}
+
+/// Names as a choice: `` `a`, `b` or `c` ``.
+pub fn names<'a>(names: impl Iterator<Item = &'a str>, before: &str, after: &str) -> String {
+    let names: Vec<String> = names.map(|name| format!("{before}{name}{after}")).collect();
+    match names.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => String::new(),
+    }
+}

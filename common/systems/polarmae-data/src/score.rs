@@ -1,0 +1,161 @@
+//! Classes of points against their labels: F1, intersection over union, confusion.
+
+use std::path::{Path, PathBuf};
+
+use common::oof::resolve;
+use common::store::tables::ParquetFile;
+use common::system::{Score, ScoreRequest};
+use common::{Error, Result};
+use serde_json::{Value, json};
+use tracing::info;
+
+use crate::confusion::{Confusion, event_iou};
+use crate::system::NAME;
+
+/// Points that are held at a time.
+const BLOCK: usize = 1 << 20;
+
+/// Scores of classes.
+pub const SCORE: Score = Score {
+    reads: &[],
+    about: "Classes of points (tables of `predict` for PoLAr-MAE, which bring their labels: no `--truth`) get F1 and \
+            intersection over union by class, their means, and the confusion matrix.",
+    predictions: "Classes of points: tables or folders of `predict` stages.",
+    truth: "",
+    flags: &[],
+    examples: "  score classes/polarmae_peft classes/polarmae_fft",
+    claims,
+    run,
+};
+
+/// Standard input is read once, by whoever it is for: without a truth it is a manifest of predictions with labels.
+fn claims(request: &ScoreRequest) -> Result<bool> {
+    Ok(request.predictions.iter().any(|argument| match argument.as_str() {
+        "-" => request.truth.is_none(),
+        path => resolve(path, &["predictions"]).is_ok_and(|path| is_classes(&path)),
+    }))
+}
+
+/// Whether a table holds classes of points.
+fn is_classes(path: &Path) -> bool {
+    if path.extension().is_none_or(|e| e != "parquet") {
+        return false;
+    }
+    let Ok(file) = ParquetFile::open(path) else { return false };
+    ["event", "point", "label", "prediction"].iter().all(|name| file.schema().iter().any(|(known, _)| known == name))
+}
+
+/// Scores tables of `predict`, whose rows bring their labels.
+fn run(request: &ScoreRequest) -> Result<()> {
+    let mut reports = vec![];
+    let mut inputs: Vec<(String, PathBuf)> = vec![];
+    for argument in &request.predictions {
+        let path = resolve(argument, &["predictions"])?;
+        reports.push(one(argument, &path, request.limit)?);
+        inputs.push((path.display().to_string(), path));
+    }
+    info!("{}", table(&reports));
+    let means: Vec<(&str, f64)> = request
+        .predictions
+        .iter()
+        .zip(&reports)
+        .map(|(name, report)| (name.as_str(), report["f1_mean"].as_f64().unwrap_or(f64::NAN)))
+        .collect();
+    request.publish(NAME, &json!({ "scores": reports }), &means, &inputs, |stage| {
+        if let [only] = reports.as_slice() {
+            stage.metric("score", only["f1_mean"].clone());
+        }
+        Ok(())
+    })
+}
+
+fn one(name: &str, path: &Path, limit: Option<u64>) -> Result<Value> {
+    let file = ParquetFile::open(path)?;
+    let rows = limit.map_or(file.rows(), |n| file.rows().min(usize::try_from(n).unwrap_or(usize::MAX)));
+    // Probabilities name the classes that the network knows.
+    let names: Vec<&str> = file.schema().iter().filter_map(|(name, _)| name.strip_prefix("p_")).collect();
+    let classes = names.len();
+    if classes == 0 {
+        return Err(Error::input(path, "has no column `p_shower` or of another class, so it is no table of `predict`"));
+    }
+    let mut pooled = Confusion::new(classes);
+    let mut sums = vec![0.0; classes];
+    let mut events = 0u64;
+    let mut current: (i64, Vec<i64>, Vec<i64>) = (-1, vec![], vec![]);
+    let mut close = |current: &mut (i64, Vec<i64>, Vec<i64>)| {
+        if !current.1.is_empty() {
+            sums.iter_mut().zip(event_iou(&current.1, &current.2, classes)).for_each(|(sum, v)| *sum += v);
+            events += 1;
+        }
+        current.1.clear();
+        current.2.clear();
+    };
+    for begin in (0..rows).step_by(BLOCK) {
+        let table = file.read(Some(&["event", "label", "prediction"]), begin..(begin + BLOCK).min(rows))?;
+        let (event, label, guess) = (table.i64("event")?, table.i64("label")?, table.i64("prediction")?);
+        pooled.add(label, guess);
+        for ((event, label), guess) in event.iter().zip(label).zip(guess) {
+            if *event != current.0 {
+                close(&mut current);
+                current.0 = *event;
+            }
+            current.1.push(*label);
+            current.2.push(*guess);
+        }
+    }
+    close(&mut current);
+    let mut report = pooled.figures(&names);
+    let per_event: Vec<f64> = sums.iter().map(|sum| sum / events.max(1) as f64).collect();
+    report["name"] = json!(name);
+    report["path"] = json!(path.display().to_string());
+    report["events"] = json!(events);
+    report["iou_events"] = names
+        .iter()
+        .zip(&per_event)
+        .map(|(n, v)| ((*n).to_string(), json!(v)))
+        .collect::<serde_json::Map<_, _>>()
+        .into();
+    report["iou_events_mean"] = json!(per_event.iter().sum::<f64>() / classes as f64);
+    Ok(report)
+}
+
+fn table(reports: &[Value]) -> String {
+    let number = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
+    let mut text = String::from("classes of points");
+    for report in reports {
+        text.push_str(&format!(
+            "\n{}: {} events, {} points\n  mean F1 {:.4} (majority class: {:.4})  mean IoU {:.4}, by event {:.4}  accuracy {:.4}",
+            report["name"].as_str().unwrap_or_default(),
+            report["events"],
+            report["points"],
+            number(&report["f1_mean"]),
+            number(&report["f1_majority"]),
+            number(&report["iou_mean"]),
+            number(&report["iou_events_mean"]),
+            number(&report["accuracy"]),
+        ));
+        let names: Vec<&String> = report["f1"].as_object().into_iter().flat_map(|map| map.keys()).collect();
+        text.push_str(&format!(
+            "\n  {:8}{:>9}{:>9}{:>11}{:>9}   predicted as",
+            "class", "F1", "IoU", "precision", "recall"
+        ));
+        for (i, name) in names.iter().enumerate() {
+            let of = |key: &str| number(&report[key][name.as_str()]);
+            let row: Vec<String> = report["confusion"][i]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|n| format!("{:>9}", n.as_u64().unwrap_or(0)))
+                .collect();
+            text.push_str(&format!(
+                "\n  {name:8}{:9.4}{:9.4}{:11.4}{:9.4}   {}",
+                of("f1"),
+                of("iou"),
+                of("precision"),
+                of("recall"),
+                row.join("")
+            ));
+        }
+    }
+    text
+}
