@@ -48,14 +48,14 @@ mod tests {
     #[test]
     fn a_file_at_hand_wins_and_names_do_not_leave_the_folder() {
         let share = tempfile::tempdir().unwrap();
-        let shipped = share.path().join("configs/leap.yaml");
+        let shipped = share.path().join("configs/run.yaml");
         std::fs::create_dir(share.path().join("configs")).unwrap();
         crate::durable::write(&shipped, b"a: 1\n").unwrap();
         crate::durable::write(share.path().join("secret.yaml"), b"a: 1\n").unwrap();
         let find = |name: &str| find_in(|| Some(share.path().to_path_buf()), PathBuf::from(name));
-        assert_eq!(find("configs/leap.yaml"), shipped);
-        assert_eq!(find("./configs/leap.yaml"), share.path().join("./configs/leap.yaml"));
-        for kept in ["configs/none.yaml", "leap.yaml", "configs/../secret.yaml", "/configs/leap.yaml"] {
+        assert_eq!(find("configs/run.yaml"), shipped);
+        assert_eq!(find("./configs/run.yaml"), share.path().join("./configs/run.yaml"));
+        for kept in ["configs/none.yaml", "run.yaml", "configs/../secret.yaml", "/configs/run.yaml"] {
             assert_eq!(find(kept), Path::new(kept));
         }
         assert_eq!(find_in(|| panic!("not asked"), shipped.clone()), shipped);
