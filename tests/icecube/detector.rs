@@ -158,8 +158,13 @@ fn the_real_tables_of_oscnext_go_from_files_to_scores() {
     let nested = TensorFile::open(out.join("train/oscNext_genie_level7_v02_first_5_frames.safetensors")).unwrap();
     assert_eq!(nested.i64("offset").unwrap(), [0, 9, 18, 30, 41, 56]);
     let merged = TensorFile::open(folder.path().join("data/train/SRTInIcePulses_0.safetensors")).unwrap();
-    assert_eq!(merged.f32("charge").unwrap(), &nested.f32("charge").unwrap()[..9]);
-    assert_eq!(merged.elements::<f64>("direction").unwrap(), &nested.elements::<f64>("direction").unwrap()[..2]);
+    // Files and events are numbered differently.
+    let [event] = merged.i64("event_id").unwrap() else { panic!("one event a file") };
+    let rows = nested.i64("offset").unwrap()[*event as usize] as usize
+        ..nested.i64("offset").unwrap()[*event as usize + 1] as usize;
+    assert_eq!(merged.f32("charge").unwrap(), &nested.f32("charge").unwrap()[rows]);
+    let (ours, all) = (merged.elements::<f64>("direction").unwrap(), nested.elements::<f64>("direction").unwrap());
+    assert_eq!(ours, &all[2 * *event as usize..2 * *event as usize + 2]);
     // `hlc` says the opposite of `auxiliary`: 38 of 56 pulses are confirmed.
     let auxiliary = nested.elements::<i16>("sensor").unwrap().iter().filter(|s| **s < 0).count();
     assert_eq!(auxiliary, 18);
@@ -175,8 +180,7 @@ fn the_raw_output_of_prometheus_is_read() {
     let config = "system: icecube\nlayout: {graphnet: {}}\ndetector: {name: upgrade, ice: none, time: {shift_ns: 0}}\ntest: null\n";
     common::durable::write(folder.path().join("prepare.yaml"), config.as_bytes()).unwrap();
     let run = cmd("prepare-data").arg("icecube").arg(folder.path().join("prepare.yaml")).arg("-q").arg("--raw");
-    let run =
-        run.arg(real.join("tests/prometheus/22980001_photons.parquet")).arg("--out").arg(folder.path().join("out"));
+    let run = run.arg(real.join("tests/prometheus")).arg("--out").arg(folder.path().join("out"));
     let manifest = run.succeeds().manifest();
     assert_eq!((&manifest["metrics"]["train_events"], &manifest["metrics"]["pulses"]), (&9.into(), &200.into()));
 }
