@@ -1,13 +1,21 @@
 # One command each for the main things. Every target that builds first sets up what is missing (scripts/setup).
 #
 # CUDA=1        set up the full libtorch with its nvidia packages (about 5 GB) instead of the CPU parts
-# PREFIX=DIR    where `make install` puts the binaries (default /usr/local)
+# PREFIX=DIR    where `make install` puts everything (default /usr/local); DESTDIR=DIR goes before it, for packagers
+# OFFLINE=DIR   take wheels and crates from a folder that `make vendor` filled, and nothing from a network
 # JOBS=N        stages that a demo runs side by side (default: as many as there are cores)
 # FRESH=1       a demo starts from nothing
 
 SHELL := /bin/bash
-CARGO ?= cargo
 PREFIX ?= /usr/local
+ifdef OFFLINE
+override OFFLINE := $(abspath $(OFFLINE))
+CARGO ?= cargo --offline --config "$(OFFLINE)/cargo.toml"
+export PIP_NO_INDEX := 1
+export PIP_FIND_LINKS := $(OFFLINE)/wheels
+else
+CARGO ?= cargo
+endif
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 JOBS ?= 0
 DEMO_leap := pipelines/leap-blend
@@ -17,7 +25,7 @@ DEMO_tracknet := pipelines/tracknet
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 TEST := $(if $(NEXTEST),$(CARGO) nextest run --release --workspace --no-fail-fast,$(CARGO) test --release --workspace --no-fail-fast)
 
-.PHONY: help setup build binaries demo demo-leap demo-icecube demo-polarmae demo-tracknet reproduce test test-long fuzz lint docs bench install clean
+.PHONY: help setup build binaries demo demo-leap demo-icecube demo-polarmae demo-tracknet reproduce test test-long fuzz lint docs bench dist vendor install uninstall clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +66,7 @@ lint: setup ## Check formatting, clippy and the generated reference
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
 	$(CARGO) test --release --workspace --test docs
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; else echo "cargo-deny is not installed: deny.toml was not checked"; fi
 
 docs: setup ## Write docs/reference anew: completions, man pages, JSON schemas
 	PODIUM_UPDATE=1 $(CARGO) test --release --workspace --test docs
@@ -65,10 +74,17 @@ docs: setup ## Write docs/reference anew: completions, man pages, JSON schemas
 bench: setup ## Run the benches of docs/benchmarks.md
 	$(CARGO) bench --workspace
 
-install: build ## Install the binaries into PREFIX/bin; they find libtorch in this checkout
-	install -d "$(DESTDIR)$(PREFIX)/bin"
-	find "$(TARGET)/release" -maxdepth 1 -type f -executable ! -name '*.*' \
-		-exec install -t "$(DESTDIR)$(PREFIX)/bin" {} +
+dist: build ## Wheel, archive, list of parts and checksums into dist/
+	python3 scripts/dist
+
+vendor: setup ## Gather every crate and wheel in VENDOR=DIR (default vendor/) for `OFFLINE=DIR` on a machine without a network
+	@CARGO="$(CARGO)" scripts/vendor "$(or $(VENDOR),vendor)" $(if $(filter 1 yes true,$(CUDA)),--cuda)
+
+install: ## Install what `make build` built into PREFIX: programs, configs, pipelines, man pages, completions
+	@scripts/install "$(TARGET)/release" "$(DESTDIR)$(PREFIX)"
+
+uninstall: ## Remove what `make install` put into PREFIX
+	@scripts/install --remove "$(DESTDIR)$(PREFIX)"
 
 clean: ## Remove what was built; downloads in the cache folder and .libtorch stay
 	$(CARGO) clean

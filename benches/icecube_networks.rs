@@ -198,6 +198,7 @@ fn batch_of(lengths: &[i64]) -> Batch {
         pulses: Tensor::from_slice(lengths),
         event_id: Tensor::arange(b, whole),
         target: Some(random(&[b, 2]) * 3.0),
+        extra: None,
         mask,
     }
 }

@@ -16,7 +16,7 @@ use common::seed::rng_for;
 use common::store::npy;
 use polarmae::dataset::Events;
 use polarmae::geometry::{Points, farthest_points, suppress, suppress_plain};
-use polarmae::raw::{BLOCK, RawFile, Selection};
+use polarmae::raw::{BLOCK, Layout, RawFile, Selection, Tally};
 use polarmae::simulate::{Rates, event};
 use rand::RngExt;
 
@@ -57,10 +57,11 @@ fn main() -> anyhow::Result<()> {
 
     let raw = folder.path().join("events.h5");
     let direct = || {
-        let file = RawFile::open(&raw, Some(5)).unwrap();
+        let file = RawFile::open(&raw, &Layout::default()).unwrap();
         let selection = Selection { min_points: 0, ..Selection::default() };
         for start in (0..file.len()).step_by(BLOCK) {
-            black_box(file.events(start..(start + BLOCK).min(file.len()), &selection, |_| true).unwrap());
+            let block = start..(start + BLOCK).min(file.len());
+            black_box(file.events(block, &selection, |_| true, &mut Tally::default()).unwrap());
         }
     };
     compare(

@@ -1,8 +1,8 @@
-//! `convert-weights`: published checkpoints to safetensors and back, strictly.
+//! The program `convert-weights`.
 
-mod args;
-mod run;
+#[path = "mod.rs"]
+mod convert_weights;
 
 fn main() -> std::process::ExitCode {
-    common::cli::main(run::run)
+    convert_weights::main()
 }

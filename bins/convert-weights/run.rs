@@ -10,7 +10,7 @@ use neural::stages::{Import, Network, Weights};
 use neural::weights;
 use serde_json::{Value, json};
 
-use crate::args::Args;
+use crate::convert_weights::args::Args;
 
 /// What OUT becomes.
 #[derive(Clone, Copy, PartialEq, Eq)]

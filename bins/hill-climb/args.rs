@@ -71,7 +71,7 @@ pub struct SearchArgs {
     /// Config of the search (YAML)
     ///
     /// The flags below win over it.
-    #[arg(short, long, value_name = "FILE", help_heading = "Search")]
+    #[arg(short, long, value_name = "FILE", value_parser = common::share::config_argument(), help_heading = "Search")]
     pub config: Option<PathBuf>,
     /// Override of a config key
     ///

@@ -17,7 +17,7 @@ use common::{Error, Result};
 use rayon::prelude::*;
 use tracing::{info, warn};
 
-use crate::args::BlendArgs;
+use crate::hill_climb::args::BlendArgs;
 use climb::weights::{Weights, stem};
 
 /// Doubles held for columns of one model at a time, 64 MiB.

@@ -4,7 +4,7 @@ use climb::{Gram, MoveKind};
 use common::Result;
 use common::report::{Report, Series};
 
-use crate::problem::{Blend, Problem};
+use crate::hill_climb::problem::{Blend, Problem};
 
 /// Members that are drawn beside the blend in the plots of single columns.
 const DRAWN: usize = 3;

@@ -8,9 +8,9 @@ use common::metrics::{Matrix, Rules};
 use common::oof::{Member, Set, Table};
 use common::{Error, Result};
 
-use crate::judge::Judge;
-use crate::measure;
-use crate::members;
+use crate::hill_climb::judge::Judge;
+use crate::hill_climb::measure;
+use crate::hill_climb::members;
 
 /// Rounds that a closed form takes where its quadratic form depends on the weights.
 const ROUNDS: usize = 50;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use climb::MoveKind;
 use serde_json::{Map, Value, json};
 
-use crate::problem::{Blend, Problem, Scope};
+use crate::hill_climb::problem::{Blend, Problem, Scope};
 use climb::weights::{Own, field, g17};
 
 /// The table for people.

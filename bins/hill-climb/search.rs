@@ -12,9 +12,9 @@ use common::{Error, Result, config, durable};
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
-use crate::args::SearchArgs;
-use crate::problem::{Blend, Problem};
-use crate::{members, page, report};
+use crate::hill_climb::args::SearchArgs;
+use crate::hill_climb::problem::{Blend, Problem};
+use crate::hill_climb::{members, page, report};
 use climb::weights;
 
 /// Rows of the blended predictions that are held at once.

@@ -47,6 +47,9 @@ pub struct Args {
     /// Also write the submission as csv
     #[arg(long, help_heading = "Run", long_help = csv())]
     pub csv: bool,
+    /// Embeddings instead of predictions
+    #[arg(long, help_heading = "Run", hide_short_help = true, long_help = embeddings())]
+    pub embeddings: bool,
     #[command(flatten)]
     pub run: RunFlags,
     #[command(flatten)]
@@ -102,6 +105,10 @@ fn zero_list() -> String {
 
 fn csv() -> String {
     networks::predict().flag("--csv", "Also write the submission as csv")
+}
+
+fn embeddings() -> String {
+    networks::predict().flag("--embeddings", "What the encoder makes of tokens and points, instead of predictions")
 }
 
 const SHORT: &str = "`--help` says more and shows examples.";

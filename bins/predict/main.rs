@@ -1,8 +1,8 @@
-//! `predict`: a submission from trained networks, checked before it is written.
+//! The program `predict`.
 
-mod args;
-mod run;
+#[path = "mod.rs"]
+mod predict;
 
 fn main() -> std::process::ExitCode {
-    common::cli::main(run::run)
+    predict::main()
 }

@@ -7,7 +7,7 @@ use common::stage::{MANIFEST, Manifest};
 use common::{Error, Result};
 use neural::stages::PredictFlags;
 
-use crate::args::Args;
+use crate::predict::args::Args;
 
 /// Predicts with the networks of the stage before, of the config's system, or of converted weights.
 pub fn run(args: Args) -> anyhow::Result<()> {
@@ -29,6 +29,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         precision: args.precision,
         zero_list: args.zero_list,
         csv: args.csv,
+        embeddings: args.embeddings,
     };
     let command = Command {
         config,

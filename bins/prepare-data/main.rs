@@ -1,24 +1,5 @@
-//! `prepare-data`: raw competition files to the arrays that networks read.
-
-mod args;
-
-use args::Args;
-use common::driver::{Command, PrepareFlags};
+//! The program `prepare-data`.
 
 fn main() -> std::process::ExitCode {
-    common::cli::main(run)
-}
-
-fn run(args: Args) -> anyhow::Result<()> {
-    let command = Command {
-        config: Some(&args.config.config),
-        overrides: &args.config.overrides,
-        from: args.from.from.as_deref(),
-        before: None,
-        run: &args.run,
-        smoke: args.fast_dev_run,
-        flags: &PrepareFlags { raw: args.raw },
-    };
-    let systems = registry::prepare();
-    Ok(systems.run(systems.named(&args.system)?, command)?)
+    stages::prepare_data::main()
 }

@@ -3,7 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 use common::cli::{Arguments, HELP_STYLES, Verbosity};
 
-use crate::pipeline::PipelineArgs;
+use crate::run_pipeline::pipeline::PipelineArgs;
 
 const EXAMPLES: &str = "\
 Examples:

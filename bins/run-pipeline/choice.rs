@@ -15,13 +15,13 @@ use std::path::{Path, PathBuf};
 use common::{Error, Result, durable, stage};
 use serde_json::json;
 
-use crate::content::lock;
-use crate::declare::emit;
-use crate::declare::entries::normal;
-use crate::declare::file;
-use crate::declare::tree::{self, Kind, Node};
-use crate::graph::{self, Unit};
-use crate::quiet;
+use crate::run_pipeline::content::lock;
+use crate::run_pipeline::declare::emit;
+use crate::run_pipeline::declare::entries::normal;
+use crate::run_pipeline::declare::file;
+use crate::run_pipeline::declare::tree::{self, Kind, Node};
+use crate::run_pipeline::graph::{self, Unit};
+use crate::run_pipeline::quiet;
 
 const FOLDER: &str = ".choice";
 const VALUES: &str = "vars.yaml";

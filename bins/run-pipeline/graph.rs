@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use common::{Error, Result};
 
-use crate::choice::Choices;
-use crate::content::lock::{self, Lock};
-use crate::declare::entries::Stage;
-use crate::declare::file::{self, Pipeline};
-use crate::declare::tree::Mark;
-use crate::repository;
+use crate::run_pipeline::choice::Choices;
+use crate::run_pipeline::content::lock::{self, Lock};
+use crate::run_pipeline::declare::entries::Stage;
+use crate::run_pipeline::declare::file::{self, Pipeline};
+use crate::run_pipeline::declare::tree::Mark;
+use crate::run_pipeline::repository;
 
 /// A pipeline's place.
 #[derive(Debug, Clone)]
@@ -266,7 +266,7 @@ fn cycle(units: &[Unit], left: &[usize], place: &[Option<usize>]) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::declare::file::FILE;
+    use crate::run_pipeline::declare::file::FILE;
 
     fn project(text: &str) -> Result<Project> {
         let folder = tempfile::tempdir().unwrap();

@@ -6,13 +6,13 @@ use clap::{Args, ValueEnum};
 use common::cli::{Verbosity, print_line};
 use common::{Error, ExitCode, Result, durable};
 
-use crate::choice::{self, Choices, Wanted};
-use crate::declare::file::FILE;
-use crate::declare::text::quote;
-use crate::graph::Project;
-use crate::run::missing;
-use crate::run::schedule::{self, Options};
-use crate::show::{dag, plan, snakemake};
+use crate::run_pipeline::choice::{self, Choices, Wanted};
+use crate::run_pipeline::declare::file::FILE;
+use crate::run_pipeline::declare::text::quote;
+use crate::run_pipeline::graph::Project;
+use crate::run_pipeline::run::missing;
+use crate::run_pipeline::run::schedule::{self, Options};
+use crate::run_pipeline::show::{dag, plan, snakemake};
 
 /// Engines that a pipeline can be written for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

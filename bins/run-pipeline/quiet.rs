@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::repository;
+use crate::run_pipeline::repository;
 
 /// Marks the link to the choice in force, and the locks of choices, as far as git tracks them. Where that is not possible (no
 /// git, an index that is in use) they show as changed, and nothing else is wrong.

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::content::cache;
-use crate::content::ignore::{Ignore, is_passed_over};
-use crate::declare::file::FILE;
+use crate::run_pipeline::content::cache;
+use crate::run_pipeline::content::ignore::{Ignore, is_passed_over};
+use crate::run_pipeline::declare::file::FILE;
 
 /// The nearest folder at or above this one that is a DVC repository.
 pub fn dvc_root(folder: &Path) -> Option<PathBuf> {

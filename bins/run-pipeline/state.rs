@@ -9,7 +9,7 @@ use std::sync::Mutex;
 
 use common::{Error, Result, durable, stage};
 
-use crate::run::os;
+use crate::run_pipeline::run::os;
 
 /// Name of the folder.
 pub const FOLDER: &str = ".podium";

@@ -10,7 +10,7 @@ use common::{Error, Result};
 use rayon::prelude::*;
 use tracing::info;
 
-use crate::report::Report;
+use crate::score::report::Report;
 
 /// Doubles of the columns held at a time, 64 MiB of each table.
 const COLUMN_VALUES: usize = 8 << 20;

@@ -1,9 +1,8 @@
-//! `train-model`: trains one network from a config.
+//! The program `train-model`.
 
-mod args;
-mod processes;
-mod run;
+#[path = "mod.rs"]
+mod train_model;
 
 fn main() -> std::process::ExitCode {
-    common::cli::main(run::run)
+    train_model::main()
 }

@@ -12,7 +12,7 @@ use common::cli::signals;
 use common::stage::Manifest;
 use common::{Error, Result};
 
-use crate::args::Args;
+use crate::train_model::args::Args;
 
 /// Time that the other processes have to end by themselves after one has failed.
 const LEAVE: Duration = Duration::from_secs(20);
@@ -38,6 +38,8 @@ pub fn run(args: &Args, n: u64) -> Result<()> {
 
 fn start(args: &Args, given: &[OsString], rank: u64, n: u64, port: u16) -> io::Result<Child> {
     let mut command = Command::new(std::env::current_exe()?);
+    // One file may hold several programs; the name says which.
+    command.arg0(std::env::args_os().next().unwrap_or_default());
     command.args(given);
     if args.run.threads.is_none() {
         let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;

@@ -7,8 +7,8 @@ use common::{Error, Result};
 use neural::stages::TrainFlags;
 use neural::weights::Choice;
 
-use crate::args::Args;
-use crate::processes;
+use crate::train_model::args::Args;
+use crate::train_model::processes;
 
 /// Trains a network of the system that the config names, alone or with the processes that the environment names.
 pub fn run(args: Args) -> anyhow::Result<()> {

@@ -136,7 +136,8 @@ impl Error {
     /// Opening an input failed: `NotFound` becomes an [`Error::Input`], everything else stays an I/O error.
     pub fn opening(path: impl AsRef<Path>, source: io::Error) -> Self {
         if source.kind() == io::ErrorKind::NotFound {
-            Self::input(path, "no such file or folder")
+            let path = path.as_ref();
+            crate::store::foreign::dangling(path).unwrap_or_else(|| Self::input(path, "no such file or folder"))
         } else {
             Self::io("opening", path, source)
         }

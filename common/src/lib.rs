@@ -17,6 +17,7 @@ pub mod provenance;
 pub mod report;
 pub mod scalars;
 pub mod seed;
+pub mod share;
 pub mod stage;
 pub mod store;
 pub mod submission;

@@ -98,7 +98,7 @@ fn threads_do_not_change_a_byte() {
 #[test]
 fn damaged_files_are_named_and_nothing_is_half_written() {
     type Damage = (&'static str, fn(&Path), &'static str);
-    let table: [Damage; 9] = [
+    let table: [Damage; 10] = [
         (
             "mlo",
             |p| rewrite(p, NcKind::Cdf5, |_, v| v.retain(|v| v.name != "cam_out_SOLL")),
@@ -144,7 +144,12 @@ fn damaged_files_are_named_and_nothing_is_half_written() {
             "variable `pbuf_LHFLX` holds `inf` at column 2",
         ),
         ("mli", |p| durable::write(p, &fs::read(p).unwrap()[..9_000]).map(drop).unwrap(), "download or make it again"),
-        ("mlo", |p| durable::write(p, b"<html>not found</html>").map(drop).unwrap(), "expected a netCDF file"),
+        (
+            "mlo",
+            |p| durable::write(p, b"<html>not found</html>").map(drop).unwrap(),
+            "is a web page in place of the file",
+        ),
+        ("mlo", |p| durable::write(p, b"no netCDF file").map(drop).unwrap(), "expected a netCDF file"),
         ("mlo", |p| fs::remove_file(p).unwrap(), "has no partner"),
     ];
     for (kind, damage, message) in table {

@@ -32,7 +32,7 @@ training:
 ";
 
 /// A folder with `data`, the config `tiny.yaml`, and `run`, the network that it trains.
-fn workshop() -> &'static Path {
+pub fn workshop() -> &'static Path {
     static WORKSHOP: OnceLock<tempfile::TempDir> = OnceLock::new();
     WORKSHOP
         .get_or_init(|| {
@@ -199,8 +199,11 @@ fn a_published_config_trains_as_it_is() {
         let run = cmd("train-model").arg(&config).args(more).args(["--device=cpu", "--threads=1", "--from"]);
         run.arg(at("data"))
     };
-    // 40 events make five to a sub-epoch: one batch of the published 32 is more than there are.
-    run(&["--dry-run"]).fails(2).says("lower the batch size");
+    // 40 events are one batch of the published 32, not one for each of eight sub-epochs.
+    run(&["--dry-run"]).succeeds().says("40 training events are too few for 8 sub-epochs");
+    run(&["BS", "64", "--dry-run"]).fails(2).says("there are 40 training events, one batch needs 64");
+    run(&["LR_MX", "1e-5", "--dry-run"]).fails(2).says("`LR_MX`").says("did you mean `LR_MAX`?");
+    run(&["BS", "4", "VALIDATION", "[\"batch_655.parquet\"]", "--dry-run"]).succeeds().says("8 validation events");
     let small = ["BS", "4", "MODEL_KWARGS.dim", "16", "MODEL_KWARGS.dim_base", "8", "MODEL_KWARGS.head_size", "8"];
     let few = ["MODEL_KWARGS.depth", "1", "EPOCHS", "1", "L", "48", "LOSS_FUNC", "loss_comb"];
     run(&small).args(few).arg("--dry-run").succeeds().says("deep_ice");

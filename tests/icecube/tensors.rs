@@ -86,10 +86,12 @@ fn an_exact_partition_sees_every_event_once_a_pass_and_the_published_one_does_no
 }
 
 #[test]
-fn batches_larger_than_an_epoch_are_refused_with_the_numbers() {
+fn batches_larger_than_all_events_are_refused_with_the_numbers() {
     let (_folder, events) = events(&[(1, 3), (2, 3)]);
+    // Fewer sub-epochs where eight of them would be less than a batch each.
+    assert_eq!(sampler::training(&events, &SamplerConfig::default(), L, 2, 5).unwrap().len(), 2);
     let error = sampler::training(&events, &SamplerConfig::default(), L, 8, 5).unwrap_err().to_string();
-    assert!(error.contains("an epoch visits 0 of 2 events (8 sub-epochs), one batch needs 8"), "{error}");
+    assert!(error.contains("there are 2 training events, one batch needs 8"), "{error}");
 }
 
 #[test]

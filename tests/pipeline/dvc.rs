@@ -292,6 +292,7 @@ fn the_pipelines_of_this_repository_are_read_alike_at_all_sizes() {
 }
 
 /// Copies a folder with its links.
+#[allow(clippy::disallowed_methods)] // fixtures are written plainly
 fn copy_tree(from: &std::path::Path, to: &std::path::Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
@@ -308,6 +309,7 @@ fn copy_tree(from: &std::path::Path, to: &std::path::Path) {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods)] // fixtures are written plainly
 fn a_fresh_clone_works_for_dvc_before_anything_ran() {
     let Some(dvc) = tools::dvc() else { return };
     // What git tracks: choices and locks of this checkout may be others by now.

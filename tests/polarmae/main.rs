@@ -3,9 +3,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod back;
 mod chain;
 mod demo;
 mod groups;
+mod own;
 mod prepare;
 mod raw;
 mod recipes;

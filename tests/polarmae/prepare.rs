@@ -85,8 +85,8 @@ fn bad_events_are_named_with_file_and_place() {
     prepare(&raw, &out)
         .fails(3)
         .says("train/a.h5")
-        .says("data set `point`, element 1: voxel 1 of cluster 2 has x, y, z, value")
-        .says("selection.drop_non_finite=true");
+        .says("data set `point`, element 1: row 42, in cluster 2 has x, y, z, energy")
+        .says("selection.unusable=skip");
     prepare(&raw, &out).arg("selection.drop_non_finite=true").succeeds();
 
     let writer = |points: &[f32], clusters: &[i32]| {

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use common::{Error, Result, durable};
 
 use super::ignore::Ignore;
-use crate::repository;
+use crate::run_pipeline::repository;
 
 /// Stages that end at the same time may write to the same file.
 static WRITING: Mutex<()> = Mutex::new(());

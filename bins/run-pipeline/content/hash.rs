@@ -11,7 +11,7 @@ use common::{Error, Result};
 use md5::{Digest, Md5};
 
 use super::seen::{Seen, Stamp};
-use crate::declare::text::json_string;
+use crate::run_pipeline::declare::text::json_string;
 
 /// Bytes read at once.
 const BLOCK: usize = 1 << 20;

@@ -9,9 +9,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-/// Folders that DVC never looks into, and our own, into which [`crate::state::State`] puts a `.dvcignore`, so that DVC does
+/// Folders that DVC never looks into, and our own, into which [`crate::run_pipeline::state::State`] puts a `.dvcignore`, so that DVC does
 /// not either.
-const ALWAYS: [&str; 4] = [".git", ".hg", ".dvc", crate::state::FOLDER];
+const ALWAYS: [&str; 4] = [".git", ".hg", ".dvc", crate::run_pipeline::state::FOLDER];
 
 /// The patterns of all files of one name in a tree.
 #[derive(Debug)]

@@ -7,8 +7,8 @@ use common::{Result, durable};
 use super::guard::Guard;
 use super::hash::Content;
 use super::seen::Stamp;
-use crate::declare::emit;
-use crate::declare::tree::{self, Key, Kind, Mark, Node};
+use crate::run_pipeline::declare::emit;
+use crate::run_pipeline::declare::tree::{self, Key, Kind, Mark, Node};
 
 /// Name of the lock beside the `dvc.yaml`.
 pub const FILE: &str = "dvc.lock";
@@ -157,7 +157,7 @@ impl<'a> Locked<'a> {
     fn md5(&self, list: &str, path: &str) -> Option<Md5> {
         let items = self.node.get(list)?.as_list()?;
         let item = items.iter().find(|i| i.get("path").and_then(Node::as_text) == Some(path))?;
-        let text = item.get("md5").map(crate::declare::text::python)?;
+        let text = item.get("md5").map(crate::run_pipeline::declare::text::python)?;
         Some(Md5 { text, legacy: item.get("hash").is_none() })
     }
 }
@@ -202,7 +202,7 @@ impl Entry<'_> {
         }
         if !self.params.is_empty() {
             // The default file stands first, then by name.
-            self.params.sort_by_key(|(file, _)| (*file != crate::declare::entries::PARAMS, *file));
+            self.params.sort_by_key(|(file, _)| (*file != crate::run_pipeline::declare::entries::PARAMS, *file));
             let file = |(file, mut values): (&str, Vec<(String, Node)>)| {
                 values.sort_by(|a, b| a.0.cmp(&b.0));
                 let values = values.into_iter().map(|(name, value)| (key(&name), value)).collect();

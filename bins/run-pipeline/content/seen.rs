@@ -80,8 +80,8 @@ impl Seen {
 
     /// The hashes that are kept beside a pipeline, with what its DVC repository ignores.
     pub fn of(pipeline: &Path) -> Self {
-        let seen = Self::open(pipeline.join(crate::state::FOLDER).join("seen"));
-        match crate::repository::dvc_root(pipeline) {
+        let seen = Self::open(pipeline.join(crate::run_pipeline::state::FOLDER).join("seen"));
+        match crate::run_pipeline::repository::dvc_root(pipeline) {
             Some(root) => seen.within(&root),
             None => seen,
         }

@@ -9,9 +9,9 @@ use super::cache::Cache;
 use super::hash::{self, Content};
 use super::lock::{Locked, Md5};
 use super::seen::Seen;
-use crate::declare::emit;
-use crate::declare::entries::{Params, Stage};
-use crate::declare::tree::{self, Kind, Node};
+use crate::run_pipeline::declare::emit;
+use crate::run_pipeline::declare::entries::{Params, Stage};
+use crate::run_pipeline::declare::tree::{self, Kind, Node};
 
 /// Why a stage has to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -194,7 +194,7 @@ fn short(node: &Node) -> String {
     match &node.kind {
         Kind::List(_) | Kind::Map(_) => node.describe().into(),
         Kind::Text(text) => emit::scalar(text),
-        _ => crate::declare::text::python(node),
+        _ => crate::run_pipeline::declare::text::python(node),
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use common::Result;
 
 use super::tree::{self, Key, Kind, Mark, Node};
-use crate::choice::Choices;
+use crate::run_pipeline::choice::Choices;
 
 /// Everything that `${…}` can name.
 #[derive(Debug, Clone)]

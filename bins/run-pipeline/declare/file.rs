@@ -10,8 +10,8 @@ use super::entries::{PARAMS, Stage, normal};
 use super::expand::{self, Place, shown_in};
 use super::interpolate::{self, Slot};
 use super::tree::{self, Kind, Node};
-use crate::choice::Choices;
-use crate::repository;
+use crate::run_pipeline::choice::Choices;
+use crate::run_pipeline::repository;
 
 /// Name of a pipeline's file.
 pub const FILE: &str = "dvc.yaml";

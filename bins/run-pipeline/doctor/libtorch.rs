@@ -1,6 +1,7 @@
 //! Which libtorch the binaries beside this one will load, its version, and whether anything that it needs is missing.
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -9,7 +10,7 @@ use super::{Check, Status};
 /// The release that Podium is built and tested with.
 const WANTED: &str = "2.11.0";
 /// Binaries that use tensors: what the loader finds for one of them is what counts.
-const USERS: [&str; 4] = ["train-model", "predict", "finetune-group", "convert-weights"];
+const USERS: [&str; 5] = ["train-model", "predict", "finetune-group", "convert-weights", "podium-torch"];
 
 /// A libtorch on this machine.
 #[derive(Debug)]
@@ -95,7 +96,8 @@ pub fn find() -> Option<Libtorch> {
 /// Starts one of the binaries that lie beside this one: whether the loader finds all that it needs is for it to say.
 fn trial(here: &Path) -> Option<(String, Result<(), String>)> {
     let name = USERS.iter().find(|name| here.with_file_name(name).is_file())?;
-    let started = Command::new(here.with_file_name(name)).arg("--version").output();
+    // The last holds all four, and goes by the name that it is called.
+    let started = Command::new(here.with_file_name(name)).arg0(USERS[0]).arg("--version").output();
     let result = match started {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => {

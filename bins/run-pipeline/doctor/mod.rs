@@ -13,7 +13,7 @@ use anyhow::Result;
 use common::Error;
 use serde::Serialize;
 
-use crate::args::DoctorArgs;
+use crate::run_pipeline::args::DoctorArgs;
 
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use common::Error;
 
-use crate::declare::text::quote;
-use crate::declare::tree::Mark;
-use crate::graph::Unit;
+use crate::run_pipeline::declare::text::quote;
+use crate::run_pipeline::declare::tree::Mark;
+use crate::run_pipeline::graph::Unit;
 
 /// An input that a stage cannot do without.
 pub struct Missing {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::declare::needs::Needs;
+use crate::run_pipeline::declare::needs::Needs;
 
 /// What can be given away. Stages that need more than there is at all run alone.
 #[derive(Debug, Clone)]

@@ -10,8 +10,8 @@ use common::Result;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::declare::tree::{self, Kind, Node};
-use crate::graph::Unit;
+use crate::run_pipeline::declare::tree::{self, Kind, Node};
+use crate::run_pipeline::graph::Unit;
 
 /// Named outputs and figures of the pipeline that was asked for.
 #[derive(Debug, Default, Serialize)]

@@ -19,12 +19,12 @@ use super::record::{Record, StageRecord, now, seconds};
 use super::resources::{Held, Resources};
 use super::result::Results;
 use super::work::{self, Failure, Home, Outcome, Shared};
-use crate::content::cache::Cache;
-use crate::content::seen::Seen;
-use crate::content::verdict::Reason;
-use crate::graph::{Project, Unit};
-use crate::repository;
-use crate::state::State;
+use crate::run_pipeline::content::cache::Cache;
+use crate::run_pipeline::content::seen::Seen;
+use crate::run_pipeline::content::verdict::Reason;
+use crate::run_pipeline::graph::{Project, Unit};
+use crate::run_pipeline::repository;
+use crate::run_pipeline::state::State;
 
 /// Time that interrupted stages get to save their work.
 const GRACE: Duration = Duration::from_secs(30);
@@ -455,5 +455,5 @@ fn describe(failure: &Failure) -> String {
 }
 
 fn quote(title: &str) -> String {
-    crate::declare::text::quote(title)
+    crate::run_pipeline::declare::text::quote(title)
 }

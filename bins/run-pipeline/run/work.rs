@@ -12,16 +12,16 @@ use common::{Error, Result};
 use super::memory::Watch;
 use super::process::{self, Surroundings};
 use super::resources::Held;
-use crate::content::cache::{self, Cache};
-use crate::content::gitignore;
-use crate::content::hash::{self, Content};
-use crate::content::lock::{self, Entry, Lock, Locked};
-use crate::content::seen::Seen;
-use crate::content::verdict::{self, Reason, Verdict};
-use crate::declare::entries::{Out, Stage};
-use crate::declare::tree::Node;
-use crate::graph::Unit;
-use crate::state::{RUN_VARIABLE, State};
+use crate::run_pipeline::content::cache::{self, Cache};
+use crate::run_pipeline::content::gitignore;
+use crate::run_pipeline::content::hash::{self, Content};
+use crate::run_pipeline::content::lock::{self, Entry, Lock, Locked};
+use crate::run_pipeline::content::seen::Seen;
+use crate::run_pipeline::content::verdict::{self, Reason, Verdict};
+use crate::run_pipeline::declare::entries::{Out, Stage};
+use crate::run_pipeline::declare::tree::Node;
+use crate::run_pipeline::graph::Unit;
+use crate::run_pipeline::state::{RUN_VARIABLE, State};
 
 /// A pipeline that this run holds.
 pub struct Home {
@@ -253,7 +253,7 @@ fn refuse_missing(stage: &Stage, found: &Verdict) -> Result<()> {
 }
 
 /// An input that is not there, with the place where the pipeline names it.
-pub fn missing(at: &crate::declare::tree::Mark, sentence: &str) -> Error {
+pub fn missing(at: &crate::run_pipeline::declare::tree::Mark, sentence: &str) -> Error {
     Error::input(at.to_string(), sentence)
 }
 

@@ -2,7 +2,7 @@
 
 use common::{Error, Result};
 
-use crate::graph::{Project, Unit};
+use crate::run_pipeline::graph::{Project, Unit};
 
 /// One line a stage, indented by its depth, with the stages that it waits for.
 pub fn text(project: &Project) -> String {

@@ -6,12 +6,12 @@ use std::collections::hash_map::Entry;
 use common::Result;
 use serde::Serialize;
 
-use crate::content::cache::Cache;
-use crate::content::seen::Seen;
-use crate::content::verdict::{self, Reason};
-use crate::graph::Project;
-use crate::run::missing;
-use crate::state::State;
+use crate::run_pipeline::content::cache::Cache;
+use crate::run_pipeline::content::seen::Seen;
+use crate::run_pipeline::content::verdict::{self, Reason};
+use crate::run_pipeline::graph::Project;
+use crate::run_pipeline::run::missing;
+use crate::run_pipeline::state::State;
 
 /// A stage and what would become of it.
 #[derive(Debug, Serialize)]

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use common::{Error, Result};
 
-use crate::declare::entries::Stage;
-use crate::declare::text::quote;
-use crate::graph::{Project, Unit};
+use crate::run_pipeline::declare::entries::Stage;
+use crate::run_pipeline::declare::text::quote;
+use crate::run_pipeline::graph::{Project, Unit};
 
 /// Memory that a rule asks for where the stage does not say, in MB.
 const MEM_MB: u64 = 1000;
@@ -206,8 +206,8 @@ fn shell(stage: &Stage, root: &Path) -> Result<String> {
 }
 
 fn done_file(unit: &Unit, root: &Path) -> Result<String> {
-    let folder = unit.stage.wdir.join(crate::state::FOLDER).join("done");
-    relative(&folder.join(crate::state::file_name(&unit.title)), root)
+    let folder = unit.stage.wdir.join(crate::run_pipeline::state::FOLDER).join("done");
+    relative(&folder.join(crate::run_pipeline::state::file_name(&unit.title)), root)
 }
 
 /// Letters, digits and `_`, unique, never a word of Python or Snakemake.
@@ -245,7 +245,7 @@ fn doubled(text: &str) -> String {
 
 /// A Python string.
 fn literal(text: &str) -> String {
-    crate::declare::text::json_string(text)
+    crate::run_pipeline::declare::text::json_string(text)
 }
 
 #[cfg(test)]

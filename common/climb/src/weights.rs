@@ -101,7 +101,7 @@ fn read_pickled(path: &Path) -> Result<(Vec<String>, Vec<f64>)> {
 }
 
 fn read_json(path: &Path) -> Result<Weights> {
-    let text = std::fs::read_to_string(path).map_err(|e| Error::opening(path, e))?;
+    let text = common::store::foreign::read_text(path)?;
     let value: Value = serde_json::from_str(&text).map_err(|e| Error::input(path, format!("is no JSON: {e}")))?;
     let expected = |what: &str| {
         Error::input(path, format!("expected {what}")).hint("pass the `weights.json` that `hill-climb search` wrote")

@@ -51,7 +51,7 @@ pub struct Verbosity {
 #[command(next_help_heading = "Input")]
 pub struct ConfigArgs {
     /// Config file (YAML)
-    #[arg(value_name = "CONFIG")]
+    #[arg(value_name = "CONFIG", value_parser = crate::share::config_argument())]
     pub config: PathBuf,
     /// Overrides: dotted keys, typed values, `training.epochs=3`
     #[arg(value_name = "KEY=VALUE")]
@@ -63,7 +63,7 @@ pub struct ConfigArgs {
 #[command(next_help_heading = "Input")]
 pub struct OptionalConfigArgs {
     /// Config file (YAML), where the system has one for this stage
-    #[arg(value_name = "CONFIG")]
+    #[arg(value_name = "CONFIG", value_parser = crate::share::config_argument())]
     pub config: Option<PathBuf>,
     /// Overrides of the config: dotted keys, typed values
     #[arg(value_name = "KEY=VALUE", requires = "config")]

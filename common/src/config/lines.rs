@@ -74,6 +74,11 @@ impl Lines {
         Self(found)
     }
 
+    /// The line of a key itself.
+    pub(super) fn line(&self, key: &str) -> Option<usize> {
+        self.0.get(key).copied()
+    }
+
     /// The line of a key, or of the value in flow style that it lies in; none where the text has neither.
     pub(super) fn get(&self, key: &str) -> Option<usize> {
         let mut key = key;

@@ -115,18 +115,40 @@ pub fn load<T: Config>(file: Option<&Path>, overrides: &[String]) -> Result<Reso
         Some(path) => (path.to_path_buf(), read(path)?),
         None => (PathBuf::from("defaults"), "{}\n".to_string()),
     };
-    load_text(&path, &text, overrides)
+    let lines = lines::Lines::of(&text);
+    load_placed(&path, &text, overrides, &|key| match lines.get(key) {
+        Some(line) => format!("{}:{line}", path.display()),
+        None => path.display().to_string(),
+    })
 }
 
-/// As [`load`], from a text that stands for the file `path`: a config of another program, translated.
+/// As [`load`], from a text that stands for the file `path`: a config of another program, translated. The lines of the text
+/// are not those of the file, so origins name the file alone.
 ///
 /// # Errors
 /// As [`load`].
 pub fn load_text<T: Config>(path: &Path, text: &str, overrides: &[String]) -> Result<Resolved<T>> {
-    let lines = lines::Lines::of(text);
-    load_placed(path, text, overrides, &|key| match lines.get(key) {
-        Some(line) => format!("{}:{line}", path.display()),
-        None => path.display().to_string(),
+    load_placed(path, text, overrides, &|_| path.display().to_string())
+}
+
+/// As [`load_text`], where `theirs` gives the key of the file, dotted, that a key of ours was translated from: its line is the
+/// origin. A key that the file does not have has the other program's default.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_translated<T: Config>(
+    path: &Path,
+    text: &str,
+    overrides: &[String],
+    theirs: &dyn Fn(&str) -> Option<String>,
+) -> Result<Resolved<T>> {
+    let lines = lines::Lines::of(&read(path)?);
+    load_placed(path, text, overrides, &|key| match theirs(key) {
+        None => format!("translated from {}", path.display()),
+        Some(theirs) => match lines.line(&theirs) {
+            Some(line) => format!("{}:{line}", path.display()),
+            None => format!("`{theirs}` is not in {}: the original's default", path.display()),
+        },
     })
 }
 

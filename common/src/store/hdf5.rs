@@ -3,14 +3,20 @@
 //! The library converts silently (a float read as an integer is truncated), so types are asked for first and read as
 //! what they are. Its calls are served one at a time by a lock of the process: read once, in blocks, in one thread.
 
+mod joined;
+mod origin;
+mod state;
 mod writer;
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use hdf5::LinkType;
+use hdf5::file::OpenMode;
 use hdf5::types::{FloatSize, IntSize, TypeDescriptor, VarLenArray};
 
+pub(super) use state::in_use;
 pub use writer::ListWriter;
 
 use super::map::Mapped;
@@ -21,7 +27,6 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub struct ListFile {
     path: PathBuf,
-    bytes: u64,
     file: hdf5::File,
 }
 
@@ -53,19 +58,23 @@ pub struct Lists {
 }
 
 impl ListFile {
-    /// Opens a file for reading.
+    /// Opens a file for reading. One that a writer shares with readers (SWMR), or left so when it died, is read too.
     ///
     /// # Errors
-    /// [`Error::Input`] where the file is missing or no HDF5 file.
+    /// [`Error::Input`] where the file is missing, no HDF5 file, or open for writing elsewhere.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         // The kind of file is asked first: the library's message for a folder or a missing file helps nobody.
-        let bytes = Mapped::open(path)?.bytes().len() as u64;
-        let file = guarded(|| hdf5::File::open(path)).map_err(|problem| {
-            Error::input(path, format!("is no sound HDF5 file: {problem}"))
-                .hint("fetch the file again; an interrupted download often leaves its end missing")
+        let mapped = Mapped::open(path)?;
+        let shared = state::state(mapped.bytes()) == state::State::Shared;
+        let mode = if shared { OpenMode::ReadSWMR } else { OpenMode::Read };
+        let file = guarded(|| hdf5::File::open_as(path, mode)).map_err(|problem| {
+            state::in_use(path, mapped.bytes()).unwrap_or_else(|| {
+                Error::input(path, format!("is no sound HDF5 file: {problem}"))
+                    .hint("fetch the file again; an interrupted download often leaves its end missing")
+            })
         })?;
-        Ok(Self { path: path.to_path_buf(), bytes, file })
+        Ok(Self { path: path.to_path_buf(), file })
     }
 
     /// The path as given to [`ListFile::open`].
@@ -85,24 +94,31 @@ impl ListFile {
         self.names().iter().any(|n| n == name)
     }
 
-    /// A data set of lists of numbers.
+    /// Whether a name, that may lead through groups, is there.
+    pub fn holds(&self, name: &str) -> bool {
+        guarded(|| Ok(self.file.link_exists(name))).unwrap_or(false)
+    }
+
+    /// The name at the root that `name` was probably meant to be.
+    pub fn nearest(&self, name: &str) -> Option<String> {
+        nearest(name, self.names().iter().map(String::as_str)).map(String::from)
+    }
+
+    /// A data set of lists of numbers; `name` may lead through groups (`data/point`) and links.
     ///
     /// # Errors
     /// [`Error::Input`] where there is none of this name, or it holds something else.
     pub fn lists(&self, name: &str) -> Result<Lists> {
-        let names = self.names();
-        if !names.iter().any(|n| n == name) {
-            let close = nearest(name, names.iter().map(String::as_str));
-            let listed = names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
-            let found = if names.is_empty() { "nothing".to_string() } else { listed };
-            let error = Error::input(&self.path, format!("has no data set `{name}`; it holds {found}"));
-            return Err(match close {
-                Some(close) => error.hint(format!("did you mean `{close}`?")),
-                None => error,
-            });
-        }
         let bad = |problem: String| Error::input(&self.path, format!("data set `{name}`: {problem}"));
-        let set = guarded(|| self.file.dataset(name)).map_err(bad)?;
+        if !self.holds(name) {
+            return Err(self.absent(name));
+        }
+        let set = guarded(|| self.file.dataset(name)).map_err(|problem| match self.linked(name) {
+            true => bad("is a link to a place that is not there".into())
+                .hint("put the file that it leads to back where it was when this one was made"),
+            false => bad(problem),
+        })?;
+        let origin = origin::origin(&self.path, &set).map_err(|(problem, hint)| bad(problem).hint(hint))?;
         let descriptor = guarded(|| set.dtype()?.to_descriptor()).map_err(bad)?;
         let kind = kind(&descriptor)
             .ok_or_else(|| bad(format!("holds `{descriptor}`, expected lists of variable length of numbers")))?;
@@ -111,11 +127,29 @@ impl ListFile {
             shape => return Err(bad(format!("has shape {shape:?}, expected one dimension"))),
         };
         // An element takes at least the 16 bytes that say where its list is.
-        if len as u64 > self.bytes / 8 {
-            return Err(bad(format!("claims {len} elements in a file of {} bytes", self.bytes)));
+        if len as u64 > origin.bytes / 8 {
+            return Err(bad(format!("claims {len} elements in a file of {} bytes", origin.bytes)));
         }
-        let most = self.bytes as usize;
-        Ok(Lists { path: self.path.clone(), name: name.into(), set, kind, len, most })
+        Ok(Lists { path: self.path.clone(), name: name.into(), set, kind, len, most: origin.bytes as usize })
+    }
+
+    /// Whether a name at the root is a link and no data set itself.
+    fn linked(&self, name: &str) -> bool {
+        let is = |link: &str, info: hdf5::LinkInfo| Ok((link == name).then_some(info.link_type != LinkType::Hard));
+        guarded(|| self.file.find_link(hdf5::IndexType::default(), hdf5::IterationOrder::default(), is))
+            .is_ok_and(|found| found == Some(true))
+    }
+
+    fn absent(&self, name: &str) -> Error {
+        let names = self.names();
+        let close = nearest(name, names.iter().map(String::as_str));
+        let listed = names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
+        let found = if names.is_empty() { "nothing".to_string() } else { listed };
+        let error = Error::input(&self.path, format!("has no data set `{name}`; it holds {found}"));
+        match close {
+            Some(close) => error.hint(format!("did you mean `{close}`?")),
+            None => error,
+        }
     }
 }
 
@@ -300,6 +334,50 @@ mod tests {
         assert!(error.to_string().contains("elements 3 to 9 of 5"), "{error}");
         let error = file.lists("point").unwrap().floats(2..3, |_, _| Err("too short".into())).unwrap_err();
         assert!(error.to_string().ends_with("data set `point`, element 2: too short"), "{error}");
+    }
+
+    /// A file whose data set `point` takes its elements from others, by a virtual data set.
+    fn joined(folder: &Path, sources: &[&str]) -> PathBuf {
+        let path = folder.join(format!("{}.h5", sources.concat()));
+        let file = hdf5::File::create(&path).unwrap();
+        let mut builder = file.new_dataset::<VarLenArray<f32>>().shape(5 * sources.len());
+        for (i, source) in sources.iter().enumerate() {
+            builder = builder.virtual_map(*source, "point", 5, .., 5 * sources.len(), 5 * i..5 * i + 5);
+        }
+        builder.create("point").unwrap();
+        drop(file);
+        path
+    }
+
+    #[test]
+    fn virtual_data_sets_and_links_lead_to_other_files_and_a_missing_one_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        written(folder.path());
+        let file = ListFile::open(joined(folder.path(), &["a.h5", "a.h5"])).unwrap();
+        let lists = file.lists("point").unwrap();
+        let mut lengths = vec![];
+        lists
+            .floats(0..10, |_, list| {
+                lengths.push(list.len());
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(lengths, [0, 1, 2, 3, 4, 0, 1, 2, 3, 4]);
+        // The library would fill in empty lists.
+        let file = ListFile::open(joined(folder.path(), &["a.h5", "gone.h5"])).unwrap();
+        let error = file.lists("point").unwrap_err();
+        assert!(error.to_string().contains("takes a part from the file `gone.h5`, which is not there"), "{error}");
+
+        let path = folder.path().join("linked.h5");
+        let linking = hdf5::File::create(&path).unwrap();
+        linking.link_external("a.h5", "/point", "point").unwrap();
+        linking.link_soft("/point", "soft").unwrap();
+        linking.link_external("gone.h5", "/point", "gone").unwrap();
+        drop(linking);
+        let file = ListFile::open(&path).unwrap();
+        assert_eq!((file.lists("point").unwrap().len(), file.lists("soft").unwrap().len()), (5, 5));
+        let error = file.lists("gone").unwrap_err();
+        assert!(error.to_string().contains("data set `gone`: is a link to a place that is not there"), "{error}");
     }
 
     #[test]

@@ -5,12 +5,16 @@ use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 
+use super::foreign;
 use crate::error::{Error, Result};
 
 // Every format of ours is little-endian on disk and is handed out without a copy.
 const _: () = assert!(cfg!(target_endian = "little"), "Podium needs a little-endian machine");
 
 /// A whole file as one slice. Published files are never changed in place, so the content stays what was checked.
+///
+/// All binary formats are read through this door, so what a failed download left in a file's place is told here, whatever
+/// the file was to be ([`super::foreign`]).
 #[derive(Debug)]
 pub struct Mapped {
     path: PathBuf,
@@ -18,7 +22,7 @@ pub struct Mapped {
 }
 
 impl Mapped {
-    /// Maps `path`. A missing file, a folder or a pipe is an input error.
+    /// Maps `path`. A missing file, a folder, a pipe or a pointer in place of the content is an input error.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref().to_path_buf();
         // The kind is asked before opening: opening a pipe would wait for a writer.
@@ -31,7 +35,10 @@ impl Mapped {
         // SAFETY: the map is read-only and private to this process. Should another process shorten the file meanwhile,
         // the kernel stops us with SIGBUS; our own writers replace files by renaming and never shorten them.
         let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io("mapping", &path, e))?;
-        Ok(Self { path, map })
+        match foreign::told(&path, &map) {
+            Some(error) => Err(error),
+            None => Ok(Self { path, map }),
+        }
     }
 
     /// The content.

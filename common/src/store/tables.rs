@@ -5,13 +5,16 @@
 //! rows at a time. Nothing guesses types: a reader of csv is told its columns, and missing values are errors (in float
 //! columns of parquet they are NaN, which is what pandas means by them).
 
+mod arrays;
 mod csv_reader;
 mod csv_text;
 mod csv_writer;
+mod numbers;
 mod parquet;
 
 use std::path::{Path, PathBuf};
 
+pub use arrays::{Cells, Lists};
 pub use csv_reader::{CsvReader, kinds_of_csv, read_csv};
 pub use csv_text::{CsvText, Fields};
 pub use csv_writer::{CsvWriter, write_csv};

@@ -78,7 +78,7 @@ fn published(kind: LossKind, predicted: &Tensor, target: &Tensor) -> Tensor {
 /// Forward by all routes, activations, loss and gradients.
 pub fn forward(case: &Case) -> Result<()> {
     let config = case_model(case)?;
-    let Built { params, network } = models::build(&config, crate::checks::device(), 1)?;
+    let Built { params, network, .. } = models::build(&config, crate::checks::device(), 1)?;
     load(&params, &case.tensors("weights.safetensors")?)?;
     let (inputs, expected) = (case.tensors("inputs.safetensors")?, case.tensors("expected.safetensors")?);
     let batch = batch(&inputs, "")?;

@@ -31,7 +31,7 @@ fn visits(events: Events, length: usize, batch: u64) -> Result<Visits> {
 pub fn validation(case: &Case) -> Result<()> {
     let inputs = case.strings("inputs")?;
     let prepared = Prepared::of(&case.path(&inputs[0]))?;
-    let Built { params, network } = models::build(&case_model(case)?, crate::checks::device(), 1)?;
+    let Built { params, network, .. } = models::build(&case_model(case)?, crate::checks::device(), 1)?;
     load(&params, &case.tensors(&inputs[1])?)?;
     let events = Events::validation(&prepared.manifest, &published_validation(), Lengths::Total)?;
     let visits = visits(events, case.usize("L")?, case.usize("BS")? as u64)?;
@@ -41,7 +41,7 @@ pub fn validation(case: &Case) -> Result<()> {
     visits.each(crate::checks::device(), |batch| {
         sizes.push(batch.events());
         ids.push(batch.event_id.to_kind(Kind::Double));
-        vectors.push(train::vectors(network.as_ref(), batch, Precision::F32)?);
+        vectors.push(train::vectors(network.as_ref(), None, batch, Precision::F32)?.0);
         Ok(())
     })?;
     checks.add(equal_lists("batch_sizes", &sizes, &expected.i64s("batch_sizes")?));

@@ -130,7 +130,7 @@ pub fn steps(case: &Case) -> Result<()> {
     let expected = case.tensors("expected.safetensors")?;
     let size = case.usize("batch_size")? as u64;
     let model = case_model(case)?;
-    let Built { params, network } = models::build(&model, crate::checks::device(), 1)?;
+    let Built { params, network, .. } = models::build(&model, crate::checks::device(), 1)?;
     load(&params, &case.tensors("weights_start.safetensors")?)?;
 
     let train: Values = Collated::read(case, "train_batch", size)?.into();
@@ -171,6 +171,7 @@ pub fn steps(case: &Case) -> Result<()> {
     let (train_order, valid_order) = (vec![(0..train.events).collect()], vec![(0..rows).collect()]);
     let mut task = IceCubeTask {
         network,
+        heads: None,
         loss: config.loss,
         normalisation: Normalisation::Switched,
         valid: Visits { source: Arc::new(valid), order: Arc::new(Order::given(valid_order)?), batch: valid_size },

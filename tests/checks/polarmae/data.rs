@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use neural::replay::distributed_order;
-use polarmae::raw::{BLOCK, Event, RawFile, Selection, index_path};
+use polarmae::raw::{BLOCK, Event, Layout, RawFile, Selection, Tally, index_path};
 use tch::Tensor;
 
 use crate::checks::{Case, Comparison, equal_lists};
@@ -22,13 +22,15 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 pub fn events(folder: &Path, selection: &Selection, most: usize) -> Result<(Vec<Event>, Vec<Vec<i64>>)> {
     let (mut all, mut rows) = (vec![], vec![]);
     for path in files(folder)? {
-        let raw = RawFile::open(&path, None)?;
+        let raw = RawFile::open(&path, &Layout::default())?;
         let index = raw.index()?;
         let kept: Vec<usize> = (0..raw.len()).filter(|&i| index[i] >= selection.min_points as i64).collect();
         rows.push(kept.iter().map(|&i| i as i64).collect());
         for start in (0..raw.len()).step_by(BLOCK) {
             let block = start..(start + BLOCK).min(raw.len());
-            all.extend(raw.events(block, selection, |i| kept.contains(&i))?.into_iter().flatten());
+            all.extend(
+                raw.events(block, selection, |i| kept.contains(&i), &mut Tally::default())?.into_iter().flatten(),
+            );
         }
     }
     all.truncate(most);
@@ -75,7 +77,7 @@ pub fn dataset(case: &Case) -> Result<()> {
     let mut all = Comparison::new();
     for set in ["train", "val"] {
         for path in files(&case.path(&format!("data/{set}")))? {
-            let raw = RawFile::open(&path, None)?;
+            let raw = RawFile::open(&path, &Layout::default())?;
             let name = index_path(&path).file_name().unwrap_or_default().to_string_lossy().into_owned();
             let want = common::store::npy::NpyArray::open(case.path(&format!("expected_{set}_{name}")))?;
             all.add(equal_lists(&name, &raw.counts(0..raw.len())?, &want.to_i64()?));
@@ -123,7 +125,7 @@ pub fn variants(case: &Case) -> Result<()> {
     let mut all = Comparison::new();
     for name in expected.names().filter_map(|name| name.strip_suffix(".points")) {
         let folder = case.path(&format!("data/{name}/train"));
-        let raw = RawFile::open(&files(&folder)?[0], None)?;
+        let raw = RawFile::open(&files(&folder)?[0], &Layout::default())?;
         all.add(equal_lists(name, &[raw.cluster_width()], &[if name.contains("six") { 6 } else { 5 }]));
         let most = expected.shape(&format!("{name}.lengths"))?[0];
         let [points, semantic, cluster, lengths] = padded(&events(&folder, &selection, most)?.0);

@@ -147,6 +147,8 @@ pub struct PredictFlags {
     pub zero_list: Option<ZeroList>,
     /// `csv` of the config.
     pub csv: bool,
+    /// `embeddings` of the config.
+    pub embeddings: bool,
 }
 
 impl Flags for PredictFlags {
@@ -159,6 +161,7 @@ impl Flags for PredictFlags {
             ("--precision", self.precision.is_some()),
             ("--zero-list", self.zero_list.is_some()),
             ("--csv", self.csv),
+            ("--embeddings", self.embeddings),
         ])
     }
 
@@ -170,6 +173,7 @@ impl Flags for PredictFlags {
             ("precision", self.precision.map(typed)),
             ("zero_list", self.zero_list.map(typed)),
             ("csv", self.csv.then(|| "true".to_string())),
+            ("embeddings", self.embeddings.then(|| "true".to_string())),
         ];
         pairs.into_iter().filter_map(|(key, value)| Some(format!("{key}={}", value?))).collect()
     }

@@ -13,6 +13,7 @@ use polars::prelude as pl;
 use polars::prelude::SerReader;
 use serde_json::Value;
 
+use super::arrays::{self, Cells};
 use super::{Column, ColumnKind, Table, missing};
 use crate::durable::{AtomicFile, Written};
 use crate::error::{Error, Result};
@@ -26,6 +27,10 @@ const GROUP_ROWS: usize = 1 << 16;
 pub struct ParquetFile {
     path: PathBuf,
     schema: Vec<(String, ColumnKind)>,
+    /// Columns of the schema that polars' frames cannot hold here.
+    odd: Vec<String>,
+    /// Columns of other types: name, with a dot before each part of a structure, and type.
+    others: Vec<(String, String)>,
     rows: usize,
     index: Vec<String>,
 }
@@ -34,25 +39,25 @@ impl ParquetFile {
     /// Reads the schema and the number of rows.
     ///
     /// # Errors
-    /// [`Error::Input`] where the file is missing, damaged, or has a column of a type that Podium does not know.
+    /// [`Error::Input`] where the file is missing or damaged. Columns of types that Podium does not know are no error
+    /// until they are asked for.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref().to_path_buf();
         // Folders and pipes are told apart here, with the same words as everywhere.
         Mapped::open(&path)?;
-        let (schema, rows, index) = guarded(&path, || {
+        let found = guarded(&path, || {
             let mut reader = pl::ParquetReader::new(open(&path)?);
             let rows = reader.num_rows().map_err(|e| damaged(&path, &e))?;
-            let schema = reader.schema().map_err(|e| damaged(&path, &e))?;
-            let mut known = Vec::new();
-            for (name, field) in schema.iter() {
-                let dtype = pl::DataType::from_arrow_field(field);
-                let kind = kind_of(&dtype).ok_or_else(|| {
-                    Error::input(
-                        &path,
-                        format!("column `{name}` has the type {dtype}, expected numbers, bools or texts"),
-                    )
-                })?;
-                known.push((name.to_string(), kind));
+            let fields = reader.schema().map_err(|e| damaged(&path, &e))?;
+            let (mut schema, mut odd, mut others) = (Vec::new(), Vec::new(), Vec::new());
+            for (name, field) in fields.iter() {
+                match arrays::kind_of(&field.dtype) {
+                    Some((kind, plain)) => {
+                        schema.push((name.to_string(), kind));
+                        odd.extend((!plain).then(|| name.to_string()));
+                    }
+                    None => arrays::leaves(name, &field.dtype, &mut others),
+                }
             }
             let metadata = reader.get_metadata().map_err(|e| damaged(&path, &e))?;
             let texts = metadata.key_value_metadata().iter().flatten();
@@ -61,9 +66,9 @@ impl ParquetFile {
             let index = pandas.iter().flat_map(|value| value["index_columns"].as_array()).flatten();
             // An index that is a mere counter is stored as an object, not as the name of a column.
             let index = index.filter_map(|name| name.as_str().map(str::to_owned)).collect();
-            Ok((known, rows, index))
+            Ok(Self { path: path.clone(), schema, odd, others, rows, index })
         })?;
-        Ok(Self { path, schema, rows, index })
+        Ok(found)
     }
 
     /// The columns that are the row labels of a pandas frame.
@@ -81,36 +86,76 @@ impl ParquetFile {
         self.rows
     }
 
-    /// Names and types of the columns in file order.
+    /// Names and types of the columns in file order; those of types that Podium does not know are left out.
     pub fn schema(&self) -> &[(String, ColumnKind)] {
         &self.schema
     }
 
-    /// Reads rows of the named columns, in the order asked for; all columns in file order for `None`.
+    /// Whether there is a column of this name; a field of a structure is `column.field`.
+    pub fn has(&self, name: &str) -> bool {
+        self.names().any(|known| known == name)
+    }
+
+    /// Names of the columns that are structures.
+    pub fn structures(&self) -> Vec<String> {
+        let mut names: Vec<String> =
+            self.others.iter().filter_map(|(name, _)| Some(name.split_once('.')?.0.to_owned())).collect();
+        names.dedup();
+        names
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.schema.iter().map(|(name, _)| name.as_str()).chain(self.others.iter().map(|(name, _)| name.as_str()))
+    }
+
+    /// Reads rows of the named columns, in the order asked for; for `None` all columns in file order whose type Podium
+    /// knows.
     pub fn read(&self, columns: Option<&[&str]>, rows: Range<usize>) -> Result<Table> {
         let names: Vec<&str> = match columns {
             Some(names) => names.to_vec(),
             None => self.schema.iter().map(|(name, _)| name.as_str()).collect(),
         };
         for name in &names {
-            if !self.schema.iter().any(|(known, _)| known == name) {
-                return Err(missing(&self.path, name, self.schema.iter().map(|(n, _)| n.as_str())));
+            if self.schema.iter().any(|(known, _)| known == name) {
+                continue;
             }
+            return Err(match self.others.iter().find(|(known, _)| known.split('.').next() == Some(name)) {
+                Some((_, dtype)) => {
+                    let problem = format!("column `{name}` has the type {dtype}, expected numbers, bools or texts");
+                    Error::input(&self.path, problem)
+                }
+                None => missing(&self.path, name, self.names()),
+            });
         }
         let end = rows.end.min(self.rows);
         let length = end.saturating_sub(rows.start);
+        let (odd, plain): (Vec<&str>, Vec<&str>) =
+            names.iter().partition(|name| self.odd.iter().any(|odd| odd == *name));
         guarded(&self.path, || {
-            let mut frame = pl::ParquetReader::new(open(&self.path)?)
-                .with_columns(Some(names.iter().map(ToString::to_string).collect()))
-                .with_slice(Some((rows.start, length)))
-                .set_rechunk(true)
-                .finish()
-                .map_err(|e| damaged(&self.path, &e))?;
+            let mut frame = if plain.is_empty() {
+                None
+            } else {
+                let frame = pl::ParquetReader::new(open(&self.path)?)
+                    .with_columns(Some(plain.iter().map(ToString::to_string).collect()))
+                    .with_slice(Some((rows.start, length)))
+                    .set_rechunk(true)
+                    .finish()
+                    .map_err(|e| damaged(&self.path, &e))?;
+                Some(frame)
+            };
             let mut table = Table { path: self.path.clone(), ..Table::default() };
             for name in &names {
-                // Taken out one by one, so that a large table does not lie in memory twice.
-                let series = frame.drop_in_place(name).map_err(|e| damaged(&self.path, &e))?;
-                let column = self.converted(name, series.as_materialized_series())?;
+                let column = match &mut frame {
+                    Some(frame) if !odd.contains(name) => {
+                        // Taken out one by one, so that a large table does not lie in memory twice.
+                        let series = frame.drop_in_place(name).map_err(|e| damaged(&self.path, &e))?;
+                        self.converted(name, series.as_materialized_series())?
+                    }
+                    _ => match self.cells(&[*name], rows.start..end)?.pop() {
+                        Some(Cells::Values(column)) => column,
+                        _ => Column::F64(Vec::new()),
+                    },
+                };
                 if column.len() != length {
                     let problem = format!("column `{name}` has {} rows, expected {length}", column.len());
                     return Err(Error::input(&self.path, problem));
@@ -118,6 +163,22 @@ impl ParquetFile {
                 table.push(*name, column)?;
             }
             Ok(table)
+        })
+    }
+
+    /// Reads rows of columns whose cells may be lists and that may be fields of structures: `photons.t`.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a column that is missing or holds anything but numbers, bools, texts or lists of them.
+    pub fn cells(&self, names: &[&str], rows: Range<usize>) -> Result<Vec<Cells>> {
+        if let Some(name) = names.iter().find(|name| !self.has(name)) {
+            return Err(missing(&self.path, name, self.names()));
+        }
+        guarded(&self.path, || {
+            let mut reader = pl::ParquetReader::new(open(&self.path)?);
+            let schema = reader.schema().map_err(|e| damaged(&self.path, &e))?;
+            let metadata = reader.get_metadata().map_err(|e| damaged(&self.path, &e))?.clone();
+            arrays::read(&self.path, &schema, &metadata, names, rows.start..rows.end.min(self.rows))
         })
     }
 
@@ -142,6 +203,9 @@ impl ParquetFile {
             pl::DataType::Int64 => Column::I64(filled!(series.i64().map_err(bad)?, 0)),
             pl::DataType::Int32 => Column::I32(filled!(series.i32().map_err(bad)?, 0)),
             pl::DataType::Int16 => Column::I16(filled!(series.i16().map_err(bad)?, 0)),
+            pl::DataType::Int8 => Column::I16(series.i8().map_err(bad)?.iter().flatten().map(i16::from).collect()),
+            pl::DataType::UInt8 => Column::I16(series.u8().map_err(bad)?.iter().flatten().map(i16::from).collect()),
+            pl::DataType::UInt16 => Column::I32(series.u16().map_err(bad)?.iter().flatten().map(i32::from).collect()),
             pl::DataType::UInt32 => Column::I64(series.u32().map_err(bad)?.iter().flatten().map(i64::from).collect()),
             pl::DataType::UInt64 => {
                 let wide = series.u64().map_err(bad)?.iter().flatten().map(i64::try_from).collect::<Result<_, _>>();
@@ -154,19 +218,6 @@ impl ParquetFile {
             other => return Err(Error::input(&self.path, format!("column `{name}` has the type {other}"))),
         })
     }
-}
-
-fn kind_of(dtype: &pl::DataType) -> Option<ColumnKind> {
-    Some(match dtype {
-        pl::DataType::Float64 => ColumnKind::F64,
-        pl::DataType::Float32 => ColumnKind::F32,
-        pl::DataType::Int64 | pl::DataType::UInt32 | pl::DataType::UInt64 => ColumnKind::I64,
-        pl::DataType::Int32 => ColumnKind::I32,
-        pl::DataType::Int16 => ColumnKind::I16,
-        pl::DataType::Boolean => ColumnKind::Bool,
-        pl::DataType::String => ColumnKind::Text,
-        _ => return None,
-    })
 }
 
 /// Reads a whole file, or the named columns of it in the order asked for.
@@ -273,9 +324,16 @@ fn open(path: &Path) -> Result<File> {
     File::open(path).map_err(|e| Error::opening(path, e))
 }
 
-fn damaged(path: &Path, error: &pl::PolarsError) -> Error {
-    Error::input(path, format!("reading parquet: {error}"))
-        .hint("the file is damaged or no parquet file; make it again")
+/// What polars says of a file that it cannot read. A file that uses something unusual is not called damaged.
+pub(super) fn damaged(path: &Path, error: &pl::PolarsError) -> Error {
+    let text = error.to_string();
+    let unusual = ["not supported", "not yet", "unsupported", "FeatureNotActive", "NotYetImplemented", "encrypt"];
+    let hint = if unusual.iter().any(|word| text.to_lowercase().contains(&word.to_lowercase())) {
+        "the file uses something that is not read here; write it again with another compression or encoding"
+    } else {
+        "the file is damaged or no parquet file; make it again"
+    };
+    Error::input(path, format!("reading parquet: {text}")).hint(hint)
 }
 
 /// An error of the file system keeps its kind; everything else is ours.

@@ -63,6 +63,16 @@ pub fn share_within(kappa: f64, angle: f64) -> f64 {
     (-kappa * versine).exp_m1() / (-2.0 * kappa).exp_m1()
 }
 
+/// Logarithm of the von Mises-Fisher density at an angle from its mode, per steradian.
+pub fn log_density(kappa: f64, angle: f64) -> f64 {
+    let versine = 2.0 * (angle / 2.0).sin().powi(2);
+    if kappa < 1e-6 {
+        return kappa * (1.0 - versine) - (4.0 * std::f64::consts::PI).ln();
+    }
+    // log C3 with the mode's exponential taken out.
+    kappa.ln() - (-(-2.0 * kappa).exp_m1()).ln() - std::f64::consts::TAU.ln() - kappa * versine
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,5 +114,20 @@ mod tests {
             }
         }
         assert!((containment(0.0, 0.5) - std::f64::consts::FRAC_PI_2).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_density_integrates_to_one() {
+        for kappa in [0.0, 1e-8, 0.7, 12.0, 150.0] {
+            let steps = 20_000;
+            let width = std::f64::consts::PI / f64::from(steps);
+            let sum: f64 = (0..steps)
+                .map(|i| {
+                    let angle = (f64::from(i) + 0.5) * width;
+                    log_density(kappa, angle).exp() * std::f64::consts::TAU * angle.sin() * width
+                })
+                .sum();
+            assert!((sum - 1.0).abs() < 1e-5, "{kappa}: {sum}");
+        }
     }
 }

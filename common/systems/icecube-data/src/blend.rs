@@ -14,7 +14,7 @@ use common::system::{Blend, BlendRequest, SearchRequest};
 use common::{Error, Result, durable};
 use rayon::prelude::*;
 use serde_json::json;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::angles;
 use crate::directions::{self, Predictions, Truth};
@@ -146,11 +146,16 @@ fn search(args: &SearchRequest, truth: &Truth) -> Result<()> {
         stage.input(&format!("oof/{name}"), path)?;
     }
     let found = fit(&members.vectors, &targets);
-    let mut text = format!("{:24}  {:>9}  {:>9}", "model", "angle rad", "weight");
-    for ((name, single), weight) in members.names.iter().zip(&found.single).zip(&found.weights) {
-        text += &format!("\n{name:24}  {single:>9.5}  {weight:>9.5}");
+    let without = left_out(&members.vectors, &targets);
+    let mut text = format!("{:24}  {:>9}  {:>9}  {:>9}", "model", "alone rad", "left out", "weight");
+    for (i, name) in members.names.iter().enumerate() {
+        let rest = without.get(i).map_or_else(String::new, |angle| format!("{angle:.5}"));
+        text += &format!("\n{name:24}  {:>9.5}  {rest:>9}  {:>9.5}", found.single[i], found.weights[i]);
     }
     info!("{text}\n{:24}  {:>9.5}\n{:24}  {:>9.5}", "equal weights", found.equal, "blend", found.angle);
+    for (name, _) in members.names.iter().zip(&found.weights).filter(|(_, weight)| **weight == 0.0) {
+        warn!("`{name}` has weight 0: the blend is the same without it");
+    }
     let table: Vec<(String, f64)> = members.names.iter().cloned().zip(found.weights.iter().copied()).collect();
     let out = stage.folder().to_path_buf();
     stage.output("weights", &weights::write_csv(&out.join("weights.csv"), &table, &[])?);
@@ -159,6 +164,7 @@ fn search(args: &SearchRequest, truth: &Truth) -> Result<()> {
         "score": found.angle,
         "equal_weights": found.equal,
         "weights": table.iter().map(|(name, weight)| (name.clone(), (*weight).into())).collect::<serde_json::Map<_, _>>(),
+        "left_out": members.names.iter().cloned().zip(without.iter().map(|&v| v.into())).collect::<serde_json::Map<_, _>>(),
         "single": members.names.iter().cloned().zip(found.single.iter().map(|&v| v.into())).collect::<serde_json::Map<_, _>>(),
     });
     let text = serde_json::to_string_pretty(&value).map_err(|e| Error::failed(format!("weights: {e}")))?;
@@ -278,6 +284,17 @@ fn fit(members: &[Vec<[f64; 3]>], targets: &[[f64; 3]]) -> Fit {
     Fit { weights, angle: score, equal, single }
 }
 
+/// The mean angle of the blend of all others, with weights of their own, for each member; nothing for a single one.
+fn left_out(members: &[Vec<[f64; 3]>], targets: &[[f64; 3]]) -> Vec<f64> {
+    let others = |member: usize| -> Vec<Vec<[f64; 3]>> {
+        members.iter().enumerate().filter(|(m, _)| *m != member).map(|(_, vectors)| vectors.clone()).collect()
+    };
+    if members.len() < 2 {
+        return Vec::new();
+    }
+    (0..members.len()).map(|member| fit(&others(member), targets).angle).collect()
+}
+
 /// Moves one weight at a time, up or down, by steps that are halved when none of them helps.
 fn climb(mut weights: Vec<f64>, mut score: f64, angle: &dyn Fn(&[f64]) -> f64) -> (Vec<f64>, f64) {
     let mut step = STEPS[0];
@@ -328,5 +345,10 @@ mod tests {
         assert!(found.weights[0] > found.weights[1].max(found.weights[2]), "{:?}", found.weights);
         assert!(found.angle < found.single[0] && found.angle <= found.equal, "{}", found.angle);
         assert_eq!(found.single.len(), 3);
+        let without = left_out(&members, &targets);
+        // The best one is missed most, the worst one hardly.
+        assert!(without[0] > without[1] && without[1] > without[2], "{without:?}");
+        assert!(without.iter().all(|angle| *angle > found.angle - 1e-3), "{without:?} {}", found.angle);
+        assert!(left_out(&members[..1], &targets).is_empty());
     }
 }

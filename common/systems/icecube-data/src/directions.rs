@@ -1,16 +1,24 @@
 //! Tables of directions: the true ones of events, and what networks predict. Used by binaries without tensor library.
 //!
-//! Truth: a table with `event_id`, `azimuth` and `zenith` (a `train_meta` file, or the `truth` of a simulate-data stage),
-//! or the training files of a prepare-data stage. Predictions: tables of the same columns, also with the un-normalised
-//! vector `x`, `y`, `z` and its length `kappa`.
+//! Truth: a table with `event_id`, `azimuth` and `zenith` in parquet or csv (a `train_meta` file, or the `truth` of a
+//! simulate-data stage), or the training files of a prepare-data stage. Predictions: tables of the same columns, also
+//! with the unit vector `x`, `y`, `z` of that direction and the concentration `kappa`, which is the length of the vector
+//! that the network gave.
+//!
+//! Inside, vectors have x and y exchanged (see [`angles`]); in tables they are the usual ones.
 
+pub mod calibration;
+
+use std::collections::BTreeMap;
+use std::f64::consts::{PI, TAU};
 use std::path::{Path, PathBuf};
 
 use crate::angles;
+use calibration::Calibration;
 use common::durable::Written;
 use common::oof::resolve_in;
 use common::stage::Manifest;
-use common::store::tables::{Column, ColumnKind, ParquetFile, Table, read_csv, read_parquet, write_parquet};
+use common::store::tables::{Column, ColumnKind, CsvText, ParquetFile, Table, read_csv, read_parquet, write_parquet};
 use common::store::tensors::TensorFile;
 use common::{Error, Result};
 
@@ -20,8 +28,10 @@ const BLOCK: usize = 1 << 20;
 /// Where the true directions are.
 #[derive(Debug, Clone)]
 pub enum Truth {
-    /// Tables of directions.
+    /// A table of directions.
     Table(PathBuf),
+    /// The table of all events of a simulation, of which a prediction covers a part.
+    Simulation(PathBuf),
     /// Files of an event store.
     Store(Vec<PathBuf>),
 }
@@ -30,9 +40,16 @@ impl Truth {
     /// The truth of a finished stage of this system: its table, or the store files of its training events.
     pub fn of_stage(manifest: &Manifest) -> Result<Self> {
         if manifest.outputs.contains_key("truth") {
-            return Ok(Self::Table(resolve_in(manifest, &["truth"])?));
+            return Ok(Self::Simulation(resolve_in(manifest, &["truth"])?));
         }
-        let files: Vec<PathBuf> = manifest.outputs_with_prefix("train/")?.into_iter().map(|(_, path)| path).collect();
+        let mut files: Vec<PathBuf> =
+            manifest.outputs_with_prefix("train/")?.into_iter().map(|(_, path)| path).collect();
+        // Test events whose direction is known, as those of other detectors may be.
+        for (_, path) in manifest.outputs_with_prefix("test/")? {
+            if TensorFile::open(&path)?.contains("direction") {
+                files.push(path);
+            }
+        }
         if manifest.stage != "prepare-data" || files.is_empty() {
             let problem = format!("`{}` knows no true directions", manifest.stage);
             return Err(Error::input(&manifest.folder, problem)
@@ -43,64 +60,151 @@ impl Truth {
 
     /// A file, if it is a table of directions.
     pub fn of_file(path: &Path) -> Option<Self> {
-        let is_parquet = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet"));
-        if !is_parquet {
-            return None;
-        }
-        let file = ParquetFile::open(path).ok()?;
-        let has = |name: &str| file.schema().iter().any(|(known, _)| known == name);
-        ["event_id", "azimuth", "zenith"].into_iter().all(has).then(|| Self::Table(path.to_path_buf()))
+        let columns = ["event_id", "azimuth", "zenith"];
+        let is_one = if is_csv(path) {
+            let text = CsvText::open(path).ok()?;
+            columns.iter().all(|name| text.header().iter().any(|known| known == name))
+        } else if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet")) {
+            let file = ParquetFile::open(path).ok()?;
+            columns.iter().all(|name| file.has(name))
+        } else {
+            false
+        };
+        is_one.then(|| Self::Table(path.to_path_buf()))
     }
 
     /// The files that are read.
     pub fn files(&self) -> Vec<PathBuf> {
         match self {
-            Self::Table(path) => vec![path.clone()],
+            Self::Table(path) | Self::Simulation(path) => vec![path.clone()],
             Self::Store(paths) => paths.clone(),
         }
     }
 
-    /// Calls `take` with every event: id, azimuth and zenith, pulses, kind.
-    pub fn each(&self, mut take: impl FnMut(i64, [f64; 2], Option<u64>, Option<&str>) -> Result<()>) -> Result<()> {
+    /// Calls `take` with every event.
+    pub fn each(&self, mut take: impl FnMut(TrueEvent<'_>) -> Result<()>) -> Result<()> {
         match self {
-            Self::Table(path) => {
+            Self::Table(path) | Self::Simulation(path) if is_csv(path) => rows(&read_csv(path, &COLUMNS)?, path, take),
+            Self::Table(path) | Self::Simulation(path) => {
                 let file = ParquetFile::open(path)?;
+                let known = ["batch_id", "pulses", "first_pulse_index", "last_pulse_index", "kind"];
+                let mut columns: Vec<&str> = COLUMNS.iter().map(|(name, _)| *name).collect();
+                let known = known.into_iter().chain(["energy", "vertex_x", "vertex_y", "vertex_z"]);
+                columns.extend(known.filter(|name| file.has(name)));
                 for begin in (0..file.rows()).step_by(BLOCK) {
-                    let table = file.read(None, begin..begin + BLOCK)?;
-                    let (ids, azimuth, zenith) = (table.i64("event_id")?, table.f64("azimuth")?, table.f64("zenith")?);
-                    let pulses = pulses_of(&table);
-                    let kinds = table.texts("kind").ok();
-                    for row in 0..table.rows() {
-                        let kind = kinds.map(|kinds| kinds[row].as_str());
-                        let pulses = pulses.as_ref().map(|pulses| pulses[row]);
-                        take(ids[row], [azimuth[row], zenith[row]], pulses, kind)?;
-                    }
+                    rows(&file.read(Some(&columns), begin..begin + BLOCK)?, path, &mut take)?;
                 }
+                Ok(())
             }
             Self::Store(paths) => {
-                for path in paths {
+                for (part, path) in paths.iter().enumerate() {
                     let file = TensorFile::open(path)?;
                     let (ids, offsets) = (file.i64("event_id")?, file.i64("offset")?);
                     let n = ids.len();
                     let directions = file.elements_of_shape::<f64>("direction", &[Some(n), Some(2)])?;
                     file.elements_of_shape::<i64>("offset", &[Some(n + 1)])?;
+                    let extra = file.contains("extra");
+                    let extra =
+                        extra.then(|| file.elements_of_shape::<f32>("extra", &[Some(n), Some(5)])).transpose()?;
                     for row in 0..n {
                         let pulses = (offsets[row + 1] - offsets[row]) as u64;
-                        take(ids[row], [directions[2 * row], directions[2 * row + 1]], Some(pulses), None)?;
+                        let direction = [directions[2 * row], directions[2 * row + 1]];
+                        let (id, part) = (ids[row], part as i64);
+                        let extra: Option<[f64; 5]> =
+                            extra.map(|all| std::array::from_fn(|k| f64::from(all[5 * row + k])));
+                        let kind = match extra.map(|extra| extra[4]) {
+                            Some(1.0) => Some("track"),
+                            Some(0.0) => Some("cascade"),
+                            _ => None,
+                        };
+                        let (energy, vertex) = match extra {
+                            Some([energy, x, y, z, _]) => (energy, [x, y, z]),
+                            None => (f64::NAN, [f64::NAN; 3]),
+                        };
+                        take(TrueEvent { id, direction, pulses: Some(pulses), kind, energy, vertex, part })?;
                     }
                 }
+                Ok(())
             }
         }
-        Ok(())
     }
 }
 
+/// An event of a truth.
+#[derive(Debug, Clone, Copy)]
+pub struct TrueEvent<'a> {
+    /// Its id.
+    pub id: i64,
+    /// Azimuth and zenith in radians.
+    pub direction: [f64; 2],
+    /// Number of pulses.
+    pub pulses: Option<u64>,
+    /// Track or cascade.
+    pub kind: Option<&'a str>,
+    /// Energy in GeV; NaN: not known.
+    pub energy: f64,
+    /// Vertex in metres; NaN: not known.
+    pub vertex: [f64; 3],
+    /// Which file or batch it is of: what is predicted at all is predicted by whole parts.
+    pub part: i64,
+}
+
+/// The columns that every table of directions has.
+const COLUMNS: [(&str, ColumnKind); 3] =
+    [("event_id", ColumnKind::I64), ("azimuth", ColumnKind::F64), ("zenith", ColumnKind::F64)];
+
+/// Whether a name is that of a csv file, compressed or not.
+fn is_csv(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    name.ends_with(".csv") || name.ends_with(".csv.gz")
+}
+
+fn rows(table: &Table, path: &Path, mut take: impl FnMut(TrueEvent<'_>) -> Result<()>) -> Result<()> {
+    let (ids, azimuth, zenith) = (table.whole("event_id")?, table.numbers("azimuth")?, table.numbers("zenith")?);
+    let pulses = pulses_of(table);
+    let kinds = table.texts("kind").ok();
+    let parts = table.whole("batch_id").ok();
+    let energy = table.numbers("energy").ok();
+    let vertex = ["vertex_x", "vertex_y", "vertex_z"].map(|name| table.numbers(name).ok());
+    for row in 0..table.rows() {
+        let direction = [azimuth[row], zenith[row]];
+        demand_angles(direction, path, row, ids[row])?;
+        take(TrueEvent {
+            id: ids[row],
+            direction,
+            pulses: pulses.as_ref().map(|pulses| pulses[row]),
+            kind: kinds.map(|kinds| kinds[row].as_str()),
+            energy: energy.as_ref().map_or(f64::NAN, |energy| energy[row]),
+            vertex: std::array::from_fn(|k| vertex[k].as_ref().map_or(f64::NAN, |axis| axis[row])),
+            part: parts.as_ref().map_or(0, |parts| parts[row]),
+        })?;
+    }
+    Ok(())
+}
+
+/// Refuses what is no direction: angles that are not finite, or that no angle in radians can be.
+fn demand_angles([azimuth, zenith]: [f64; 2], path: &Path, row: usize, id: i64) -> Result<()> {
+    // Rounding of narrow floats; azimuths are also counted from -pi.
+    const SLACK: f64 = 1e-3;
+    for (name, value, least, most, range) in
+        [("azimuth", azimuth, -TAU, TAU, "-2 pi to 2 pi"), ("zenith", zenith, 0.0, PI, "0 to pi")]
+    {
+        if !(least - SLACK..=most + SLACK).contains(&value) {
+            let problem = format!("row {row}, event {id}: {name} is {value}, expected {range}");
+            let error = Error::input(path, problem);
+            let degrees = value.is_finite();
+            return Err(if degrees { error.hint("angles are in radians: degrees times 0.01745329") } else { error });
+        }
+    }
+    Ok(())
+}
+
 fn pulses_of(table: &Table) -> Option<Vec<u64>> {
-    if let Ok(pulses) = table.i64("pulses") {
+    if let Ok(pulses) = table.whole("pulses") {
         return Some(pulses.iter().map(|&n| n.max(0) as u64).collect());
     }
-    let (first, last) = (table.i64("first_pulse_index").ok()?, table.i64("last_pulse_index").ok()?);
-    Some(first.iter().zip(last).map(|(a, b)| (b - a + 1).max(0) as u64).collect())
+    let (first, last) = (table.whole("first_pulse_index").ok()?, table.whole("last_pulse_index").ok()?);
+    Some(first.iter().zip(last.iter()).map(|(a, b)| (b - a + 1).max(0) as u64).collect())
 }
 
 /// Predicted directions, ascending by event.
@@ -112,10 +216,12 @@ pub struct Predictions {
     pub ids: Vec<i64>,
     /// Unit vectors of the predicted angles.
     pub directions: Vec<[f64; 3]>,
-    /// Un-normalised vectors, where the table has them.
+    /// Un-normalised vectors as networks give them, where the table has vectors or `kappa`.
     pub vectors: Option<Vec<[f64; 3]>>,
     /// Their lengths.
     pub kappas: Option<Vec<f64>>,
+    /// Energy in GeV, vertex in metres, probability of a track of each event, where the table has any; NaN: not predicted.
+    pub extra: Option<Vec<[f64; 5]>>,
 }
 
 impl Predictions {
@@ -129,10 +235,8 @@ impl Predictions {
     /// # Errors
     /// [`Error::Input`] for columns that are missing, values that are not finite, or an event that stands there twice.
     pub fn read(path: &Path, limit: Option<u64>) -> Result<Self> {
-        let csv = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv"));
-        let columns = [("event_id", ColumnKind::I64), ("azimuth", ColumnKind::F64), ("zenith", ColumnKind::F64)];
-        let table = if csv { read_csv(path, &columns)? } else { read_parquet(path, None)? };
-        let ids = table.i64("event_id")?;
+        let table = if is_csv(path) { read_csv(path, &COLUMNS)? } else { read_parquet(path, None)? };
+        let ids = table.whole("event_id")?;
         let rows = limit.map_or(ids.len(), |n| ids.len().min(usize::try_from(n).unwrap_or(usize::MAX)));
         let mut order: Vec<usize> = (0..rows).collect();
         order.sort_by_key(|&row| ids[row]);
@@ -145,7 +249,7 @@ impl Predictions {
         }
         // Values by ascending event.
         let values = |name: &str| -> Result<Vec<f64>> {
-            let values = floats(&table, name, path)?;
+            let values = table.numbers(name)?;
             match values[..rows].iter().position(|v| !v.is_finite()) {
                 None => Ok(order.iter().map(|&row| values[row]).collect()),
                 Some(row) => {
@@ -156,28 +260,51 @@ impl Predictions {
         };
         let has = |name: &str| table.names().iter().any(|known| known == name);
         let (azimuth, zenith) = (values("azimuth")?, values("zenith")?);
+        for (place, &row) in order.iter().enumerate() {
+            demand_angles([azimuth[place], zenith[place]], path, row, ids[row])?;
+        }
+        let directions: Vec<[f64; 3]> = azimuth.iter().zip(&zenith).map(|(a, z)| angles::vector(*a, *z)).collect();
+        let kappas = has("kappa").then(|| values("kappa")).transpose()?;
         let vectors = if ["x", "y", "z"].into_iter().all(has) {
             let (x, y, z) = (values("x")?, values("y")?, values("z")?);
-            Some((0..rows).map(|i| [x[i], y[i], z[i]]).collect())
+            let given: Vec<[f64; 3]> = (0..rows).map(|i| [x[i], y[i], z[i]]).collect();
+            let inner = inner(given, &directions).map_err(|place| {
+                let event = ids[order[place]];
+                Error::input(path, format!("event {event}: `x`, `y`, `z` is another direction than azimuth and zenith"))
+            })?;
+            Some(scaled(inner, kappas.as_deref()))
         } else {
             None
         };
-        Ok(Self {
-            path: path.to_path_buf(),
-            kappas: has("kappa").then(|| values("kappa")).transpose()?,
-            directions: azimuth.iter().zip(&zenith).map(|(a, z)| angles::vector(*a, *z)).collect(),
-            ids: order.iter().map(|&row| ids[row]).collect(),
-            vectors,
-        })
+        let mut extra: Option<Vec<[f64; 5]>> = None;
+        for (k, name) in EXTRA.iter().enumerate().filter(|(_, name)| has(name)) {
+            let values = table.numbers(name)?;
+            let all = extra.get_or_insert_with(|| vec![[f64::NAN; 5]; rows]);
+            all.iter_mut().zip(&order).for_each(|(extra, &row)| extra[k] = values[row]);
+        }
+        let ids = order.iter().map(|&row| ids[row]).collect();
+        Ok(Self { extra, path: path.to_path_buf(), kappas, directions, ids, vectors })
     }
 
     /// The true directions of the predicted events, in their order.
     pub fn truths(&self, truth: &Truth) -> Result<Vec<Known>> {
+        Ok(self.joined(truth)?.0)
+    }
+
+    /// The true directions of the predicted events, in their order, and what of the truth is not predicted.
+    pub fn joined(&self, truth: &Truth) -> Result<(Vec<Known>, Missing)> {
         let mut known: Vec<Option<Known>> = vec![None; self.ids.len()];
-        truth.each(|id, [azimuth, zenith], pulses, kind| {
-            let Ok(place) = self.ids.binary_search(&id) else { return Ok(()) };
-            let event =
-                Known { direction: angles::vector(azimuth, zenith), zenith, pulses, kind: kind.map(str::to_owned) };
+        let mut parts: BTreeMap<i64, (bool, Missing)> = BTreeMap::new();
+        truth.each(|TrueEvent { id, direction: [azimuth, zenith], pulses, kind, energy, vertex, part }| {
+            let (predicted, missing) = parts.entry(part).or_default();
+            missing.of += 1;
+            let Ok(place) = self.ids.binary_search(&id) else {
+                missing.note(id);
+                return Ok(());
+            };
+            *predicted = true;
+            let direction = angles::vector(azimuth, zenith);
+            let event = Known { direction, zenith, pulses, kind: kind.map(str::to_owned), energy, vertex };
             match known[place].replace(event) {
                 None => Ok(()),
                 Some(_) => Err(Error::input(&truth.files()[0], format!("event {id} has two true directions"))),
@@ -187,8 +314,75 @@ impl Predictions {
             let problem = format!("predicts event {}, whose true direction is not known", self.ids[place]);
             return Err(Error::input(&self.path, problem).hint("pass the truth of the same events"));
         }
-        Ok(known.into_iter().flatten().collect())
+        let mut missing = Missing::default();
+        if !matches!(truth, Truth::Simulation(_)) {
+            parts.into_values().filter(|(predicted, _)| *predicted).for_each(|(_, part)| missing.join(part));
+        }
+        Ok((known.into_iter().flatten().collect(), missing))
     }
+}
+
+/// Events of a truth without a prediction, beside others of the same file or batch that have one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// How many.
+    pub count: u64,
+    /// Events of those files and batches.
+    pub of: u64,
+    /// The first few.
+    pub examples: Vec<i64>,
+}
+
+impl Missing {
+    const SHOWN: usize = 3;
+
+    fn note(&mut self, id: i64) {
+        self.count += 1;
+        if self.examples.len() < Self::SHOWN {
+            self.examples.push(id);
+        }
+    }
+
+    fn join(&mut self, other: Self) {
+        self.count += other.count;
+        self.of += other.of;
+        let room = Self::SHOWN.saturating_sub(self.examples.len());
+        self.examples.extend(other.examples.into_iter().take(room));
+    }
+
+    /// `2 of 4 events are not predicted: 1200, 2000`; none where nothing is missing.
+    pub fn describe(&self) -> Option<String> {
+        let named: Vec<String> = self.examples.iter().map(i64::to_string).collect();
+        let more = if self.count as usize > named.len() { ", .." } else { "" };
+        (self.count > 0)
+            .then(|| format!("{} of {} events are not predicted: {}{more}", self.count, self.of, named.join(", ")))
+    }
+}
+
+/// Unit vectors as they are inside, with x and y exchanged. Tables of other versions hold them that way already, and not
+/// normalised: the angles say which way it is. The place of the first vector that is neither is the error.
+fn inner(given: Vec<[f64; 3]>, directions: &[[f64; 3]]) -> std::result::Result<Vec<[f64; 3]>, usize> {
+    // Beyond what narrow floats and the steep arcsine near the axes make of an angle.
+    const NEAR: f64 = 0.01;
+    let turned = |[x, y, z]: [f64; 3]| [y, x, z];
+    let fits = |turn: bool| {
+        let differs = |(v, d): (&[f64; 3], &[f64; 3])| {
+            angles::length(*v) > 0.0 && angles::opening(if turn { turned(*v) } else { *v }, *d) > NEAR
+        };
+        given.iter().zip(directions).position(differs)
+    };
+    let Some(first) = fits(true) else { return Ok(given.into_iter().map(turned).collect()) };
+    if fits(false).is_none() { Ok(given) } else { Err(first) }
+}
+
+/// Vectors of length kappa, where that is known.
+fn scaled(vectors: Vec<[f64; 3]>, kappas: Option<&[f64]>) -> Vec<[f64; 3]> {
+    let Some(kappas) = kappas else { return vectors };
+    let scaled = |(v, kappa): (&[f64; 3], &f64)| {
+        let length = angles::length(*v);
+        v.map(|c| if length > 0.0 { c * kappa / length } else { 0.0 })
+    };
+    vectors.iter().zip(kappas).map(scaled).collect()
 }
 
 /// What is known of an event.
@@ -202,32 +396,184 @@ pub struct Known {
     pub pulses: Option<u64>,
     /// Track or cascade.
     pub kind: Option<String>,
+    /// Energy in GeV; NaN: not known.
+    pub energy: f64,
+    /// Vertex in metres; NaN: not known.
+    pub vertex: [f64; 3],
 }
 
-/// Writes predictions as parquet: `event_id`, `azimuth`, `zenith`, the vector `x`, `y`, `z`, its length `kappa`, and the
-/// angles around the direction that hold 50 % and 90 % of its von Mises-Fisher distribution, in radians.
+/// Columns of what heads say beside the direction: energy in GeV, vertex in metres, probability of a track.
+pub const EXTRA: [&str; 5] = ["energy", "vertex_x", "vertex_y", "vertex_z", "track"];
+
+/// Writes predictions as parquet: `event_id`, `azimuth`, `zenith`, the unit vector `x`, `y`, `z` of that direction, the
+/// length `kappa` of the given vector, and the angles around the direction that hold 50 % and 90 % of its von Mises-Fisher
+/// distribution, in radians.
 pub fn write(path: &Path, ids: &[i64], vectors: &[[f32; 3]]) -> Result<Written> {
+    write_calibrated(path, ids, vectors, &Calibration::default(), None)
+}
+
+/// [`write`] with kappa and regions under a calibration, and the columns [`EXTRA`] of heads that are there.
+pub fn write_calibrated(
+    path: &Path,
+    ids: &[i64],
+    vectors: &[[f32; 3]],
+    calibration: &Calibration,
+    extra: Option<&[[f32; 5]]>,
+) -> Result<Written> {
     let found: Vec<[f32; 2]> = vectors.iter().map(|&v| angles::angles(v)).collect();
-    let kappa: Vec<f32> = vectors.iter().map(|v| angles::length(v.map(f64::from)) as f32).collect();
-    let within = |p: f64| kappa.iter().map(|&k| angles::containment(f64::from(k), p) as f32).collect::<Vec<_>>();
-    let (half, most) = (within(0.5), within(0.9));
+    let lengths: Vec<f32> = vectors.iter().map(|v| angles::length(v.map(f64::from)) as f32).collect();
+    let within = |region| lengths.iter().map(|&k| calibration.region(f64::from(k), region) as f32).collect::<Vec<_>>();
+    let (half, most) = (within(0), within(1));
+    let kappa: Vec<f32> = lengths.iter().map(|&k| calibration.kappa(f64::from(k)) as f32).collect();
+    let unit: Vec<[f32; 3]> = vectors.iter().zip(&found).map(|(&v, &angles)| outer(v, angles)).collect();
     let mut table = Table::new();
     table.push("event_id", Column::I64(ids.to_vec()))?;
     table.push("azimuth", Column::F32(found.iter().map(|a| a[0]).collect()))?;
     table.push("zenith", Column::F32(found.iter().map(|a| a[1]).collect()))?;
     for (place, name) in ["x", "y", "z"].into_iter().enumerate() {
-        table.push(name, Column::F32(vectors.iter().map(|v| v[place]).collect()))?;
+        table.push(name, Column::F32(unit.iter().map(|v| v[place]).collect()))?;
     }
     table.push("kappa", Column::F32(kappa))?;
     table.push("angle50", Column::F32(half))?;
     table.push("angle90", Column::F32(most))?;
+    for (k, name) in EXTRA.iter().enumerate() {
+        let column: Vec<f32> = extra.into_iter().flatten().map(|extra| extra[k]).collect();
+        // A head that is not there gives no column.
+        if column.iter().any(|value| !value.is_nan()) {
+            table.push(*name, Column::F32(column))?;
+        }
+    }
     write_parquet(path, &table)
 }
 
-fn floats(table: &Table, name: &str, path: &Path) -> Result<Vec<f64>> {
-    match table.column(name)? {
-        Column::F64(values) => Ok(values.clone()),
-        Column::F32(values) => Ok(values.iter().map(|&v| f64::from(v)).collect()),
-        other => Err(Error::input(path, format!("column `{name}` is {}, expected floats", other.kind()))),
+/// The unit vector of a direction as the usual convention has it, `(cos a sin z, sin a sin z, cos z)`, of a vector inside.
+/// A vector without direction has that of its angles.
+fn outer(vector: [f32; 3], [azimuth, zenith]: [f32; 2]) -> [f32; 3] {
+    let vector = vector.map(f64::from);
+    let length = angles::length(vector);
+    let [x, y, z] = if length > 0.0 && length.is_finite() {
+        vector.map(|c| c / length)
+    } else {
+        angles::vector(f64::from(azimuth), f64::from(zenith))
+    };
+    [y, x, z].map(|c| c as f32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(folder: &tempfile::TempDir, name: &str, text: &str) -> PathBuf {
+        let path = folder.path().join(name);
+        common::durable::write(&path, text.as_bytes()).unwrap();
+        path
+    }
+
+    const TRUTH: &str = "event_id,azimuth,zenith\n3,0.05,1.0\n8,6.2,1.2\n1200,1.0,0.5\n2000,3.0,2.0\n";
+
+    #[test]
+    fn csv_and_parquet_of_the_same_directions_are_the_same_truth() {
+        let folder = tempfile::tempdir().unwrap();
+        let csv = file(&folder, "t.csv", TRUTH);
+        let parquet = folder.path().join("t.parquet");
+        write_parquet(&parquet, &read_csv(&csv, &COLUMNS).unwrap()).unwrap();
+        let all = |path: &Path| {
+            let mut all = Vec::new();
+            Truth::of_file(path)
+                .unwrap()
+                .each(|e| {
+                    all.push((e.id, e.direction));
+                    Ok(())
+                })
+                .unwrap();
+            all
+        };
+        assert_eq!(all(&csv), all(&parquet));
+        assert_eq!(all(&csv).len(), 4);
+        assert!(Truth::of_file(&file(&folder, "r.csv", "id,azimuth\n1,2\n")).is_none());
+    }
+
+    #[test]
+    fn events_that_are_not_predicted_are_counted_part_by_part() {
+        let folder = tempfile::tempdir().unwrap();
+        let truth = Truth::of_file(&file(&folder, "t.csv", TRUTH)).unwrap();
+        let half = file(&folder, "h.csv", "event_id,azimuth,zenith\n3,0.05,1.0\n8,6.2,1.2\n");
+        let (_, missing) = Predictions::read(&half, None).unwrap().joined(&truth).unwrap();
+        assert_eq!(missing.describe().unwrap(), "2 of 4 events are not predicted: 1200, 2000");
+        let (_, missing) = Predictions::read(&file(&folder, "w.csv", TRUTH), None).unwrap().joined(&truth).unwrap();
+        assert_eq!(missing.describe(), None);
+        let mut table = read_csv(file(&folder, "t.csv", TRUTH), &COLUMNS).unwrap();
+        table.push("batch_id", Column::I64(vec![1, 1, 2, 2])).unwrap();
+        let batches = folder.path().join("b.parquet");
+        write_parquet(&batches, &table).unwrap();
+        let truth = Truth::of_file(&batches).unwrap();
+        assert_eq!(
+            Predictions::read(&half, None).unwrap().joined(&truth).unwrap().1,
+            Missing { of: 2, ..Missing::default() }
+        );
+    }
+
+    #[test]
+    fn degrees_and_nan_are_refused_with_their_row() {
+        let folder = tempfile::tempdir().unwrap();
+        for (row, expected) in [
+            ("8,57.3,1.0", "row 1, event 8: azimuth is 57.3, expected -2 pi to 2 pi"),
+            ("8,1.0,57.3", "row 1, event 8: zenith is 57.3, expected 0 to pi"),
+            ("8,1.0,-0.2", "row 1, event 8: zenith is -0.2"),
+            ("8,-3.0,1.0", ""),
+        ] {
+            let path = file(&folder, "p.csv", &format!("event_id,azimuth,zenith\n3,0.05,1.0\n{row}\n"));
+            let found = Predictions::read(&path, None).map(|_| ()).map_err(|e| e.to_string());
+            assert!(found.as_ref().err().is_none_or(|e| e.contains(expected)), "{found:?}");
+            assert_eq!(found.is_ok(), expected.is_empty());
+            let found = Truth::of_file(&path).unwrap().each(|_| Ok(()));
+            assert_eq!(found.is_ok(), expected.is_empty());
+        }
+    }
+
+    #[test]
+    fn the_vector_of_a_row_is_the_unit_vector_of_its_angles_and_comes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let vectors = [[3.0_f32, 1.0, -0.5], [-0.2, 0.7, 0.1], [0.0, 0.0, 0.0], [1e-3, -40.0, 2.0]];
+        let path = folder.path().join("p.parquet");
+        write(&path, &[1, 2, 3, 4], &vectors).unwrap();
+        let table = read_parquet(&path, None).unwrap();
+        let number = |name: &str, row: usize| f64::from(table.f32(name).unwrap()[row]);
+        for row in 0..4 {
+            let (a, z) = (number("azimuth", row), number("zenith", row));
+            let expected = [a.cos() * z.sin(), a.sin() * z.sin(), z.cos()];
+            let found = ["x", "y", "z"].map(|name| number(name, row));
+            assert!(angles::opening(found, expected) < 1e-3, "{row}: {found:?} {expected:?}");
+            assert!((angles::length(found) - 1.0).abs() < 1e-6);
+        }
+        let back = Predictions::read(&path, None).unwrap().vectors.unwrap();
+        for (back, vector) in back.iter().zip(&vectors) {
+            (0..3).for_each(|k| {
+                assert!((back[k] - f64::from(vector[k])).abs() < 1e-5 * (1.0 + f64::from(vector[k]).abs()))
+            });
+        }
+    }
+
+    #[test]
+    fn tables_with_the_vectors_of_networks_are_read_as_well() {
+        let folder = tempfile::tempdir().unwrap();
+        let vectors = [[3.0_f32, 1.0, -0.5], [-0.2, 0.7, 0.1]];
+        let mut old = Table::new();
+        let angles: Vec<[f32; 2]> = vectors.iter().map(|&v| angles::angles(v)).collect();
+        old.push("event_id", Column::I64(vec![1, 2])).unwrap();
+        old.push("azimuth", Column::F32(angles.iter().map(|a| a[0]).collect())).unwrap();
+        old.push("zenith", Column::F32(angles.iter().map(|a| a[1]).collect())).unwrap();
+        for (k, name) in ["x", "y", "z"].into_iter().enumerate() {
+            old.push(name, Column::F32(vectors.iter().map(|v| v[k]).collect())).unwrap();
+        }
+        let path = folder.path().join("old.parquet");
+        write_parquet(&path, &old).unwrap();
+        let back = Predictions::read(&path, None).unwrap().vectors.unwrap();
+        assert!((back[0][0] - 3.0).abs() < 1e-5 && (back[1][1] - 0.7).abs() < 1e-5, "{back:?}");
+        old.take("z").unwrap();
+        old.push("z", Column::F32(vec![-0.5, -3.0])).unwrap();
+        write_parquet(&path, &old).unwrap();
+        let error = Predictions::read(&path, None).unwrap_err().to_string();
+        assert!(error.contains("event 1") || error.contains("event 2"), "{error}");
     }
 }

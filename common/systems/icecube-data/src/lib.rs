@@ -3,7 +3,10 @@
 
 pub mod angles;
 mod blend;
+pub mod detector;
 pub mod directions;
+pub mod geometry;
+pub mod graphnet;
 pub mod nevents;
 pub mod prepare;
 pub mod published;
@@ -14,5 +17,6 @@ pub mod sensors;
 pub mod simulate;
 pub mod submission;
 mod system;
+pub mod targets;
 
 pub use system::{NAME, SYSTEM};

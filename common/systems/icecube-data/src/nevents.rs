@@ -63,7 +63,7 @@ pub fn write_json(path: &Path, nevents: &Nevents) -> Result<Written> {
 /// Reads the counts from JSON or from a pickle, by the ending of the name.
 pub fn read(path: &Path) -> Result<Nevents> {
     if path.extension().is_some_and(|e| e == "json") {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::opening(path, e))?;
+        let text = common::store::foreign::read_text(path)?;
         let map: serde_json::Map<String, serde_json::Value> =
             serde_json::from_str(&text).map_err(|e| Error::input(path, format!("reading event counts: {e}")))?;
         return map

@@ -1,9 +1,11 @@
 //! The `config.json` of the published scripts and its `KEY VALUE` pairs, and what they mean here.
 //!
-//! `PATH` and `OUT` have no counterpart in a config: folders are given on the command line.
+//! `PATH` and `OUT` have no counterpart in a config: folders are given on the command line. `VALIDATION`, which published
+//! configs do not have, names the files to validate on where the five published ones are not at hand.
 
 use std::path::Path;
 
+use common::store::nearest;
 use common::{Error, Result, config};
 use serde_json::{Map, Value, json};
 
@@ -35,7 +37,9 @@ pub fn is_published(config: &Value) -> bool {
 }
 
 /// Applies `KEY VALUE` pairs: dotted keys descend, a value that is JSON is taken as such, anything else as text. As
-/// published: unknown keys are added, and a key without a value at the end is left out (here with a warning).
+/// published: a key without a value at the end is left out (here with a warning).
+///
+/// Differs: an unknown key is an error, where the published scripts add it and look at it never again.
 pub fn override_pairs(config: &Value, arguments: &[String]) -> Result<Value> {
     let mut config = config.clone();
     let mut rest = arguments.iter();
@@ -51,6 +55,7 @@ pub fn override_pairs(config: &Value, arguments: &[String]) -> Result<Value> {
         let value = serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_string()));
         let mut node = &mut config;
         let parts: Vec<&str> = key.split('.').collect();
+        demand_known(parts[0], "override")?;
         for part in &parts[..parts.len() - 1] {
             node =
                 node.get_mut(*part).ok_or_else(|| Error::usage(format!("override `{key}`: there is no `{part}`")))?;
@@ -64,11 +69,11 @@ pub fn override_pairs(config: &Value, arguments: &[String]) -> Result<Value> {
     Ok(config)
 }
 
-/// Keys that are known and mean something else here.
-const FOLDERS: [&str; 2] = ["PATH", "OUT"];
-/// Keys that [`translate`] reads.
-const KNOWN: [&str; 19] = [
+/// Keys of a published config: those that [`translate`] reads, and `PATH` and `OUT`.
+const KNOWN: [&str; 21] = [
     "SELECTION",
+    "OUT",
+    "PATH",
     "NUM_WORKERS",
     "SEED",
     "BS",
@@ -86,17 +91,45 @@ const KNOWN: [&str; 19] = [
     "WEIGHTS",
     "LOSS_FUNC",
     "METRIC",
-    "PATH",
+    VALIDATION,
 ];
+/// Files to validate on.
+const VALIDATION: &str = "VALIDATION";
+
+fn demand_known(key: &str, what: &str) -> Result<()> {
+    if KNOWN.contains(&key) || key == VALIDATION.to_lowercase() {
+        return Ok(());
+    }
+    let error = Error::usage(format!("{what} `{key}`: no such key in a published config"));
+    let upper = key.to_uppercase();
+    Err(match nearest(&upper, KNOWN.into_iter()) {
+        Some(near) => error.hint(format!("did you mean `{near}`? Known are {}", KNOWN.join(", "))),
+        None => error.hint(format!("known are {}", KNOWN.join(", "))),
+    })
+}
+
+/// Names of files: a JSON list, one name, or names between commas, in brackets or not.
+fn names(value: &Value) -> Result<Vec<String>> {
+    let wrong = || Error::usage(format!("`{VALIDATION}` is {value}, expected names of files: [\"batch_655.parquet\"]"));
+    let found: Vec<String> = match value {
+        Value::Array(list) => {
+            list.iter().map(|v| v.as_str().map(str::to_owned)).collect::<Option<_>>().ok_or_else(wrong)?
+        }
+        Value::String(text) => {
+            let inside = text.trim().trim_start_matches('[').trim_end_matches(']');
+            inside.split(',').map(|name| name.trim().trim_matches(['"', '\'']).to_owned()).collect()
+        }
+        _ => return Err(wrong()),
+    };
+    if found.iter().any(String::is_empty) { Err(wrong()) } else { Ok(found) }
+}
 
 /// A published config as a config of `train-model`.
 ///
 /// Differs: `LR_MAX` and `EPOCHS` are honoured, which the published script ignores (it trains eight sub-epochs at 1e-5).
 pub fn translate(config: &Value) -> Result<Value> {
     let object = config.as_object().ok_or_else(|| Error::usage("a published config is a JSON object"))?;
-    for key in object.keys().filter(|key| !KNOWN.contains(&key.as_str()) && !FOLDERS.contains(&key.as_str())) {
-        tracing::warn!("`{key}` of the published config means nothing and is left out");
-    }
+    object.keys().try_for_each(|key| demand_known(key, "key"))?;
     let get = |key: &str, default: Value| object.get(key).cloned().unwrap_or(default);
     let wrong =
         |key: &str, value: &Value, expected: &str| Error::usage(format!("`{key}` is {value}, expected {expected}"));
@@ -152,7 +185,7 @@ pub fn translate(config: &Value) -> Result<Value> {
     let workers = get("NUM_WORKERS", json!(4)).as_u64().unwrap_or(4);
     let mut model = Map::new();
     model.insert(name.to_string(), Value::Object(sizes));
-    Ok(json!({
+    let mut ours = json!({
         "system": "icecube",
         "member": name,
         "seed": whole("SEED", 2023)?,
@@ -162,6 +195,7 @@ pub fn translate(config: &Value) -> Result<Value> {
         "valid_length": whole("L_VALID", 192)?,
         "lengths": get("SELECTION", json!("total")),
         "loss": loss,
+        "normalisation": "switched",
         "val_batch_size": whole("BS_VALID", 32)?,
         "select": "last",
         "training": {
@@ -179,5 +213,45 @@ pub fn translate(config: &Value) -> Result<Value> {
             "checkpoint": { "top_k": 8 },
             "loader": { "workers": workers, "ahead": 8 },
         },
-    }))
+    });
+    if let Some(files) = object.get(VALIDATION).or_else(|| object.get(&VALIDATION.to_lowercase())) {
+        ours["validation"] = json!(names(files)?);
+    }
+    Ok(ours)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_is_an_error_with_the_nearest_one() {
+        let config = json!({ "LR_MAX": 1e-5, "MODEL_KWARGS": { "dim": 384 } });
+        let pairs = |list: &[&str]| override_pairs(&config, &list.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let error = pairs(&["LR_MX", "2e-5"]).unwrap_err();
+        assert!(error.to_string().contains("`LR_MX`"), "{error}");
+        assert!(error.hint_text().unwrap().contains("did you mean `LR_MAX`?"), "{error:?}");
+        assert!(pairs(&["lr_max=2e-5"]).unwrap_err().hint_text().unwrap().contains("`LR_MAX`"));
+        assert_eq!(pairs(&["LR_MAX", "2e-5"]).unwrap()["LR_MAX"], json!(2e-5));
+        assert_eq!(pairs(&["MODEL_KWARGS.depth", "3"]).unwrap()["MODEL_KWARGS"]["depth"], json!(3));
+        let error = translate(&json!({ "LR_MAX": 1e-5, "EPOCS": 3 })).unwrap_err();
+        assert!(error.hint_text().unwrap().contains("`EPOCHS`"), "{error:?}");
+    }
+
+    #[test]
+    fn files_for_validation_may_be_named() {
+        let config = json!({ "LR_MAX": 1e-5 });
+        assert!(translate(&config).unwrap().get("validation").is_none());
+        for pair in [
+            &["VALIDATION", "[\"batch_655.parquet\"]"][..],
+            &["validation=[\"batch_655.parquet\"]"],
+            &["validation=[batch_655.parquet]"],
+            &["VALIDATION=batch_655.parquet"],
+        ] {
+            let pairs: Vec<String> = pair.iter().map(ToString::to_string).collect();
+            let ours = translate(&override_pairs(&config, &pairs).unwrap()).unwrap();
+            assert_eq!(ours["validation"], json!(["batch_655.parquet"]), "{pair:?}");
+        }
+        assert!(translate(&json!({ "LR_MAX": 1e-5, "VALIDATION": 7 })).is_err());
+    }
 }

@@ -2,11 +2,16 @@
 //!
 //! ```text
 //! data/sensor_geometry.csv  ice_transparency.txt  sample_submission.parquet  test_meta.parquet
-//!      train/batch_<k>.parquet  train_meta/train_meta_<k>.parquet  test/batch_<k>.parquet
+//!      train/batch_<k>.parquet  train_meta.parquet  test/batch_<k>.parquet
 //! ```
+//!
+//! The directions of the training events come in one `train_meta.parquet`, as the competition has it, or split by batch
+//! as the published scripts want it: `train_meta/train_meta_<k>.parquet` or `train_meta/batch_<k>.parquet`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use common::store::tables::ParquetFile;
 use common::{Error, Result};
 
 /// Name of the sensor table.
@@ -20,7 +25,10 @@ pub const TEST_META: &str = "test_meta.parquet";
 /// Upstream's event counts.
 pub const NEVENTS: &str = "Nevents.pickle";
 
-const TREE: &str = "expected tree: `sensor_geometry.csv`, `ice_transparency.txt`, `train/batch_<k>.parquet`, `train_meta/train_meta_<k>.parquet`, `test/batch_<k>.parquet`; docs/data.md says where to get it";
+/// Directions of all training files in one table.
+pub const TRAIN_META: &str = "train_meta.parquet";
+
+const TREE: &str = "expected tree: `sensor_geometry.csv`, `ice_transparency.txt`, `train/batch_<k>.parquet`, `train_meta.parquet`, `test/batch_<k>.parquet`; docs/data.md says where to get it";
 
 /// One pulse file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +38,16 @@ pub struct PulseFile {
     /// The file.
     pub path: PathBuf,
     /// Its directions and row ranges; training only.
-    pub meta: Option<PathBuf>,
+    pub meta: Option<Meta>,
+}
+
+/// Where the directions of a pulse file stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meta {
+    /// The table.
+    pub path: PathBuf,
+    /// Which rows of it, as (first, number); `None`: all.
+    pub rows: Option<Vec<(usize, usize)>>,
 }
 
 impl PulseFile {
@@ -50,12 +67,12 @@ pub fn stem(name: &str) -> &str {
 pub struct RawFolder(PathBuf);
 
 impl RawFolder {
-    /// The folder, which must hold the sensor and ice tables.
-    pub fn open(root: &Path) -> Result<Self> {
+    /// The folder, which must hold these tables: those of sensors and ice, as far as a config does not name others.
+    pub fn open(root: &Path, tables: &[&str]) -> Result<Self> {
         if !root.is_dir() {
             return Err(Error::input(root, "no such folder").hint(TREE));
         }
-        for name in [GEOMETRY, ICE] {
+        for name in tables {
             if !root.join(name).is_file() {
                 let found = listing(root);
                 return Err(Error::input(root, format!("has no `{name}`, it holds {found}")).hint(TREE));
@@ -72,18 +89,34 @@ impl RawFolder {
     /// The training files in the published order: by name, as text.
     ///
     /// # Errors
-    /// [`Error::Input`] where there is none, or one lacks its `train_meta` file.
+    /// [`Error::Input`] where there is none, or one lacks its directions.
     pub fn train(&self) -> Result<Vec<PulseFile>> {
         let mut files = self.pulses("train")?;
+        let whole = self.0.join(TRAIN_META);
+        let mut batches = None;
         for file in &mut files {
             let number = file.stem().strip_prefix("batch_").unwrap_or(file.stem());
-            let meta = self.0.join("train_meta").join(format!("train_meta_{number}.parquet"));
-            if !meta.is_file() {
+            let folder = self.0.join("train_meta");
+            let split = [format!("train_meta_{number}.parquet"), file.name.clone()].map(|name| folder.join(name));
+            file.meta = Some(if let Some(path) = split.iter().find(|path| path.is_file()) {
+                Meta { path: path.clone(), rows: None }
+            } else if whole.is_file() {
+                if batches.is_none() {
+                    batches = Some(batches_of(&whole)?);
+                }
+                let rows = number.parse().ok().and_then(|n: i64| batches.as_ref()?.get(&n).cloned());
+                let rows = rows.ok_or_else(|| {
+                    let problem =
+                        format!("has no row of batch {number}, but `train/{}` needs its directions", file.name);
+                    Error::input(&whole, problem).hint("take the meta file of the same download as the pulses")
+                })?;
+                Meta { path: whole.clone(), rows: Some(rows) }
+            } else {
                 let problem = format!("does not exist, but `train/{}` needs its directions", file.name);
-                return Err(Error::input(&meta, problem)
-                    .hint("get the missing file (docs/data.md), or prepare without training files: `train=null`"));
-            }
-            file.meta = Some(meta);
+                return Err(Error::input(&split[0], problem).hint(
+                    "get it, or the competition's `train_meta.parquet` (docs/data.md); or prepare without training files: `train=null`",
+                ));
+            });
         }
         Ok(files)
     }
@@ -103,7 +136,8 @@ impl RawFolder {
             .into_iter()
             .filter_map(|entry| {
                 let name = entry.file_name().to_string_lossy().into_owned();
-                name.ends_with(".parquet").then(|| PulseFile { name, path: entry.path(), meta: None })
+                let wanted = name.ends_with(".parquet") && !hidden(&name) && !entry.path().is_dir();
+                wanted.then(|| PulseFile { name, path: entry.path(), meta: None })
             })
             .collect();
         files.sort_by(|a, b| a.name.cmp(&b.name));
@@ -112,6 +146,36 @@ impl RawFolder {
         }
         Ok(files)
     }
+}
+
+/// Whether a file is nobody's data: hidden ones, among them what macOS (`._batch_1.parquet`) and editors leave behind.
+pub fn hidden(name: &str) -> bool {
+    name.starts_with('.')
+}
+
+/// Rows of each batch in the table of all of them.
+fn batches_of(path: &Path) -> Result<BTreeMap<i64, Vec<(usize, usize)>>> {
+    const SLICE_ROWS: usize = 1 << 22;
+    let file = ParquetFile::open(path)?;
+    let mut batches: BTreeMap<i64, Vec<(usize, usize)>> = BTreeMap::new();
+    let mut run: Option<(i64, usize, usize)> = None;
+    for begin in (0..file.rows()).step_by(SLICE_ROWS) {
+        let table = file.read(Some(&["batch_id"]), begin..begin + SLICE_ROWS)?;
+        for (row, &batch) in table.whole("batch_id")?.iter().enumerate() {
+            match &mut run {
+                Some((known, _, n)) if *known == batch => *n += 1,
+                _ => {
+                    if let Some((known, first, n)) = run.replace((batch, begin + row, 1)) {
+                        batches.entry(known).or_default().push((first, n));
+                    }
+                }
+            }
+        }
+    }
+    if let Some((known, first, n)) = run {
+        batches.entry(known).or_default().push((first, n));
+    }
+    Ok(batches)
 }
 
 fn listing(folder: &Path) -> String {

@@ -5,11 +5,13 @@
 use std::path::Path;
 
 use common::durable::Written;
-use common::store::tables::{ColumnKind, read_csv};
 use common::store::tensors::{self, TensorFile, TensorView};
 use common::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::detector::{DetectorConfig, Efficiency, Frame};
+use crate::geometry::Geometry;
 
 /// Metres of one unit of scaled positions.
 pub const SCALE_M: f32 = 500.0;
@@ -41,6 +43,8 @@ pub struct Sensors {
     pub ice: Vec<[f32; 2]>,
     /// The same at the sensor's own depth.
     pub ice_upright: Vec<[f32; 2]>,
+    /// How positions and times are scaled.
+    pub frame: Frame,
 }
 
 impl Sensors {
@@ -50,36 +54,40 @@ impl Sensors {
     /// [`Error::Input`] for ids that do not count from 0, positions that are no numbers, or a depth outside of the ice
     /// table.
     pub fn read(geometry: &Path, transparency: &Path) -> Result<Self> {
-        let schema =
-            [("sensor_id", ColumnKind::I64), ("x", ColumnKind::F64), ("y", ColumnKind::F64), ("z", ColumnKind::F64)];
-        let table = read_csv(geometry, &schema)?;
-        for (row, id) in table.i64("sensor_id")?.iter().enumerate() {
-            if *id != row as i64 {
-                let problem = format!("row {row} has sensor_id {id}, expected {row}: ids count from 0 in order");
-                return Err(
-                    Error::input(geometry, problem).hint("use the competition's `sensor_geometry.csv` as it is")
-                );
-            }
-        }
-        let (x, y, z) = (table.f64("x")?, table.f64("y")?, table.f64("z")?);
-        if table.rows() == 0 || table.rows() > i16::MAX as usize {
-            return Err(Error::input(geometry, format!("has {} sensors, expected 1 to 32767", table.rows())));
-        }
-        if let Some(row) = (0..table.rows()).find(|&i| ![x[i], y[i], z[i]].iter().all(|v| v.is_finite())) {
-            return Err(Error::input(geometry, format!("row {row} holds a position that is no finite number")));
-        }
-        let positions: Vec<[f32; 3]> =
-            (0..table.rows()).map(|i| [x[i], y[i], z[i]].map(|v| v as f32 / SCALE_M)).collect();
-        let ice = IceTable::read(transparency)?;
-        let of = |sign: f32| -> Result<Vec<[f32; 2]>> {
-            positions.iter().enumerate().map(|(id, p)| ice.at_sensor(sign * p[2], id, geometry)).collect()
+        let detector = DetectorConfig::default();
+        let table = Geometry::read(geometry, &detector.columns)?;
+        table.demand_numbered()?;
+        Self::of(&detector, &table, true, Some(transparency))
+    }
+
+    /// The sensors of a table as a config asks for them. `published`: the table is the competition's, whose better
+    /// sensors follow from their numbers.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a depth outside of the ice table.
+    pub fn of(config: &DetectorConfig, table: &Geometry, published: bool, ice: Option<&Path>) -> Result<Self> {
+        let scaled = |p: &[f64; 3]| -> [f32; 3] {
+            std::array::from_fn(|k| (p[k] - config.centre_m[k]) as f32 / config.scale_m as f32)
         };
-        Ok(Self {
-            efficiency: (0..positions.len()).map(high_efficiency).collect(),
-            ice: of(1.0)?,
-            ice_upright: of(-1.0)?,
-            positions,
-        })
+        let n = table.positions.len();
+        let efficiency = match (config.efficiency, published) {
+            (Efficiency::None, _) => vec![0; n],
+            (Efficiency::Auto, true) => (0..n).map(high_efficiency).collect(),
+            (Efficiency::Auto, false) => table.efficient.iter().map(|&better| u8::from(better)).collect(),
+        };
+        let (ice, ice_upright) = match ice {
+            None => (vec![[0.0; 2]; n], vec![[0.0; 2]; n]),
+            Some(path) => {
+                let ice = IceTable::read(path)?;
+                let of = |sign: f32| -> Result<Vec<[f32; 2]>> {
+                    let heights = table.positions.iter().map(|p| p[2] as f32 / SCALE_M).enumerate();
+                    heights.map(|(id, z)| ice.at_sensor(sign * z, id, &table.path)).collect()
+                };
+                (of(1.0)?, of(-1.0)?)
+            }
+        };
+        let positions = table.positions.iter().map(scaled).collect();
+        Ok(Self { positions, efficiency, ice, ice_upright, frame: config.frame() })
     }
 
     /// Number of sensors.
@@ -112,7 +120,7 @@ impl Sensors {
             TensorView::of("ice", &two, &ice),
             TensorView::of("ice_upright", &two, &upright),
         ];
-        tensors::write(path, &views, Some(&serde_json::json!({ "system": "icecube" })))
+        tensors::write(path, &views, Some(&serde_json::json!({ "system": "icecube", "frame": self.frame })))
     }
 
     /// Reads what [`Sensors::write`] wrote.
@@ -124,6 +132,12 @@ impl Sensors {
             efficiency: file.elements_of_shape::<u8>("qe", &[n])?.to_vec(),
             ice: rows(file.elements_of_shape("ice", &[n, Some(2)])?),
             ice_upright: rows(file.elements_of_shape("ice_upright", &[n, Some(2)])?),
+            // Stores of earlier versions are of the one detector that there was.
+            frame: match file.metadata().and_then(|about| about.get("frame")) {
+                None => Frame::default(),
+                Some(frame) => serde_json::from_value(frame.clone())
+                    .map_err(|e| Error::input(path, format!("describes no detector of this version: {e}")))?,
+            },
             positions,
         })
     }
@@ -154,7 +168,7 @@ pub struct IceTable {
 impl IceTable {
     /// Reads `ice_transparency.txt`: a header, then depth, scattering and absorption length in metres.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::opening(path, e))?;
+        let text = common::store::foreign::read_text(path)?;
         let mut depth: Vec<f64> = Vec::new();
         let mut raw = [Vec::new(), Vec::new()];
         for (line, text) in text.lines().enumerate().skip(1).filter(|(_, text)| !text.trim().is_empty()) {
@@ -211,7 +225,8 @@ impl IceTable {
                 metres(low),
                 metres(high)
             );
-            Error::input(geometry, problem).hint("`ice_transparency.txt` must reach as deep as the detector")
+            Error::input(geometry, problem)
+                .hint("the ice table must reach as deep as the detector; `detector.ice=none` does without one")
         })
     }
 }

@@ -29,6 +29,8 @@ pub struct Batch {
     pub event_id: Tensor,
     /// Azimuth and zenith in radians, f32 `[B, 2]`; none of events without truth.
     pub target: Option<Tensor>,
+    /// Energy, vertex and kind, scaled as heads give them, f32 `[B, 5]`; none where nothing is known of them.
+    pub extra: Option<Tensor>,
 }
 
 /// The published names, in the order of [`Batch::from_tensors`].
@@ -36,15 +38,15 @@ pub const NAMES: [&str; 11] =
     ["pos", "time", "charge", "auxiliary", "qe", "ice_properties", "mask", "sensor_id", "L0", "idx", "target"];
 
 impl Batch {
-    /// Takes the tensors in the order of [`NAMES`]; the target may be missing. Cuts padding that no event of the batch
+    /// Takes the tensors in the order of [`NAMES`]; the target may be missing, and may be followed by what else is known. Cuts padding that no event of the batch
     /// needs, so the result does not depend on the configured length.
     pub fn from_tensors(tensors: &[Tensor]) -> Result<Self> {
-        if tensors.len() != NAMES.len() && tensors.len() != NAMES.len() - 1 {
+        if !(NAMES.len() - 1..=NAMES.len() + 1).contains(&tensors.len()) {
             return Err(Error::failed(format!(
-                "a batch of {} tensors, expected {} or {}",
+                "a batch of {} tensors, expected {} to {}",
                 tensors.len(),
                 NAMES.len() - 1,
-                NAMES.len()
+                NAMES.len() + 1
             )));
         }
         let mask = &tensors[6];
@@ -64,6 +66,7 @@ impl Batch {
             pulses: tensors[8].shallow_clone(),
             event_id: tensors[9].shallow_clone(),
             target: tensors.get(10).map(Tensor::shallow_clone),
+            extra: tensors.get(11).map(Tensor::shallow_clone),
         })
     }
 

@@ -14,12 +14,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
+use crate::detector::Frame;
 use crate::nevents::{LONG, MEDIUM};
 use crate::prepare::store::{is_auxiliary, sensor_of};
 use crate::raw;
 use crate::sampler::split_visit;
 use crate::selection::{PulseRule, PulseView, Scratch};
 use crate::sensors::{IceProfile, Sensors};
+use crate::targets::Extra;
 
 /// The five validation files of the published runs.
 pub fn published_validation() -> Vec<String> {
@@ -107,6 +109,8 @@ pub struct EventFile {
     chosen: Option<Vec<u32>>,
     events: u64,
     directed: bool,
+    /// Whether energy, vertex or kind are known.
+    extra: bool,
 }
 
 /// One event.
@@ -118,6 +122,8 @@ pub struct Event<'a> {
     pub pulses: PulseView<'a>,
     /// Azimuth and zenith in radians, where they are known.
     pub direction: Option<[f64; 2]>,
+    /// Energy, vertex and kind, where they are known.
+    pub extra: Option<Extra>,
 }
 
 impl Events {
@@ -210,6 +216,35 @@ impl Events {
         &self.sensors
     }
 
+    /// How many of these events are among `others` as well, and the first of them.
+    pub fn shared_with(&self, others: &Self) -> Result<(u64, Option<i64>)> {
+        let sorted = |file: &EventFile| -> Result<Vec<i64>> {
+            let ids = file.store.i64("event_id")?;
+            Ok(match &file.chosen {
+                Some(chosen) => chosen.iter().map(|&place| ids[place as usize]).collect(),
+                None => ids.to_vec(),
+            })
+        };
+        let (mut count, mut first) = (0, None);
+        for file in &self.files {
+            let ours = sorted(file)?;
+            let (Some(&low), Some(&high)) = (ours.first(), ours.last()) else { continue };
+            for other in &others.files {
+                let known = other.store.i64("event_id")?;
+                // Ids ascend within a file, so most pairs of files are told apart by their ends.
+                if known.first().is_none_or(|least| *least > high) || known.last().is_none_or(|most| *most < low) {
+                    continue;
+                }
+                let theirs = sorted(other)?;
+                for id in ours.iter().filter(|id| theirs.binary_search(id).is_ok()) {
+                    count += 1;
+                    first.get_or_insert(*id);
+                }
+            }
+        }
+        Ok((count, first))
+    }
+
     /// Whether directions are known.
     pub fn directed(&self) -> bool {
         self.files.iter().all(|file| file.directed)
@@ -219,6 +254,11 @@ impl Events {
     pub fn pulses(&self, event: u64) -> usize {
         let found = self.locate(event).and_then(|(file, place)| file.range(place));
         found.map_or(0, |range| range.len())
+    }
+
+    /// Whether something of energy, vertex and kind is known in all files.
+    pub fn extra(&self) -> bool {
+        self.directed() && self.files.iter().all(|file| file.extra)
     }
 
     /// An event.
@@ -292,12 +332,16 @@ impl EventFile {
         if directed {
             store.elements_of_shape::<f64>("direction", &[Some(n), Some(2)])?;
         }
+        let extra = store.contains("extra");
+        if extra {
+            store.elements_of_shape::<f32>("extra", &[Some(n), Some(5)])?;
+        }
         let chosen: Option<Vec<u32>> = (lengths != Lengths::Total).then(|| {
             let length = |place: &usize| (offsets[place + 1] - offsets[*place]) as usize;
             (0..n).filter(|place| lengths.takes(length(place))).map(|place| place as u32).collect()
         });
         let events = chosen.as_ref().map_or(n, Vec::len) as u64;
-        Ok(Self { name: name.to_owned(), store, chosen, events, directed })
+        Ok(Self { name: name.to_owned(), store, chosen, events, directed, extra })
     }
 
     fn check_sensors(&self, sensors: usize) -> Result<()> {
@@ -325,7 +369,15 @@ impl EventFile {
             }
             false => None,
         };
+        let extra = match self.extra {
+            true => {
+                let all = self.store.elements::<f32>("extra")?;
+                Some(std::array::from_fn(|k| all[5 * place + k]))
+            }
+            false => None,
+        };
         Ok(Event {
+            extra,
             id: self.store.elements::<i64>("event_id")?[place],
             pulses: PulseView {
                 sensor: &self.store.elements::<i16>("sensor")?[range.clone()],
@@ -340,7 +392,8 @@ impl EventFile {
 /// Events as a source of batches. Tensors of a batch, cut to the longest kept event of it and padded with zeros:
 /// `pos` f32 `[B, L, 3]`, `time` f32 `[B, L]`, `charge` f32 `[B, L]`, `auxiliary` i64 `[B, L]`, `qe` i64 `[B, L]`,
 /// `ice_properties` f32 `[B, L, 2]`, `mask` bool `[B, L]`, `sensor_id` i64 `[B, L]`, `L0` i64 `[B]` (pulses of the whole
-/// event), `idx` i64 `[B]` (event id), and, where directions are known, `target` f32 `[B, 2]`.
+/// event), `idx` i64 `[B]` (event id), and, where directions are known, `target` f32 `[B, 2]`, and, where more is known, `extra` f32
+/// `[B, 5]` (log10 of the energy in GeV, vertex in units of positions, 1 for a track).
 pub struct EventSource {
     events: Arc<Events>,
     input: InputConfig,
@@ -393,6 +446,7 @@ impl Source for EventSource {
         let longest = events.iter().map(|(event, _)| event.pulses.sensor.len().min(self.input.length)).max();
         let length = self.pad_to.unwrap_or(longest.unwrap_or(0));
         let mut batch = Buffers::new(rows.len(), length, self.events.directed());
+        batch.extra = self.events.extra().then(|| vec![0.0; 5 * rows.len()]);
         let mut scratch = Scratch::default();
         let sensors = self.events.sensors();
         for (place, (event, visit)) in events.iter().enumerate() {
@@ -426,6 +480,7 @@ pub struct Buffers {
     pulses: Vec<i64>,
     ids: Vec<i64>,
     target: Option<Vec<f32>>,
+    extra: Option<Vec<f32>>,
 }
 
 impl Buffers {
@@ -446,6 +501,7 @@ impl Buffers {
             pulses: vec![0; events],
             ids: vec![0; events],
             target: directed.then(|| vec![0.0; 2 * events]),
+            extra: None,
         }
     }
 
@@ -471,6 +527,9 @@ impl Buffers {
         if let (Some(target), Some(direction)) = (&mut self.target, event.direction) {
             target[2 * place..2 * place + 2].copy_from_slice(&direction.map(|angle| angle as f32));
         }
+        if let (Some(all), Some(extra)) = (&mut self.extra, event.extra) {
+            all[5 * place..5 * place + 5].copy_from_slice(&scaled(extra, &sensors.frame));
+        }
     }
 
     /// The tensors, in the order of [`EventSource`].
@@ -489,9 +548,24 @@ impl Buffers {
             Tensor::f_from_slice(&self.ids),
         ];
         let target = self.target.map(|target| Tensor::f_from_slice(&target).and_then(|t| t.f_reshape([b, 2])));
+        let extra = self.extra.map(|extra| Tensor::f_from_slice(&extra).and_then(|t| t.f_reshape([b, 5])));
         made.into_iter()
             .chain(target)
+            .chain(extra)
             .map(|tensor| tensor.map_err(|e| Error::failed(format!("making the tensors of a batch: {e}"))))
             .collect()
     }
+}
+
+/// Energy, vertex and kind as heads give them.
+fn scaled([energy, x, y, z, track]: Extra, frame: &Frame) -> Extra {
+    let place = |v: f32, k: usize| (f64::from(v) - frame.centre_m[k]) as f32 / frame.scale_m as f32;
+    let log = if energy > 0.0 { energy.log10() } else { f32::NAN };
+    [log, place(x, 0), place(y, 1), place(z, 2), track]
+}
+
+/// The inverse of what networks learn: energy in GeV, vertex in metres, probability of a track of its logit.
+pub fn unscaled([energy, x, y, z, track]: Extra, frame: &Frame) -> Extra {
+    let place = |v: f32, k: usize| v * frame.scale_m as f32 + frame.centre_m[k] as f32;
+    [10f32.powf(energy), place(x, 0), place(y, 1), place(z, 2), 1.0 / (1.0 + (-track).exp())]
 }

@@ -6,12 +6,13 @@ use std::path::Path;
 
 use common::{Result, config};
 use neural::stages::{Import, Network, Weights, says_system};
+use neural::weights;
 use tch::Device;
 
 use crate::NAME;
 use crate::dataset::InputConfig;
-use crate::models::{self, ModelConfig};
-use crate::predict::About;
+use crate::models::{self, ModelConfig, Targets};
+use crate::predict::{About, targets_of};
 use crate::published;
 use crate::train::{self, TrainConfig};
 pub use names::{about_of, allow, warn_of_pulse_count};
@@ -38,17 +39,23 @@ fn of_config(file: &Path, overrides: &[String], _: Weights) -> Result<Network> {
         }
         None => config::load::<TrainConfig>(Some(file), overrides)?,
     };
-    described(&config.value.member, &config.value.model, &config.value.input)
+    let TrainConfig { member, model, input, targets, .. } = &config.value;
+    described(member, model, input, targets)
 }
 
 /// The network that a weights file says it is.
-fn of_file(weights: Weights) -> Result<Network> {
-    let about = About::read(weights.file)?;
-    described(&about.member, &about.model, &about.input)
+fn of_file(given: Weights) -> Result<Network> {
+    let about = About::read(given.file)?;
+    let mut network = described(&about.member, &about.model, &about.input, &targets_of(given.file)?)?;
+    // The detector goes with the weights.
+    if let Some(frame) = weights::metadata(given.file)?.and_then(|says| says.get("frame").cloned()) {
+        network.about["frame"] = frame;
+    }
+    Ok(network)
 }
 
-fn described(member: &str, model: &ModelConfig, input: &InputConfig) -> Result<Network> {
-    let about = train::about(member, model, input)?;
-    let state = models::build(model, Device::Cpu, 0)?.params.state();
+fn described(member: &str, model: &ModelConfig, input: &InputConfig, targets: &Targets) -> Result<Network> {
+    let about = train::with_targets(train::about(member, model, input)?, targets)?;
+    let state = models::build_with(model, targets, Device::Cpu, 0)?.params.state();
     Ok(Network { allow: allow(), of_dialect: about_of, ..Network::new(model.name(), state, about) })
 }

@@ -14,5 +14,6 @@ pub mod train;
 pub use networks::NETWORKS;
 
 pub use icecube_data::{
-    NAME, angles, directions, nevents, prepare, published, raw, score, selection, sensors, simulate, submission,
+    NAME, angles, detector, directions, geometry, graphnet, nevents, prepare, published, raw, score, selection,
+    sensors, simulate, submission, targets,
 };

@@ -43,11 +43,12 @@ pub enum LossKind {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Normalisation {
-    /// As published: exact below kappa 100, an approximation above whose derivative jumps there.
-    #[default]
-    Switched,
     /// The exact closed form for all kappa.
+    #[default]
     Exact,
+    /// As published: exact below kappa 100, an approximation above whose derivative jumps there and holds kappa near 100.
+    /// The published weights were trained with it.
+    Switched,
 }
 
 /// Weight of the likelihood in [`LossKind::Comb`].

@@ -94,20 +94,30 @@ pub fn split_visit(row: u64) -> (u64, u64) {
     (row & ((1 << VISIT_SHIFT) - 1), row >> VISIT_SHIFT)
 }
 
-/// The order of training: `batch` events a step, incomplete batches left out.
+/// The order of training: `batch` events a step, incomplete batches left out. Where there are too few events for a batch
+/// in each sub-epoch, as in a small part of the data, there are fewer sub-epochs, which is said.
 ///
 /// # Errors
-/// [`Error::Usage`] where an epoch has less than one batch.
+/// [`Error::Usage`] where all events are less than one batch.
 pub fn training(events: &Arc<Events>, config: &SamplerConfig, length: usize, batch: u64, seed: u64) -> Result<Order> {
     let total = events.len();
-    let visited = total / config.sub_epochs.max(1);
-    let rows = visited / batch.max(1) * batch.max(1);
-    if rows == 0 {
-        let n = config.sub_epochs;
-        let problem = format!("an epoch visits {visited} of {total} events ({n} sub-epochs), one batch needs {batch}");
-        return Err(Error::usage(problem).hint("lower the batch size or the number of sub-epochs"));
+    let batch = batch.max(1);
+    if total < batch {
+        return Err(Error::usage(format!("there are {total} training events, one batch needs {batch}"))
+            .hint("lower the batch size, or prepare more files"));
     }
-    let (events, config) = (Arc::clone(events), config.clone());
+    let mut config = config.clone();
+    let most = (total / batch).max(1);
+    if config.sub_epochs > most {
+        tracing::warn!(
+            "{total} training events are too few for {} sub-epochs with a batch of {batch} each: an epoch is made of {most}",
+            config.sub_epochs
+        );
+        config.sub_epochs = most;
+    }
+    let visited = total / config.sub_epochs.max(1);
+    let rows = visited / batch * batch;
+    let events = Arc::clone(events);
     Ok(Order::made(rows, move |epoch| {
         let chunks = events.chunks();
         let order = match config.partition {

@@ -90,7 +90,7 @@ impl Constants {
     /// Reads constants of the user: two JSON objects with 556 + 368 keys, and the weights as csv with a header of
     /// target names (other columns, such as `sample_id`, and rows after the first are ignored).
     pub fn read(chain: Chain, mean: &Path, std: &Path, weights: &Path) -> Result<Self> {
-        let text = |path: &Path| std::fs::read_to_string(path).map_err(|e| Error::opening(path, e));
+        let text = common::store::foreign::read_text;
         let (mean_text, std_text, weights_text) = (text(mean)?, text(std)?, text(weights)?);
         Self::parse(chain, (mean, &mean_text), (std, &std_text), (weights, &weights_text))
     }

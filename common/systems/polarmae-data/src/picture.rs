@@ -69,14 +69,6 @@ impl Scene {
 
     fn svg(&self) -> String {
         let (center, half) = self.frame();
-        let (turn, tilt) = (0.6f64, 0.35f64);
-        let project = |p: &[f32; 3]| {
-            let [x, y, z]: [f64; 3] = std::array::from_fn(|a| f64::from((p[a] - center[a]) / half));
-            let (across, depth) = (x * turn.cos() + z * turn.sin(), z * turn.cos() - x * turn.sin());
-            let up = y * tilt.cos() - depth * tilt.sin();
-            // The corners of the cube reach 1.74 halves.
-            (PANEL / 2.0 * (1.0 + across / 1.5), PANEL / 2.0 * (1.0 - up / 1.5) + 56.0)
-        };
         let (width, height) = (2.0 * PANEL + 20.0, PANEL + 96.0);
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" font-family=\"sans-serif\" font-size=\"14\">\n\
@@ -87,7 +79,7 @@ impl Scene {
         for (name, classes, shift) in [("truth", &self.truth, 0.0), ("prediction", &self.predicted, PANEL + 20.0)] {
             let _ = writeln!(svg, "<text x=\"{}\" y=\"46\">{name}</text>", shift + 12.0);
             for (place, class) in self.places.iter().zip(classes.iter()) {
-                let (x, y) = project(place);
+                let (x, y) = project(place, center, half);
                 let color = COLORS.get(*class as usize).unwrap_or(&"#000000");
                 let _ = writeln!(svg, "<circle cx=\"{:.1}\" cy=\"{y:.1}\" r=\"1.6\" fill=\"{color}\"/>", x + shift);
             }
@@ -129,6 +121,51 @@ impl Scene {
     }
 }
 
+/// A still picture of an event whose points have colours of their own: up to three numbers of each, the lowest and highest of
+/// the event being dark and full red, green and blue.
+pub fn colored(title: &str, rows: &[f32], width: usize, numbers: &[f32], channels: usize) -> String {
+    let places: Vec<[f32; 3]> = rows.chunks_exact(width).map(|row| [row[0], row[1], row[2]]).collect();
+    let scene = Scene { title: title.into(), places, energies: vec![], truth: vec![], predicted: vec![] };
+    let (center, half) = scene.frame();
+    let ends: Vec<(f32, f32)> = (0..channels)
+        .map(|channel| {
+            let all = numbers.iter().skip(channel).step_by(channels);
+            all.fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &v| (low.min(v), high.max(v)))
+        })
+        .collect();
+    let shades = |point: usize| -> [u8; 3] {
+        std::array::from_fn(|channel| {
+            let Some(&(low, high)) = ends.get(channel) else { return 128 };
+            let v = numbers[point * channels + channel];
+            (40.0 + 200.0 * (v - low) / (high - low).max(f32::MIN_POSITIVE)) as u8
+        })
+    };
+    let (width, height) = (PANEL, PANEL + 56.0);
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" font-family=\"sans-serif\" font-size=\"14\">\n\
+         <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n<text x=\"12\" y=\"22\" font-size=\"16\">{}</text>\n\
+         <text x=\"12\" y=\"44\">principal components of the features as red, green and blue</text>\n",
+        escaped(title)
+    );
+    for (point, place) in scene.places.iter().enumerate() {
+        let (x, y) = project(place, center, half);
+        let [red, green, blue] = shades(point);
+        let _ =
+            writeln!(svg, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"1.6\" fill=\"#{red:02x}{green:02x}{blue:02x}\"/>");
+    }
+    svg + "</svg>\n"
+}
+
+/// Where a place is drawn, seen from a corner.
+fn project(p: &[f32; 3], center: [f32; 3], half: f32) -> (f64, f64) {
+    let (turn, tilt) = (0.6f64, 0.35f64);
+    let [x, y, z]: [f64; 3] = std::array::from_fn(|a| f64::from((p[a] - center[a]) / half));
+    let (across, depth) = (x * turn.cos() + z * turn.sin(), z * turn.cos() - x * turn.sin());
+    let up = y * tilt.cos() - depth * tilt.sin();
+    // The corners of the cube reach 1.74 halves.
+    (PANEL / 2.0 * (1.0 + across / 1.5), PANEL / 2.0 * (1.0 - up / 1.5) + 56.0)
+}
+
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
 }
@@ -140,7 +177,14 @@ mod tests {
     #[test]
     fn both_files_hold_every_point_twice_and_refer_to_nothing_outside() {
         let points = [1.0, 2.0, 3.0, 0.0, 4.0, 5.0, 6.0, 0.5];
-        let event = EventView { points: &points, semantic: &[0, 1], cluster: &[0, 1], source: "a<b", row: 7 };
+        let event = EventView {
+            points: &points,
+            semantic: &[0, 1],
+            cluster: &[0, 1],
+            source: "a<b",
+            row: 7,
+            ..EventView::default()
+        };
         let scene = Scene::new(&event, &[0, 2], EnergyScale { floor: 0.13, max: 20.0 });
         let svg = scene.svg();
         assert_eq!(svg.matches("r=\"1.6\"").count(), 4);

@@ -22,7 +22,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::grouping::CHANNELS;
-use crate::raw::{BLOCK, RawFile, Selection, index_path};
+use crate::preparation::Preparation;
+use crate::raw::find::{self, Files, Found};
+use crate::raw::{BLOCK, Layout, RawFile, Selection, Tally, index_path};
 
 pub use task::Prepare;
 
@@ -38,7 +40,7 @@ pub struct PrepareConfig {
     /// Noted in the manifest; preparing draws nothing.
     #[serde(default)]
     pub seed: u64,
-    /// Folder of the release: `train/*.h5`, `val/*.h5`. `--raw` and `--from` win over it.
+    /// Folder of the release: `train/*.h5`, `val/*.h5`, or of other files. `--raw` and `--from` win over it.
     #[serde(default)]
     pub raw: Option<PathBuf>,
     /// Where the sets lie below it.
@@ -47,7 +49,11 @@ pub struct PrepareConfig {
     /// Which voxels of which events.
     #[serde(default)]
     pub selection: Selection,
-    /// Columns of a row of `cluster`: 5 in the first release, 6 in later ones. `null`: found out for each file.
+    /// How raw files are laid out.
+    #[serde(default)]
+    pub layout: Layout,
+    /// Columns of a row of `cluster`: 5 in the first release, 6 in later ones. `null`: found out for each file. An older name
+    /// of `layout.cluster_columns.width`.
     #[serde(default)]
     pub cluster_width: Option<usize>,
     /// Events of a set at most, in the order of file names. `null`: all.
@@ -58,29 +64,29 @@ pub struct PrepareConfig {
     pub events_per_shard: usize,
 }
 
-/// Folders of the sets; within each, files are taken in the order of their names.
+/// Files of the sets, taken in the order of their names: a folder and all below it, a file, a pattern, a list of these.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sets {
     /// Training events. `null`: none are prepared.
-    pub train: Option<PathBuf>,
+    pub train: Option<Files>,
     /// Validation events. `null`: none are prepared.
-    pub valid: Option<PathBuf>,
+    pub valid: Option<Files>,
     /// Test events, in releases that have them. `null`: none are prepared.
-    pub test: Option<PathBuf>,
+    pub test: Option<Files>,
 }
 
 impl Default for Sets {
     fn default() -> Self {
-        Self { train: Some("train".into()), valid: Some("val".into()), test: None }
+        Self { train: Some(Files::One("train".into())), valid: Some(Files::One("val".into())), test: None }
     }
 }
 
 impl Sets {
-    fn named(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
+    fn named(&self) -> impl Iterator<Item = (&'static str, &Files)> {
         [("train", &self.train), ("valid", &self.valid), ("test", &self.test)]
             .into_iter()
-            .filter_map(|(name, folder)| folder.as_ref().map(|folder| (name, folder)))
+            .filter_map(|(name, files)| files.as_ref().map(|files| (name, files)))
     }
 }
 
@@ -92,6 +98,7 @@ impl Config for PrepareConfig {
     fn validate(&self, problems: &mut Problems) {
         problems.demand(self.system == "polarmae", "system", || format!("is `{}`, expected `polarmae`", self.system));
         self.selection.validate("selection", problems);
+        self.layout.validate("layout", problems);
         problems.demand(self.events_per_shard >= 1, "events_per_shard", || "is 0, expected at least 1".into());
         problems.demand(self.sets.named().next().is_some(), "sets", || "names no folder".into());
         let width = self.cluster_width.is_none_or(|w| w == 5 || w == 6);
@@ -108,45 +115,59 @@ pub struct Counts {
     pub kept: u64,
     /// Points of kept events.
     pub points: u64,
+    /// Events with fewer voxels than `min_points`.
+    pub below_minimum: u64,
     /// Events left out because too little remained of them.
     pub too_short: u64,
+    /// Points that were left out of the events that were looked at.
+    pub tally: Tally,
+    /// The first file that leads events with something else than low-energy scatters, which were left out.
+    pub led_by_others: Option<String>,
+    /// Files without labels.
+    pub unlabelled: u64,
     /// Shards kept from an earlier run.
     pub shards_kept: u64,
 }
 
+impl PrepareConfig {
+    /// The layout, with the older name of a width.
+    fn layout(&self) -> Layout {
+        let mut layout = self.layout.clone();
+        layout.cluster_columns.width = self.cluster_width.or(layout.cluster_columns.width);
+        layout
+    }
+}
+
 /// The files of all sets, found before anything is written.
-pub fn find(config: &PrepareConfig) -> Result<Vec<(&'static str, Vec<PathBuf>)>> {
+pub fn find(config: &PrepareConfig) -> Result<Vec<(&'static str, Vec<Found>)>> {
     let raw = config.raw.as_ref().ok_or_else(|| {
         Error::usage("no raw data is given")
             .hint("name its folder: `--raw FOLDER`, or `--from -` behind `simulate-data`")
     })?;
-    config.sets.named().map(|(name, folder)| Ok((name, files(raw, folder)?))).collect()
-}
-
-fn files(raw: &Path, folder: &Path) -> Result<Vec<PathBuf>> {
-    let folder = raw.join(folder);
-    let missing = |problem: &str| {
-        Error::input(&folder, problem.to_string()).hint(format!(
-            "expected `{}/train/*.h5` and `{}/val/*.h5`; the files are described at {DATASET}",
+    let missing = |error: Error| {
+        error.hint(format!(
+            "expected `{}/train/*.h5` and `{}/val/*.h5`; `sets` in the config names other files; PILArNet-M is described \
+             at {DATASET}",
             raw.display(),
             raw.display()
         ))
     };
-    let entries = std::fs::read_dir(&folder).map_err(|_| missing("no such folder"))?;
-    let mut files: Vec<PathBuf> = entries
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| path.extension().is_some_and(|e| e == "h5" || e == "hdf5"))
-        .collect();
-    // Differs: upstream takes them in the order of the file system, which differs between machines.
-    files.sort();
-    if files.is_empty() {
-        return Err(missing("holds no `.h5` file"));
+    let sets: Vec<_> = config
+        .sets
+        .named()
+        .map(|(name, files)| Ok((name, find::files(raw, files, &missing)?)))
+        .collect::<Result<_>>()?;
+    // An event of two sets would be trained and judged on.
+    let mut seen: BTreeMap<&Path, &str> = BTreeMap::new();
+    for (set, files) in &sets {
+        for file in files {
+            if let Some(other) = seen.insert(&file.path, set) {
+                let problem = format!("is a file of the sets `{other}` and `{set}`");
+                return Err(Error::input(&file.path, problem).hint("name files of one set each in `sets`"));
+            }
+        }
     }
-    if let Some(pair) = files.windows(2).find(|pair| pair[0].file_stem() == pair[1].file_stem()) {
-        let problem = format!("and `{}` would be prepared under one name", pair[1].display());
-        return Err(Error::input(&pair[0], problem).hint("rename or remove one of them"));
-    }
-    Ok(files)
+    Ok(sets)
 }
 
 /// Prepares all sets into the stage's folder; `limit` events of each at most.
@@ -160,18 +181,21 @@ pub fn run(config: &PrepareConfig, limit: Option<u64>, stage: &mut Stage) -> Res
     let mut done = vec![];
     for (set, files) in sets {
         let mut counts = Counts::default();
-        for path in files {
+        for found in files {
             signals::check("finished shards are kept; the same command continues")?;
             if most.is_some_and(|most| counts.kept >= most) {
                 break;
             }
             let left = most.map(|most| most - counts.kept);
-            bar.message(format!("{set}: {}", path.file_name().unwrap_or_default().to_string_lossy()));
-            file(config, set, &path, left, (stage, &journal, &mut names), &mut counts)?;
+            bar.message(format!("{set}: {}", found.name));
+            file(config, set, &found, left, (stage, &journal, &mut names), &mut counts)?;
             bar.tick(1);
         }
         if counts.kept == 0 {
-            let problem = format!("the set `{set}` keeps none of its {} events", counts.events);
+            let problem = format!(
+                "the set `{set}` keeps none of its {} events: {} have fewer than {} voxels, of {} too little remained",
+                counts.events, counts.below_minimum, config.selection.min_points, counts.too_short
+            );
             return Err(Error::failed(problem).hint("lower `selection.min_points`, published: 1024"));
         }
         done.push((set, counts));
@@ -184,23 +208,36 @@ pub fn run(config: &PrepareConfig, limit: Option<u64>, stage: &mut Stage) -> Res
 fn file(
     config: &PrepareConfig,
     set: &str,
-    path: &Path,
+    found: &Found,
     left: Option<u64>,
     (stage, journal, names): (&mut Stage, &Journal, &mut BTreeSet<String>),
     counts: &mut Counts,
 ) -> Result<()> {
-    let raw = RawFile::open(path, config.cluster_width)?;
+    let path = &found.path;
+    let raw = RawFile::open(path, &config.layout())?;
+    if !raw.labelled() {
+        if config.selection.remove_low_energy_scatters {
+            return Err(Error::input(path, "has no labels, so its low-energy scatters are not known")
+                .hint("`selection.remove_low_energy_scatters=false` keeps all voxels, labelled or not"));
+        }
+        counts.unlabelled += 1;
+    }
     // The index is upstream's, where it lies beside the file.
-    let given = [path.to_path_buf(), index_path(path)].into_iter().filter(|path| path.is_file());
+    let given = [path.clone(), index_path(path)].into_iter().filter(|path| path.is_file());
     let named = |path: PathBuf| (format!("{set}/{}", path.file_name().unwrap_or_default().to_string_lossy()), path);
-    let files: Vec<(String, PathBuf)> = given.map(named).collect();
+    let mut files: Vec<(String, PathBuf)> = given.map(named).collect();
+    // Files of one name in several folders are told apart.
+    if let Some((name, _)) = files.first_mut()
+        && let Some(folder) = Path::new(&found.name).parent().filter(|folder| !folder.as_os_str().is_empty())
+    {
+        *name = format!("{set}/{}/{}", folder.display(), path.file_name().unwrap_or_default().to_string_lossy());
+    }
     journal.sources("", &files)?.note(stage)?;
     let index = raw.index()?;
     counts.events += index.len() as u64;
-    let name = index_path(path);
-    let name = name.file_name().unwrap_or_default().to_string_lossy();
-    let written = npy::write_npy(stage.folder().join("index").join(set).join(&*name), &[index.len()], &index)?;
-    stage.output(&format!("index/{set}/{name}"), &written);
+    let name = format!("{set}/{}_points.npy", found.name);
+    let written = npy::write_npy(stage.folder().join("index").join(&name), &[index.len()], &index)?;
+    stage.output(&format!("index/{name}"), &written);
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let bytes = std::fs::metadata(path).map_err(|e| Error::opening(path, e))?.len();
     let mut left = left.unwrap_or(u64::MAX);
@@ -213,13 +250,15 @@ fn file(
             "system": "polarmae",
             "set": set,
             "source": stem,
+            "file": found.source,
             "source_bytes": bytes,
             "events": [start, end],
             "limit": if left == u64::MAX { Value::Null } else { json!(left) },
             "selection": serde_json::to_value(&config.selection).unwrap_or_default(),
+            "layout": serde_json::to_value(&config.layout).unwrap_or_default(),
             "cluster_width": raw.cluster_width(),
         });
-        let name = format!("{set}/{stem}_{number:05}");
+        let name = format!("{set}/{}_{number:05}", found.name);
         let below = PathBuf::from(format!("{name}.safetensors"));
         let target = stage.folder().join(&below);
         let sources = journal.sources(&identity.to_string(), &files)?;
@@ -249,6 +288,11 @@ fn file(
         counts.kept += shard.events;
         counts.points += shard.points;
         counts.too_short += shard.too_short;
+        counts.below_minimum += shard.below_minimum;
+        counts.tally.add(&shard.tally);
+        if shard.tally.led_by_others > 0 {
+            counts.led_by_others.get_or_insert_with(|| found.source.clone());
+        }
         left -= shard.events.min(left);
         stage.output(&name, &shard.written);
     }
@@ -260,6 +304,8 @@ struct Shard {
     events: u64,
     points: u64,
     too_short: u64,
+    below_minimum: u64,
+    tally: Tally,
 }
 
 /// A shard that an earlier run finished, whose file was found intact.
@@ -269,7 +315,14 @@ fn kept(target: &Path, finished: &Finished) -> Result<Shard> {
     let number = |key: &str| metadata[key].as_u64().unwrap_or(0);
     let written = finished.outputs.values().next().cloned();
     let written = written.ok_or_else(|| Error::input(target, "has no entry in `progress.json`"))?;
-    Ok(Shard { written, events: number("kept"), points: number("points"), too_short: number("too_short") })
+    Ok(Shard {
+        written,
+        events: number("kept"),
+        points: number("points"),
+        too_short: number("too_short"),
+        below_minimum: number("below_minimum"),
+        tally: serde_json::from_value(metadata["left_out"].clone()).unwrap_or_default(),
+    })
 }
 
 fn write(
@@ -282,15 +335,20 @@ fn write(
     identity: &Value,
 ) -> Result<Shard> {
     let (mut points, mut semantic, mut cluster) = (vec![], vec![], vec![]);
-    let (mut offsets, mut rows) = (vec![0i64], vec![]);
-    let mut too_short = 0;
+    let (mut particle, mut voxel) = (vec![], vec![]);
+    let (mut offsets, mut rows, mut raw_points) = (vec![0i64], vec![], vec![]);
+    let (mut too_short, mut below_minimum) = (0, 0);
+    let mut tally = Tally::default();
     let enough = config.selection.min_points.min(i64::MAX as u64) as i64;
     'shard: for start in range.clone().step_by(BLOCK) {
         signals::check("finished shards are kept; the same command continues")?;
         let block = start..(start + BLOCK).min(range.end);
-        let events = raw.events(block.clone(), &config.selection, |i| index[i] >= enough)?;
+        let events = raw.events(block.clone(), &config.selection, |i| index[i] >= enough, &mut tally)?;
         for (i, event) in block.zip(events) {
-            let Some(event) = event else { continue };
+            let Some(event) = event else {
+                below_minimum += 1;
+                continue;
+            };
             if (event.len() as u64) < config.selection.min_selected {
                 too_short += 1;
                 tracing::debug!("`{}`: event {i} keeps {} points and is left out", raw.path().display(), event.len());
@@ -302,8 +360,11 @@ fn write(
             points.extend_from_slice(&event.points);
             semantic.extend_from_slice(&event.semantic);
             cluster.extend_from_slice(&event.cluster);
+            particle.extend_from_slice(&event.particle);
+            voxel.extend_from_slice(&event.voxel);
             offsets.push(semantic.len() as i64);
-            rows.push(i as i64);
+            rows.push(raw.number(i));
+            raw_points.push(event.raw_points as i64);
         }
     }
     let n = semantic.len();
@@ -312,16 +373,26 @@ fn write(
         "kept": rows.len(),
         "points": n,
         "too_short": too_short,
+        "below_minimum": below_minimum,
+        "left_out": serde_json::to_value(tally).unwrap_or_default(),
+        "labelled": raw.labelled(),
         "energy": serde_json::to_value(config.selection.scale()).unwrap_or_default(),
+        "preparation": serde_json::to_value(Preparation::of(&config.layout, &config.selection)).unwrap_or_default(),
     });
     let (by_point, by_row, flat, ends, events) = ([n, CHANNELS], [n], [n], [offsets.len()], [rows.len()]);
-    let views = [
+    let mut views = vec![
         TensorView::of("points", &by_point, &points),
         TensorView::of("semantic", &by_row, &semantic),
         TensorView::of("cluster", &flat, &cluster),
+        TensorView::of("voxel", &flat, &voxel),
         TensorView::of("offsets", &ends, &offsets),
         TensorView::of("event", &events, &rows),
+        TensorView::of("raw_points", &events, &raw_points),
     ];
+    // Known of all points of a file or of none.
+    if particle.len() == n && n > 0 {
+        views.push(TensorView::of("particle", &flat, &particle));
+    }
     let written = tensors::write(target, &views, Some(&metadata))?;
-    Ok(Shard { written, events: rows.len() as u64, points: n as u64, too_short })
+    Ok(Shard { written, events: rows.len() as u64, points: n as u64, too_short, below_minimum, tally })
 }

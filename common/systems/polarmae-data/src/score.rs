@@ -9,7 +9,6 @@ use common::{Error, Result};
 use serde_json::{Value, json};
 use tracing::info;
 
-use crate::classes::CLASS_NAMES as NAMES;
 use crate::confusion::{Confusion, event_iou};
 use crate::system::NAME;
 
@@ -74,10 +73,10 @@ fn one(name: &str, path: &Path, limit: Option<u64>) -> Result<Value> {
     let file = ParquetFile::open(path)?;
     let rows = limit.map_or(file.rows(), |n| file.rows().min(usize::try_from(n).unwrap_or(usize::MAX)));
     // Probabilities name the classes that the network knows.
-    let classes =
-        NAMES.iter().take_while(|n| file.schema().iter().any(|(known, _)| *known == format!("p_{n}"))).count();
+    let names: Vec<&str> = file.schema().iter().filter_map(|(name, _)| name.strip_prefix("p_")).collect();
+    let classes = names.len();
     if classes == 0 {
-        return Err(Error::input(path, "has no column `p_shower`, so it is no table of `predict`"));
+        return Err(Error::input(path, "has no column `p_shower` or of another class, so it is no table of `predict`"));
     }
     let mut pooled = Confusion::new(classes);
     let mut sums = vec![0.0; classes];
@@ -105,12 +104,12 @@ fn one(name: &str, path: &Path, limit: Option<u64>) -> Result<Value> {
         }
     }
     close(&mut current);
-    let mut report = pooled.figures(&NAMES[..classes]);
+    let mut report = pooled.figures(&names);
     let per_event: Vec<f64> = sums.iter().map(|sum| sum / events.max(1) as f64).collect();
     report["name"] = json!(name);
     report["path"] = json!(path.display().to_string());
     report["events"] = json!(events);
-    report["iou_events"] = NAMES
+    report["iou_events"] = names
         .iter()
         .zip(&per_event)
         .map(|(n, v)| ((*n).to_string(), json!(v)))

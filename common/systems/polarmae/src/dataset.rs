@@ -6,7 +6,7 @@ use common::{Error, Result};
 use neural::loader::{Field, Source};
 use tch::Tensor;
 
-pub use polarmae_data::dataset::{EventView, Events};
+pub use polarmae_data::dataset::{EventView, Events, Target};
 
 /// Numbers of events for the loader: the trainer reads the events themselves from the mapped files.
 ///

@@ -1,15 +1,15 @@
-//! Classes of all points of prepared events, as files: HDF5 in the style of the raw data, and one table.
+//! Classes of all points of prepared events, or embeddings of their tokens and points, as files that lead back to the raw
+//! voxels.
 
 pub mod config;
+pub mod embed;
 mod task;
+mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use common::cli::{progress, signals};
-use common::durable::Written;
-use common::store::hdf5::ListWriter;
-use common::store::tables::{Column, ColumnKind, ParquetWriter, Table};
 use common::{Error, Result};
 use neural::precision::{Precision, with_autocast};
 use neural::weights;
@@ -17,17 +17,16 @@ use serde_json::Value;
 use tch::{Device, Kind};
 
 use crate::batch::{Batch, Draw};
-use crate::confusion::Confusion;
-use crate::dataset::{EventView, Events};
-use crate::energy::EnergyScale;
-use crate::grouping::CHANNELS;
+use crate::dataset::{EventView, Events, Target};
 use crate::import;
 use crate::models::floats;
-use crate::models::segmentation::{CLASS_NAMES, Segmentation};
-use crate::train::{Built, ModelConfig, Network, SegmentationTask, build};
+use crate::models::segmentation::Segmentation;
+use crate::preparation::Preparation;
+use crate::train::{Built, ModelConfig, Network, SegmentationTask, build, class_names};
 use crate::transforms::Transform;
 pub use config::{NetworkConfig, PredictConfig};
 pub use task::Predict;
+pub use writer::{Finished, Writer};
 
 /// How networks are run.
 #[derive(Debug, Clone)]
@@ -46,6 +45,7 @@ pub struct Segmenter {
     network: Segmentation,
     task: SegmentationTask,
     transforms: Vec<Transform>,
+    learned: Learned,
     /// Name of the network.
     pub member: String,
 }
@@ -66,6 +66,7 @@ impl Segmenter {
             Some(known) => known.clone(),
             None => described(path)?,
         };
+        let learned = Learned::of(path)?;
         let ModelConfig::Segmentation(task) = &model else {
             return Err(Error::input(path, "is a pretraining, which knows no classes of points")
                 .hint("fine-tune it first: `train-model configs/polarmae/segment/polarmae_peft.yaml --from RUN`"));
@@ -75,7 +76,7 @@ impl Segmenter {
         let Network::Segmentation(network) = network else {
             return Err(Error::failed("the network is no segmentation"));
         };
-        Ok(Self { network, task: task.clone(), transforms, member })
+        Ok(Self { network, task: task.clone(), transforms, learned, member })
     }
 
     /// Number of classes.
@@ -83,9 +84,18 @@ impl Segmenter {
         self.task.network.num_classes
     }
 
-    /// Predicts events together; `numbers` are theirs in their set.
-    pub fn predict(&self, events: &[EventView], numbers: &[u64], settings: &Settings) -> Result<Vec<Predicted>> {
-        let rows = events.iter().map(|event| event.points.to_vec()).collect();
+    /// Their names.
+    pub fn class_names(&self) -> Vec<String> {
+        self.learned.class_names(self.classes())
+    }
+
+    /// What it learned from.
+    pub fn learned(&self) -> &Learned {
+        &self.learned
+    }
+
+    /// Predicts events together, by the rows of their points; `numbers` are theirs in their set.
+    pub fn predict(&self, rows: Vec<Vec<f32>>, numbers: &[u64], settings: &Settings) -> Result<Vec<Predicted>> {
         let network = &self.task.network;
         let draw = Draw { seed: 0, step: 0, events: numbers };
         let batch = Batch::new(rows, &self.transforms, &network.encoder.tokenizer, draw, settings.device)?;
@@ -122,14 +132,53 @@ impl Segmenter {
             signals::check("nothing is written; the same command predicts anew")?;
             let numbers: Vec<u64> = (start..(start + settings.batch).min(count)).collect();
             let views = numbers.iter().map(|&i| events.get(i)).collect::<Result<Vec<_>>>()?;
-            for ((number, view), predicted) in numbers.iter().zip(&views).zip(self.predict(&views, &numbers, settings)?)
-            {
+            let rows = views.iter().map(|view| events.rows(view)).collect();
+            for ((number, view), predicted) in numbers.iter().zip(&views).zip(self.predict(rows, &numbers, settings)?) {
                 take(*number, view, &predicted)?;
                 bar.tick(1);
             }
         }
         bar.finish();
         Ok(())
+    }
+}
+
+/// What a network learned from, as far as its weights say; published checkpoints say nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Learned {
+    /// How the events were prepared.
+    pub data: Option<Preparation>,
+    /// What their points were classified as.
+    pub target: Target,
+    about: Value,
+}
+
+impl Learned {
+    /// From a file of weights.
+    pub fn of(path: &Path) -> Result<Self> {
+        if path.extension().is_none_or(|e| e != "safetensors") {
+            return Ok(Self::default());
+        }
+        let Some(about) = weights::metadata(path)? else { return Ok(Self::default()) };
+        let data = serde_json::from_value(about["data"].clone()).ok();
+        let target = serde_json::from_value(about["target"].clone()).unwrap_or_default();
+        Ok(Self { data, target, about })
+    }
+
+    /// Names of so many classes.
+    pub fn class_names(&self, count: usize) -> Vec<String> {
+        class_names(self.target, count, &self.about)
+    }
+
+    /// Refuses events that were prepared otherwise, or with `adapt` brings their energies onto the network's scale.
+    pub fn fit(&self, events: Events, adapt: bool) -> Result<Events> {
+        let (Some(learned), Some(found)) = (&self.data, events.preparation()) else { return Ok(events) };
+        let hint = "prepare the events as those of the training, or bring their energies onto the network's scale: \
+                    `adapt_energies=true`";
+        Ok(match learned.demand(&found, adapt, hint)? {
+            Some(scale) => events.onto(scale),
+            None => events,
+        })
     }
 }
 
@@ -149,84 +198,4 @@ fn described(path: &Path) -> Result<NetworkConfig> {
     let transforms =
         serde_json::from_value(part("transforms")).map_err(|e| bad(&format!("describes unknown transforms: {e}")))?;
     Ok(NetworkConfig { model, transforms, member: about["member"].as_str().unwrap_or_default().to_string() })
-}
-
-/// Writes predictions event by event; memory does not grow with their number.
-pub struct Writer {
-    lists: ListWriter,
-    table: ParquetWriter,
-    classes: usize,
-    scale: EnergyScale,
-    pending: Pending,
-    counted: Confusion,
-}
-
-#[derive(Default)]
-struct Pending {
-    whole: [Vec<i64>; 5],
-    values: Vec<Vec<f32>>,
-}
-
-/// Points that are collected before a part of the table is written.
-const BLOCK: usize = 1 << 18;
-const WHOLE: [&str; 5] = ["event", "row", "point", "label", "prediction"];
-const PLACE: [&str; 4] = ["x", "y", "z", "energy_mev"];
-
-impl Writer {
-    /// Opens `predictions.h5` and `predictions.parquet` in `folder`.
-    pub fn create(folder: &Path, classes: usize, scale: EnergyScale) -> Result<Self> {
-        let lists = ListWriter::create(
-            folder.join("predictions.h5"),
-            &["point", "probability"],
-            &["prediction", "label", "source_row"],
-        )?;
-        let mut schema: Vec<(String, ColumnKind)> = WHOLE.iter().map(|n| ((*n).to_string(), ColumnKind::I64)).collect();
-        let named =
-            PLACE.iter().map(|n| (*n).to_string()).chain(CLASS_NAMES[..classes].iter().map(|n| format!("p_{n}")));
-        schema.extend(named.map(|name| (name, ColumnKind::F32)));
-        let table = ParquetWriter::create(folder.join("predictions.parquet"), &schema)?;
-        let pending = Pending { values: vec![vec![]; PLACE.len() + classes], ..Pending::default() };
-        Ok(Self { lists, table, classes, scale, pending, counted: Confusion::new(classes) })
-    }
-
-    /// Appends one event.
-    pub fn append(&mut self, number: u64, event: &EventView, predicted: &Predicted) -> Result<()> {
-        let labels = event.labels();
-        self.counted.add(&labels, &predicted.classes);
-        let mut points = event.points.to_vec();
-        points.chunks_exact_mut(CHANNELS).for_each(|row| row[3] = self.scale.inverse(f64::from(row[3])));
-        let narrow = |list: &[i64]| list.iter().map(|&v| v as i32).collect::<Vec<_>>();
-        self.lists.append_floats("point", &points)?;
-        self.lists.append_floats("probability", &predicted.probabilities)?;
-        self.lists.append_integers("prediction", &narrow(&predicted.classes))?;
-        self.lists.append_integers("label", &narrow(&labels))?;
-        self.lists.append_integers("source_row", &[event.row as i32])?;
-        for (i, (row, p)) in
-            points.chunks_exact(CHANNELS).zip(predicted.probabilities.chunks_exact(self.classes)).enumerate()
-        {
-            let whole = [number as i64, event.row, i as i64, labels[i], predicted.classes[i]];
-            self.pending.whole.iter_mut().zip(whole).for_each(|(column, v)| column.push(v));
-            self.pending.values.iter_mut().zip(row.iter().chain(p)).for_each(|(column, v)| column.push(*v));
-        }
-        if self.pending.whole[0].len() >= BLOCK { self.flush() } else { Ok(()) }
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        let mut table = Table::new();
-        for (name, column) in WHOLE.iter().zip(&mut self.pending.whole) {
-            table.push(*name, Column::I64(std::mem::take(column)))?;
-        }
-        let names =
-            PLACE.iter().map(|n| (*n).to_string()).chain(CLASS_NAMES[..self.classes].iter().map(|n| format!("p_{n}")));
-        for (name, column) in names.zip(&mut self.pending.values) {
-            table.push(name, Column::F32(std::mem::take(column)))?;
-        }
-        self.table.append(&table)
-    }
-
-    /// Publishes both files: HDF5, parquet, and the counts of all points with a known label.
-    pub fn finish(mut self) -> Result<(Written, Written, Confusion)> {
-        self.flush()?;
-        Ok((self.lists.finish()?, self.table.finish()?, self.counted))
-    }
 }

@@ -2,6 +2,8 @@
 //!
 //! Source: the validation callback of the published trainer; see [`crate::svm`] for its objective.
 
+pub mod points;
+
 use common::cli::signals;
 use common::config::Problems;
 use common::{Error, Result};
@@ -14,7 +16,7 @@ use crate::batch::{Batch, Draw};
 use crate::dataset::Events;
 use crate::grouping::GroupingConfig;
 use crate::models::encoder::Encoder;
-use crate::models::segmentation::CLASS_NAMES;
+use crate::models::segmentation::{CLASS_NAMES, spread};
 use crate::svm::{Components, Judged, Machines};
 use crate::transforms::Transform;
 
@@ -77,7 +79,29 @@ pub struct Embedding<'a> {
     pub device: Device,
 }
 
+/// An event's embeddings.
+#[derive(Debug)]
+pub struct Embedded {
+    /// The event, grouped.
+    pub batch: Batch,
+    /// Of its tokens, `[T, C]`.
+    pub tokens: Tensor,
+    /// Of its points, `[P, C]`: the tokens around each, weighted by how near they are.
+    pub points: Tensor,
+}
+
 impl Embedding<'_> {
+    /// Embeds the tokens and points of one event, by the rows of its points.
+    pub fn points(&self, rows: Vec<f32>, number: u64) -> Result<Embedded> {
+        let draw = Draw { seed: 0, step: 0, events: &[number] };
+        let batch = Batch::new(vec![rows], self.transforms, self.grouping, draw, self.device)?;
+        let places = batch.point_batch(false, self.device);
+        let tokens = tch::no_grad(|| self.encoder.forward(&batch.grouped, false))?.to_kind(Kind::Float);
+        let points = tch::no_grad(|| spread(&tokens, &places));
+        let here = |tensor: Tensor| tensor.to_device(Device::Cpu);
+        Ok(Embedded { batch, tokens: here(tokens), points: here(points) })
+    }
+
     /// Embeds the tokens of events, none hidden.
     pub fn embed(
         &self,
@@ -108,7 +132,7 @@ impl Embedding<'_> {
             let views = range.iter().map(|&i| events.get(i)).collect::<Result<Vec<_>>>()?;
             let labels: Vec<Vec<i64>> = views.iter().map(|v| v.labels()).collect();
             parts.push(self.embed(
-                views.iter().map(|v| v.points.to_vec()).collect(),
+                views.iter().map(|v| events.rows(v)).collect(),
                 &labels,
                 config.classes,
                 Draw { seed: 0, step: number, events: &range },

@@ -6,6 +6,9 @@ use common::config::{Config, Problems};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::detector::DetectorConfig;
+use crate::graphnet::GraphnetConfig;
+
 /// Everything that the prepared files depend on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -16,6 +19,10 @@ pub struct PrepareConfig {
     pub seed: u64,
     /// Where the raw data lie.
     pub raw: RawConfig,
+    /// Which layout the raw files have.
+    pub layout: Layout,
+    /// Which detector they are of.
+    pub detector: DetectorConfig,
     /// Training files; `null`: none.
     pub train: Option<Files>,
     /// Test files; `null`: none.
@@ -28,6 +35,19 @@ pub struct PrepareConfig {
 pub struct RawConfig {
     /// The competition's data folder (upstream: `PATH`); `--raw` and `--from` win over it.
     pub folder: Option<PathBuf>,
+}
+
+/// Layouts of raw files.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[allow(clippy::large_enum_variant, reason = "one value, read once")]
+pub enum Layout {
+    /// The competition's: `train/`, `train_meta.parquet`, `test/`.
+    #[default]
+    Competition,
+    /// Tables of GraphNeT's converters: pulses and truth by event number. Files named under `test` are left out of
+    /// `train: all`.
+    Graphnet(GraphnetConfig),
 }
 
 /// Which files of a part.
@@ -47,6 +67,8 @@ impl Default for PrepareConfig {
             system: "icecube".into(),
             seed: 2023,
             raw: RawConfig::default(),
+            layout: Layout::Competition,
+            detector: DetectorConfig::default(),
             train: Some(Files::All),
             test: Some(Files::All),
         }
@@ -59,6 +81,12 @@ impl Config for PrepareConfig {
         problems.demand(self.train.is_some() || self.test.is_some(), "train", || {
             "is null, and so is `test`: nothing would be prepared".into()
         });
+        self.detector.validate("detector", problems);
+        if matches!(self.layout, Layout::Graphnet(_)) {
+            problems.demand(self.test != Some(Files::All), "test", || {
+                "is `all`, but this layout has no folder of test files: name them (`{named: [..]}`), or set null".into()
+            });
+        }
         for (key, files) in [("train", &self.train), ("test", &self.test)] {
             if let Some(Files::Named(names)) = files {
                 let key = format!("{key}.named");

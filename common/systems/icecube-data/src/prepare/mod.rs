@@ -5,11 +5,12 @@
 
 pub mod config;
 pub mod scan;
+pub mod source;
 pub mod store;
 mod task;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use common::cli::progress::Bar;
 use common::cli::signals;
@@ -17,15 +18,20 @@ use common::durable::Written;
 use common::journal::{self, Finished, Journal};
 use common::ordered::ordered;
 use common::stage::Stage;
-use common::store::tables::{ParquetFile, read_parquet};
+use common::store::tables::read_parquet;
 use common::store::tensors::TensorFile;
 use common::{Error, Result};
 
-use config::Files;
 pub use config::PrepareConfig;
+use config::{Files, Layout};
 use scan::Scan;
+use source::{Places, PulseReader, Reading};
+use store::Encoding;
 pub use task::Prepare;
 
+use crate::detector::{DetectorConfig, Ice};
+use crate::geometry::Geometry;
+use crate::graphnet::GraphnetFolder;
 use crate::nevents::{self, Counts, Nevents};
 use crate::raw::{self, PulseFile, RawFolder};
 use crate::sensors::Sensors;
@@ -47,8 +53,16 @@ pub struct Options {
 /// Everything found and checked, nothing written: what a run will do.
 #[derive(Debug)]
 pub struct Sources {
-    folder: RawFolder,
+    root: PathBuf,
+    layout: Layout,
+    detector: DetectorConfig,
     sensors: Sensors,
+    /// Tables of the detector that were read, by name.
+    tables: Vec<(String, PathBuf)>,
+    /// Structures of nested files.
+    nested: Option<(String, Option<String>)>,
+    /// Sensors by position, where pulses do not number them.
+    places: Places,
     files: Vec<(&'static str, PulseFile)>,
 }
 
@@ -74,17 +88,129 @@ impl Sources {
             Error::usage("`raw.folder` is not set, so there are no files to read")
                 .hint("add `--raw FOLDER`, the competition's data folder, or `--from` a simulate-data stage")
         })?;
-        let folder = RawFolder::open(root)?;
-        let sensors = Sensors::read(&folder.file(raw::GEOMETRY), &folder.file(raw::ICE))?;
+        let mut sources = match &config.layout {
+            Layout::Competition => Self::competition(root, config)?,
+            Layout::Graphnet(_) => Self::graphnet(root, config)?,
+        };
         let limit = options.limit.map_or(usize::MAX, |n| n as usize);
+        for part in ["train", "test"] {
+            let mut place = 0;
+            sources.files.retain(|(known, _)| {
+                place += usize::from(*known == part);
+                *known != part || place <= limit
+            });
+        }
+        Ok(sources)
+    }
+
+    fn competition(root: &Path, config: &PrepareConfig) -> Result<Self> {
+        let detector = &config.detector;
+        let mut needed = Vec::new();
+        needed.extend(detector.sensors.is_none().then_some(raw::GEOMETRY));
+        needed.extend((detector.ice == Ice::Raw).then_some(raw::ICE));
+        let folder = RawFolder::open(root, &needed)?;
+        let table = detector.sensors.clone().unwrap_or_else(|| folder.file(raw::GEOMETRY));
+        let geometry = Geometry::read(&table, &detector.columns)?;
+        geometry.demand_numbered()?;
         let mut files = Vec::new();
         for (part, wanted) in [("train", &config.train), ("test", &config.test)] {
             let Some(wanted) = wanted else { continue };
             let found = if part == "train" { folder.train()? } else { folder.test()? };
-            let chosen = chosen(part, &folder, wanted, found)?;
-            files.extend(chosen.into_iter().take(limit).map(|file| (part, file)));
+            let chosen = chosen(part, &folder.file(part), wanted, found)?;
+            files.extend(chosen.into_iter().map(|file| (part, file)));
         }
-        Ok(Self { folder, sensors, files })
+        Self::found(root, config, &geometry, vec![(raw::GEOMETRY.into(), table)], files)
+    }
+
+    fn graphnet(root: &Path, config: &PrepareConfig) -> Result<Self> {
+        let Layout::Graphnet(layout) = &config.layout else { return Err(Error::failed("another layout")) };
+        let folder = GraphnetFolder::open(root, layout)?;
+        let mut files = Vec::new();
+        let test: &[String] = match &config.test {
+            Some(Files::Named(names)) => names,
+            _ => &[],
+        };
+        for (part, wanted) in [("train", &config.train), ("test", &config.test)] {
+            let Some(wanted) = wanted else { continue };
+            let others = |file: &PulseFile| *wanted != Files::All || !test.contains(&file.name);
+            let found = folder.files.iter().filter(|file| others(file)).cloned().collect();
+            files.extend(chosen(part, root, wanted, found)?.into_iter().map(|file| (part, file)));
+        }
+        if let Some((_, file)) = files.iter().find(|(part, file)| *part == "train" && file.meta.is_none()) {
+            let problem = "has no truth to train on: no folder or structure `truth` or `mc_truth`";
+            return Err(Error::input(&file.path, problem)
+                .hint("name it (`layout.graphnet.truth=NAME`), or prepare test files alone: `train=null`"));
+        }
+        let (geometry, tables) = match &config.detector.sensors {
+            Some(table) => {
+                let geometry = Geometry::read(table, &config.detector.columns)?;
+                (geometry, vec![(raw::GEOMETRY.to_owned(), table.clone())])
+            }
+            None => {
+                let mut all = Vec::new();
+                for (_, file) in &files {
+                    all.extend(source::positions(file, layout, folder.nested.as_ref())?);
+                }
+                (Geometry::at(root, all)?, Vec::new())
+            }
+        };
+        let mut sources = Self::found(root, config, &geometry, tables, files)?;
+        sources.places = Places::new(geometry.positions);
+        sources.nested = folder.nested;
+        Ok(sources)
+    }
+
+    fn found(
+        root: &Path,
+        config: &PrepareConfig,
+        geometry: &Geometry,
+        mut tables: Vec<(String, PathBuf)>,
+        files: Vec<(&'static str, PulseFile)>,
+    ) -> Result<Self> {
+        let detector = &config.detector;
+        let ice = match &detector.ice {
+            Ice::None => None,
+            Ice::File(path) => Some(path.clone()),
+            Ice::Raw => Some(root.join(raw::ICE)),
+        };
+        if let Some(ice) = &ice {
+            if !ice.is_file() {
+                return Err(Error::input(ice, "does not exist, but `detector.ice` asks for it")
+                    .hint("where nothing is known of the medium: `detector.ice=none`"));
+            }
+            tables.push((raw::ICE.to_owned(), ice.clone()));
+        }
+        let published = config.layout == Layout::Competition && detector.sensors.is_none();
+        Ok(Self {
+            root: root.to_path_buf(),
+            layout: config.layout.clone(),
+            detector: detector.clone(),
+            sensors: Sensors::of(detector, geometry, published, ice.as_deref())?,
+            tables,
+            nested: None,
+            places: Places::default(),
+            files,
+        })
+    }
+
+    fn reading(&self) -> Reading<'_> {
+        match &self.layout {
+            Layout::Competition => Reading::Competition,
+            Layout::Graphnet(config) => {
+                Reading::Graphnet { config, nested: self.nested.as_ref(), places: &self.places }
+            }
+        }
+    }
+
+    /// What the store files depend on beside the raw ones.
+    fn recipe(&self) -> String {
+        let about = if self.layout == Layout::Competition && self.detector == DetectorConfig::default() {
+            String::new()
+        } else {
+            format!(" {:?} {:?}", self.layout, self.detector)
+        };
+        // Ids of sensors are checked against their number.
+        format!("{} sensors{about}", self.sensors.len())
     }
 
     /// One line a file.
@@ -93,10 +219,10 @@ impl Sources {
     }
 }
 
-fn chosen(part: &str, folder: &RawFolder, wanted: &Files, found: Vec<PulseFile>) -> Result<Vec<PulseFile>> {
+fn chosen(part: &str, folder: &Path, wanted: &Files, found: Vec<PulseFile>) -> Result<Vec<PulseFile>> {
     let Files::Named(names) = wanted else { return Ok(found) };
     if let Some(missing) = names.iter().find(|name| !found.iter().any(|file| file.name == **name)) {
-        return Err(Error::input(folder.file(part), format!("has no `{missing}`, which `{part}.named` asks for"))
+        return Err(Error::input(folder, format!("has no `{missing}`, which `{part}.named` asks for"))
             .hint("names end in `.parquet`: `batch_1.parquet`"));
     }
     Ok(found.into_iter().filter(|file| names.contains(&file.name)).collect())
@@ -115,11 +241,11 @@ pub fn run(options: &Options, sources: &Sources, stage: &mut Stage) -> Result<Re
         options.threads,
         |i| {
             let (part, file) = &sources.files[i];
-            let from = raw_files(&journal, part, file, &sources.sensors)?;
+            let from = raw_files(&journal, part, file, &sources.recipe())?;
             if let Some(finished) = journal.kept(&set(part, file), &from.key) {
                 return Ok((from, finished, true));
             }
-            let finished = prepare(&folder, &sources.sensors, part, file, from.key.clone())?;
+            let finished = prepare(&folder, sources, part, file, from.key.clone())?;
             journal.demand_unchanged(&from)?;
             Ok((from, finished, false))
         },
@@ -165,23 +291,25 @@ fn set(part: &str, file: &PulseFile) -> String {
 }
 
 /// What a store file is made from.
-fn raw_files(journal: &Journal, part: &str, file: &PulseFile, sensors: &Sensors) -> Result<journal::Sources> {
+fn raw_files(journal: &Journal, part: &str, file: &PulseFile, recipe: &str) -> Result<journal::Sources> {
     let pulses = (format!("{part}/{}", file.name), file.path.clone());
-    let meta = file.meta.iter().map(|path| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        (format!("{part}_meta/{name}"), path.clone())
+    let meta = file.meta.iter().map(|meta| {
+        let name = meta.path.file_name().unwrap_or_default().to_string_lossy();
+        (format!("{part}_meta/{name}"), meta.path.clone())
     });
     let files: Vec<_> = std::iter::once(pulses).chain(meta).collect();
-    // Ids of sensors are checked against their number.
-    journal.sources(&format!("store 1 {part} {} {} sensors", file.name, sensors.len()), &files)
+    journal.sources(&format!("store 1 {part} {} {recipe}", file.name), &files)
 }
 
-fn prepare(folder: &Path, sensors: &Sensors, part: &str, file: &PulseFile, key: String) -> Result<Finished> {
+fn prepare(folder: &Path, sources: &Sources, part: &str, file: &PulseFile, key: String) -> Result<Finished> {
     signals::check(SAVED)?;
-    let pulses = ParquetFile::open(&file.path)?;
-    let scan = Scan::read(file, &pulses)?;
+    let reading = sources.reading();
+    let pulses = PulseReader::open(file, &reading)?;
+    let directions = pulses.directions(&reading)?;
+    let scan = Scan::read(file, &pulses, directions.as_ref())?;
     let relative = format!("{}.safetensors", set(part, file));
-    let mut written = store::write(file, &pulses, &scan, sensors.len(), &folder.join(&relative))?;
+    let encoding = Encoding { sensors: sources.sensors.len(), time: sources.detector.time };
+    let mut written = store::write(file, &pulses, &scan, &encoding, &folder.join(&relative))?;
     written.path = relative.into();
     Ok(Finished {
         key,
@@ -217,11 +345,11 @@ fn refuse_duplicates(folder: &Path, files: &[(&'static str, PulseFile)]) -> Resu
 /// Sensors, event counts, and what prediction needs beside the events.
 fn write_tables(sources: &Sources, folder: &Path, counts: &Nevents, stage: &mut Stage) -> Result<()> {
     stage.output("sensors", &sources.sensors.write(&folder.join("sensors.safetensors"))?);
-    for name in [raw::GEOMETRY, raw::ICE] {
-        stage.input(name, &sources.folder.file(name))?;
+    for (name, path) in &sources.tables {
+        stage.input(name, path)?;
     }
     if !counts.is_empty() {
-        let given = sources.folder.file(raw::NEVENTS);
+        let given = sources.root.join(raw::NEVENTS);
         if given.is_file() {
             stage.input(raw::NEVENTS, &given)?;
         }
@@ -229,7 +357,7 @@ fn write_tables(sources: &Sources, folder: &Path, counts: &Nevents, stage: &mut 
         stage.output("nevents", &nevents::write_json(&folder.join("nevents.json"), counts)?);
         stage.output("nevents_pickle", &nevents::write_pickle(&folder.join(raw::NEVENTS), counts)?);
     }
-    let sample = sources.folder.file(raw::SAMPLE);
+    let sample = sources.root.join(raw::SAMPLE);
     if sources.files.iter().any(|(part, _)| *part == "test") && sample.is_file() {
         stage.input(raw::SAMPLE, &sample)?;
         stage.output("sample_submission", &copy_sample(&sample, &folder.join(raw::SAMPLE))?);

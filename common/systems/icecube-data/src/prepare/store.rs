@@ -1,32 +1,26 @@
 //! One pulse file as a file of the event store: what networks read, encoded once, mapped into memory.
 //!
 //! Tensors: `event_id` i64 `[n]`, ascending; `offset` i64 `[n + 1]`; `direction` f64 `[n, 2]` (azimuth, zenith; training
-//! only); and of the pulses, event by event in file order, `sensor` i16 (`sensor_id`, or `-1 - sensor_id` of an auxiliary
-//! pulse), `time` f32 `(t - 10^4) / (3 10^4)` and `charge` f32 `log10(q) / 3`. Ten bytes a pulse.
+//! only), `extra` f32 `[n, 5]` (energy in GeV, vertex in metres, 1 for a track; NaN: not known; where the truth has any); and of the pulses, event by event in file order, `sensor` i16 (`sensor_id`, or `-1 - sensor_id` of an auxiliary
+//! pulse), `time` f32 `(t - 10^4) / (3 10^4)` and `charge` f32 `log10(q) / 3`. Ten bytes a pulse. The numbers of the time
+//! are those of the detector's config.
 
 use std::path::Path;
 
 use common::cli::signals;
 use common::durable::Written;
-use common::store::tables::{Column, ParquetFile, Table};
 use common::store::tensors::{Declaration, Dtype, TensorWriter};
 use common::{Error, Result};
 use serde_json::json;
 
 use super::scan::{SLICE_ROWS, Scan};
+use super::source::{PulseReader, RawPulses};
+use crate::detector::TimeConfig;
 use crate::raw::PulseFile;
 
-/// Columns of a pulse file.
-const COLUMNS: [&str; 4] = ["sensor_id", "time", "charge", "auxiliary"];
-
-/// Nanoseconds that are subtracted from all times.
-pub const TIME_SHIFT_NS: f64 = 1e4;
-/// Nanoseconds of one unit of scaled time.
-pub const TIME_SCALE_NS: f64 = 3e4;
-
 /// Scaled time.
-pub fn scaled_time(time_ns: i64) -> f32 {
-    ((time_ns as f64 - TIME_SHIFT_NS) / TIME_SCALE_NS) as f32
+pub fn scaled_time(time_ns: f64, config: &TimeConfig) -> f32 {
+    ((time_ns - config.shift_ns) / config.scale_ns) as f32
 }
 
 /// Scaled logarithm of a charge in photo-electrons.
@@ -50,8 +44,15 @@ pub fn is_auxiliary(packed: i16) -> bool {
 }
 
 /// Writes the store file of one pulse file.
-pub fn write(source: &PulseFile, pulses: &ParquetFile, scan: &Scan, sensors: usize, path: &Path) -> Result<Written> {
+pub fn write(
+    source: &PulseFile,
+    pulses: &PulseReader<'_>,
+    scan: &Scan,
+    encoding: &Encoding,
+    path: &Path,
+) -> Result<Written> {
     let (n, rows) = (scan.events.len(), scan.rows as usize);
+    let knows_more = scan.knows_more();
     let mut tensors = vec![
         Declaration::new("event_id", Dtype::I64, &[n]),
         Declaration::new("offset", Dtype::I64, &[n + 1]),
@@ -61,6 +62,10 @@ pub fn write(source: &PulseFile, pulses: &ParquetFile, scan: &Scan, sensors: usi
     ];
     if source.meta.is_some() {
         tensors.push(Declaration::new("direction", Dtype::F64, &[n, 2]));
+        // Only where something is known: stores of the competition's files stay as they are.
+        if knows_more {
+            tensors.push(Declaration::new("extra", Dtype::F32, &[n, 5]));
+        }
     }
     let about = json!({ "system": "icecube", "source": source.name, "events": n, "pulses": rows });
     let mut writer = TensorWriter::create(path, &tensors, Some(&about))?;
@@ -72,27 +77,46 @@ pub fn write(source: &PulseFile, pulses: &ParquetFile, scan: &Scan, sensors: usi
         writer.append_elements("offset", &[offset])?;
         if source.meta.is_some() {
             writer.append_elements("direction", &event.direction)?;
+            if knows_more {
+                writer.append_elements("extra", &event.extra)?;
+            }
         }
     }
-    if scan.in_order() {
+    // Only the competition's files are known to be in the order of time.
+    let as_it_is = scan.in_order() && pulses.in_time() && !encoding.time.count_from_first;
+    if as_it_is {
         for begin in (0..rows).step_by(SLICE_ROWS) {
             signals::check(super::SAVED)?;
-            let block =
-                Block::encode(&pulses.read(Some(&COLUMNS), begin..begin + SLICE_ROWS)?, begin, sensors, source)?;
-            block.append(&mut writer)?;
+            let found = pulses.pulses(begin..begin + SLICE_ROWS)?;
+            Block::encode(&found, begin, encoding, source)?.append(&mut writer)?;
         }
     } else {
-        // Events in another order: one file in memory, encoded, then event by event.
-        let all = Block::read(pulses, sensors, source)?;
+        // Events or pulses in another order: one file in memory, encoded, then event by event.
+        let all = Block::read(pulses, encoding, source)?;
         for event in &scan.events {
             let mut block = Block::default();
             for &(first, n) in &event.rows {
                 block.extend(&all, first as usize..(first + n) as usize);
             }
+            if !pulses.in_time() {
+                block.sort();
+            }
+            if encoding.time.count_from_first {
+                block.count_from_first(&encoding.time);
+            }
             block.append(&mut writer)?;
         }
     }
     writer.finish()
+}
+
+/// What encoding depends on beside the pulses.
+#[derive(Debug, Clone, Copy)]
+pub struct Encoding {
+    /// Number of sensors.
+    pub sensors: usize,
+    /// How times are scaled.
+    pub time: TimeConfig,
 }
 
 /// Encoded pulses.
@@ -104,11 +128,11 @@ struct Block {
 }
 
 impl Block {
-    fn read(pulses: &ParquetFile, sensors: usize, source: &PulseFile) -> Result<Self> {
+    fn read(pulses: &PulseReader<'_>, encoding: &Encoding, source: &PulseFile) -> Result<Self> {
         let mut all = Self::default();
         for begin in (0..pulses.rows()).step_by(SLICE_ROWS) {
             signals::check(super::SAVED)?;
-            let block = Self::encode(&pulses.read(Some(&COLUMNS), begin..begin + SLICE_ROWS)?, begin, sensors, source)?;
+            let block = Self::encode(&pulses.pulses(begin..begin + SLICE_ROWS)?, begin, encoding, source)?;
             all.extend(&block, 0..block.sensor.len());
         }
         Ok(all)
@@ -126,23 +150,30 @@ impl Block {
         writer.append_elements("charge", &self.charge)
     }
 
+    /// By time; pulses of one time keep their order.
+    fn sort(&mut self) {
+        let mut order: Vec<usize> = (0..self.time.len()).collect();
+        order.sort_by(|&a, &b| self.time[a].total_cmp(&self.time[b]));
+        self.sensor = order.iter().map(|&i| self.sensor[i]).collect();
+        self.charge = order.iter().map(|&i| self.charge[i]).collect();
+        self.time = order.iter().map(|&i| self.time[i]).collect();
+    }
+
+    /// Counts times from the first pulse, which then stands at minus the shift.
+    fn count_from_first(&mut self, time: &TimeConfig) {
+        let first = self.time.iter().copied().fold(f32::INFINITY, f32::min);
+        let begin = scaled_time(0.0, time);
+        self.time.iter_mut().for_each(|t| *t = *t - first + begin);
+    }
+
     /// Checks and encodes rows of a file; `first` is the number of the first one, for messages.
-    fn encode(table: &Table, first: usize, sensors: usize, source: &PulseFile) -> Result<Self> {
+    fn encode(pulses: &RawPulses, first: usize, encoding: &Encoding, source: &PulseFile) -> Result<Self> {
         let bad = |row: usize, problem: String| Error::input(&source.path, format!("row {}: {problem}", first + row));
-        let Column::Bool(auxiliary) = table.column("auxiliary")? else {
-            let found = table.column("auxiliary")?.kind();
-            return Err(Error::input(&source.path, format!("column `auxiliary` is {found}, expected bool")));
-        };
-        let ids: Vec<i64> = match table.column("sensor_id")? {
-            Column::I16(v) => v.iter().map(|&id| i64::from(id)).collect(),
-            Column::I32(v) => v.iter().map(|&id| i64::from(id)).collect(),
-            Column::I64(v) => v.clone(),
-            other => {
-                let problem = format!("column `sensor_id` is {}, expected whole numbers", other.kind());
-                return Err(Error::input(&source.path, problem));
-            }
-        };
-        let (time, charge) = (table.i64("time")?, table.f64("charge")?);
+        let RawPulses { sensor: ids, time, charge, auxiliary } = pulses;
+        let sensors = encoding.sensors;
+        if let Some(row) = time.iter().position(|t| !t.is_finite()) {
+            return Err(bad(row, format!("time is {}, expected a finite number", time[row])));
+        }
         if let Some(row) = ids.iter().position(|id| !(0..sensors as i64).contains(id)) {
             return Err(bad(row, format!("sensor_id is {}, expected 0 to {}", ids[row], sensors - 1)));
         }
@@ -150,8 +181,8 @@ impl Block {
             return Err(bad(row, format!("charge is {}, expected more than 0", charge[row])));
         }
         Ok(Self {
-            sensor: ids.iter().zip(auxiliary).map(|(&id, &aux)| packed(id as i16, aux)).collect(),
-            time: time.iter().map(|&t| scaled_time(t)).collect(),
+            sensor: ids.iter().zip(auxiliary.iter()).map(|(&id, &aux)| packed(id as i16, aux)).collect(),
+            time: time.iter().map(|&t| scaled_time(t, &encoding.time)).collect(),
             charge: charge.iter().map(|&q| scaled_charge(q)).collect(),
         })
     }

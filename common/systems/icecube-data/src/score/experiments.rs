@@ -159,8 +159,16 @@ mod tests {
 
     fn row(folder: &Path, text: &str) -> Row {
         durable::write(folder.join(common::stage::CONFIG), text.as_bytes()).unwrap();
-        let event =
-            |angle, kind: &str| Scored { angle, zenith: 1.0, kappa: None, pulses: None, kind: Some(kind.into()) };
+        let event = |angle, kind: &str| Scored {
+            angle,
+            zenith: 1.0,
+            kappa: None,
+            pulses: None,
+            kind: Some(kind.into()),
+            extra: None,
+            energy: f64::NAN,
+            vertex: [f64::NAN; 3],
+        };
         let scored = [event(0.2, "track"), event(0.4, "track"), event(0.9, "cascade")];
         Row::new(&Report::new("run".into(), folder, &scored), folder).unwrap()
     }

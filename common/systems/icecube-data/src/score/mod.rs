@@ -2,6 +2,7 @@
 
 mod experiments;
 mod report;
+mod targets;
 
 use std::path::{Path, PathBuf};
 
@@ -9,10 +10,10 @@ use common::oof::{named, resolve};
 use common::system::{Score, ScoreRequest};
 use common::{Error, Result};
 use serde_json::Map;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::angles;
-use crate::directions::{Predictions, Truth};
+use crate::directions::{Missing, Predictions, Truth};
 use crate::system::NAME;
 use experiments::Row;
 use report::{Report, Scored};
@@ -57,7 +58,11 @@ fn run(request: &ScoreRequest) -> Result<()> {
         let (called, file) = named(argument);
         let path = resolve(file, &["predictions", "oof", "submission", "submission.csv"])?;
         let predictions = Predictions::read(&path, request.limit)?;
-        let scored = scored(&predictions, &truth)?;
+        let (scored, missing) = scored(&predictions, &truth)?;
+        if let Some(missing) = missing.describe().filter(|_| request.limit.is_none()) {
+            let shown = truth.files()[0].display().to_string();
+            warn!("`{}`: {missing} of `{shown}`; the score is that of the others", path.display());
+        }
         reports.push(Report::new(called.map_or_else(|| name(file, &path), str::to_string), &path, &scored));
         if !request.table.is_empty() {
             rows.push(Row::new(reports.last().ok_or_else(|| Error::failed("no report"))?, Path::new(file))?);
@@ -90,14 +95,17 @@ fn name(argument: &str, path: &Path) -> String {
 }
 
 /// Joins with the truth by event.
-fn scored(predictions: &Predictions, truth: &Truth) -> Result<Vec<Scored>> {
-    let known = predictions.truths(truth)?;
+fn scored(predictions: &Predictions, truth: &Truth) -> Result<(Vec<Scored>, Missing)> {
+    let (known, missing) = predictions.joined(truth)?;
     let scored = known.into_iter().zip(&predictions.directions).enumerate().map(|(place, (known, direction))| Scored {
         angle: angles::opening(*direction, known.direction),
         zenith: known.zenith,
         kappa: predictions.kappas.as_ref().map(|kappas| kappas[place]),
         pulses: known.pulses,
         kind: known.kind,
+        extra: predictions.extra.as_ref().map(|extra| extra[place]),
+        energy: known.energy,
+        vertex: known.vertex,
     });
-    Ok(scored.collect())
+    Ok((scored.collect(), missing))
 }

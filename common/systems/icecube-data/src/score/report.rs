@@ -4,7 +4,10 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use crate::angles;
+use crate::directions::calibration::Calibration as Fitted;
 use serde_json::{Map, Value, json};
+
+use super::targets::Targets;
 
 /// One event, predicted and known.
 #[derive(Debug, Clone)]
@@ -19,6 +22,12 @@ pub struct Scored {
     pub pulses: Option<u64>,
     /// Track or cascade.
     pub kind: Option<String>,
+    /// What heads say: energy in GeV, vertex in metres, probability of a track.
+    pub extra: Option<[f64; 5]>,
+    /// True energy in GeV; NaN: not known.
+    pub energy: f64,
+    /// True vertex in metres; NaN: not known.
+    pub vertex: [f64; 3],
 }
 
 /// Mean angle of some of the events.
@@ -41,6 +50,9 @@ pub struct Calibration {
     pub error: f64,
     /// Mean negative logarithm of the predicted density at the truth, per steradian.
     pub log_loss: f64,
+    /// What would make kappa and regions right, with the shares that the regions of 50 % and 90 % hold before and after;
+    /// none for few events.
+    pub fitted: Option<(Fitted, [f64; 2], [f64; 2])>,
     /// Medians of the angle that should hold half of the events, and of the true angle.
     pub median: (f64, f64),
 }
@@ -56,6 +68,7 @@ pub struct Report {
     median: f64,
     by: Vec<(&'static str, Vec<Part>)>,
     calibration: Option<Calibration>,
+    targets: Targets,
 }
 
 /// Upper ends of the classes of pulse counts.
@@ -93,6 +106,7 @@ impl Report {
             mean,
             median: median(&mut angles),
             by,
+            targets: Targets::of(scored),
             calibration: kappas.map(|kappas| Calibration::of(scored, &kappas)),
         }
     }
@@ -125,6 +139,10 @@ impl Report {
                 "share_within": shares,
                 "error": c.error,
                 "log_loss": c.log_loss,
+                "fitted": c.fitted.map(|(fitted, ..)| fitted),
+                "coverage": c.fitted.map(|(_, before, after)| json!({
+                    "before": { "0.5": before[0], "0.9": before[1] }, "after": { "0.5": after[0], "0.9": after[1] },
+                })),
                 "median_predicted_rad": c.median.0,
                 "median_true_rad": c.median.1,
             })
@@ -136,6 +154,7 @@ impl Report {
             "mean_rad": self.mean,
             "median_rad": self.median,
             "by": by,
+            "targets": self.targets.json(),
             "calibration": calibration,
         })
     }
@@ -208,23 +227,13 @@ impl Calibration {
             })
             .collect();
         let error = shares.iter().map(|(nominal, found)| (nominal - found).abs()).sum::<f64>() / shares.len() as f64;
-        let log_loss = pairs().map(|(angle, kappa)| -log_density(kappa, angle)).sum::<f64>() / n;
+        let log_loss = pairs().map(|(angle, kappa)| -angles::log_density(kappa, angle)).sum::<f64>() / n;
         let mut predicted: Vec<f64> = kappas.iter().map(|&kappa| angles::containment(kappa, 0.5)).collect();
         let mut found: Vec<f64> = scored.iter().map(|event| event.angle).collect();
-        Self { shares, error, log_loss, median: (median(&mut predicted), median(&mut found)) }
+        let known: Vec<(f64, f64)> = pairs().collect();
+        let fitted = Fitted::fit(&known).map(|f| (f, Fitted::default().coverage(&known), f.coverage(&known)));
+        Self { shares, error, log_loss, fitted, median: (median(&mut predicted), median(&mut found)) }
     }
-}
-
-/// Logarithm of the von Mises-Fisher density at an angle from its mode, per steradian.
-fn log_density(kappa: f64, angle: f64) -> f64 {
-    let normalisation = if kappa < 1e-6 {
-        -(4.0 * std::f64::consts::PI).ln()
-    } else {
-        // log C3 with the mode's exponential taken out.
-        kappa.ln() - (-(-2.0 * kappa).exp_m1()).ln() - std::f64::consts::TAU.ln()
-    };
-    let versine = 2.0 * (angle / 2.0).sin().powi(2);
-    if kappa < 1e-6 { normalisation + kappa * (1.0 - versine) } else { normalisation - kappa * versine }
 }
 
 /// All reports, under the key `scores`.
@@ -244,6 +253,9 @@ pub fn table(reports: &[Report]) -> String {
                     write!(text, "\n  {:22}  {:>8}  {:>9.5}", format!("{name} {}", part.name), part.events, part.mean);
             }
         }
+        for line in report.targets.lines() {
+            let _ = write!(text, "\n  {line}");
+        }
         if let Some(c) = &report.calibration {
             let shares: Vec<String> = c
                 .shares
@@ -256,6 +268,14 @@ pub fn table(reports: &[Report]) -> String {
                 "\n  mean difference {:.4}, log loss {:.4}, median 50 % angle {:.4} against {:.4} rad",
                 c.error, c.log_loss, c.median.0, c.median.1
             );
+            if let Some((fitted, before, _)) = &c.fitted {
+                let [half, most] = before.map(|share| 100.0 * share);
+                let _ = write!(
+                    text,
+                    "\n  regions of 50 and 90 % hold {half:.1} and {most:.1} %; right with kappa / {:.4}, regions * {:.3} and * {:.3}",
+                    fitted.temperature, fitted.stretch[0], fitted.stretch[1]
+                );
+            }
         }
     }
     text
@@ -266,7 +286,16 @@ mod tests {
     use super::*;
 
     fn event(angle: f64, kappa: f64, pulses: u64) -> Scored {
-        Scored { angle, zenith: 1.0, kappa: Some(kappa), pulses: Some(pulses), kind: None }
+        Scored {
+            angle,
+            zenith: 1.0,
+            kappa: Some(kappa),
+            pulses: Some(pulses),
+            kind: None,
+            extra: None,
+            energy: f64::NAN,
+            vertex: [f64::NAN; 3],
+        }
     }
 
     #[test]
@@ -295,20 +324,5 @@ mod tests {
         let bold: Vec<f64> = kappas.iter().map(|kappa| kappa * 5.0 + 1.0).collect();
         let bad = Calibration::of(&scored, &bold);
         assert!(bad.error > 0.1 && bad.log_loss > good.log_loss, "{bad:?}");
-    }
-
-    #[test]
-    fn the_density_integrates_to_one() {
-        for kappa in [0.0, 1e-8, 0.7, 12.0, 150.0] {
-            let steps = 20_000;
-            let width = std::f64::consts::PI / f64::from(steps);
-            let sum: f64 = (0..steps)
-                .map(|i| {
-                    let angle = (f64::from(i) + 0.5) * width;
-                    log_density(kappa, angle).exp() * std::f64::consts::TAU * angle.sin() * width
-                })
-                .sum();
-            assert!((sum - 1.0).abs() < 1e-5, "{kappa}: {sum}");
-        }
     }
 }

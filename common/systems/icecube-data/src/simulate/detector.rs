@@ -31,7 +31,7 @@ impl Detector {
         let table = read_csv(geometry, &columns)?;
         let (x, y, z) = (table.f64("x")?, table.f64("y")?, table.f64("z")?);
         let sensors: Vec<[f64; 3]> = (0..table.rows()).map(|i| [x[i], y[i], z[i]]).collect();
-        let text = std::fs::read_to_string(ice).map_err(|e| Error::opening(ice, e))?;
+        let text = common::store::foreign::read_text(ice)?;
         let rows: Option<Vec<[f64; 3]>> = text
             .lines()
             .skip(1)

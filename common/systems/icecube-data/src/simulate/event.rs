@@ -78,9 +78,14 @@ pub struct Simulated {
     pub kind: Kind,
     /// Photo-electrons that the light was to leave: a stand-in for the energy.
     pub brightness: f64,
+    /// Where a cascade is, or a point on a track, in metres.
+    pub vertex: [f64; 3],
     /// Pulses in time order.
     pub pulses: Vec<Pulse>,
 }
+
+/// GeV for each photo-electron that the light leaves: about what a cascade in the middle of the detector needs.
+pub const GEV_PER_PHOTON: f64 = 10.0;
 
 /// Draws events until one triggers the detector.
 pub fn simulate(detector: &Detector, physics: &Physics, rng: &mut Pcg64) -> Simulated {
@@ -89,7 +94,7 @@ pub fn simulate(detector: &Detector, physics: &Physics, rng: &mut Pcg64) -> Simu
         let zenith = (1.0 - 2.0 * uniform(rng)).acos();
         let kind = if uniform(rng) < physics.tracks { Kind::Track } else { Kind::Cascade };
         let brightness = (physics.median_pulses * (physics.spread * normal(rng)).exp()).min(MOST_PULSES);
-        let light = light(detector, kind, azimuth, zenith, brightness, rng);
+        let (light, vertex) = light(detector, kind, azimuth, zenith, brightness, rng);
         let mut hits = photons(detector, &light, physics, rng);
         let Some(trigger) = first_coincidence(&mut hits) else { continue };
         hits.retain(|hit| (WINDOW_NS[0]..=WINDOW_NS[1]).contains(&(hit.time - trigger)));
@@ -99,7 +104,7 @@ pub fn simulate(detector: &Detector, physics: &Physics, rng: &mut Pcg64) -> Simu
             hits.push(Hit { sensor: rng.random_range(0..detector.sensors.len()), time });
         }
         let pulses = pulses(hits, trigger, rng);
-        return Simulated { azimuth, zenith, kind, brightness, pulses };
+        return Simulated { azimuth, zenith, kind, brightness, vertex, pulses };
     }
 }
 
@@ -120,7 +125,14 @@ struct Hit {
     time: f64,
 }
 
-fn light(d: &Detector, kind: Kind, azimuth: f64, zenith: f64, brightness: f64, rng: &mut Pcg64) -> Vec<Seen> {
+fn light(
+    d: &Detector,
+    kind: Kind,
+    azimuth: f64,
+    zenith: f64,
+    brightness: f64,
+    rng: &mut Pcg64,
+) -> (Vec<Seen>, [f64; 3]) {
     // Physics has the cosine first (see `crate::angles`), and the particle flies away from where it comes from.
     let from = [azimuth.cos() * zenith.sin(), azimuth.sin() * zenith.sin(), zenith.cos()];
     let along = from.map(|c| -c);
@@ -161,7 +173,7 @@ fn light(d: &Detector, kind: Kind, azimuth: f64, zenith: f64, brightness: f64, r
     for light in &mut seen {
         light.mean *= brightness / total.max(f64::MIN_POSITIVE);
     }
-    seen
+    (seen, point)
 }
 
 fn photons(detector: &Detector, light: &[Seen], physics: &Physics, rng: &mut Pcg64) -> Vec<Hit> {

@@ -23,10 +23,11 @@ use rand::RngExt;
 use config::Batches;
 pub use config::SimulateConfig;
 use detector::Detector;
-use event::Simulated;
+use event::{GEV_PER_PHOTON, Simulated};
 pub use task::Simulate;
 
 use crate::raw;
+use crate::targets::COLUMNS;
 
 /// Folder of everything that a user would have downloaded.
 pub use common::driver::RAW;
@@ -204,6 +205,9 @@ struct Meta {
     last: Vec<i64>,
     azimuth: Vec<f64>,
     zenith: Vec<f64>,
+    /// Energy and vertex.
+    more: [Vec<f64>; 4],
+    kind: Vec<String>,
 }
 
 impl Meta {
@@ -213,6 +217,10 @@ impl Meta {
         self.last.push(before + event.pulses.len() as i64 - 1);
         self.azimuth.push(event.azimuth);
         self.zenith.push(event.zenith);
+        let [x, y, z] = event.vertex;
+        let energy = event.brightness * GEV_PER_PHOTON;
+        self.more.iter_mut().zip([energy, x, y, z]).for_each(|(column, value)| column.push(value));
+        self.kind.push(event.kind.name().to_owned());
     }
 
     fn table(self, batch: u32) -> Result<Table> {
@@ -223,6 +231,10 @@ impl Meta {
         table.push("last_pulse_index", Column::I64(self.last))?;
         table.push("azimuth", Column::F64(self.azimuth))?;
         table.push("zenith", Column::F64(self.zenith))?;
+        for (name, column) in COLUMNS.iter().zip(self.more) {
+            table.push(*name, Column::F64(column))?;
+        }
+        table.push(COLUMNS[4], Column::Text(self.kind))?;
         Ok(table)
     }
 }
@@ -235,6 +247,10 @@ fn truth_table(events: &[(i64, Simulated)]) -> Result<Table> {
     table.push("zenith", Column::F64(events.iter().map(|(_, e)| e.zenith).collect()))?;
     table.push("kind", Column::Text(events.iter().map(|(_, e)| e.kind.name().to_owned()).collect()))?;
     table.push("brightness", Column::F64(events.iter().map(|(_, e)| e.brightness).collect()))?;
+    table.push("energy", Column::F64(events.iter().map(|(_, e)| e.brightness * GEV_PER_PHOTON).collect()))?;
+    for (axis, name) in COLUMNS[1..4].iter().enumerate() {
+        table.push(*name, Column::F64(events.iter().map(|(_, e)| e.vertex[axis]).collect()))?;
+    }
     table.push("pulses", Column::I64(events.iter().map(|(_, e)| e.pulses.len() as i64).collect()))?;
     Ok(table)
 }
@@ -248,6 +264,7 @@ fn joined(a: Table, b: &Table) -> Result<Table> {
     for ((name, first), second) in a.names().iter().zip(a.columns()).zip(b.columns()) {
         let column = match (first, second) {
             (Column::I64(a), Column::I64(b)) => Column::I64([a.as_slice(), b].concat()),
+            (Column::Text(a), Column::Text(b)) => Column::Text([a.as_slice(), b].concat()),
             (Column::F64(a), Column::F64(b)) => Column::F64([a.as_slice(), b].concat()),
             (other, _) => return Err(Error::failed(format!("column `{name}` is {}", other.kind()))),
         };
@@ -258,7 +275,7 @@ fn joined(a: Table, b: &Table) -> Result<Table> {
 
 /// The meta table of the test events without their directions, and the sample submission.
 fn test_tables(mut test: Table) -> Result<(Table, Table)> {
-    for hidden in ["azimuth", "zenith"] {
+    for hidden in ["azimuth", "zenith"].iter().chain(&COLUMNS) {
         test.take(hidden)?;
     }
     let ids = test.i64("event_id")?.to_vec();

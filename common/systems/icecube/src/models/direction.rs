@@ -245,10 +245,11 @@ impl Direction {
     /// published names, packed without padding; the pairs of the first group as `rel_pos.0` (projected) and
     /// `rel_pos.1`. `padded`: attention on one padded group, as on a GPU.
     pub fn trace(&self, batch: &Batch, padded: bool, seen: &mut dyn FnMut(&str, &Tensor)) -> Result<Tensor> {
-        self.run(batch, true, padded, Some(seen))
+        Ok(self.run(batch, true, padded, Some(seen))?.0)
     }
 
-    fn run(&self, batch: &Batch, train: bool, padded: bool, seen: Option<&mut Witness>) -> Result<Tensor> {
+    /// The vectors, and what they are made of.
+    fn run(&self, batch: &Batch, train: bool, padded: bool, seen: Option<&mut Witness>) -> Result<(Tensor, Tensor)> {
         let mut nobody = |_: &str, _: &Tensor| {};
         let tracing = seen.is_some();
         let seen: &mut dyn FnMut(&str, &Tensor) = match seen {
@@ -325,7 +326,7 @@ impl Direction {
         } else {
             x = x.index_select(0, &firsts);
         }
-        Ok(self.proj_out.forward(&x))
+        Ok((self.proj_out.forward(&x), x))
     }
 
     fn pairs(&self, pulses: &Pulses, layout: &Layout, keep: bool) -> Vec<Pairs> {
@@ -360,8 +361,12 @@ pub(super) fn with_token(lengths: &[i64]) -> (Vec<i64>, Vec<i64>) {
 }
 
 impl Network for Direction {
-    fn forward(&self, batch: &Batch, train: bool) -> Result<Tensor> {
+    fn with_features(&self, batch: &Batch, train: bool) -> Result<(Tensor, Tensor)> {
         let padded = batch.device() != tch::Device::Cpu;
         self.run(batch, train, padded, None)
+    }
+
+    fn width(&self) -> i64 {
+        self.dim
     }
 }

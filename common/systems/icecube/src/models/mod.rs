@@ -7,6 +7,7 @@ pub mod dynedge;
 pub mod embed;
 pub mod encoder;
 pub mod graph;
+pub mod heads;
 pub mod layout;
 pub mod linear;
 pub mod relative;
@@ -22,6 +23,7 @@ use crate::batch::Batch;
 pub use direction::{Config, DeepIce, Direction, WithGraph};
 pub use dynedge::DynEdgeConfig;
 pub use encoder::{Encoder, EncoderConfig};
+pub use heads::{Heads, Targets};
 
 /// Is told the outputs of modules by name.
 pub type Witness<'a> = dyn FnMut(&str, &Tensor) + 'a;
@@ -30,7 +32,15 @@ pub type Witness<'a> = dyn FnMut(&str, &Tensor) + 'a;
 pub trait Network {
     /// The vector of each event, `[B, 3]`; its length is the concentration kappa. Networks that regress angles give
     /// azimuth and zenith, `[B, 2]`. `train`: gradients will be asked for.
-    fn forward(&self, batch: &Batch, train: bool) -> Result<Tensor>;
+    fn forward(&self, batch: &Batch, train: bool) -> Result<Tensor> {
+        Ok(self.with_features(batch, train)?.0)
+    }
+
+    /// The same, and the vector `[B, width]` that the last map of the network made it of.
+    fn with_features(&self, batch: &Batch, train: bool) -> Result<(Tensor, Tensor)>;
+
+    /// Channels of that vector.
+    fn width(&self) -> i64;
 }
 
 /// Which network, and its sizes. Left-out sizes are the defaults of the published classes.
@@ -101,11 +111,19 @@ pub struct Built {
     pub params: Params,
     /// The network.
     pub network: Box<dyn Network>,
+    /// Its heads beside the direction; none where it has no further targets.
+    pub heads: Option<Heads>,
 }
 
 /// Builds a network with initial weights drawn from `seed`.
 pub fn build(model: &ModelConfig, device: Device, seed: u64) -> Result<Built> {
+    build_with(model, &Targets::default(), device, seed)
+}
+
+/// The same with heads for further targets.
+pub fn build_with(model: &ModelConfig, targets: &Targets, device: Device, seed: u64) -> Result<Built> {
     let params = Params::new(device, seed);
     let network = model.build(&params)?;
-    Ok(Built { params, network })
+    let heads = if targets.is_none() { None } else { Some(Heads::new(&params, targets, network.width())?) };
+    Ok(Built { params, network, heads })
 }

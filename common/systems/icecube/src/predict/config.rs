@@ -7,6 +7,7 @@ use neural::precision::Precision;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::About;
 use crate::dataset::InputConfig;
 use crate::models::ModelConfig;
 
@@ -37,6 +38,10 @@ pub struct PredictConfig {
     /// Also write a table of vectors for each member, which `hill-climb` fits weights on.
     #[serde(default = "yes")]
     pub tables: bool,
+    /// Calibrates kappa and the regions of the ensemble: the folder of a `score` stage on validation events, or its
+    /// `score.json`. `null`: as the networks give it.
+    #[serde(default)]
+    pub calibration: Option<PathBuf>,
     /// The networks.
     pub members: Vec<MemberConfig>,
 }
@@ -67,6 +72,29 @@ pub struct MemberConfig {
     /// Which network it is. `null`: as its weights file says.
     #[serde(default)]
     pub model: Option<ModelConfig>,
+}
+
+impl PredictConfig {
+    /// The config of weights files that say themselves which networks they hold, as those of `train-model` and
+    /// `convert-weights` do: one network, or several of equal weight. Events are read as the first one was trained.
+    ///
+    /// # Errors
+    /// [`common::Error::Input`] for a file that does not say it.
+    pub fn of_weights(files: &[PathBuf]) -> common::Result<serde_json::Value> {
+        let abouts = files.iter().map(|file| About::read(file)).collect::<common::Result<Vec<_>>>()?;
+        let Some(first) = abouts.first() else {
+            return Err(common::Error::usage("no weights file is named"));
+        };
+        let mut members: Vec<MemberConfig> = Vec::new();
+        for (file, about) in files.iter().zip(&abouts) {
+            let twice =
+                members.iter().filter(|other| other.name.split('.').next() == about.member.split('.').next()).count();
+            let name = if twice == 0 { about.member.clone() } else { format!("{}.{}", about.member, twice + 1) };
+            members.push(MemberConfig { name, weights: file.clone(), weight: 1.0, model: None });
+        }
+        let member = if members.len() == 1 { first.member.clone() } else { ensemble() };
+        Ok(serde_json::json!({ "system": "icecube", "member": member, "input": first.input, "members": members }))
+    }
 }
 
 fn ensemble() -> String {

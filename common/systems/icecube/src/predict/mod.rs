@@ -17,8 +17,9 @@ use tch::{Device, Tensor};
 
 use crate::batch::Batch;
 use crate::dataset::InputConfig;
+use crate::detector::Frame;
 use crate::import;
-use crate::models::{self, Built, ModelConfig};
+use crate::models::{self, Built, ModelConfig, Targets};
 use crate::train::{Visits, vectors};
 pub use config::{MemberConfig, PredictConfig};
 pub use table::{Rows, Table};
@@ -74,10 +75,22 @@ impl About {
     }
 }
 
+/// The heads that a weights file says its network has.
+pub fn targets_of(path: &Path) -> Result<Targets> {
+    if path.extension().is_none_or(|e| e != "safetensors") {
+        return Ok(Targets::default());
+    }
+    match weights::metadata(path)?.and_then(|about| about.get("targets").cloned()) {
+        None => Ok(Targets::default()),
+        Some(targets) => serde_json::from_value(targets)
+            .map_err(|e| Error::input(path, format!("describes no heads of this version: {e}"))),
+    }
+}
+
 impl Member {
     /// A network with the weights of a file.
     pub fn load(name: &str, weight: f64, model: &ModelConfig, path: &Path, device: Device) -> Result<Self> {
-        let built = models::build(model, device, 0)?;
+        let built = models::build_with(model, &targets_of(path)?, device, 0)?;
         let (state, allow) = (built.params.state(), import::allow());
         let found = weights::read_for(&state, path, &allow)?;
         weights::load_strict(&state, &found.tensors, &allow).map_err(|error| weights::in_file(path, error))?;
@@ -90,6 +103,8 @@ impl Member {
 pub struct Ensemble {
     members: Vec<Member>,
     precision: Precision,
+    /// In which units its networks see positions.
+    pub frame: Frame,
     /// Number of outputs of each member that were not finite and count as zero.
     pub not_finite: Vec<i64>,
 }
@@ -105,7 +120,7 @@ impl Ensemble {
             )));
         }
         let not_finite = vec![0; members.len()];
-        Ok(Self { members, precision, not_finite })
+        Ok(Self { members, precision, frame: Frame::default(), not_finite })
     }
 
     /// Names of the members.
@@ -120,11 +135,14 @@ impl Ensemble {
     }
 
     /// The vectors of each member, `[B, 3]` f32, outputs that are not finite replaced as published (NaN by 0, infinity by
-    /// the largest number, all cut to +-1000), and their weighted sum.
-    pub fn predict(&mut self, batch: &Batch) -> Result<(Vec<Tensor>, Tensor)> {
-        let mut all = vec![];
+    /// the largest number, all cut to +-1000), their weighted sum, and what the heads of the members give, with its mean
+    /// over the members that have a head.
+    pub fn predict(&mut self, batch: &Batch) -> Result<Outcome> {
+        let (mut all, mut extras) = (vec![], vec![]);
         for (member, bad) in self.members.iter().zip(&mut self.not_finite) {
-            let raw = vectors(member.built.network.as_ref(), batch, self.precision)?;
+            let built = &member.built;
+            let (raw, extra) = vectors(built.network.as_ref(), built.heads.as_ref(), batch, self.precision)?;
+            extras.push(extra);
             *bad +=
                 raw.isfinite().logical_not().sum(tch::Kind::Int64).f_int64_value(&[]).doing("checking predictions")?;
             all.push(raw.nan_to_num(0.0, None, None).clamp(-MOST, MOST));
@@ -133,8 +151,34 @@ impl Ensemble {
         for (vector, share) in all.iter().zip(self.shares()) {
             blend += vector * f64::from(share);
         }
-        Ok((all, blend))
+        let extra = mean_of(&extras, &self.shares());
+        Ok(Outcome { vectors: all, blend, extras, extra })
     }
+}
+
+/// What an ensemble gives for a batch.
+pub struct Outcome {
+    /// The vectors of each member.
+    pub vectors: Vec<Tensor>,
+    /// Their weighted sum.
+    pub blend: Tensor,
+    /// What the heads of each member give.
+    extras: Vec<Option<Tensor>>,
+    /// Their mean.
+    extra: Option<Tensor>,
+}
+
+/// The mean of what heads give, each number over the members that have it.
+fn mean_of(extras: &[Option<Tensor>], shares: &[f32]) -> Option<Tensor> {
+    let first = extras.iter().flatten().next()?;
+    let (mut sum, mut weight) = (first.zeros_like(), first.zeros_like());
+    for (extra, share) in extras.iter().zip(shares).filter_map(|(extra, share)| Some((extra.as_ref()?, *share))) {
+        let share = f64::from(share.max(f32::MIN_POSITIVE));
+        sum += extra.nan_to_num(0.0, None, None) * share;
+        weight += extra.isnan().logical_not().to_kind(tch::Kind::Float) * share;
+    }
+    // Nobody has it: zero by zero is what is not known.
+    Some(sum / weight)
 }
 
 /// What a prediction gave.
@@ -152,11 +196,13 @@ pub fn predict(ensemble: &mut Ensemble, visits: &Visits, device: Device, duplica
     let mut blend = Rows::default();
     let bar = common::cli::progress::Bar::new("predict", visits.order.len());
     visits.each(device, |batch| {
-        let (vectors, sum) = ensemble.predict(batch)?;
-        for (rows, vectors) in rows.iter_mut().zip(&vectors) {
+        let outcome = ensemble.predict(batch)?;
+        for ((rows, vectors), extra) in rows.iter_mut().zip(&outcome.vectors).zip(&outcome.extras) {
             rows.add(batch, vectors)?;
+            extra.iter().try_for_each(|extra| rows.add_extra(extra, &ensemble.frame))?;
         }
-        blend.add(batch, &sum)?;
+        blend.add(batch, &outcome.blend)?;
+        outcome.extra.iter().try_for_each(|extra| blend.add_extra(extra, &ensemble.frame))?;
         bar.tick(batch.events() as u64);
         Ok(())
     })?;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::directions::calibration::Calibration;
 use common::config::{self, Resolved};
 use common::driver::{Ending, Help, Request, Task};
 use common::stage::{Manifest, Stage};
@@ -16,8 +17,8 @@ use super::{About, Ensemble, Member, MemberConfig, PredictConfig, predict};
 use crate::NAME;
 use crate::dataset::{EventSource, Events, Lengths};
 use crate::sampler;
-use crate::submission::{sample_ids, write_submission};
-use crate::train::{Visits, weights_of};
+use crate::submission::{Sample, write_submission};
+use crate::train::{Visits, demand_frame, weights_of};
 
 /// A prediction about to run.
 pub struct Predict {
@@ -25,7 +26,8 @@ pub struct Predict {
     ensemble: Ensemble,
     weights: Vec<PathBuf>,
     visits: Visits,
-    sample: Option<(PathBuf, Vec<i64>)>,
+    sample: Option<Sample>,
+    calibration: Option<(PathBuf, Calibration)>,
     upstream: Vec<Manifest>,
     prepared: PathBuf,
     device: Device,
@@ -62,6 +64,7 @@ impl Task for Predict {
         match (request.config, request.before()?) {
             (Some(file), _) => config::load(Some(file), &overrides),
             (None, Some(stage)) => of_stage(&stage.find("train-model")?, &overrides),
+            (None, None) if !request.flags.weights.is_empty() => of_weights(&request.flags.weights, &overrides),
             (None, None) => {
                 let example =
                     "for example `--from runs/b64`, or `configs/icecube/ensemble.yaml --weights FOLDER --data FOLDER`";
@@ -75,9 +78,14 @@ impl Task for Predict {
         let device = stages::compute(request)?;
         let before = request.before()?;
         let prepared = stages::data_of(request.flags.data.as_deref(), before)?;
+        let events = match config.set {
+            Set::Train => Events::training(&prepared, &[], Lengths::Total)?,
+            Set::Test => Events::test(&prepared)?,
+        };
         let (mut members, mut weights) = (vec![], vec![]);
         for member in &config.members {
-            let path = place(&request.flags.weights, &member.weights)?;
+            let path = place(&request.flags.weights, &member.weights, config.members.len())?;
+            demand_frame(&path, &events.sensors().frame)?;
             let model = match &member.model {
                 Some(model) => model.clone(),
                 None => About::read(&path)?.model,
@@ -85,11 +93,8 @@ impl Task for Predict {
             members.push(Member::load(&member.name, member.weight, &model, &path, device)?);
             weights.push(path);
         }
-        let ensemble = Ensemble::new(members, config.precision)?;
-        let events = match config.set {
-            Set::Train => Events::training(&prepared, &[], Lengths::Total)?,
-            Set::Test => Events::test(&prepared)?,
-        };
+        let mut ensemble = Ensemble::new(members, config.precision)?;
+        ensemble.frame = events.sensors().frame.clone();
         let order = sampler::evaluation(&events, config.input.length, config.batch_size)?;
         let order = match request.limit {
             Some(most) if most < order.len() => Order::given(vec![order.epoch(0)?.rows(0, most)])?,
@@ -97,14 +102,22 @@ impl Task for Predict {
         };
         let source = Arc::new(EventSource::new(Arc::new(events), config.input.clone(), config.seed));
         let visits = Visits { source, order: Arc::new(order), batch: config.batch_size };
-        let sample = match &request.flags.sample {
-            Some(file) => Some((file.clone(), sample_ids(file)?)),
+        let sample = match (&request.flags.sample, config.set) {
+            (Some(file), _) => Some(Sample::read(file)?),
+            (None, Set::Test) => Sample::of_stage(&prepared)?,
+            (None, Set::Train) => None,
+        };
+        let calibration = match &config.calibration {
+            Some(path) => Some((path.clone(), Calibration::read(path, &config.member)?)),
             None => None,
         };
+        for member in config.members.iter().filter(|member| member.weight == 0.0) {
+            tracing::warn!("`{}` has weight 0: it is computed, and adds nothing to the ensemble", member.name);
+        }
         let folder = prepared.folder.clone();
         let upstream = before.cloned().into_iter().chain([prepared]).collect();
         let limited = request.limit.is_some();
-        Ok(Self { config, ensemble, weights, visits, sample, upstream, prepared: folder, device, limited })
+        Ok(Self { config, ensemble, weights, visits, sample, calibration, upstream, prepared: folder, device, limited })
     }
 
     fn describe(&self) -> Vec<String> {
@@ -118,12 +131,18 @@ impl Task for Predict {
 
     fn inputs(&self) -> Vec<(String, PathBuf)> {
         let names = self.config.members.iter().map(|member| format!("weights/{}", member.name));
-        let sample = self.sample.iter().map(|(file, _)| ("sample".to_string(), file.clone()));
-        names.zip(self.weights.iter().cloned()).chain(sample).collect()
+        let named = self.sample.iter().filter(|sample| !sample.stored);
+        let sample = named.map(|sample| ("sample".to_string(), sample.path.clone()));
+        let file = |path: &PathBuf| if path.is_dir() { path.join("score.json") } else { path.clone() };
+        let calibration = self.calibration.iter().map(|(path, _)| ("calibration".to_string(), file(path)));
+        names.zip(self.weights.iter().cloned()).chain(sample).chain(calibration).collect()
     }
 
     fn run(mut self, stage: &mut Stage) -> Result<Ending> {
-        let predicted = predict(&mut self.ensemble, &self.visits, self.device, &self.prepared)?;
+        let mut predicted = predict(&mut self.ensemble, &self.visits, self.device, &self.prepared)?;
+        if let Some((_, calibration)) = self.calibration {
+            predicted.blend.calibration = calibration;
+        }
         let folder = stage.folder().to_path_buf();
         stage.output("predictions", &predicted.blend.write(&folder.join("predictions.parquet"))?);
         if self.config.tables && !predicted.members.is_empty() {
@@ -133,7 +152,10 @@ impl Task for Predict {
                 stage.output(&format!("members/{name}"), &written);
             }
         }
-        let ids = self.sample.take().map_or_else(|| predicted.blend.ids.clone(), |(_, ids)| ids);
+        let ids = match self.sample.take() {
+            Some(sample) => sample.rows(&predicted.blend.ids, self.limited)?,
+            None => predicted.blend.ids.clone(),
+        };
         let (submission, joined) =
             write_submission((&predicted.blend.ids, &predicted.blend.vectors), &ids, &folder.join("submission.csv"))?;
         stage.output("submission", &submission);
@@ -166,12 +188,28 @@ fn of_stage(trained: &Manifest, overrides: &[String]) -> Result<Resolved<Predict
     config::load_text(&trained.folder, &format!("{text:#}\n"), overrides)
 }
 
+/// The config of weights files that say themselves which networks they hold.
+fn of_weights(given: &[PathBuf], overrides: &[String]) -> Result<Resolved<PredictConfig>> {
+    let files = given.iter().map(|path| weights_of(path)).collect::<Result<Vec<_>>>()?;
+    let text = PredictConfig::of_weights(&files)?;
+    config::load_text(&files[0], &format!("{text:#}\n"), overrides)
+}
+
 /// Where the weights of a member lie: below the folder of `--weights`, or that file itself, or as the config says.
-fn place(given: &[PathBuf], named: &Path) -> Result<PathBuf> {
+fn place(given: &[PathBuf], named: &Path, members: usize) -> Result<PathBuf> {
     let path = match given {
         [] => named.to_path_buf(),
-        [folder] if folder.is_dir() => folder.join(named),
-        [file] => file.clone(),
+        // The config was made of these files.
+        files if files.iter().any(|file| file == named) => named.to_path_buf(),
+        [folder] if folder.is_dir() && !folder.join(common::stage::MANIFEST).is_file() => folder.join(named),
+        [file] if members == 1 => file.clone(),
+        [file] => {
+            return Err(Error::usage(format!(
+                "`--weights {}` is one file, the config has {members} members",
+                file.display()
+            ))
+            .hint("name the folder in which the weights of all members lie"));
+        }
         files => {
             return Err(Error::usage(format!(
                 "`--weights` gives {} files, expected the folder of the members",

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dataset::{InputConfig, Lengths, published_validation};
 use crate::losses::{LossKind, Normalisation};
-use crate::models::ModelConfig;
+use crate::models::{ModelConfig, Targets};
 use crate::sampler::SamplerConfig;
 
 /// Everything that a trained network depends on, beside the prepared events.
@@ -57,9 +57,13 @@ pub struct TrainConfig {
     pub sampler: SamplerConfig,
     /// What is minimised.
     pub loss: LossKind,
-    /// The normalisation of the likelihood.
+    /// The normalisation of the likelihood: `exact`, or `switched` as the published networks had it.
     #[serde(default)]
     pub normalisation: Normalisation,
+    /// Heads beside the direction, with the weights of their losses: energy, vertex, track against cascade. The truth of
+    /// the events must know them.
+    #[serde(default, skip_serializing_if = "Targets::is_none")]
+    pub targets: Targets,
     /// Leaves out training events that an earlier network was unsure of.
     #[serde(default)]
     pub kappa_filter: Option<KappaFilter>,
@@ -149,6 +153,7 @@ impl Config for TrainConfig {
         problems.demand(self.system == "icecube", "system", || format!("is `{}`, expected `icecube`", self.system));
         problems.demand(!self.member.is_empty(), "member", || "is empty, expected a name such as `b64`".into());
         self.model.validate("model", problems);
+        self.targets.validate("targets", problems);
         problems.demand(self.input.length > 0, "input.length", || "is 0, expected at least 1".into());
         problems.demand(self.valid_length > 0, "valid_length", || "is 0, expected at least 1".into());
         problems.demand(!self.validation.is_empty(), "validation", || "is empty, expected at least one file".into());

@@ -20,10 +20,12 @@ use tch::{Device, Kind, Tensor};
 use crate::batch::Batch;
 use crate::losses::{self, LossKind, Normalisation};
 use crate::models::Network;
+use crate::models::heads::{self, Heads, Targets};
 pub use config::{Experiment, KappaFilter, Select, TrainConfig};
 pub use neural::trainer::Options;
 pub use run::{
-    Data, HISTORY, OOF, Trained, about, begin_with, data, identity_of_filter, result_weights, train, weights_of,
+    Data, HISTORY, OOF, Trained, about, begin_with, data, demand_frame, framed, identity_of_filter, result_weights,
+    train, weights_of, with_targets,
 };
 pub use task::Train;
 
@@ -68,6 +70,8 @@ impl Visits {
 pub struct IceCubeTask {
     /// The network; its parameters are the trainer's.
     pub network: Box<dyn Network>,
+    /// Its heads beside the direction, and the weights of their losses.
+    pub heads: Option<(Heads, Targets)>,
     /// What is minimised.
     pub loss: LossKind,
     /// The normalisation of its likelihood.
@@ -95,6 +99,8 @@ pub struct Measures {
     pub loss: f64,
     /// Events whose vector has no direction.
     pub undirected: i64,
+    /// Means of the losses of the heads over the values that are known, and how many those are: energy, vertex, track.
+    pub heads: [(f64, f64); 3],
 }
 
 impl Measures {
@@ -105,13 +111,31 @@ impl Measures {
         let events = predicted.size()[0];
         let (angle, vms, loss) = (mean(LossKind::Angle)?, mean(LossKind::Vms)?, mean(loss)?);
         let undirected = losses::undirected(&losses::as_vectors(predicted))?;
-        self.join(&Self { events, angle, vms, loss, undirected });
+        self.join(&Self { events, angle, vms, loss, undirected, heads: [(0.0, 0.0); 3] });
         Ok(())
+    }
+
+    /// `predicted` as heads gave it, `[B, 5]`.
+    fn add_heads(&mut self, predicted: &Tensor, truth: &Tensor) -> Result<()> {
+        for (known, (sum, count)) in self.heads.iter_mut().zip(heads::losses(predicted, truth)) {
+            let sum = sum.f_double_value(&[]).doing("evaluating a batch")?;
+            let count = count.f_int64_value(&[]).doing("evaluating a batch")? as f64;
+            Self::pool(known, (sum / count.max(1.0), count));
+        }
+        Ok(())
+    }
+
+    fn pool(known: &mut (f64, f64), (mean, count): (f64, f64)) {
+        if count > 0.0 && mean.is_finite() {
+            known.0 = (known.0 * known.1 + mean * count) / (known.1 + count);
+            known.1 += count;
+        }
     }
 
     /// Takes in the means over other events.
     fn join(&mut self, other: &Self) {
         let (old, new) = (self.events as f64, other.events as f64);
+        self.heads.iter_mut().zip(other.heads).for_each(|(known, more)| Self::pool(known, more));
         if other.events == 0 {
             return;
         }
@@ -124,15 +148,22 @@ impl Measures {
     }
 
     fn numbers(&self) -> Vec<f64> {
-        vec![self.events as f64, self.angle, self.vms, self.loss, self.undirected as f64]
+        let mut numbers = vec![self.events as f64, self.angle, self.vms, self.loss, self.undirected as f64];
+        numbers.extend(self.heads.iter().flat_map(|(mean, count)| [*mean, *count]));
+        numbers
     }
 
     fn of_numbers(numbers: &[f64]) -> Result<Self> {
         match *numbers {
-            [events, angle, vms, loss, undirected] => {
-                Ok(Self { events: events as i64, angle, vms, loss, undirected: undirected as i64 })
-            }
-            _ => Err(Error::failed(format!("{} numbers, expected the five of an evaluation", numbers.len()))),
+            [events, angle, vms, loss, undirected, e, n_e, v, n_v, t, n_t] => Ok(Self {
+                events: events as i64,
+                angle,
+                vms,
+                loss,
+                undirected: undirected as i64,
+                heads: [(e, n_e), (v, n_v), (t, n_t)],
+            }),
+            _ => Err(Error::failed(format!("{} numbers, expected the eleven of an evaluation", numbers.len()))),
         }
     }
 }
@@ -140,15 +171,32 @@ impl Measures {
 /// A loss and the normalisation of its likelihood.
 pub type Minimised = (LossKind, Normalisation);
 
-/// What a network gives for a batch in f32, without gradients: vectors `[B, 3]` or angles `[B, 2]`.
-fn outputs(network: &dyn Network, batch: &Batch, precision: Precision) -> Result<Tensor> {
-    let predicted = tch::no_grad(|| with_autocast(precision, batch.device(), || network.forward(batch, false)))?;
-    predicted.f_to_kind(Kind::Float).doing("predicting")
+/// What a network gives for a batch in f32, without gradients: vectors `[B, 3]` or angles `[B, 2]`, and what its heads
+/// give, `[B, 5]`.
+fn outputs(
+    network: &dyn Network,
+    heads: Option<&Heads>,
+    batch: &Batch,
+    precision: Precision,
+) -> Result<(Tensor, Option<Tensor>)> {
+    let (predicted, more) = tch::no_grad(|| {
+        with_autocast(precision, batch.device(), || {
+            let (predicted, features) = network.with_features(batch, false)?;
+            Ok::<_, Error>((predicted, heads.map(|heads| heads.forward(&features))))
+        })
+    })?;
+    Ok((predicted.f_to_kind(Kind::Float).doing("predicting")?, more))
 }
 
-/// The vectors of a batch in f32, without gradients.
-pub fn vectors(network: &dyn Network, batch: &Batch, precision: Precision) -> Result<Tensor> {
-    Ok(losses::as_vectors(&outputs(network, batch, precision)?))
+/// The vectors of a batch in f32, without gradients, and what the heads give.
+pub fn vectors(
+    network: &dyn Network,
+    heads: Option<&Heads>,
+    batch: &Batch,
+    precision: Precision,
+) -> Result<(Tensor, Option<Tensor>)> {
+    let (predicted, more) = outputs(network, heads, batch, precision)?;
+    Ok((losses::as_vectors(&predicted), more))
 }
 
 /// Losses of a network on events with true directions.
@@ -159,11 +207,11 @@ pub fn measure(
     precision: Precision,
     device: Device,
 ) -> Result<Measures> {
-    measure_share(network, visits, Shard::WHOLE, minimised, precision, device)
+    measure_share((network, None), visits, Shard::WHOLE, minimised, precision, device)
 }
 
 fn measure_share(
-    network: &dyn Network,
+    (network, heads): (&dyn Network, Option<&Heads>),
     visits: &Visits,
     share: Shard,
     minimised: Minimised,
@@ -172,7 +220,12 @@ fn measure_share(
 ) -> Result<Measures> {
     let mut measures = Measures::default();
     visits.each_of(share, device, |batch| {
-        measures.add(&outputs(network, batch, precision)?, batch.truth()?, minimised)
+        let (predicted, more) = outputs(network, heads, batch, precision)?;
+        measures.add(&predicted, batch.truth()?, minimised)?;
+        match (&more, &batch.extra) {
+            (Some(more), Some(truth)) => measures.add_heads(more, truth),
+            _ => Ok(()),
+        }
     })?;
     Ok(measures)
 }
@@ -180,8 +233,13 @@ fn measure_share(
 impl Task for IceCubeTask {
     fn loss(&mut self, batch: &[Tensor], _step: u64) -> Result<Tensor> {
         let batch = Batch::from_tensors(batch)?;
-        let predicted = self.network.forward(&batch, true)?.f_to_kind(Kind::Float).doing("training")?;
-        Ok(losses::mean(self.loss, self.normalisation, &predicted, batch.truth()?))
+        let (predicted, features) = self.network.with_features(&batch, true)?;
+        let predicted = predicted.f_to_kind(Kind::Float).doing("training")?;
+        let loss = losses::mean(self.loss, self.normalisation, &predicted, batch.truth()?);
+        Ok(match (&self.heads, &batch.extra) {
+            (Some((heads, targets)), Some(truth)) => loss + heads::loss(targets, &heads.forward(&features), truth),
+            _ => loss,
+        })
     }
 
     fn evaluate(&mut self) -> Result<Evaluation> {
@@ -189,7 +247,8 @@ impl Task for IceCubeTask {
     }
 
     fn evaluate_share(&mut self, share: Shard) -> Result<Option<Vec<f64>>> {
-        let (network, valid) = (self.network.as_ref(), &self.valid);
+        let network = (self.network.as_ref(), self.heads.as_ref().map(|(heads, _)| heads));
+        let valid = &self.valid;
         let minimised = (self.loss, self.normalisation);
         let found = measure_share(network, valid, share, minimised, self.precision, self.device)?;
         Ok(Some(found.numbers()))
@@ -210,12 +269,15 @@ impl Task for IceCubeTask {
             );
         }
         let metric = |name: &str, value: f64| Metric { name: name.into(), value };
-        let metrics = vec![
+        let mut metrics = vec![
             metric("loss", found.loss),
             metric("angle", found.angle),
             metric("vms", found.vms),
             metric("undirected", found.undirected as f64),
         ];
+        let names = ["energy_loss", "vertex_loss", "track_loss"];
+        let known = names.iter().zip(found.heads).filter(|(_, (_, count))| *count > 0.0);
+        metrics.extend(known.map(|(name, (mean, _))| metric(name, mean)));
         Ok(Evaluation::by(Criterion::lower("angle"), found.angle, metrics, Value::Null))
     }
 

@@ -17,9 +17,10 @@ use tch::Tensor;
 use super::config::{Select, TrainConfig};
 use super::{IceCubeTask, Measures, Visits, outputs};
 use crate::dataset::{EventSource, Events, InputConfig};
+use crate::detector::Frame;
 use crate::import;
 use crate::losses;
-use crate::models::{Built, ModelConfig, build};
+use crate::models::{Built, ModelConfig, Targets, build_with};
 use crate::predict::Rows;
 use crate::sampler;
 
@@ -37,6 +38,8 @@ pub struct Data {
     pub order: Arc<Order>,
     /// Validation events.
     pub valid: Visits,
+    /// How their positions and times are scaled.
+    pub frame: Frame,
 }
 
 /// What a run left behind.
@@ -66,6 +69,19 @@ pub fn data(config: &TrainConfig, prepared: &Manifest, limit: Option<u64>) -> Re
             return Err(Error::input(&prepared.folder, problem).hint("prepare them with their meta files"));
         }
     }
+    let (shared, first) = valid.shared_with(&events)?;
+    if let Some(first) = first {
+        tracing::warn!(
+            "{shared} of {} validation events are trained on as well, event {first} among them: their score says nothing of \
+             new events",
+            valid.len()
+        );
+    }
+    if !config.targets.is_none() && (!events.extra() || !valid.extra()) {
+        return Err(Error::input(&prepared.folder, "knows neither energy, vertex nor kind of all its events, which `targets` asks for")
+            .hint("prepare events whose meta files have the columns `energy`, `vertex_x`, .. or `kind`; or leave `targets` out"));
+    }
+    let frame = events.sensors().frame.clone();
     let events = Arc::new(events);
     let length = config.input.length;
     let order = sampler::training(&events, &config.sampler, length, config.training.batch_size, config.seed)?;
@@ -79,6 +95,7 @@ pub fn data(config: &TrainConfig, prepared: &Manifest, limit: Option<u64>) -> Re
     };
     let valid_input = InputConfig { length: config.valid_length, ..config.input.clone() };
     Ok(Data {
+        frame,
         train: Arc::new(EventSource::new(events, config.input.clone(), config.seed)),
         order: Arc::new(order),
         valid: Visits {
@@ -119,10 +136,17 @@ pub fn weights_of(path: &Path) -> Result<PathBuf> {
     Manifest::read(&path.to_string_lossy())?.find("train-model")?.output("model")
 }
 
+/// Where the parameters of heads stand.
+const HEADS: &str = "heads.";
+
 /// Loads the weights that a run begins with: all of them, or those whose names begin with one of `only`.
 pub fn begin_with(built: &Built, path: &Path, only: &[String], choice: &weights::Choice) -> Result<()> {
     let file = weights_of(path)?;
-    let state = built.params.state();
+    let mut state = built.params.state();
+    if built.heads.is_some() && !weights::read(&file)?.iter().any(|(name, _)| name.contains(HEADS)) {
+        tracing::info!("`{}` has no heads beside the direction: they begin as drawn from the seed", file.display());
+        state.retain(|(name, _)| !name.starts_with(HEADS));
+    }
     let allow = choice.on(import::allow());
     let wanted = |name: &str| only.is_empty() || only.iter().any(|prefix| name.starts_with(prefix.as_str()));
     let some = |list: Vec<(String, Tensor)>| list.into_iter().filter(|(name, _)| wanted(name)).collect::<Vec<_>>();
@@ -143,13 +167,51 @@ pub fn begin_with(built: &Built, path: &Path, only: &[String], choice: &weights:
     Ok(())
 }
 
+/// What checkpoints say, with the heads that the network has.
+pub fn with_targets(mut about: Value, targets: &Targets) -> Result<Value> {
+    if !targets.is_none() {
+        about["targets"] =
+            serde_json::to_value(targets).map_err(|e| Error::failed(format!("describing the heads: {e}")))?;
+    }
+    Ok(about)
+}
+
+/// What checkpoints say, with the data that the network was trained on.
+pub fn framed(mut about: Value, frame: &Frame) -> Result<Value> {
+    about["frame"] = serde_json::to_value(frame).map_err(|e| Error::failed(format!("describing the detector: {e}")))?;
+    Ok(about)
+}
+
+/// Refuses weights that were trained on data of another detector or another scale. Files that do not say it are taken.
+///
+/// # Errors
+/// [`Error::Input`] with what differs.
+pub fn demand_frame(file: &Path, frame: &Frame) -> Result<()> {
+    if file.extension().is_none_or(|e| e != "safetensors") {
+        return Ok(());
+    }
+    let about = weights::metadata(file)?.unwrap_or(Value::Null);
+    let Some(theirs) = about.get("frame") else { return Ok(()) };
+    let theirs: Frame = serde_json::from_value(theirs.clone())
+        .map_err(|e| Error::input(file, format!("describes no detector of this version: {e}")))?;
+    match theirs.difference(frame) {
+        None => Ok(()),
+        Some(difference) => {
+            let problem = format!("was trained on data that were prepared otherwise: {difference}");
+            Err(Error::input(file, problem)
+                .hint("prepare the data with the `detector` that the network was trained with"))
+        }
+    }
+}
+
 /// Trains by `config`, and predicts the validation events with the resulting weights.
 pub fn train<'a>(config: &'a TrainConfig, hash: &str, data: &Data, options: Options<'a>) -> Result<Trained> {
-    let built = build(&config.model, options.device, config.seed)?;
+    let built = build_with(&config.model, &config.targets, options.device, config.seed)?;
     if let Some(path) = &config.weights {
+        demand_frame(&weights_of(path)?, &data.frame)?;
         begin_with(&built, path, &config.weights_only, &config.weights_part)?;
     }
-    let Built { params, network } = built;
+    let Built { params, network, heads } = built;
     for prefix in &config.freeze {
         if !params.named().iter().any(|(name, _)| name.starts_with(prefix)) {
             return Err(Error::usage(format!("`freeze`: no parameter's name begins with `{prefix}`")));
@@ -159,12 +221,16 @@ pub fn train<'a>(config: &'a TrainConfig, hash: &str, data: &Data, options: Opti
     tracing::info!("{}", neural::summary::summary(config.model.name(), &params.state()));
     let mut task = IceCubeTask {
         network,
+        heads: heads.map(|heads| (heads, config.targets)),
         loss: config.loss,
         normalisation: config.normalisation,
         valid: data.valid.clone(),
         precision: config.training.precision,
         device: options.device,
-        about: about(&config.member, &config.model, &config.input)?,
+        about: framed(
+            with_targets(about(&config.member, &config.model, &config.input)?, &config.targets)?,
+            &data.frame,
+        )?,
     };
     let folder = options.folder.clone();
     let rows = (Arc::clone(&data.train), Arc::clone(&data.order));
@@ -176,9 +242,14 @@ pub fn train<'a>(config: &'a TrainConfig, hash: &str, data: &Data, options: Opti
     let mut rows = Rows::default();
     let mut measures = Measures::default();
     data.valid.each(device, |batch| {
-        let predicted = outputs(task.network.as_ref(), batch, config.training.precision)?;
+        let heads = task.heads.as_ref().map(|(heads, _)| heads);
+        let (predicted, more) = outputs(task.network.as_ref(), heads, batch, config.training.precision)?;
         measures.add(&predicted, batch.truth()?, (config.loss, config.normalisation))?;
-        rows.add(batch, &losses::as_vectors(&predicted))
+        rows.add(batch, &losses::as_vectors(&predicted))?;
+        match &more {
+            Some(more) => rows.add_extra(more, &data.frame),
+            None => Ok(()),
+        }
     })?;
     let oof = rows.sorted(&folder)?.write(&folder.join(OOF))?;
     let history = history(&outcome, &folder.join(HISTORY))?;

@@ -42,6 +42,7 @@ pub struct Encoder {
     embedding: MiniPointNet,
     positions: LearnedPositions,
     norm: NormScope,
+    dim: i64,
 }
 
 /// Tokens of a batch before the transformer, packed.
@@ -63,7 +64,13 @@ impl Encoder {
             embedding: MiniPointNet::new(&p.sub("tokenizer.embedding"), CHANNELS as i64, dim, slots, false)?,
             positions: LearnedPositions::new(&p.sub("pos_embed"), dim)?,
             norm: config.transformer.norm,
+            dim,
         })
+    }
+
+    /// Width of its features.
+    pub fn dim(&self) -> i64 {
+        self.dim
     }
 
     /// Embeds groups and their centres.

@@ -18,6 +18,7 @@ use super::norm::MaskedBatchNorm;
 use super::packed::{Runs, index, run_max, run_mean};
 use super::tokens::Grouped;
 use super::transformer::{Layout, Transformer, TransformerConfig};
+use crate::classes::UNLABELLED;
 pub use crate::classes::{CLASS_NAMES, published_weights};
 use crate::geometry::{Points, nearest};
 use crate::grouping::{CHANNELS, Groups};
@@ -33,7 +34,7 @@ const DISTANCE_EPS: f32 = f32::EPSILON;
 pub struct SegmentationConfig {
     /// The encoder, usually pretrained.
     pub encoder: EncoderConfig,
-    /// Number of classes, 2 to 5. Published: 4 (low-energy deposits are removed).
+    /// Number of classes, 2 to 254. Published: 4 (low-energy deposits are removed).
     #[serde(default = "four")]
     pub num_classes: usize,
     /// A transformer over the tokens instead of the outputs of several blocks. Published: none.
@@ -80,8 +81,11 @@ impl SegmentationConfig {
     /// Reports values that cannot work.
     pub fn validate(&self, key: &str, problems: &mut Problems) {
         self.encoder.validate(&format!("{key}.encoder"), problems);
-        let classes = (2..=CLASS_NAMES.len()).contains(&self.num_classes);
-        problems.demand(classes, &format!("{key}.num_classes"), || format!("is {}, expected 2 to 5", self.num_classes));
+        let most = usize::from(UNLABELLED) - 1;
+        let classes = (2..=most).contains(&self.num_classes);
+        problems.demand(classes, &format!("{key}.num_classes"), || {
+            format!("is {}, expected 2 to {most}", self.num_classes)
+        });
         let depth = self.encoder.transformer.depth();
         let layers = !self.fetch_layers.is_empty() && self.fetch_layers.iter().all(|&l| (l as i64) < depth);
         problems.demand(layers, &format!("{key}.fetch_layers"), || {
@@ -270,6 +274,11 @@ impl Upsampler {
         let x = x.linear(&self.maps[1].squeeze_dim(2), None::<&Tensor>).to_kind(Kind::Float);
         Ok(self.norms[1].forward(&x, train)?.relu())
     }
+}
+
+/// Features of points from those of the tokens around them: `[M, C]` to `[P, C]`.
+pub fn spread(tokens: &Tensor, points: &PointBatch) -> Tensor {
+    mix(tokens, &points.neighbors, &points.weights)
 }
 
 /// `[P, C]`: the weighted sum of five rows of `[M, C]`.

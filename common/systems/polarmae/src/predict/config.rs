@@ -6,6 +6,8 @@ use neural::stages::Set;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::instances::Density;
+use crate::probe::points::PointProbeConfig;
 use crate::train::{ModelConfig, TrainConfig};
 use crate::transforms::Transform;
 
@@ -26,6 +28,15 @@ pub struct PredictConfig {
     pub precision: Precision,
     /// Number of the event that is drawn, from 0.
     pub picture: u64,
+    /// Where events were prepared with another scale of energies than those that the network learned from: brings them onto
+    /// its scale. `false`: such events are refused.
+    pub adapt_energies: bool,
+    /// Density clustering of the points of each class into instances. `null`: none.
+    pub instances: Option<Density>,
+    /// Embeddings of tokens and points instead of classes; a pretraining has these alone.
+    pub embeddings: bool,
+    /// Probes of the embedded points, where their classes are known, beside an encoder that learned nothing. `null`: none.
+    pub probe: Option<PointProbeConfig>,
     /// Which network it is, where the weights do not say it: a published checkpoint.
     pub network: Option<NetworkConfig>,
 }
@@ -59,6 +70,10 @@ impl Default for PredictConfig {
             batch_size: 1,
             precision: Precision::default(),
             picture: 0,
+            adapt_energies: false,
+            instances: None,
+            embeddings: false,
+            probe: Some(PointProbeConfig::default()),
             network: None,
         }
     }
@@ -69,5 +84,11 @@ impl Config for PredictConfig {
         let ours = self.system == crate::NAME;
         problems.demand(ours, "system", || format!("is `{}`, expected `{}`", self.system, crate::NAME));
         problems.demand(self.batch_size > 0, "batch_size", || "is 0, expected at least 1".into());
+        if let Some(density) = &self.instances {
+            density.validate("instances", problems);
+        }
+        if let Some(probe) = &self.probe {
+            probe.validate("probe", problems);
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! `predict polarmae`: a class for every point of prepared events.
+//! `predict polarmae`: a class for every point of prepared events, or embeddings of their tokens and points.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,26 +7,39 @@ use common::config::{self, Resolved};
 use common::driver::{Ending, Help, Request, Task};
 use common::stage::{Manifest, Stage};
 use common::{Error, Result};
-use neural::stages::{self, PredictFlags};
-use serde_json::json;
+use neural::stages::{self, PredictFlags, Set};
+use serde_json::{Value, json};
 
+use super::embed::{Embedder, EmbeddingWriter};
 use super::{NetworkConfig, PredictConfig, Segmenter, Settings, Writer};
-use crate::dataset::Events;
-use crate::models::segmentation::CLASS_NAMES;
+use crate::dataset::{Events, Target};
+use crate::energy::EnergyScale;
+use crate::grouping::CHANNELS;
 use crate::picture;
+use crate::probe::points::{PointProbeConfig, gather, judge};
+use crate::svm::Components;
 use crate::train::published;
 
 /// A prediction about to run.
 pub struct Predict {
     config: PredictConfig,
     settings: Settings,
-    segmenter: Segmenter,
+    work: Work,
     weights: PathBuf,
     events: Arc<Events>,
+    /// Training events of the same preparation, for the probe of embeddings.
+    train: Option<Arc<Events>>,
     /// Events that are predicted, the first ones.
     most: u64,
     upstream: Vec<Manifest>,
     trained_seed: Option<u64>,
+}
+
+/// What is made of events.
+#[allow(clippy::large_enum_variant, reason = "one value a run")]
+enum Work {
+    Classes(Segmenter),
+    Embeddings(Box<Embedder>),
 }
 
 impl Task for Predict {
@@ -41,16 +54,23 @@ impl Task for Predict {
                 "1 event unless the config says otherwise; with the published norm the events of a batch change one \
                  another's classes, 1 keeps them apart",
             ),
+            (
+                "--embeddings",
+                "features of tokens and points (`.npy`, `.parquet`) and probes of the points' classes beside an encoder that \
+                 learned nothing; all that a pretraining has",
+            ),
             ("--weights", "one file; a published checkpoint needs the `train-model` config of its network"),
         ],
         examples: "  \
-  Classes of all points of the validation events, and of a published network:
+  Classes of all points of the validation events, of a published network, and
+  what a pretraining makes of tokens and points:
     predict --from runs/polarmae_fft --out classes
     predict configs/polarmae/segment/polarmae_fft.yaml --data store \\
-      --weights polarmae_fft_segsem_10k.ckpt --out classes",
+      --weights polarmae_fft_segsem_10k.ckpt --out classes
+    predict --from runs/pretrain --embeddings --out features",
         ..Help::NONE
     };
-    const READS: &'static [&'static str] = &["--set", "--picture", "--batch-size", "--precision"];
+    const READS: &'static [&'static str] = &["--set", "--picture", "--batch-size", "--precision", "--embeddings"];
     type Flags = PredictFlags;
     type Config = PredictConfig;
 
@@ -80,17 +100,43 @@ impl Task for Predict {
         let instead = "`CONFIG --weights FILE --data FOLDER` for a published checkpoint";
         let (weights, trained) = stages::one_network(request, instead)?;
         let prepared = stages::data_of(request.flags.data.as_deref(), trained.as_ref())?;
-        let segmenter = Segmenter::open(&weights, config.network.as_ref(), &settings)?;
-        let events = Arc::new(Events::of_stage(&prepared, config.set.name())?);
+        let (work, learned) = if config.embeddings {
+            let embedder = Embedder::open(&weights, config.network.as_ref(), settings.device)?;
+            let learned = embedder.learned.clone();
+            (Work::Embeddings(Box::new(embedder)), learned)
+        } else {
+            let segmenter = Segmenter::open(&weights, config.network.as_ref(), &settings)?;
+            let learned = segmenter.learned().clone();
+            (Work::Classes(segmenter), learned)
+        };
+        let events = learned.fit(Events::of_stage(&prepared, config.set.name())?, config.adapt_energies)?;
+        let probed = config.embeddings && config.probe.is_some() && config.set != Set::Train && events.labelled();
+        let train = match probed && !prepared.outputs_with_prefix("train/")?.is_empty() {
+            true => Some(Arc::new(match events.moved_onto() {
+                Some(scale) => Events::of_stage(&prepared, "train")?.onto(scale),
+                None => Events::of_stage(&prepared, "train")?,
+            })),
+            false => None,
+        };
+        let events = Arc::new(events);
         let most = request.limit.unwrap_or(events.len()).min(events.len());
+        if config.picture >= most {
+            let problem =
+                format!("`picture` is {}, there are {most} events: 0 to {}", config.picture, most.saturating_sub(1));
+            return Err(Error::usage(problem).hint("name one of them: `--picture N`"));
+        }
         let trained_seed = trained.as_ref().map(|trained| trained.seed);
         let upstream = trained.into_iter().chain([prepared]).collect();
-        Ok(Self { config, settings, segmenter, weights, events, most, upstream, trained_seed })
+        Ok(Self { config, settings, work, weights, events, train, most, upstream, trained_seed })
     }
 
     fn describe(&self) -> Vec<String> {
         let set = self.config.set.name();
-        vec![format!("{}: {} events of `{set}`", self.segmenter.member, self.most)]
+        let (member, what) = match &self.work {
+            Work::Classes(segmenter) => (&segmenter.member, "classes"),
+            Work::Embeddings(embedder) => (&embedder.member, "embeddings"),
+        };
+        vec![format!("{member}: {what} of {} events of `{set}`", self.most)]
     }
 
     fn seed(&self) -> Option<u64> {
@@ -106,38 +152,150 @@ impl Task for Predict {
     }
 
     fn run(self, stage: &mut Stage) -> Result<Ending> {
-        let most = self.most;
         let scale = self.events.energy_scale().ok_or_else(|| {
             Error::failed("the prepared events do not say how their energies were scaled").hint("prepare them again")
         })?;
-        let classes = self.segmenter.classes();
-        let mut writer = Writer::create(stage.folder(), classes, scale)?;
+        match &self.work {
+            Work::Classes(segmenter) => self.classes(segmenter, scale, stage)?,
+            Work::Embeddings(embedder) => self.embeddings(embedder, scale, stage)?,
+        }
+        Ok(Ending::Finished)
+    }
+}
+
+impl Predict {
+    /// Classes of all points.
+    fn classes(&self, segmenter: &Segmenter, scale: EnergyScale, stage: &mut Stage) -> Result<()> {
+        let most = self.most;
+        let names = segmenter.class_names();
+        let target = segmenter.learned().target;
+        let mut writer = Writer::create(stage.folder(), &names, scale, self.config.instances)?;
         let mut shown = None;
-        self.segmenter.run(&self.events, most, &self.settings, |number, event, predicted| {
+        segmenter.run(&self.events, most, &self.settings, |number, event, predicted| {
             if number == self.config.picture {
                 shown = Some(picture::Scene::new(event, &predicted.classes, scale));
             }
-            writer.append(number, event, predicted)
+            writer.append(number, event, predicted, &event.labels_of(target))
         })?;
-        let (lists, table, counted) = writer.finish()?;
-        stage.output("predictions.h5", &lists);
-        stage.output("predictions", &table);
+        let finished = writer.finish(stage.folder())?;
+        finished.outputs.iter().for_each(|(name, written)| stage.output(name, written));
         if let Some(scene) = shown {
             stage.output("picture", &scene.write_html(&stage.folder().join("event.html"))?);
             stage.output("picture.svg", &scene.write_svg(&stage.folder().join("event.svg"))?);
         }
-        let figures = counted.figures(&CLASS_NAMES[..classes]);
-        tracing::info!(
-            "{most} events, {} points: mean F1 {:.4}, accuracy {:.4}",
-            counted.points(),
-            figures["f1_mean"].as_f64().unwrap_or(0.0),
-            counted.accuracy()
-        );
-        stage.metric("member", self.segmenter.member.clone());
+        stage.metric("member", segmenter.member.clone());
         stage.metric("events", most);
-        for key in ["f1_mean", "iou_mean", "accuracy"] {
-            stage.metric(key, figures[key].clone());
+        let counted = finished.counted;
+        if counted.points() == 0 {
+            tracing::info!("{most} events: no point has a class to compare with");
+        } else {
+            let figures = counted.figures(&names.iter().map(String::as_str).collect::<Vec<_>>());
+            tracing::info!(
+                "{most} events, {} points: mean F1 {:.4}, accuracy {:.4}",
+                counted.points(),
+                figures["f1_mean"].as_f64().unwrap_or(0.0),
+                counted.accuracy()
+            );
+            for key in ["f1_mean", "iou_mean", "accuracy"] {
+                stage.metric(key, figures[key].clone());
+            }
         }
-        Ok(Ending::Finished)
+        if let Some(found) = finished.instances {
+            tracing::info!(
+                "instances: adjusted Rand index {:.4}, efficiency {:.4}, purity {:.4}",
+                found.ari,
+                found.efficiency,
+                found.purity
+            );
+            stage.metric("instances/ari", found.ari);
+            stage.metric("instances/efficiency", found.efficiency);
+            stage.metric("instances/purity", found.purity);
+        }
+        Ok(())
+    }
+
+    /// Embeddings of all tokens and points, and what lies open in them.
+    fn embeddings(&self, embedder: &Embedder, scale: EnergyScale, stage: &mut Stage) -> Result<()> {
+        let mut writer = EmbeddingWriter::create(stage.folder(), embedder.width(), scale)?;
+        let mut shown = None;
+        embedder.run(&self.events, self.most, |number, event, embedded| {
+            if number == self.config.picture && embedded.tokens.size()[0] > 1 {
+                // Three components of the event's tokens are the red, green and blue of its points.
+                let components = Components::fit(&embedded.tokens, 3)?;
+                let colors = crate::models::floats(&components.project(&embedded.points))?;
+                let width = components.axes.size()[0] as usize;
+                let title = format!("event {} of {}", event.row, event.source);
+                shown = Some(picture::colored(&title, event.points, CHANNELS, &colors, width));
+            }
+            writer.append(number, event, embedded)
+        })?;
+        let (tokens, points) = writer.counted;
+        writer.finish()?.iter().for_each(|(name, written)| stage.output(name, written));
+        if let Some(svg) = shown {
+            stage.output("picture.svg", &common::durable::write(stage.folder().join("event.svg"), svg.as_bytes())?);
+        }
+        tracing::info!("{} events: {tokens} tokens and {points} points", self.most);
+        stage.metric("member", embedder.member.clone());
+        stage.metric("events", self.most);
+        stage.metric("tokens", tokens);
+        stage.metric("points", points);
+        if let (Some(train), Some(config)) = (&self.train, &self.config.probe) {
+            let report = self.probe(embedder, train, config, stage)?;
+            let text = format!("{report:#}\n");
+            stage.output("probe", &common::durable::write(stage.folder().join("probe.json"), text.as_bytes())?);
+        } else if self.config.probe.is_some() {
+            tracing::info!("no probe: it is fitted on labelled events of `train` and judged on another set");
+        }
+        Ok(())
+    }
+
+    /// What a linear map and the nearest points make of the features, before and after training.
+    fn probe(
+        &self,
+        embedder: &Embedder,
+        train: &Events,
+        config: &PointProbeConfig,
+        stage: &mut Stage,
+    ) -> Result<Value> {
+        let classes = embedder.classes;
+        let names = match embedder.learned.target {
+            Target::Semantic => embedder.learned.class_names(classes),
+            // The probe is of the semantic types, whatever a fine-tuning learned.
+            Target::Particle => crate::classes::names(classes, &[]),
+        };
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let untrained = Embedder::untrained(&self.weights, self.config.network.as_ref(), self.settings.device)?;
+        let mut report = json!({});
+        for (key, embedder) in [("trained", embedder), ("untrained", &untrained)] {
+            let embedding = embedder.embedding();
+            let fitted = gather(&embedding, train, config.train_events.unwrap_or(u64::MAX), classes, config)?;
+            let judged = gather(&embedding, &self.events, self.most, classes, config)?;
+            report[key] = judge(&fitted, &judged, classes, config)?.report(&names);
+        }
+        let mut lines = format!("classes of points in the features, F1 {:>17}{:>24}", "trained", "untrained");
+        lines += &format!(
+            "\n  {:10}{:>9}{:>12}{:>12}{:>12}{:>12}",
+            "class", "points", "linear", "nearest", "linear", "nearest"
+        );
+        let figure = |of: &str, by: &str, name: Option<&str>| {
+            let found = &report[of][by];
+            name.map_or(&found["f1_mean"], |name| &found["f1"][name]).as_f64().unwrap_or(0.0)
+        };
+        for name in names.iter().map(|name| Some(*name)).chain([None]) {
+            let points = name.map_or(Value::Null, |name| report["trained"]["supports"][name].clone());
+            let points = points.as_u64().map_or(String::new(), |points| points.to_string());
+            lines += &format!("\n  {:10}{points:>9}", name.unwrap_or("mean"));
+            for (of, by) in
+                [("trained", "linear"), ("trained", "nearest"), ("untrained", "linear"), ("untrained", "nearest")]
+            {
+                lines += &format!("{:12.4}", figure(of, by, name));
+            }
+        }
+        tracing::info!("{lines}");
+        for (of, prefix) in [("trained", ""), ("untrained", "untrained/")] {
+            stage.metric(&format!("{prefix}linear_f1"), figure(of, "linear", None));
+            stage.metric(&format!("{prefix}nearest_f1"), figure(of, "nearest", None));
+        }
+        Ok(report)
     }
 }

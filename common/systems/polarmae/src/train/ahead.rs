@@ -8,7 +8,7 @@ use common::{Error, Result};
 
 use super::setup::Labels;
 use crate::batch::{Draw, Prepared, prepare};
-use crate::dataset::{EventView, Events};
+use crate::dataset::{EventView, Events, Target};
 use crate::grouping::GroupingConfig;
 use crate::transforms::Transform;
 
@@ -33,15 +33,15 @@ impl Ahead {
     /// Begins with the events of a step.
     pub fn begin(
         &mut self,
-        set: Arc<Events>,
+        (set, target): (Arc<Events>, Target),
         transforms: Vec<Transform>,
         grouping: GroupingConfig,
         (seed, step, events): (u64, u64, Vec<u64>),
     ) -> Result<()> {
         let work = move || {
             let views = events.iter().map(|&i| set.get(i)).collect::<Result<Vec<EventView>>>()?;
-            let labels: Labels = views.iter().map(EventView::labels).collect();
-            let points = views.iter().map(|view| view.points.to_vec()).collect();
+            let labels: Labels = views.iter().map(|view| view.labels_of(target)).collect();
+            let points = views.iter().map(|view| set.rows(view)).collect();
             let prepared = prepare(points, &transforms, &grouping, Draw { seed, step, events: &events })?;
             Ok(events.into_iter().zip(prepared.into_iter().zip(labels)).collect())
         };

@@ -8,9 +8,11 @@ use neural::weights::Choice;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::dataset::Target;
 use crate::losses::SegLoss;
 use crate::models::mae::MaeConfig;
 use crate::models::segmentation::{SegmentationConfig, published_weights};
+use crate::preparation::Preparation;
 use crate::probe::ProbeConfig;
 use crate::transforms::Transform;
 
@@ -106,16 +108,60 @@ pub struct DataConfig {
     pub max_events: Option<u64>,
     /// Validation events at most, the first ones. `null`: all.
     pub max_valid_events: Option<u64>,
+    /// What points are classified as.
+    pub target: Target,
     /// Events that are evaluated together. With the published norm results depend on it: 1 judges events alone, as
     /// `predict` does; published logs used 32.
     pub val_batch_size: u64,
     /// Where a GPU trains, the CPU makes the groups of the next batch meanwhile. `false`: the GPU makes them, before each
     /// step. Both make the same.
     pub group_ahead: bool,
+    /// Where events were prepared with another scale of energies than those of the pretraining: brings them onto its scale.
+    /// `false`: such events are refused.
+    pub adapt_energies: bool,
+    /// How the events should have been prepared, for configs of the original, which select while they train. What differs
+    /// is told; nothing is selected here.
+    pub expected: Option<Expected>,
     /// What happens to training events, in this order.
     pub train_transforms: Vec<Transform>,
     /// What happens to validation events.
     pub val_transforms: Vec<Transform>,
+}
+
+/// Settings of a preparation, as far as a config names them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Expected {
+    /// `selection.energy_threshold`, MeV.
+    pub energy_threshold: Option<f64>,
+    /// `selection.log_floor`, MeV.
+    pub log_floor: Option<f64>,
+    /// `selection.energy_max`, MeV.
+    pub energy_max: Option<f64>,
+    /// `selection.min_points`.
+    pub min_points: Option<u64>,
+    /// `selection.remove_low_energy_scatters`.
+    pub remove_low_energy_scatters: Option<bool>,
+}
+
+impl Expected {
+    /// The settings in which events differ, in words.
+    pub fn differences(&self, found: &Preparation) -> Vec<String> {
+        let mut all = vec![];
+        let mut compare = |key: &str, wanted: Option<String>, there: String| {
+            if let Some(wanted) = wanted.filter(|wanted| *wanted != there) {
+                all.push(format!("`{key}` is {there} in the events, the config asks for {wanted}"));
+            }
+        };
+        let text = |value: Option<f64>| value.map(|v| v.to_string());
+        compare("energy_threshold", text(self.energy_threshold), found.energy_threshold.to_string());
+        compare("log_floor", text(self.log_floor), found.energy.floor.to_string());
+        compare("energy_max", text(self.energy_max), found.energy.max.to_string());
+        compare("min_points", self.min_points.map(|v| v.to_string()), found.min_points.to_string());
+        let scatters = self.remove_low_energy_scatters.map(|v| v.to_string());
+        compare("remove_low_energy_scatters", scatters, found.remove_low_energy_scatters.to_string());
+        all
+    }
 }
 
 impl Default for DataConfig {
@@ -123,8 +169,11 @@ impl Default for DataConfig {
         Self {
             max_events: None,
             max_valid_events: None,
+            target: Target::Semantic,
             val_batch_size: 1,
             group_ahead: true,
+            adapt_energies: false,
+            expected: None,
             train_transforms: Transform::published_training(),
             val_transforms: Transform::published_validation(),
         }
@@ -152,6 +201,11 @@ impl Config for TrainConfig {
             ModelConfig::Segmentation(task) => {
                 task.network.validate("model.segmentation.network", problems);
                 let (weights, classes) = (task.weights(), task.network.num_classes);
+                let published = self.data.target == Target::Semantic || task.class_weights.is_some();
+                problems.demand(published, "model.segmentation.class_weights", || {
+                    "is null, expected a number for each kind of particle: the published ones are of semantic types"
+                        .into()
+                });
                 let good = weights.len() == classes && weights.iter().all(|w| *w >= 0.0 && w.is_finite());
                 problems.demand(good, "model.segmentation.class_weights", || {
                     format!("is {weights:?}, expected {classes} numbers >= 0")

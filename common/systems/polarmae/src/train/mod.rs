@@ -6,6 +6,7 @@ mod pretrain;
 pub mod published;
 mod run;
 mod segment;
+mod sets;
 mod setup;
 mod task;
 
@@ -14,10 +15,12 @@ use neural::trainer::Metric;
 pub use config::{EncoderMode, ModelConfig, Pretraining, SegmentationTask, TrainConfig};
 pub use neural::trainer::Options;
 pub use pretrain::Pretrain;
-pub use run::{Built, Network, Sets, Trained, about, build, start_from, train};
+pub use run::{Built, Network, Trained, about, build, start_from, train};
 pub use segment::Segment;
 pub(crate) use segment::classes_of;
+pub use sets::Sets;
 pub use setup::Setup;
+pub(crate) use setup::class_names;
 pub use task::Train;
 
 /// A named figure of an evaluation.

@@ -38,6 +38,10 @@ impl Pretrain {
     /// Probes the encoder as it is now.
     pub fn probe(&self) -> Result<Option<Probed>> {
         let Some(config) = &self.config.svm else { return Ok(None) };
+        if !self.setup.train.labelled() || !self.setup.valid.labelled() {
+            tracing::info!("no probe: the events have no labels");
+            return Ok(None);
+        }
         let embedding = Embedding {
             encoder: &self.network.encoder,
             grouping: &self.setup.grouping,

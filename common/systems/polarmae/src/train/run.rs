@@ -14,21 +14,13 @@ use super::ahead::Ahead;
 use super::config::{EncoderMode, ModelConfig, TrainConfig};
 use super::pretrain::Pretrain;
 use super::segment::Segment;
+use super::sets::Sets;
 use super::setup::Setup;
-use crate::dataset::{Events, Numbers};
+use crate::dataset::Numbers;
 use crate::import;
 use crate::models::encoder::EncoderConfig;
 use crate::models::mae::Mae;
 use crate::models::segmentation::Segmentation;
-
-/// The events of a run.
-#[derive(Clone)]
-pub struct Sets {
-    /// Training events.
-    pub train: Arc<Events>,
-    /// Validation events.
-    pub valid: Arc<Events>,
-}
 
 /// What a run left behind.
 pub struct Trained {
@@ -76,6 +68,7 @@ pub fn about(config: &TrainConfig) -> Result<Value> {
         "member": config.member,
         "model": serde_json::to_value(&config.model).map_err(described)?,
         "transforms": serde_json::to_value(&config.data.val_transforms).map_err(described)?,
+        "target": config.data.target,
     }))
 }
 
@@ -106,7 +99,8 @@ pub fn train<'a>(config: &'a TrainConfig, hash: &str, sets: &Sets, options: Opti
     }
     tracing::info!("{}", neural::summary::summary(&config.member, &params.state()));
     let (device, precision) = (options.device, config.training.precision);
-    let about = about(config)?;
+    let mut about = about(config)?;
+    about["data"] = json!(sets.learned);
     let setup = |encoder: &EncoderConfig| Setup {
         data: config.data.clone(),
         grouping: encoder.tokenizer.clone(),

@@ -15,7 +15,7 @@ use super::metric;
 use super::setup::Setup;
 use crate::batch::Draw;
 use crate::confusion::{Confusion, event_iou};
-use crate::models::segmentation::{CLASS_NAMES, Segmentation};
+use crate::models::segmentation::Segmentation;
 
 /// A segmentation in training.
 pub struct Segment {
@@ -65,7 +65,8 @@ impl Task for Segment {
         for part in parts {
             found.add_numbers(part)?;
         }
-        let names = &CLASS_NAMES[..self.config.network.num_classes];
+        let names = self.setup.class_names(self.config.network.num_classes);
+        let names: &[&str] = &names.iter().map(String::as_str).collect::<Vec<_>>();
         let pooled = &found.pooled;
         let f1 = pooled.f1();
         let mut metrics = vec![

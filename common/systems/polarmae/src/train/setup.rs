@@ -11,7 +11,8 @@ use tch::{Device, Tensor};
 use super::ahead::Ahead;
 use super::config::DataConfig;
 use crate::batch::{Batch, Draw};
-use crate::dataset::{EventView, Events, Numbers};
+use crate::classes::{PARTICLE_NAMES, names};
+use crate::dataset::{EventView, Events, Numbers, Target};
 use crate::grouping::GroupingConfig;
 use crate::transforms::Transform;
 
@@ -61,15 +62,20 @@ impl Setup {
     pub(super) fn ahead(&mut self, chosen: &[Tensor], step: u64) -> Result<()> {
         let events = Numbers::of(&chosen[0])?;
         let (set, transforms) = (Arc::clone(&self.train), self.data.train_transforms.clone());
-        self.next.begin(set, transforms, self.grouping.clone(), (self.seed, step, events))
+        self.next.begin((set, self.data.target), transforms, self.grouping.clone(), (self.seed, step, events))
     }
 
     /// Events of a set, by the numbers of `draw`.
     pub(super) fn batch(&self, set: &Events, chain: &[Transform], draw: Draw<'_>) -> Result<(Batch, Labels)> {
         let views = draw.events.iter().map(|&i| set.get(i)).collect::<Result<Vec<EventView>>>()?;
-        let labels = views.iter().map(EventView::labels).collect();
-        let points = views.iter().map(|view| view.points.to_vec()).collect();
+        let labels = views.iter().map(|view| view.labels_of(self.data.target)).collect();
+        let points = views.iter().map(|view| set.rows(view)).collect();
         Ok((Batch::new(points, chain, &self.grouping, draw, self.device)?, labels))
+    }
+
+    /// Names of the classes that points are given.
+    pub(super) fn class_names(&self, count: usize) -> Vec<String> {
+        class_names(self.data.target, count, &self.about)
     }
 
     /// Validation events: all of them, or as many as the config allows.
@@ -85,4 +91,13 @@ impl Setup {
         }
         about
     }
+}
+
+/// Names of so many classes of a target, by what a checkpoint says of the events that it learned from.
+pub(crate) fn class_names(target: Target, count: usize, about: &Value) -> Vec<String> {
+    let given = match target {
+        Target::Particle => PARTICLE_NAMES.map(String::from).to_vec(),
+        Target::Semantic => serde_json::from_value(about["data"]["classes"].clone()).unwrap_or_default(),
+    };
+    names(count, &given)
 }

@@ -1,7 +1,6 @@
 //! `train-model polarmae`: pretraining, or segmentation from a pretrained encoder.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use common::Result;
 use common::config::{self, Resolved};
@@ -60,10 +59,8 @@ impl Task for Train {
         let from = request.demanded("a finished `prepare-data` stage, or of a pretraining to start from")?;
         let prepared = stages::prepared_of(from, Self::SYSTEM)?;
         let begun = Begun::training(request)?;
-        let sets = Sets {
-            train: Arc::new(Events::of_stage(&prepared, "train")?),
-            valid: Arc::new(Events::of_stage(&prepared, "valid")?),
-        };
+        let events = |set: &str| Events::of_stage(&prepared, set);
+        let (train, valid) = (events("train")?, events("valid")?);
         let mut upstream = vec![];
         let pretrained = match &config.value.model {
             ModelConfig::Mae(_) => None,
@@ -77,6 +74,7 @@ impl Task for Train {
                 (None, None) => None,
             },
         };
+        let sets = Sets::new(train, valid, &config.value, pretrained.as_deref())?;
         let hash = stages::identity(&config.hash, &prepared, pretrained.as_deref(), begun.limit)?;
         upstream.push(prepared);
         Ok(Self { config, hash, upstream, sets, pretrained, begun })

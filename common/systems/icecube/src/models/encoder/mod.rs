@@ -274,6 +274,7 @@ mod testing {
             pulses: Tensor::from_slice(lengths).clamp_min(1),
             event_id: Tensor::arange(b, (Kind::Int64, Device::Cpu)),
             target: Some(uniform(&[b, 2]) * 3.0),
+            extra: None,
             mask,
         }
     }

@@ -190,7 +190,7 @@ fn pad(x: &Tensor, dim: usize, length: i64) -> Tensor {
 
 impl Network for Encoder {
     /// Vectors `[B, 3]`, or azimuth and zenith `[B, 2]` where the head is one of angles.
-    fn forward(&self, batch: &Batch, train: bool) -> Result<Tensor> {
+    fn with_features(&self, batch: &Batch, train: bool) -> Result<(Tensor, Tensor)> {
         if let Some(limit) = self.limit
             && batch.length() > limit
         {
@@ -233,8 +233,12 @@ impl Network for Encoder {
         let out = self.proj_out.forward(&x);
         if self.head == Head::BoundedAngles {
             let ranges = device::placed(&Tensor::from_slice(&RANGES).to_kind(out.kind()), out.device());
-            return Ok(out.sigmoid() * ranges);
+            return Ok((out.sigmoid() * ranges, x));
         }
-        Ok(out)
+        Ok((out, x))
+    }
+
+    fn width(&self) -> i64 {
+        self.proj_out.weight.size()[1]
     }
 }

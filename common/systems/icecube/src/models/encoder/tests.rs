@@ -113,6 +113,7 @@ fn alone(all: &Batch, event: i64, length: i64) -> Batch {
         pulses: all.pulses.narrow(0, event, 1),
         event_id: all.event_id.narrow(0, event, 1),
         target: all.target.as_ref().map(|t| t.narrow(0, event, 1)),
+        extra: None,
     }
 }
 
@@ -168,6 +169,7 @@ fn without_positions_the_order_of_pulses_does_not_matter_and_with_them_it_does()
         pulses: all.pulses.shallow_clone(),
         event_id: all.event_id.shallow_clone(),
         target: None,
+        extra: None,
     };
     for (name, config) in choices() {
         let placed = config.positions != Positions::None && config.depth > 0;

@@ -4,6 +4,7 @@
 //! of points belongs to `prepare-data`.
 
 mod interpolate;
+mod origin;
 
 use std::path::Path;
 
@@ -13,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::config::{DataConfig, TrainConfig};
+use super::config::{DataConfig, Expected, TrainConfig};
 use crate::grouping::GroupingConfig;
 use crate::transforms::published_scale;
 
@@ -46,13 +47,16 @@ pub fn recognises(file: &Path) -> Result<bool> {
     Ok(read(file)?.is_some())
 }
 
-/// A config of `train-model` from its file, or from one of the original's.
+/// A config of `train-model` from its file, or from one of the original's: then origins of values are the lines of its keys.
 ///
 /// # Errors
 /// Those of [`config::load`], and of what the original's config asks for and is not known here.
 pub fn load(file: &Path, overrides: &[String]) -> Result<Resolved<TrainConfig>> {
     match read(file)? {
-        Some(theirs) => config::load_text(file, &format!("{:#}\n", translate(&theirs)?), overrides),
+        Some(theirs) => {
+            let ours = format!("{:#}\n", translate(&theirs)?);
+            config::load_translated(file, &ours, overrides, &|key| origin::of(key, &theirs))
+        }
         None => config::load(Some(file), overrides),
     }
 }
@@ -76,7 +80,13 @@ pub fn translate(config: &Value) -> Result<Value> {
     } else {
         json!({ "mae": pretrain(&model, &encoder, network)? })
     };
-    let most = model.value.pointer("/dataset_kwargs/maxlen").or(data.value.pointer("/dataset_kwargs/maxlen"));
+    // The segmentation has them in the model, the others in the data.
+    let (of_model, of_data) = (
+        model.inner("dataset_kwargs", "model.dataset_kwargs"),
+        data.inner("dataset_kwargs", "data.init_args.dataset_kwargs"),
+    );
+    let selected = if of_model.value.is_object() { of_model } else { of_data };
+    let most = selected.find("maxlen");
     let batch = data.whole("batch_size", 32)?;
     let steps = trainer.whole("max_steps", 500_000)?;
     let warmup = model.whole("lr_scheduler_linear_warmup_epochs", 12_500)?;
@@ -97,6 +107,7 @@ pub fn translate(config: &Value) -> Result<Value> {
         "data": {
             "max_events": most.and_then(Value::as_i64).filter(|n| *n > 0),
             "val_batch_size": batch,
+            "expected": expected(&selected)?,
             "train_transforms": chain("train_transformations")?.unwrap_or_else(|| json!(DataConfig::default().train_transforms)),
             "val_transforms": chain("val_transformations")?.unwrap_or_else(|| json!(DataConfig::default().val_transforms)),
         },
@@ -119,6 +130,24 @@ pub fn translate(config: &Value) -> Result<Value> {
             "checkpoint": { "every_steps": 1000, "top_k": 1 },
         },
     }))
+}
+
+/// How the original would select events. `null`: the config does not say.
+fn expected(selected: &Section) -> Result<Value> {
+    let number = |key: &str| selected.find(key).map(|_| selected.number(key, 0.0)).transpose();
+    let threshold = number("energy_threshold")?;
+    let expected = Expected {
+        energy_threshold: threshold,
+        // As published: with a threshold, that is the floor of the logarithm, whatever `emin` says.
+        log_floor: if threshold.is_some_and(|t| t > 0.0) { threshold } else { number("emin")? },
+        energy_max: number("emax")?,
+        min_points: selected.find("min_points").map(|_| selected.whole("min_points", 0)).transpose()?,
+        remove_low_energy_scatters: selected
+            .find("remove_low_energy_scatters")
+            .map(|_| selected.bool("remove_low_energy_scatters", false))
+            .transpose()?,
+    };
+    Ok(if expected == Expected::default() { Value::Null } else { json!(expected) })
 }
 
 fn pretrain(model: &Section, encoder: &Section, network: Value) -> Result<Value> {

@@ -1,0 +1,27 @@
+//! `hill-climb`: search the weights of a blend, and apply weights to submissions. Uses no tensor library.
+
+mod args;
+mod blend;
+mod judge;
+mod measure;
+mod members;
+mod page;
+mod problem;
+mod report;
+mod search;
+
+use std::process::ExitCode;
+
+use args::{HillClimb, Mode};
+
+/// Runs it with the arguments of this process.
+pub fn main() -> ExitCode {
+    common::cli::main(run)
+}
+
+fn run(args: HillClimb) -> anyhow::Result<()> {
+    match args.mode {
+        Mode::Search(args) => Ok(search::run(&args)?),
+        Mode::Blend(args) => Ok(blend::run(&args)?),
+    }
+}

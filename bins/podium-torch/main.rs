@@ -1,0 +1,28 @@
+//! Every program with networks in one binary: the name by which it is started says which.
+
+#[path = "../convert-weights/mod.rs"]
+mod convert_weights;
+#[path = "../finetune-group/mod.rs"]
+mod finetune_group;
+#[path = "../predict/mod.rs"]
+mod predict;
+#[path = "../train-model/mod.rs"]
+mod train_model;
+
+use std::process::ExitCode;
+
+use stages::front::{self, Program};
+
+const PROGRAMS: [Program; 4] = [
+    ("convert-weights", convert_weights::main),
+    ("finetune-group", finetune_group::main),
+    ("predict", predict::main),
+    ("train-model", train_model::main),
+];
+
+fn main() -> ExitCode {
+    front::called(&PROGRAMS).unwrap_or_else(|| {
+        common::cli::say("error: this is started by the names of the programs in it\n\nhint: `podium` lists them");
+        common::ExitCode::Usage.into()
+    })
+}

@@ -1,0 +1,4 @@
+import podium
+
+if __name__ == "__main__":
+    podium.main()

@@ -1,0 +1,46 @@
+"""What is handed out beside the programs: configs, pipelines, schemas, man pages, completions, licences."""
+
+# Which program does which stage. `podium` starts without libtorch.
+PROGRAMS = {
+    "podium": ["hill-climb", "hit-density", "prepare-data", "run-pipeline", "score", "simulate-data"],
+    "podium-torch": ["convert-weights", "finetune-group", "predict", "train-model"],
+}
+
+# What may lie in a checkout's `configs` or `pipelines` without being part of it.
+LEFT_OUT = {"outputs", ".choice", ".podium", ".dvc", "__pycache__"}
+
+
+def files(root, below):
+    """All files of a folder of the repository, as paths relative to `root`, sorted."""
+    found = []
+    for path in sorted((root / below).rglob("*")):
+        relative = path.relative_to(root)
+        if path.is_file() and not LEFT_OUT.intersection(relative.parts) and not path.name.endswith(".pyc"):
+            found.append(relative)
+    return found
+
+
+def shared(root):
+    """`(path below share/podium, file)` of what commands look for by name."""
+    found = [(str(path), root / path) for folder in ("configs", "pipelines") for path in files(root, folder)]
+    return found + [(name, root / name) for name in ("params.yaml",) if (root / name).is_file()]
+
+
+def system(root):
+    """`(path below share, file)` of what the shell and `man` look for."""
+    reference = root / "docs" / "reference"
+    found = [(f"man/man1/{path.name}", path) for path in sorted((reference / "man").rglob("*.1"))]
+    for path in sorted((reference / "completions").iterdir()):
+        name, kind = path.stem.lstrip("_"), path.suffix
+        if kind == ".bash":
+            found.append((f"bash-completion/completions/{name}", path))
+        elif kind == ".fish":
+            found.append((f"fish/vendor_completions.d/{name}.fish", path))
+        else:
+            found.append((f"zsh/site-functions/_{name}", path))
+    return found
+
+
+def papers(root):
+    """What must come along, and what one reads first."""
+    return [root / name for name in ("README.md", "CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT", "CITATION.cff", "SECURITY.md")]

@@ -1,0 +1,209 @@
+//! What `make dist` hands out: a wheel and an archive, the same bytes twice, that run where the checkout's own library is
+//! not looked for.
+
+#![allow(clippy::disallowed_methods)] // fixtures are written plainly
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use support::{binary, root};
+
+const TEN: [&str; 10] = [
+    "convert-weights",
+    "finetune-group",
+    "hill-climb",
+    "hit-density",
+    "predict",
+    "prepare-data",
+    "run-pipeline",
+    "score",
+    "simulate-data",
+    "train-model",
+];
+
+/// The newest versions that the programs may need: those of Debian 12. The wheel's tag says the same of glibc.
+const HIGHEST_GLIBC: (u32, u32) = (2, 36);
+const HIGHEST_GLIBCXX: (u32, u32, u32) = (3, 4, 30);
+
+/// Ready to run as a user would: nothing of cargo's, and no library path.
+fn plain(program: impl AsRef<Path>) -> Command {
+    let mut command = Command::new(program.as_ref());
+    for name in ["LD_LIBRARY_PATH", "LIBTORCH", "CARGO_MANIFEST_DIR", "PYTHONPATH"] {
+        command.env_remove(name);
+    }
+    command.env("NO_COLOR", "1").env("CUDA_VISIBLE_DEVICES", "");
+    command
+}
+
+#[track_caller]
+fn succeeds(command: &mut Command) -> Output {
+    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    assert!(output.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn libtorch() -> PathBuf {
+    let torch = std::env::var_os("LIBTORCH").map_or_else(|| root().join(".libtorch/torch"), PathBuf::from);
+    torch.canonicalize().unwrap()
+}
+
+fn dist(folder: &Path, arguments: &[&str]) {
+    let programs = binary("podium");
+    let mut command = Command::new("python3");
+    command.arg(root().join("scripts/dist")).arg("--out").arg(folder).args(["--level", "1"]).args(arguments);
+    command.arg("--binaries").arg(programs.parent().unwrap()).arg("--libtorch").arg(libtorch().parent().unwrap());
+    succeeds(&mut command);
+}
+
+/// A folder with the wheel or the archive. Each test makes its own: they run as processes of their own.
+fn made(kind: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    dist(folder.path(), &["--only", kind]);
+    folder
+}
+
+fn only(folder: &Path, end: &str) -> PathBuf {
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let found: Vec<_> = paths.filter(|path| path.to_str().unwrap().ends_with(end)).collect();
+    assert_eq!(found.len(), 1, "{end} in {}: {found:?}", folder.display());
+    found.into_iter().next().unwrap()
+}
+
+/// A pipe of four programs, by the names of the shipped configs, in a folder that has none.
+fn pipe(path: &Path, folder: &Path) {
+    let script = "set -euo pipefail
+        simulate-data leap configs/leap/demo/simulate.yaml --fast-dev-run --out raw |
+          prepare-data leap configs/leap/demo/prepare.yaml --from - --fast-dev-run --out data |
+          train-model configs/leap/demo/exp195.yaml --from - --device cpu --fast-dev-run --out run |
+          predict --from - --device cpu --limit 8 --out submission";
+    let path = format!("{}:/usr/bin:/bin", path.display());
+    let output = succeeds(plain("bash").args(["-c", script]).env("PATH", path).current_dir(folder));
+    let manifest: serde_json::Value = serde_json::from_str(&text(&output.stdout)).unwrap();
+    assert_eq!(manifest["stage"], "predict", "{manifest}");
+    assert!(folder.join("submission/stage.json").is_file());
+}
+
+#[test]
+fn the_archive_runs_under_any_path() {
+    let (made, place) = (made("archive"), tempfile::tempdir().unwrap());
+    succeeds(Command::new("tar").arg("--zstd").arg("-xf").arg(only(made.path(), ".tar.zst")).current_dir(place.path()));
+    let unpacked = fs::read_dir(place.path()).unwrap().next().unwrap().unwrap().path();
+    let moved = place.path().join("moved here");
+    fs::rename(unpacked, &moved).unwrap();
+    let bin = moved.join("bin");
+
+    let loaded = text(&succeeds(plain(bin.join("predict")).env("LD_TRACE_LOADED_OBJECTS", "1")).stdout);
+    let library = loaded.lines().find(|line| line.contains("libtorch_cpu.so")).unwrap();
+    assert!(library.contains("moved here/bin/../lib/"), "{library}");
+    assert!(!loaded.contains("not found"), "{loaded}");
+    for name in TEN {
+        assert!(text(&succeeds(plain(bin.join(name)).arg("--version")).stdout).starts_with(&format!("{name} ")));
+    }
+    let work = tempfile::tempdir().unwrap();
+    pipe(&bin, work.path());
+
+    // The front: a list, the programs, the configs.
+    let front = || plain(bin.join("podium"));
+    let listed = text(&succeeds(&mut front()).stdout);
+    assert!(TEN.iter().all(|name| listed.contains(&format!("  {name} "))), "{listed}");
+    for name in ["predict", "score"] {
+        assert!(text(&succeeds(front().args([name, "--version"])).stdout).starts_with(name));
+    }
+    let doctor = text(&succeeds(front().args(["doctor", "--json"])).stdout);
+    assert!(doctor.contains("moved here/"), "{doctor}");
+    let refused = front().arg("predcit").output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("did you mean `podium predict`"), "{}", text(&refused.stderr));
+    let project = work.path().join("project");
+    succeeds(front().arg("configs").arg(&project));
+    let config = project.join("configs/leap/adam/exp195.yaml");
+    assert_eq!(fs::read(&config).unwrap(), fs::read(root().join("configs/leap/adam/exp195.yaml")).unwrap());
+    fs::write(&config, "mine: 1\n").unwrap();
+    let again = succeeds(front().arg("configs").arg(&project));
+    assert!(text(&again.stderr).contains("exp195.yaml` differs"), "{}", text(&again.stderr));
+    assert_eq!(fs::read_to_string(&config).unwrap(), "mine: 1\n");
+    succeeds(plain(bin.join("run-pipeline")).arg(project.join("pipelines/leap-data")).arg("--dry-run"));
+}
+
+#[test]
+fn the_wheel_runs_with_the_torch_of_its_environment_and_without() {
+    let (made, place) = (made("wheel"), tempfile::tempdir().unwrap());
+    let environment = place.path().join("venv");
+    succeeds(plain("python3").args(["-m", "venv"]).arg(&environment));
+    let install = ["-m", "pip", "install", "--quiet", "--no-index", "--no-deps"];
+    succeeds(plain(environment.join("bin/python")).args(install).arg(only(made.path(), ".whl")));
+    let bin = environment.join("bin");
+
+    // Without torch: six programs run, four say what is missing.
+    for name in TEN {
+        let output = plain(bin.join(name)).arg("--version").output().unwrap();
+        let with_tensors = ["convert-weights", "finetune-group", "predict", "train-model"].contains(&name);
+        if with_tensors {
+            assert_eq!(output.status.code(), Some(5), "{name}");
+            assert!(text(&output.stderr).contains("hint: pip install 'torch==2.11.*'"), "{}", text(&output.stderr));
+        } else {
+            assert!(output.status.success(), "{name}: {}", text(&output.stderr));
+        }
+    }
+    assert!(environment.join("share/man/man1/predict.1").is_file());
+
+    // With it: the folder that the tests have, where pip would have put it.
+    let packages = fs::read_dir(environment.join("lib")).unwrap().next().unwrap().unwrap().path().join("site-packages");
+    symlink(libtorch(), packages.join("torch")).unwrap();
+    let work = tempfile::tempdir().unwrap();
+    pipe(&bin, work.path());
+    let doctor = text(&succeeds(plain(bin.join("podium")).args(["doctor", "--json"])).stdout);
+    assert!(doctor.contains("site-packages/podium") || doctor.contains("libtorch"), "{doctor}");
+
+    // Another torch is refused by its version.
+    let info = packages.join("torch-2.10.0.dist-info");
+    fs::create_dir(&info).unwrap();
+    fs::write(info.join("METADATA"), "Metadata-Version: 2.1\nName: torch\nVersion: 2.10.0\n").unwrap();
+    let refused = plain(bin.join("predict")).arg("--version").output().unwrap();
+    assert!(text(&refused.stderr).contains("torch is version 2.10.0 here"), "{}", text(&refused.stderr));
+}
+
+#[test]
+fn made_twice_both_are_the_same_bytes() {
+    let (made, again) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    [&made, &again].iter().for_each(|folder| dist(folder.path(), &[]));
+    let sums = |folder: &Path| fs::read_to_string(folder.join("SHA256SUMS")).unwrap();
+    assert_eq!(sums(made.path()), sums(again.path()));
+    succeeds(Command::new("sha256sum").args(["--check", "--quiet", "SHA256SUMS"]).current_dir(made.path()));
+    let parts: serde_json::Value = serde_json::from_slice(&fs::read(only(made.path(), ".cdx.json")).unwrap()).unwrap();
+    let names: Vec<_> =
+        parts["components"].as_array().unwrap().iter().map(|part| part["name"].as_str().unwrap()).collect();
+    assert!(["polars", "netcdf-src", "torch"].iter().all(|name| names.contains(name)), "{names:?}");
+}
+
+#[test]
+fn the_programs_state_the_oldest_system_that_they_run_on() {
+    let script = "import elf, sys, json; print(json.dumps(elf.highest(sys.argv[1:])))";
+    let mut command = Command::new("python3");
+    command.env("PYTHONPATH", root().join("scripts/dist")).env("PYTHONDONTWRITEBYTECODE", "1").args(["-c", script]);
+    let found = succeeds(command.args([binary("podium"), binary("podium-torch")])).stdout;
+    let found: serde_json::Value = serde_json::from_slice(&found).unwrap();
+    let version = |name: &str| -> Vec<u32> { serde_json::from_value(found[name].clone()).unwrap() };
+    // Built on a newer system they need what that has; the tag of the wheel says so.
+    let own = text(&succeeds(Command::new("getconf").arg("GNU_LIBC_VERSION")).stdout);
+    let own: Vec<u32> = own.trim().rsplit(' ').next().unwrap().split('.').map(|n| n.parse().unwrap()).collect();
+    let allowed = vec![HIGHEST_GLIBC.0, HIGHEST_GLIBC.1].max(own);
+    assert!(version("GLIBC") <= allowed, "{found} needs a newer glibc than {allowed:?}");
+    if allowed == [HIGHEST_GLIBC.0, HIGHEST_GLIBC.1] {
+        assert!(version("GLIBCXX") <= vec![HIGHEST_GLIBCXX.0, HIGHEST_GLIBCXX.1, HIGHEST_GLIBCXX.2], "{found}");
+    }
+    let made = made("wheel");
+    let wheel = only(made.path(), ".whl");
+    let tag = format!("manylinux_{}_{}_x86_64", version("GLIBC")[0], version("GLIBC")[1]);
+    assert!(wheel.to_str().unwrap().contains(&tag), "{}", wheel.display());
+    let megabytes = fs::metadata(&wheel).unwrap().len() as f64 / 1e6;
+    assert!(megabytes <= 60.0, "the wheel has {megabytes:.1} MB");
+}

@@ -1,0 +1,132 @@
+//! Raw files as other programs and people leave them: types, extra columns, meta files in one piece, parts of a batch.
+
+use std::path::{Path, PathBuf};
+
+use common::store::tables::{Column, ParquetFile, Table, read_parquet, write_parquet};
+use common::store::tensors::TensorFile;
+
+use crate::raw::{self, prepare};
+use crate::support::root;
+
+const EVENTS: [raw::Given; 4] = [(3, 2), (7, 5), (9, 1), (12, 4)];
+
+/// A raw folder with these pulses as its one test file.
+fn test_folder(folder: &Path, name: &str, pulses: &Path) -> PathBuf {
+    let raw = folder.join(name);
+    raw::detector(&raw);
+    common::durable::write(raw.join("test/batch_661.parquet"), &std::fs::read(pulses).unwrap()).unwrap();
+    raw
+}
+
+fn tensors(out: &Path, set: &str) -> Vec<Vec<u8>> {
+    let store = TensorFile::open(out.join(format!("{set}.safetensors"))).unwrap();
+    let names = ["event_id", "offset", "sensor", "time", "charge"];
+    let mut all: Vec<Vec<u8>> = names.iter().map(|name| store.view(name).unwrap().bytes.to_vec()).collect();
+    all.extend(store.contains("direction").then(|| store.view("direction").unwrap().bytes.to_vec()));
+    all
+}
+
+#[test]
+fn columns_of_every_width_and_type_give_the_same_events() {
+    let folder = tempfile::tempdir().unwrap();
+    let assets = root().join("tests/icecube/assets");
+    let run = |name: &str| {
+        let raw = test_folder(folder.path(), name, &assets.join(format!("{name}.parquet")));
+        let out = folder.path().join(format!("out-{name}"));
+        prepare().arg("train=null").arg("--raw").arg(raw).arg("--out").arg(&out).succeeds();
+        tensors(&out, "test/batch_661")
+    };
+    // Half floats, decimals, 8, 16 and 32 bits, and columns of ten other types beside.
+    assert_eq!(run("odd"), run("plain"));
+}
+
+#[test]
+fn a_column_that_cannot_be_read_is_named_and_the_file_not_called_damaged() {
+    let file = ParquetFile::open(root().join("tests/icecube/assets/odd.parquet")).unwrap();
+    for column in ["parts", "when", "raw", "nothing"] {
+        let error = file.read(Some(&[column]), 0..1).unwrap_err();
+        assert!(error.to_string().contains(&format!("column `{column}` has the type")), "{error}");
+        assert!(error.hint_text().is_none_or(|hint| !hint.contains("damaged")));
+    }
+    let table = file.read(Some(&["kind", "half", "price"]), 3..12).unwrap();
+    assert_eq!(table.texts("kind").unwrap(), vec!["track"; 9]);
+    assert_eq!(*table.numbers("price").unwrap(), [1.25; 9]);
+    assert_eq!(*table.numbers("half").unwrap(), [1.0; 9]);
+}
+
+#[test]
+fn directions_come_from_one_meta_file_or_from_one_a_batch() {
+    let folder = tempfile::tempdir().unwrap();
+    let split = raw::one_file(folder.path(), &EVENTS);
+    let run = |raw: &Path, out: &str| {
+        let out = folder.path().join(out);
+        prepare().arg("test=null").arg("--raw").arg(raw).arg("--out").arg(&out).succeeds();
+        tensors(&out, "train/batch_1")
+    };
+    let expected = run(&split, "a");
+    let whole = folder.path().join("whole");
+    raw::detector(&whole);
+    write_parquet(whole.join("train/batch_1.parquet"), &raw::pulses(&EVENTS)).unwrap();
+    // Its rows between those of other batches, in two pieces.
+    let meta = raw::meta(&EVENTS);
+    let mut all = Table::new();
+    for (name, column) in meta.names().iter().zip(meta.columns()) {
+        let column = match (name.as_str(), column) {
+            ("batch_id", _) => Column::I16(vec![2, 1, 1, 3, 1, 1]),
+            ("event_id", Column::I64(v)) => Column::I64(vec![900, v[0], v[1], 901, v[2], v[3]]),
+            (_, Column::I64(v)) => Column::I32([0, v[0], v[1], 0, v[2], v[3]].map(|v| v as i32).to_vec()),
+            (_, Column::F64(v)) => Column::F64(vec![0.0, v[0], v[1], 0.0, v[2], v[3]]),
+            (_, other) => other.clone(),
+        };
+        all.push(name.clone(), column).unwrap();
+    }
+    write_parquet(whole.join("train_meta.parquet"), &all).unwrap();
+    assert_eq!(run(&whole, "b"), expected);
+    let named = folder.path().join("named");
+    raw::detector(&named);
+    write_parquet(named.join("train/batch_1.parquet"), &raw::pulses(&EVENTS)).unwrap();
+    write_parquet(named.join("train_meta/batch_1.parquet"), &meta).unwrap();
+    assert_eq!(run(&named, "c"), expected);
+    write_parquet(whole.join("train/batch_9.parquet"), &raw::pulses(&[(77, 1)])).unwrap();
+    let refused =
+        prepare().arg("test=null").arg("--raw").arg(&whole).arg("--out").arg(folder.path().join("d")).fails(3);
+    refused.says("train_meta.parquet").says("has no row of batch 9");
+}
+
+#[test]
+fn a_part_of_a_batch_is_prepared_with_the_meta_file_of_all_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let raw = raw::one_file(folder.path(), &EVENTS);
+    let kept = [EVENTS[1], EVENTS[3]];
+    write_parquet(raw.join("train/batch_1.parquet"), &raw::pulses(&kept)).unwrap();
+    let out = folder.path().join("out");
+    let manifest = prepare().arg("test=null").arg("--raw").arg(&raw).arg("--out").arg(&out).succeeds().manifest();
+    assert_eq!(manifest["metrics"]["train_events"], 2);
+    let store = TensorFile::open(out.join("train/batch_1.safetensors")).unwrap();
+    assert_eq!(store.i64("event_id").unwrap(), [7, 12]);
+    let direction = store.elements::<f64>("direction").unwrap();
+    assert_eq!(direction, [1.0, 1.0, 0.0, 0.0]);
+    // Pulses that are missing inside of an event are another matter, until the meta file no longer counts them.
+    write_parquet(raw.join("train/batch_1.parquet"), &raw::pulses(&[(7, 4), (12, 4)])).unwrap();
+    let again = || prepare().arg("test=null").arg("--raw").arg(&raw).arg("--out").arg(folder.path().join("b"));
+    again().fails(3).says("event 7").says("first_pulse_index");
+    let mut meta = read_parquet(raw.join("train_meta/train_meta_1.parquet"), None).unwrap();
+    meta.take("first_pulse_index").unwrap();
+    meta.take("last_pulse_index").unwrap();
+    write_parquet(raw.join("train_meta/train_meta_1.parquet"), &meta).unwrap();
+    again().succeeds();
+}
+
+#[test]
+fn hidden_files_are_nobodys_data() {
+    let folder = tempfile::tempdir().unwrap();
+    let raw = raw::one_file(folder.path(), &EVENTS);
+    for name in ["._batch_1.parquet", ".batch_1.parquet.swp.parquet", ".DS_Store"] {
+        common::durable::write(raw.join("train").join(name), b"Mac OS X").unwrap();
+    }
+    std::fs::create_dir(raw.join("train/batch_2.parquet")).unwrap();
+    let out = folder.path().join("out");
+    prepare().arg("test=null").arg("--raw").arg(&raw).arg("--out").arg(&out).succeeds();
+    let files: Vec<_> = std::fs::read_dir(out.join("train")).unwrap().flatten().map(|e| e.file_name()).collect();
+    assert_eq!(files.len(), 1, "{files:?}");
+}
