@@ -2,14 +2,23 @@
 
 mod args;
 mod blend;
+mod command;
+mod curve;
 mod directions;
+mod fast;
+mod folds;
 mod judge;
+mod labels;
 mod measure;
 mod members;
 mod page;
 mod problem;
+mod ranks;
 mod report;
+mod samples;
 mod search;
+mod solve;
+mod space;
 mod weights;
 
 use std::process::ExitCode;
