@@ -11,7 +11,7 @@ use common::cli::{Arguments, HELP_STYLES, Verbosity};
 /// the network of a config, and writes what OUT's ending says. Tensors keep their bits; a `module.` before every name
 /// is stripped.
 #[derive(Debug, Parser)]
-#[command(name = "convert-weights", version, styles = HELP_STYLES, max_term_width = 79, after_help = SHORT, after_long_help = EXAMPLES)]
+#[command(name = "convert-weights", version, styles = HELP_STYLES, max_term_width = 79, after_help = SHORT, after_long_help = examples())]
 pub struct Args {
     /// Weights to read: .pth, .pt, .ckpt or .safetensors
     #[arg(value_name = "IN", help_heading = "Input")]
@@ -23,8 +23,8 @@ pub struct Args {
     pub output: PathBuf,
     /// Config of `train-model` that says which network it is
     ///
-    /// A `.safetensors` file written by Podium and a `.ckpt` of TrackNET say it themselves.
-    #[arg(short, long, value_name = "CONFIG", value_parser = common::share::config_argument(), help_heading = "Input")]
+    /// A `.safetensors` file written by Podium says it itself, and so do the original's checkpoints of some systems.
+    #[arg(short, long, value_name = "CONFIG", help_heading = "Input")]
     pub config: Option<PathBuf>,
     /// Overrides of the config: `model.max022.hidden_state=64`
     #[arg(value_name = "KEY=VALUE", requires = "config", help_heading = "Input")]
@@ -50,26 +50,8 @@ impl Arguments for Args {
 
 const SHORT: &str = "`--help` says more and shows examples.";
 
-const EXAMPLES: &str = "\
-Examples:
-  A published checkpoint, for `predict` and `finetune-group`:
-    convert-weights adam_195.pt adam_195.safetensors --config configs/leap/adam/exp195.yaml
-
-  A network of another width:
-    convert-weights small.pt small.safetensors model.max022.hidden_state=64 \\
-      --config configs/leap/max2020/022.yaml
-
-  A published IceCube checkpoint, for `predict` and further training:
-    convert-weights V23FT5_6.pth b_gnn.safetensors \\
-      --config configs/icecube/b_gnn/stage1.yaml
-
-  A published PoLAr-MAE checkpoint, and a network of ours for its code:
-    convert-weights polarmae_pretrain.ckpt polarmae.safetensors \\
-      --config configs/polarmae/pretrain/polarmae.yaml
-    convert-weights runs/fft/checkpoints/best/model.safetensors fft.ckpt
-
-  A Lightning checkpoint of TrackNET, which says itself what it holds:
-    convert-weights 'epoch=5-val_loss=0.04.ckpt' step_ahead.safetensors
-
-  Back to what `torch.load` reads:
-    convert-weights runs/022/checkpoints/best/model.safetensors max022.pt";
+fn examples() -> String {
+    let systems = networks::import();
+    let examples: Vec<&str> = systems.iter().map(|import| import.examples).filter(|text| !text.is_empty()).collect();
+    format!("Examples:\n{}", examples.join("\n\n"))
+}

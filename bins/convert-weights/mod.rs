@@ -1,11 +1,7 @@
 //! `convert-weights`: published checkpoints to safetensors and back, strictly.
 
 mod args;
-mod icecube;
-mod leap;
-mod polarmae;
 mod run;
-mod tracknet;
 
 /// Runs it with the arguments of this process.
 pub fn main() -> std::process::ExitCode {

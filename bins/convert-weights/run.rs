@@ -7,36 +7,13 @@ use common::cli::print_line;
 use common::durable::Written;
 use common::store::pickle::{NamedTensor, write_lightning, write_state_dict};
 use common::store::tensors::{TensorFile, TensorView, write};
-use common::system::Systems;
-use common::{Error, Result};
+use common::system::names;
+use common::{Error, Result, config};
+use neural::stages::{Import, Network};
 use neural::weights::{self, Allow};
 use serde_json::{Value, json};
-use tch::Tensor;
 
 use crate::convert_weights::args::Args;
-use crate::convert_weights::{icecube, leap, polarmae, tracknet};
-
-/// The network that weights belong to.
-pub struct Network {
-    /// Name of its kind.
-    pub name: &'static str,
-    /// Its tensors, in the published order.
-    pub state: Vec<(String, Tensor)>,
-    /// What a new file says about itself.
-    pub about: Value,
-    /// What may stand before all names in a checkpoint of the original.
-    pub prefix: &'static str,
-}
-
-/// How a system describes the network of a config, and of a file that says it itself.
-type Described = (fn(&Path, &[String]) -> Result<Network>, fn(&Path) -> Result<Network>);
-
-const SYSTEMS: Systems<Described> = Systems(&[
-    ("icecube", (icecube::of_config, icecube::of_file)),
-    ("leap", (leap::of_config, leap::of_file)),
-    ("polarmae", (polarmae::of_config, polarmae::of_file)),
-    ("tracknet", (tracknet::of_config, tracknet::of_file)),
-]);
 
 /// What OUT becomes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -79,31 +56,39 @@ fn form_of(output: &Path) -> Result<Form> {
     }
 }
 
-/// Which network the weights belong to, and what the new file says about itself.
+/// Which network the weights belong to, and what the new file says about itself: as the config says, or the file.
 fn network(args: &Args) -> Result<Network> {
-    let is_lightning = args.input.extension().is_some_and(|e| e == "ckpt");
+    let systems = networks::import();
     if let Some(file) = &args.config {
-        if icecube::is_published(file)? {
-            return icecube::of_config(file, &args.overrides);
+        return (of_config(&systems, file)?.of_config)(file, &args.overrides, &args.input);
+    }
+    if let Some(import) = systems.iter().find(|import| (import.says)(&args.input)) {
+        return (import.of_file)(&args.input);
+    }
+    let hint = "for example `--config configs/SYSTEM/MEMBER/RUN.yaml`";
+    Err(match args.input.extension().is_some_and(|e| e == "safetensors") {
+        true => {
+            Error::input(&args.input, "does not say which network it holds").hint(format!("add `--config`, {hint}"))
         }
-        let (of_config, _) = SYSTEMS.of_config(file)?;
-        let mut network = of_config(file, &args.overrides)?;
-        if is_lightning && network.about["system"] == "tracknet" {
-            // The config does not say how positions are normalised, the checkpoint does.
-            network.about["normalizer"] = tracknet::of_file(&args.input)?.about["normalizer"].take();
+        false => Error::usage("`--config` is missing: the file does not say which network it holds").hint(hint),
+    })
+}
+
+/// The system that a config names under `system`, or that recognises it as one of its published program.
+fn of_config(systems: &[&'static Import], file: &Path) -> Result<&'static Import> {
+    let named = config::peek(file, "system")?;
+    for import in systems {
+        let is_its = match &named {
+            Some(name) => name == import.system,
+            None => (import.recognises)(file)?,
+        };
+        if is_its {
+            return Ok(import);
         }
-        return Ok(network);
     }
-    if args.input.extension().is_some_and(|e| e == "safetensors") {
-        let about = weights::metadata(&args.input)?.unwrap_or(Value::Null);
-        let named = about["system"].as_str().and_then(|name| SYSTEMS.find(name));
-        return named.map_or(leap::of_file as fn(&Path) -> _, |(_, of_file)| of_file)(&args.input);
-    }
-    if is_lightning && let Ok(network) = tracknet::of_file(&args.input) {
-        return Ok(network);
-    }
-    Err(Error::usage("`--config` is missing: the file does not say which network it holds")
-        .hint("for example `--config configs/leap/adam/exp195.yaml`"))
+    let found = named.map_or("no `system`".to_string(), |name| format!("system `{name}`"));
+    let known = names(systems.iter().map(|import| import.system), "`system: ", "`");
+    Err(Error::usage(format!("`{}` has {found}, expected {known}", file.display())))
 }
 
 /// Compares names and shapes with the network's, by loading into one; gives the names in the network's order.

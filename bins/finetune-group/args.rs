@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use common::cli::{Arguments, ConfigArgs, DeviceFlag, FromFlag, HELP_STYLES, RunFlags, Verbosity};
-use leap::finetune::FinetuneConfig;
 use neural::trainer::Resume;
 
 /// Fine-tune a trained network for each group of targets
@@ -13,7 +12,7 @@ use neural::trainer::Resume;
 /// columns of its group. Writes the seven networks and the merged out-of-fold predictions. A run that was killed
 /// continues when the same command is given again.
 #[derive(Debug, Parser)]
-#[command(name = "finetune-group", version, styles = HELP_STYLES, max_term_width = 79, after_help = SHORT, after_long_help = EXAMPLES)]
+#[command(name = "finetune-group", version, styles = HELP_STYLES, max_term_width = 79, after_help = SHORT, after_long_help = examples())]
 pub struct Args {
     #[command(flatten)]
     pub config: ConfigArgs,
@@ -60,24 +59,15 @@ impl Arguments for Args {
     }
 
     fn schemas() -> Vec<(&'static str, String)> {
-        vec![("leap", common::config::schema::<FinetuneConfig>())]
+        networks::finetune().schemas()
     }
 }
 
 const SHORT: &str = "`--help` says more and shows examples.";
 
-const EXAMPLES: &str = "\
-Examples:
-  All seven groups of the base in `runs/022`, on the arrays that it saw:
-    finetune-group configs/leap/max2020/022_gf.yaml --from runs/022 --out runs/022_gf
-
-  Two groups now, the others later, into the same folder:
-    finetune-group configs/leap/max2020/022_gf.yaml --from runs/022 --out runs/022_gf --group 0,3
-    finetune-group configs/leap/max2020/022_gf.yaml --from runs/022 --out runs/022_gf
-
-  From a published checkpoint:
-    convert-weights max022.pt max022.safetensors --config configs/leap/max2020/022.yaml
-    finetune-group configs/leap/max2020/022_gf.yaml --base max022.safetensors --data data
-
-With --limit N every epoch ends after N steps, and N validation batches are
-evaluated.";
+fn examples() -> String {
+    format!(
+        "Examples:\n{}\n\nWith --limit N every epoch ends after N steps, and N validation batches are\nevaluated.",
+        networks::finetune().help(|help| help.examples, "\n\n")
+    )
+}

@@ -12,7 +12,7 @@ use neural::trainer::Resume;
 /// out-of-fold predictions of the best evaluation. A run that was killed continues when the same command is given
 /// again, and ends with the same bytes as one that was not.
 #[derive(Debug, Parser)]
-#[command(name = "train-model", version, styles = HELP_STYLES, max_term_width = 79, after_help = SHORT, after_long_help = EXAMPLES)]
+#[command(name = "train-model", version, styles = HELP_STYLES, max_term_width = 79, after_help = SHORT, after_long_help = examples())]
 pub struct Args {
     #[command(flatten)]
     pub config: ConfigArgs,
@@ -30,10 +30,7 @@ pub struct Args {
     #[arg(long, value_name = "auto|never|PATH", default_value = "auto", help_heading = "Run")]
     pub resume: Resume,
     /// Begin with these weights: a file, or a training's folder
-    ///
-    /// A `.safetensors` or `.pt` file with the network's tensors, or the folder of a finished `train-model` stage, whose
-    /// best weights are taken. The config says which tensors may differ (`initial.drop`).
-    #[arg(long, value_name = "PATH", help_heading = "Input", hide_short_help = true)]
+    #[arg(long, value_name = "PATH", help_heading = "Input", hide_short_help = true, long_help = init())]
     pub init: Option<PathBuf>,
     /// Smoke run: one epoch of 2 steps of 8 rows
     #[arg(long, help_heading = "Run", conflicts_with = "limit")]
@@ -56,45 +53,23 @@ impl Arguments for Args {
     }
 
     fn schemas() -> Vec<(&'static str, String)> {
-        vec![
-            ("icecube", common::config::schema::<icecube::train::TrainConfig>()),
-            ("leap", common::config::schema::<leap::train::TrainConfig>()),
-            ("polarmae", common::config::schema::<polarmae::train::TrainConfig>()),
-            ("tracknet", common::config::schema::<::tracknet::train::TrainConfig>()),
-        ]
+        networks::train().schemas()
     }
 }
 
 const SHORT: &str = "`--help` says more and shows examples.";
 
-const EXAMPLES: &str = "\
-Examples:
-  The published recipe, on the arrays in `data`:
-    train-model configs/leap/adam/exp195.yaml --from data --out runs/exp195
+fn init() -> String {
+    networks::train().flag(
+        "--init",
+        "Begin with these weights: a file, or a training's folder\n\nA `.safetensors` or `.pt` file with the network's \
+         tensors, or the folder of a finished `train-model` stage, whose best weights are taken.",
+    )
+}
 
-  The same with another batch size and a schedule of fewer epochs:
-    train-model configs/leap/adam/exp195.yaml --from data --out runs/small \\
-      training.batch_size=256 training.epochs=3
-
-  IceCube: the next stage of a network from the weights of the one before,
-  and a published config as it is:
-    train-model configs/icecube/b64/stage2.yaml --from data \\
-      --out runs/b64-2 weights=runs/b64-1
-    train-model config.json LR_MAX 1e-5 MODEL_KWARGS.dim 768 --from data
-
-  Pretraining of PoLAr-MAE, then linear probing from it:
-    train-model configs/polarmae/pretrain/polarmae.yaml --from store --out mae
-    train-model configs/polarmae/segment/polarmae_peft.yaml --from mae \\
-      --out peft
-
-  A second stage that begins with the first one's weights:
-    train-model configs/leap/forcewithme/lstmmamba_stage2.yaml --from data \\
-      --init runs/lstmmamba_stage1 --out runs/lstmmamba
-
-  In a pipe, and a look at what would be done:
-    prepare-data leap configs/leap/demo/prepare.yaml --raw raw --out data |
-      train-model configs/leap/demo/exp195.yaml --from - --out runs/demo
-    train-model configs/leap/demo/exp195.yaml --from data --dry-run
-
-With --limit N every epoch ends after N steps, and N validation batches are
-evaluated.";
+fn examples() -> String {
+    format!(
+        "Examples:\n{}\n\nWith --limit N every epoch ends after N steps, and N validation batches are\nevaluated.",
+        networks::train().help(|help| help.examples, "\n\n")
+    )
+}

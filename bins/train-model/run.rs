@@ -1,19 +1,13 @@
-//! Which system's network is trained.
+//! One process, or one of several that train together.
 
 use std::time::Duration;
 
-use common::Error;
-use common::system::Systems;
+use common::driver::Command;
+use common::{Error, Result};
+use neural::stages::TrainFlags;
 
 use crate::train_model::args::Args;
-use crate::train_model::{icecube, leap, polarmae, processes, tracknet};
-
-const SYSTEMS: Systems<fn(Args) -> anyhow::Result<()>> = Systems(&[
-    ("icecube", icecube::run),
-    ("leap", leap::run),
-    ("polarmae", polarmae::run),
-    ("tracknet", tracknet::run),
-]);
+use crate::train_model::processes;
 
 /// Trains a network of the system that the config names, alone or with the processes that the environment names.
 pub fn run(args: Args) -> anyhow::Result<()> {
@@ -28,21 +22,25 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if ended_well(&outcome) {
         neural::parallel::leave();
     }
-    outcome
+    Ok(outcome?)
 }
 
 /// Whether the other processes may go on without this one.
-fn ended_well(outcome: &anyhow::Result<()>) -> bool {
-    let known = outcome.as_ref().err().map(|error| error.chain().find_map(|e| e.downcast_ref::<Error>()));
-    matches!(known, None | Some(Some(Error::ShareDone | Error::Interrupted { .. })))
+fn ended_well(outcome: &Result<()>) -> bool {
+    matches!(outcome, Ok(()) | Err(Error::ShareDone | Error::Interrupted { .. }))
 }
 
-fn train(args: Args) -> anyhow::Result<()> {
-    if icecube::is_published(&args.config.config)? {
-        return icecube::run(args);
-    }
-    if ::polarmae::train::published::read(&args.config.config)?.is_some() {
-        return polarmae::run(args);
-    }
-    SYSTEMS.of_config(&args.config.config)?(args)
+fn train(args: Args) -> Result<()> {
+    let systems = networks::train();
+    let entry = systems.of_config(&args.config.config)?;
+    let command = Command {
+        config: Some(&args.config.config),
+        overrides: &args.config.overrides,
+        from: args.from.from.as_deref(),
+        before: None,
+        run: &args.run,
+        smoke: args.fast_dev_run,
+        flags: &TrainFlags { device: args.device.device, resume: args.resume, init: args.init },
+    };
+    systems.run(entry, command)
 }

@@ -6,7 +6,6 @@ pub mod cli;
 pub mod climb;
 pub mod config;
 pub mod confusion;
-pub mod curves;
 pub mod directions;
 pub mod driver;
 pub mod durable;

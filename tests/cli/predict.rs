@@ -70,7 +70,9 @@ fn the_batch_size_changes_values_by_rounding_only() {
         predict(out.path()).args(extra).succeeds();
         rows(out.path())
     };
-    for (a, b) in values(&[]).iter().zip(values(&["--batch-size=7"])).skip(1) {
+    let sevens = values(&["--batch-size=7"]);
+    assert_eq!(sevens, values(&["batch_size=7"]), "the flag is short for the key");
+    for (a, b) in values(&[]).iter().zip(sevens).skip(1) {
         for (a, b) in a.iter().zip(b).skip(1) {
             let (a, b): (f64, f64) = (a.parse().unwrap(), b.parse().unwrap());
             assert!((a - b).abs() <= 1e-4 * a.abs().max(1e-12), "{a:e} {b:e}");

@@ -127,6 +127,8 @@ fn events_of_every_length_are_predicted() {
         let run = cmd("predict").args(["--device=cpu", "--threads=1", "--from"]).arg(workshop().join("run"));
         run.arg("--data").arg(&data).arg("--sample").arg(raw.join("sample.parquet")).arg("--out").arg(out).succeeds()
     };
+    let shown = cmd("predict").args(["batch_size=3", "--print-config", "--from"]).arg(workshop().join("run"));
+    assert!(shown.succeeds().stdout.contains("batch_size: 3  # override"));
     predict(&out).says("1 events of the sample have no prediction: they get 0.0, 0.0");
     let found = rows(&out.join("submission.csv"));
     assert_eq!(found.iter().map(|row| row.0).collect::<Vec<_>>(), [15, 14, 10, 11, 12, 13]);

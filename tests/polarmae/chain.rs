@@ -84,7 +84,9 @@ fn batches_change_the_classes_of_events_only_where_they_are_asked_for() {
     };
     let alone = probabilities("alone", &[]);
     assert!(alone == probabilities("again", &[]));
-    assert!(alone != probabilities("together", &["--batch-size", "3"]));
+    let together = probabilities("together", &["--batch-size", "3"]);
+    assert!(alone != together);
+    assert!(together == probabilities("override", &["batch_size=3"]));
     cmd("predict")
         .arg("--from")
         .arg(&run)

@@ -106,7 +106,8 @@ fn binaries_chain_through_pipes() {
          simulate-data tracknet $c/simulate.yaml events=5 particles=30 -q --out $out/sim |
            prepare-data tracknet $c/prepare.yaml -q --from - --out $out/data |
            train-model $c/step_ahead.yaml {short} -q --device cpu --threads 1 --from - --out $out/run |
-           predict -q --device cpu --threads 1 --from - --out $out/tracks >/dev/null
+           predict picture=true -q --device cpu --threads 1 --from - --out $out/tracks >/dev/null
+         test -s $out/tracks/event.html
          score $out/tracks --truth $out/sim -q",
         bin = binary("score").parent().unwrap().display(),
         out = folder.path().display(),

@@ -21,6 +21,7 @@ pub mod precision;
 pub mod replay;
 pub mod schedule;
 pub mod shim;
+pub mod stages;
 pub mod summary;
 pub mod trainer;
 pub mod weights;

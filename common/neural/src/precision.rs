@@ -3,6 +3,7 @@
 //! Weights, their gradients and the optimizer's state stay f32; only matrix products, convolutions and recurrent
 //! layers run in the smaller format.
 
+use clap::ValueEnum;
 use common::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,15 +13,18 @@ use crate::errors::Doing;
 use crate::shim::{self, Autocast};
 
 /// The format of matrix products.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
     /// 32-bit float, as published.
     #[default]
+    #[value(help = "32-bit float")]
     F32,
     /// Brain float: the range of f32 with 8 bits of mantissa.
+    #[value(help = "Brain float, for GPUs")]
     Bf16,
     /// IEEE half; training needs a [`GradScaler`].
+    #[value(help = "IEEE half, for GPUs")]
     F16,
 }
 

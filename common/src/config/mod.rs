@@ -77,6 +77,8 @@ pub struct Resolved<T> {
     pub text: String,
     /// BLAKE3 of `text`.
     pub hash: String,
+    /// The config's `seed`, where it has one.
+    pub seed: Option<u64>,
     /// `text` with the origin of each value as a comment.
     annotated: String,
 }
@@ -161,7 +163,8 @@ fn load_placed<T: Config>(
     let plain = tree::emit(&tree, |_| None);
     let annotated = tree::emit(&tree, |key| Some(origin(key)));
     let hash = blake3::hash(plain.as_bytes()).to_hex().to_string();
-    Ok(Resolved { value, text: plain, hash, annotated })
+    let seed = tree.get("seed").and_then(Value::as_u64);
+    Ok(Resolved { value, text: plain, hash, seed, annotated })
 }
 
 /// The value of one top-level key as text, before the type of the config is known (`system`).

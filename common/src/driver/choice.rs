@@ -22,6 +22,13 @@ pub struct Help {
     pub limit: &'static str,
     /// Examples, each a line that says what it does and the indented command.
     pub examples: &'static str,
+    /// What flags mean for this system, by flag, where that differs: reads on after the system's name.
+    pub flags: &'static [(&'static str, &'static str)],
+}
+
+impl Help {
+    /// Says nothing.
+    pub const NONE: Self = Self { makes: "", raw: "", limit: "", examples: "", flags: &[] };
 }
 
 /// A stage of one system, as a registry lists it.
@@ -145,6 +152,24 @@ impl<F: Flags> Choice<F> {
     pub fn sentence(&self, text: fn(&Help) -> &'static str) -> String {
         let parts = self.entries.iter().filter(|entry| !text(&entry.help).is_empty());
         parts.map(|entry| format!("`{}`: {}", entry.system, text(&entry.help))).collect::<Vec<_>>().join("; ")
+    }
+
+    /// The long help of a flag: `about`, what the flag means for each system, and which systems read it unless all do.
+    pub fn flag(&self, flag: &str, about: &str) -> String {
+        let own = |entry: &&'static Entry<F>| {
+            let (_, text) = entry.help.flags.iter().find(|(name, _)| *name == flag)?;
+            Some(format!("`{}`: {text}", entry.system))
+        };
+        let own: Vec<String> = self.entries.iter().filter_map(own).collect();
+        let mut text = about.to_string();
+        if !own.is_empty() {
+            text += &format!("\n\n{}.", own.join("; "));
+        }
+        let readers: Vec<_> = self.entries.iter().filter(|entry| entry.reads.contains(&flag)).collect();
+        if readers.len() < self.entries.len() && own.len() < readers.len() {
+            text += &format!("\n\nFor {}.", names(readers.iter().map(|entry| entry.system), "`", "`"));
+        }
+        text
     }
 
     fn find(&self, name: &str) -> Option<&'static Entry<F>> {

@@ -13,7 +13,7 @@ mod request;
 use std::path::{Path, PathBuf};
 
 pub use choice::{Choice, Entry, Help};
-pub use options::{Flags, NoFlags, PrepareFlags};
+pub use options::{Flags, NoFlags, PrepareFlags, RAW};
 pub use request::{Command, Request};
 
 use crate::Result;
@@ -58,13 +58,21 @@ pub trait Task: Sized + 'static {
         Ok(false)
     }
 
-    /// Overrides that follow from the flags and win over those typed: where the raw data lie, weights to begin with.
+    /// Overrides that name raw data in the config.
+    fn raw(data: &Path) -> Vec<String> {
+        let _ = data;
+        Vec::new()
+    }
+
+    /// Overrides that follow from the flags and win over those typed: where the raw data lie, and what else a flag is short
+    /// for ([`Flags::overrides`]).
     ///
     /// # Errors
     /// For flags whose values do not exist.
     fn overrides(request: &Request<Self::Flags>) -> Result<Vec<String>> {
-        let _ = request;
-        Ok(Vec::new())
+        let mut all = request.flags.overrides();
+        all.extend(Self::Flags::raw(request)?.map(|data| Self::raw(&data)).unwrap_or_default());
+        Ok(all)
     }
 
     /// The config of the run, overrides applied.
@@ -84,12 +92,14 @@ pub trait Task: Sized + 'static {
     /// What would be done, in lines.
     fn describe(&self) -> Vec<String>;
 
-    /// Seed of the run.
-    fn seed(&self) -> u64;
+    /// Seed of the run where the config has none. Also none: 0.
+    fn seed(&self) -> Option<u64> {
+        None
+    }
 
-    /// Stages that fed this one.
-    fn upstream(&self) -> Vec<&Manifest> {
-        Vec::new()
+    /// Stages that fed this one: `before`, which `--from` names, unless others were found behind it.
+    fn upstream<'a>(&'a self, before: Option<&'a Manifest>) -> Vec<&'a Manifest> {
+        before.into_iter().collect()
     }
 
     /// Files beside the upstream's that are read, each with the name that the manifest gives it.
@@ -111,7 +121,12 @@ pub trait Task: Sized + 'static {
 pub fn drive<T: Task>(command: Command<T::Flags>) -> Result<()> {
     let mut request = Request::new(command, T::STAGE, T::SMOKE_LIMIT);
     let Some(config) = request.run.printed(T::config(&request)?)? else { return Ok(()) };
-    let text = config.text.clone();
+    let text = match request.limit {
+        // A part is no whole: its config says so.
+        Some(n) => format!("# with --limit {n}\n{}", config.text),
+        None => config.text.clone(),
+    };
+    let seed = config.seed;
     request.threads = request.run.cpu_threads();
     let task = T::plan(&request, config)?;
     let folder = &request.folder;
@@ -121,8 +136,9 @@ pub fn drive<T: Task>(command: Command<T::Flags>) -> Result<()> {
     if request.run.dry_run {
         return Ok(());
     }
-    let mut stage = Stage::begin(T::STAGE, T::SYSTEM, folder, &text, task.seed(), request.run.force)?;
-    task.upstream().into_iter().for_each(|manifest| stage.upstream(manifest));
+    let seed = seed.or_else(|| task.seed()).unwrap_or(0);
+    let mut stage = Stage::begin(T::STAGE, T::SYSTEM, folder, &text, seed, request.run.force)?;
+    task.upstream(request.known_before()).into_iter().for_each(|manifest| stage.upstream(manifest));
     for (name, path) in task.inputs() {
         stage.input(&name, &path)?;
     }

@@ -5,13 +5,30 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::stage::Manifest;
+use super::Request;
 use crate::{Error, Result};
 
+/// Name of the folder of raw data in what `simulate-data` writes.
+pub const RAW: &str = "raw";
+
 /// A stage's own flags.
-pub trait Flags: 'static {
+pub trait Flags: Sized + 'static {
     /// The flags of these that were given and that a system may leave unread, as they are typed: `--init`.
     fn given(&self) -> Vec<&'static str>;
+
+    /// Overrides of the config that the flags are short for.
+    fn overrides(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Where raw data lie, for stages that read them and whose command line says it.
+    ///
+    /// # Errors
+    /// When they do not lie there.
+    fn raw(request: &Request<Self>) -> Result<Option<PathBuf>> {
+        let _ = request;
+        Ok(None)
+    }
 }
 
 /// A stage without flags of its own.
@@ -31,25 +48,21 @@ pub struct PrepareFlags {
     pub raw: Option<PathBuf>,
 }
 
-impl PrepareFlags {
-    /// `--raw`, or the folder `name` of the `simulate-data` stage that `before` leads to; none where neither is given.
-    ///
-    /// # Errors
-    /// When the folder does not exist or no such stage is found.
-    pub fn raw_folder(&self, before: Option<&Manifest>, name: &str) -> Result<Option<PathBuf>> {
-        if let Some(raw) = &self.raw {
+impl Flags for PrepareFlags {
+    fn given(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
+
+    /// `--raw`, or the raw data of the `simulate-data` stage that `--from` leads to; none where neither is given.
+    fn raw(request: &Request<Self>) -> Result<Option<PathBuf>> {
+        if let Some(raw) = &request.flags.raw {
             if !raw.is_dir() {
                 return Err(Error::input(raw, "no such folder")
                     .hint("`prepare-data --help` says what `--raw` is expected to hold for each system"));
             }
             return Ok(Some(raw.clone()));
         }
-        Ok(before.map(|m| m.find("simulate-data")).transpose()?.map(|m| m.folder.join(name)))
-    }
-}
-
-impl Flags for PrepareFlags {
-    fn given(&self) -> Vec<&'static str> {
-        Vec::new()
+        let before = request.before()?;
+        Ok(before.map(|stage| stage.find("simulate-data")).transpose()?.map(|stage| stage.folder.join(RAW)))
     }
 }

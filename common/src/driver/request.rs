@@ -105,6 +105,11 @@ impl<'a, F: Flags> Request<'a, F> {
         }
     }
 
+    /// The stage that `--from` names, where it was asked for.
+    pub(super) fn known_before(&self) -> Option<&Manifest> {
+        self.before.get()
+    }
+
     /// The stage that `--from` names. `what` says which stages are taken: `a finished prepare-data stage`.
     ///
     /// # Errors

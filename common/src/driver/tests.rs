@@ -43,14 +43,14 @@ impl Flags for CountFlags {
 }
 
 struct Count {
-    seed: u64,
     to: u64,
 }
 
 impl Task for Count {
     const SYSTEM: &'static str = "moon";
     const STAGE: &'static str = "count";
-    const HELP: Help = Help { makes: "numbers", raw: "", limit: "numbers", examples: "" };
+    const HELP: Help =
+        Help { makes: "numbers", limit: "numbers", flags: &[("--init", "a file of numbers")], ..Help::NONE };
     const READS: &'static [&'static str] = &["--init"];
     const SMOKE: &'static [&'static str] = &["seed=1"];
     type Flags = CountFlags;
@@ -58,15 +58,11 @@ impl Task for Count {
 
     fn plan(request: &Request<CountFlags>, config: Resolved<CountConfig>) -> Result<Self> {
         let to = request.limit.map_or(config.value.to, |n| n.min(config.value.to));
-        Ok(Self { seed: config.value.seed, to })
+        Ok(Self { to })
     }
 
     fn describe(&self) -> Vec<String> {
         vec![format!("{} numbers", self.to)]
-    }
-
-    fn seed(&self) -> u64 {
-        self.seed
     }
 
     fn run(self, stage: &mut Stage) -> Result<Ending> {

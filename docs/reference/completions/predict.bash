@@ -42,7 +42,7 @@ _predict() {
                     return 0
                     ;;
                 --set)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "train valid test" -- "${cur}"))
                     return 0
                     ;;
                 --picture)

@@ -9,4 +9,4 @@ pub mod sensors;
 pub mod simulate;
 mod system;
 
-pub use system::SYSTEM;
+pub use system::{NAME, SYSTEM};

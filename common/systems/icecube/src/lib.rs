@@ -3,10 +3,14 @@
 
 pub mod batch;
 pub mod dataset;
+pub mod import;
 pub mod losses;
 pub mod models;
+mod networks;
 pub mod predict;
 pub mod sampler;
 pub mod train;
 
-pub use icecube_data::{nevents, prepare, raw, selection, sensors, simulate};
+pub use networks::NETWORKS;
+
+pub use icecube_data::{NAME, nevents, prepare, raw, selection, sensors, simulate};

@@ -9,4 +9,4 @@ pub mod simulate;
 pub mod submission;
 mod system;
 
-pub use system::SYSTEM;
+pub use system::{NAME, SYSTEM};

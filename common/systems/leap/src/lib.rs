@@ -4,10 +4,14 @@
 pub mod augment;
 pub mod dataset;
 pub mod finetune;
+pub mod import;
 pub mod layout;
 pub mod losses;
 pub mod models;
+mod networks;
 pub mod predict;
 pub mod train;
 
-pub use leap_data::{columns, metric, norm, prepare, simulate, submission};
+pub use networks::NETWORKS;
+
+pub use leap_data::{NAME, columns, metric, norm, prepare, simulate, submission};

@@ -2,6 +2,9 @@
 //!
 //! Predictions are normalised and in training order; [`crate::submission`] turns them into the file's columns.
 
+pub mod config;
+mod task;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,6 +23,8 @@ use crate::finetune::{Base, GroupNetworks};
 use crate::norm::Chain;
 use crate::train::evaluate::{predict, values};
 use crate::train::{Built, build, zero_list_of_file};
+pub use config::PredictConfig;
+pub use task::Predict;
 
 /// Prepared test rows: `inputs` f32 `[n, 556]`, `ids` i32 `[n]`, `linear` f64 `[n, 16 or more]`.
 pub struct TestRows {

@@ -15,4 +15,4 @@ pub mod simulate;
 mod system;
 pub mod transforms;
 
-pub use system::SYSTEM;
+pub use system::{NAME, SYSTEM};

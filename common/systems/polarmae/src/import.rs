@@ -1,5 +1,7 @@
 //! Published checkpoints: which of their tensors a fine-tuning starts from, and under which names.
 
+pub(crate) mod task;
+
 /// Beginnings of names that a fine-tuning does not take.
 const DROPPED: [&str; 6] = ["teacher.", "regressor.", "decoder.", "diffusion", "var_scheduler.", "time_encoding."];
 

@@ -3,7 +3,9 @@
 //! Source: arXiv 2502.02558, "Particle Trajectory Representation Learning with Masked Point Modeling". Data and their
 //! geometry, which need no tensor, are the crate `polarmae-data`; its modules are found here, too.
 
-pub use polarmae_data::{classes, energy, geometry, grouping, masking, picture, prepare, raw, simulate, transforms};
+pub use polarmae_data::{
+    NAME, classes, energy, geometry, grouping, masking, picture, prepare, raw, simulate, transforms,
+};
 
 pub mod batch;
 pub mod batched;
@@ -11,7 +13,10 @@ pub mod dataset;
 pub mod import;
 pub mod losses;
 pub mod models;
+mod networks;
 pub mod predict;
 pub mod probe;
 pub mod svm;
 pub mod train;
+
+pub use networks::NETWORKS;

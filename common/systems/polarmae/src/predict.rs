@@ -1,5 +1,8 @@
 //! Classes of all points of prepared events, as files: HDF5 in the style of the raw data, and one table.
 
+pub mod config;
+mod task;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,9 +22,11 @@ use crate::energy::EnergyScale;
 use crate::grouping::CHANNELS;
 use crate::models::floats;
 use crate::models::segmentation::{CLASS_NAMES, Segmentation};
-use crate::train::{Built, ModelConfig, Network, SegmentationTask, TrainConfig, build};
+use crate::train::{Built, ModelConfig, Network, SegmentationTask, build};
 use crate::transforms::Transform;
 use common::confusion::Confusion;
+pub use config::{NetworkConfig, PredictConfig};
+pub use task::Predict;
 
 /// How networks are run.
 #[derive(Debug, Clone)]
@@ -54,10 +59,10 @@ pub struct Predicted {
 }
 
 impl Segmenter {
-    /// Opens weights that say which network they are, or, with a config, a published checkpoint (`.ckpt`).
-    pub fn open(path: &Path, config: Option<&TrainConfig>, settings: &Settings) -> Result<Self> {
-        let (model, transforms, member) = match config {
-            Some(config) => (config.model.clone(), config.data.val_transforms.clone(), config.member.clone()),
+    /// Opens weights that say which network they are, or, with `known`, a published checkpoint (`.ckpt`).
+    pub fn open(path: &Path, known: Option<&NetworkConfig>, settings: &Settings) -> Result<Self> {
+        let NetworkConfig { model, transforms, member } = match known {
+            Some(known) => known.clone(),
             None => described(path)?,
         };
         let ModelConfig::Segmentation(task) = &model else {
@@ -127,7 +132,7 @@ impl Segmenter {
     }
 }
 
-fn described(path: &Path) -> Result<(ModelConfig, Vec<Transform>, String)> {
+fn described(path: &Path) -> Result<NetworkConfig> {
     let bad = |problem: &str| {
         Error::input(path, problem.to_string()).hint(
             "a published checkpoint needs the config of its network: `predict CONFIG --weights FILE --data FOLDER`",
@@ -142,7 +147,7 @@ fn described(path: &Path) -> Result<(ModelConfig, Vec<Transform>, String)> {
         serde_json::from_value(part("model")).map_err(|e| bad(&format!("describes an unknown network: {e}")))?;
     let transforms =
         serde_json::from_value(part("transforms")).map_err(|e| bad(&format!("describes unknown transforms: {e}")))?;
-    Ok((model, transforms, about["member"].as_str().unwrap_or_default().to_string()))
+    Ok(NetworkConfig { model, transforms, member: about["member"].as_str().unwrap_or_default().to_string() })
 }
 
 /// Writes predictions event by event; memory does not grow with their number.

@@ -20,4 +20,4 @@ pub mod trackml;
 pub mod tracks;
 
 pub use common::trackml::{csv, density, event, files};
-pub use system::SYSTEM;
+pub use system::{NAME, SYSTEM};

@@ -7,12 +7,16 @@ mod boxes;
 pub mod build;
 pub mod checkpoint;
 pub mod dataset;
+pub mod import;
 pub mod losses;
 pub mod metrics;
 pub mod models;
+mod networks;
 pub mod predict;
 pub mod tracker;
 pub mod train;
 
+pub use networks::NETWORKS;
+
 pub use common::trackml::{csv, density, event, files};
-pub use tracknet_data::{cuts, figures, judge, normalizer, picture, prepare, simulate, trackml, tracks};
+pub use tracknet_data::{NAME, cuts, figures, judge, normalizer, picture, prepare, simulate, trackml, tracks};

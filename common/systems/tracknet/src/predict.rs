@@ -1,5 +1,7 @@
 //! `predict` for TrackNET: the tracks of events as a submission, and the predictions of next hits along true tracks.
 
+mod task;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,6 +33,8 @@ use crate::tracker::conditions::Conditions;
 use crate::tracker::{SearchConfig, find, fitted, train as tracker};
 use crate::trackml::Submission;
 
+pub use task::Predict;
+
 /// What `predict` does for TrackNET, as a config.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -38,6 +42,12 @@ pub struct PredictConfig {
     /// Always `tracknet`.
     #[serde(default = "system")]
     pub system: String,
+    /// Seed that the manifest names. `null`: that of the training. Nothing is drawn.
+    #[serde(default)]
+    pub seed: Option<u64>,
+    /// Tracks of a batch of `next_hits`.
+    #[serde(default = "batch_size")]
+    pub batch_size: u64,
     /// How tracks are built with the published network.
     #[serde(default)]
     pub build: BuildConfig,
@@ -62,7 +72,11 @@ pub struct PredictConfig {
 }
 
 fn system() -> String {
-    "tracknet".into()
+    crate::NAME.into()
+}
+
+fn batch_size() -> u64 {
+    1024
 }
 
 impl Default for PredictConfig {
@@ -70,6 +84,8 @@ impl Default for PredictConfig {
         let (build, search) = (BuildConfig::default(), SearchConfig::default());
         Self {
             system: system(),
+            seed: None,
+            batch_size: batch_size(),
             build,
             search,
             normalizer: None,
@@ -84,6 +100,7 @@ impl Default for PredictConfig {
 impl Config for PredictConfig {
     fn validate(&self, problems: &mut Problems) {
         problems.demand(self.system == "tracknet", "system", || format!("is `{}`, expected `tracknet`", self.system));
+        problems.demand(self.batch_size > 0, "batch_size", || "is 0, expected at least 1".into());
         self.build.validate("build", problems);
         self.search.validate("search", problems);
         if let Some(normalizer) = &self.normalizer {

@@ -1,19 +1,18 @@
 //! `prepare-data icecube`.
 
+use std::path::Path;
+
 use common::Result;
 use common::config::Resolved;
 use common::driver::{Ending, Help, PrepareFlags, Request, Task};
-use common::stage::{Manifest, Stage};
+use common::stage::Stage;
 
 use super::{Options, PrepareConfig, Sources, run};
-use crate::simulate::RAW;
 
 /// A preparation about to run.
 pub struct Prepare {
-    seed: u64,
     options: Options,
     sources: Sources,
-    upstream: Option<Manifest>,
 }
 
 impl Task for Prepare {
@@ -27,31 +26,23 @@ impl Task for Prepare {
   The event store of IceCube, 2 files of each part:
     prepare-data icecube configs/icecube/prepare.yaml --raw data \\
       --out store --limit 2",
+        ..Help::NONE
     };
     type Flags = PrepareFlags;
     type Config = PrepareConfig;
 
-    fn overrides(request: &Request<PrepareFlags>) -> Result<Vec<String>> {
-        let raw = request.flags.raw_folder(request.before()?, RAW)?;
-        Ok(raw.map(|raw| format!("raw.folder={}", raw.display())).into_iter().collect())
+    fn raw(data: &Path) -> Vec<String> {
+        vec![format!("raw.folder={}", data.display())]
     }
 
     fn plan(request: &Request<PrepareFlags>, config: Resolved<PrepareConfig>) -> Result<Self> {
         let options = Options { threads: request.threads, limit: request.limit, fresh: request.run.force };
         let sources = Sources::find(&config.value, &options)?;
-        Ok(Self { seed: config.value.seed, options, sources, upstream: request.before()?.cloned() })
+        Ok(Self { options, sources })
     }
 
     fn describe(&self) -> Vec<String> {
         self.sources.describe()
-    }
-
-    fn seed(&self) -> u64 {
-        self.seed
-    }
-
-    fn upstream(&self) -> Vec<&Manifest> {
-        self.upstream.iter().collect()
     }
 
     fn run(self, stage: &mut Stage) -> Result<Ending> {

@@ -29,7 +29,7 @@ pub use task::Simulate;
 use crate::raw;
 
 /// Folder of everything that a user would have downloaded.
-pub const RAW: &str = "raw";
+pub use common::driver::RAW;
 /// Folder of what a user would not have.
 pub const TRUTH: &str = "truth";
 

@@ -20,12 +20,12 @@ impl Task for Simulate {
         makes: "\
 Files of `icecube`: those of the competition below raw, and
 truth/events.parquet with what happened in every event.",
-        raw: "",
         limit: "the first N events of each file",
         examples: "  \
   Tracks alone, without noise:
     simulate-data icecube configs/icecube/demo/simulate.yaml --out sim \\
       physics.tracks=1 physics.noise_pulses=0",
+        ..Help::NONE
     };
     type Flags = NoFlags;
     type Config = SimulateConfig;
@@ -37,10 +37,6 @@ truth/events.parquet with what happened in every event.",
 
     fn describe(&self) -> Vec<String> {
         vec![format!("{} events", events(&self.config, &self.options))]
-    }
-
-    fn seed(&self) -> u64 {
-        self.config.seed
     }
 
     fn run(self, stage: &mut Stage) -> Result<Ending> {

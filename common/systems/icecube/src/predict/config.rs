@@ -31,11 +31,25 @@ pub struct PredictConfig {
     /// Number format of the forward pass.
     #[serde(default)]
     pub precision: Precision,
+    /// Which events.
+    #[serde(default)]
+    pub set: Set,
     /// Also write a table of vectors for each member, which `hill-climb` fits weights on.
     #[serde(default = "yes")]
     pub tables: bool,
     /// The networks.
     pub members: Vec<MemberConfig>,
+}
+
+/// Events of a prepared stage.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Set {
+    /// Those of the test files.
+    #[default]
+    Test,
+    /// Those of all training and validation files, for a filter by kappa.
+    Train,
 }
 
 /// One network of an ensemble.

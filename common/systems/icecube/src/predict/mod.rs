@@ -6,6 +6,7 @@
 pub mod config;
 mod submission;
 mod table;
+mod task;
 
 use common::{Error, Result};
 use neural::Doing;
@@ -22,6 +23,7 @@ use crate::train::{Visits, vectors};
 pub use config::{MemberConfig, PredictConfig};
 pub use submission::{sample_ids, write_submission};
 pub use table::{Rows, Table};
+pub use task::Predict;
 
 /// Components of a vector beyond this are cut.
 const MOST: f64 = 1000.0;

@@ -4,6 +4,7 @@
 pub mod config;
 pub mod published;
 mod run;
+mod task;
 
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ pub use neural::trainer::Options;
 pub use run::{
     Data, HISTORY, OOF, Trained, about, begin_with, data, identity_of_filter, result_weights, train, weights_of,
 };
+pub use task::Train;
 
 /// Events in a fixed order, for validation and prediction.
 #[derive(Clone)]

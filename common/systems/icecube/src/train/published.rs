@@ -2,8 +2,32 @@
 //!
 //! `PATH` and `OUT` have no counterpart in a config: folders are given on the command line.
 
-use common::{Error, Result};
+use std::path::Path;
+
+use common::{Error, Result, config};
 use serde_json::{Map, Value, json};
+
+/// The content of a file if it is a published config.
+///
+/// # Errors
+/// When a `.json` file is not JSON.
+pub fn read(file: &Path) -> Result<Option<Value>> {
+    if file.extension().is_none_or(|e| e != "json") || config::peek(file, "system")?.is_some() {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(file).map_err(|e| Error::opening(file, e))?;
+    let found: Value =
+        serde_json::from_str(&text).map_err(|e| Error::usage(format!("`{}`: not JSON: {e}", file.display())))?;
+    Ok(is_published(&found).then_some(found))
+}
+
+/// A published config as the text of a config of `train-model`.
+///
+/// # Errors
+/// Those of [`translate`].
+pub fn text(config: &Value) -> Result<String> {
+    Ok(format!("{:#}\n", translate(config)?))
+}
 
 /// Whether a config is a published one.
 pub fn is_published(config: &Value) -> bool {

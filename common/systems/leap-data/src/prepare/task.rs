@@ -1,19 +1,19 @@
 //! `prepare-data leap`.
 
+use std::path::Path;
+
 use common::Result;
 use common::config::Resolved;
 use common::driver::{Ending, Help, PrepareFlags, Request, Task};
-use common::stage::{Manifest, Stage};
+use common::stage::Stage;
 
 use super::{Options, PrepareConfig, Sources, run};
-use crate::simulate::RAW;
 
 /// A preparation about to run.
 pub struct Prepare {
     config: PrepareConfig,
     options: Options,
     sources: Sources,
-    upstream: Option<Manifest>,
 }
 
 impl Task for Prepare {
@@ -37,23 +37,21 @@ impl Task for Prepare {
   In a pipe, from simulated raw data:
     simulate-data leap configs/leap/demo/simulate.yaml --out sim |
       prepare-data leap configs/leap/demo/prepare.yaml --from - --out data",
+        ..Help::NONE
     };
     type Flags = PrepareFlags;
     type Config = PrepareConfig;
 
-    fn overrides(request: &Request<PrepareFlags>) -> Result<Vec<String>> {
-        let Some(raw) = request.flags.raw_folder(request.before()?, RAW)? else { return Ok(Vec::new()) };
-        let climsim = if raw.join("ClimSim_low-res").is_dir() { raw.join("ClimSim_low-res") } else { raw.clone() };
-        Ok(vec![
-            format!("raw.climsim={}", climsim.display()),
-            format!("raw.kaggle={}", raw.join("kaggle-data").display()),
-        ])
+    fn raw(data: &Path) -> Vec<String> {
+        let low = data.join("ClimSim_low-res");
+        let climsim = if low.is_dir() { &low } else { data };
+        vec![format!("raw.climsim={}", climsim.display()), format!("raw.kaggle={}", data.join("kaggle-data").display())]
     }
 
     fn plan(request: &Request<PrepareFlags>, config: Resolved<PrepareConfig>) -> Result<Self> {
         let options = Options { threads: request.threads, limit: request.limit, fresh: request.run.force };
         let sources = Sources::find(&config.value, &options)?;
-        Ok(Self { config: config.value, options, sources, upstream: request.before()?.cloned() })
+        Ok(Self { config: config.value, options, sources })
     }
 
     fn describe(&self) -> Vec<String> {
@@ -61,14 +59,6 @@ impl Task for Prepare {
         let mut lines = vec![format!("chains {}", chains.join(", "))];
         lines.extend(self.sources.describe());
         lines
-    }
-
-    fn seed(&self) -> u64 {
-        self.config.seed
-    }
-
-    fn upstream(&self) -> Vec<&Manifest> {
-        self.upstream.iter().collect()
     }
 
     fn run(self, stage: &mut Stage) -> Result<Ending> {

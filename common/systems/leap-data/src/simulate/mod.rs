@@ -35,7 +35,7 @@ use crate::columns;
 use common::ordered::ordered;
 
 /// Folder of everything that a user would have downloaded.
-pub const RAW: &str = "raw";
+pub use common::driver::RAW;
 /// Folder of what a user would not have: the targets of the test rows.
 pub const TRUTH: &str = "truth";
 

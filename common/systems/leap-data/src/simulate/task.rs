@@ -21,7 +21,6 @@ impl Task for Simulate {
         makes: "\
 Files of `leap`: raw/train/YYYY-MM/E3SM-MMF.{mli,mlo}.*.nc, raw/kaggle-data/*.csv,
 and truth/solution.parquet with the targets of the test rows.",
-        raw: "",
         limit: "the first N time steps of each month, and at most N x 384 rows of csv files",
         examples: "  \
   What the demo uses:
@@ -34,6 +33,7 @@ and truth/solution.parquet with the targets of the test rows.",
   In a pipe:
     simulate-data leap configs/leap/demo/simulate.yaml --out sim |
       prepare-data leap configs/leap/demo/prepare.yaml --from - --out data",
+        ..Help::NONE
     };
     type Flags = NoFlags;
     type Config = SimulateConfig;
@@ -46,10 +46,6 @@ and truth/solution.parquet with the targets of the test rows.",
 
     fn describe(&self) -> Vec<String> {
         vec![format!("{} steps, {} samples", self.steps, self.steps * self.config.columns)]
-    }
-
-    fn seed(&self) -> u64 {
-        self.config.seed
     }
 
     fn run(self, stage: &mut Stage) -> Result<Ending> {

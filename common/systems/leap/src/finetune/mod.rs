@@ -5,6 +5,7 @@
 
 mod config;
 pub mod groups;
+mod task;
 
 use std::path::{Path, PathBuf};
 
@@ -23,6 +24,7 @@ use crate::train::evaluate::predict;
 use crate::train::{self, Arrays, LeapTask, Objective, Options, build};
 pub use config::{BadGroups, FinetuneConfig};
 pub use groups::GroupNetworks;
+pub use task::Finetune;
 
 /// Folder of the seven networks inside the run folder.
 pub const FOLDER: &str = "groups";

@@ -6,6 +6,7 @@ pub mod evaluate;
 mod npy;
 mod rows;
 mod run;
+mod task;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -27,6 +28,7 @@ use evaluate::{Evaluator, predict, training_loss, validation_loss};
 pub use neural::trainer::Options;
 pub use npy::write_npy;
 pub use run::{Arrays, Built, OOF, Trained, about, build, constants_of, evaluator, fit, train};
+pub use task::Train;
 
 /// What is minimised, and what decides which weights are kept.
 #[derive(Debug, Clone, PartialEq)]

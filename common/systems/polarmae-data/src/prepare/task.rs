@@ -1,21 +1,19 @@
 //! `prepare-data polarmae`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use common::Result;
 use common::config::Resolved;
 use common::driver::{Ending, Help, PrepareFlags, Request, Task};
-use common::stage::{Manifest, Stage};
+use common::stage::Stage;
 
 use super::{PrepareConfig, find, run};
-use crate::simulate::RAW;
 
 /// A preparation about to run.
 pub struct Prepare {
     config: PrepareConfig,
     limit: Option<u64>,
     found: Vec<(&'static str, Vec<PathBuf>)>,
-    upstream: Option<Manifest>,
 }
 
 impl Task for Prepare {
@@ -29,18 +27,18 @@ impl Task for Prepare {
   PILArNet-M as published:
     prepare-data polarmae configs/polarmae/prepare.yaml --raw PILArNet-M \\
       --out store",
+        ..Help::NONE
     };
     type Flags = PrepareFlags;
     type Config = PrepareConfig;
 
-    fn overrides(request: &Request<PrepareFlags>) -> Result<Vec<String>> {
-        let raw = request.flags.raw_folder(request.before()?, RAW)?;
-        Ok(raw.map(|raw| format!("raw={}", raw.display())).into_iter().collect())
+    fn raw(data: &Path) -> Vec<String> {
+        vec![format!("raw={}", data.display())]
     }
 
     fn plan(request: &Request<PrepareFlags>, config: Resolved<PrepareConfig>) -> Result<Self> {
         let found = find(&config.value)?;
-        Ok(Self { config: config.value, limit: request.limit, found, upstream: request.before()?.cloned() })
+        Ok(Self { config: config.value, limit: request.limit, found })
     }
 
     fn describe(&self) -> Vec<String> {
@@ -49,14 +47,6 @@ impl Task for Prepare {
             format!("{set}: {} files, the first is `{first}`", files.len())
         };
         self.found.iter().map(line).collect()
-    }
-
-    fn seed(&self) -> u64 {
-        self.config.seed
-    }
-
-    fn upstream(&self) -> Vec<&Manifest> {
-        self.upstream.iter().collect()
     }
 
     fn run(self, stage: &mut Stage) -> Result<Ending> {

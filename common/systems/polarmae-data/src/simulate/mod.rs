@@ -80,7 +80,7 @@ pub struct Simulated {
 }
 
 /// Folder of the data below the stage's.
-pub const RAW: &str = "raw";
+pub use common::driver::RAW;
 
 /// Simulates both sets; `limit` events of each at most.
 pub fn run(config: &SimulateConfig, limit: Option<u64>, stage: &mut Stage) -> Result<Simulated> {

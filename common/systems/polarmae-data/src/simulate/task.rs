@@ -20,9 +20,8 @@ impl Task for Simulate {
         makes: "\
 Files of `polarmae`: raw/{train,val}/generic_v2_*.h5, with the cluster of
 low-energy scatters first in every event, as in PILArNet-M.",
-        raw: "",
         limit: "the first N events of each set",
-        examples: "",
+        ..Help::NONE
     };
     type Flags = NoFlags;
     type Config = SimulateConfig;
@@ -35,10 +34,6 @@ low-energy scatters first in every event, as in PILArNet-M.",
         let cut = |events: u64| self.limit.map_or(events, |limit| events.min(limit));
         let (train, valid) = (cut(self.config.train_events), cut(self.config.valid_events));
         vec![format!("{train} training and {valid} validation events")]
-    }
-
-    fn seed(&self) -> u64 {
-        self.config.seed
     }
 
     fn run(self, stage: &mut Stage) -> Result<Ending> {

@@ -7,6 +7,7 @@ pub mod published;
 mod run;
 mod segment;
 mod setup;
+mod task;
 
 use neural::trainer::Metric;
 
@@ -17,6 +18,7 @@ pub use run::{Built, Network, Sets, Trained, about, build, start_from, train};
 pub use segment::Segment;
 pub(crate) use segment::classes_of;
 pub use setup::Setup;
+pub use task::Train;
 
 /// A named figure of an evaluation.
 fn metric(name: &str, value: f64) -> Metric {

@@ -1,18 +1,18 @@
 //! `prepare-data tracknet`.
 
+use std::path::Path;
+
 use common::Result;
 use common::config::Resolved;
-use common::driver::{Ending, Help, PrepareFlags, Request, Task};
-use common::stage::{Manifest, Stage};
+use common::driver::{Ending, Flags, Help, PrepareFlags, Request, Task};
+use common::stage::Stage;
 
 use super::{PrepareConfig, Sources, run};
-use crate::simulate::RAW;
 
 /// A preparation about to run.
 pub struct Prepare {
     config: PrepareConfig,
     sources: Sources,
-    upstream: Option<Manifest>,
 }
 
 impl Task for Prepare {
@@ -26,37 +26,34 @@ impl Task for Prepare {
   A folder of TrackML, with the blacklists of its detector:
     prepare-data tracknet configs/tracknet/published/prepare.yaml \\
       --raw train_1 --out tracks",
+        ..Help::NONE
     };
     // Two events: one to train on, one to validate on.
     const SMOKE: &'static [&'static str] = &["validation_split=0.5"];
     type Flags = PrepareFlags;
     type Config = PrepareConfig;
 
+    fn raw(data: &Path) -> Vec<String> {
+        vec![format!("data_dirs=[{:?}]", data.to_string_lossy())]
+    }
+
     fn overrides(request: &Request<PrepareFlags>) -> Result<Vec<String>> {
         let raw = match &request.flags.raw {
             // A zip archive is read as it is; any other file is named by the reader of events.
             Some(file) if file.is_file() => Some(file.clone()),
-            _ => request.flags.raw_folder(request.before()?, RAW)?,
+            _ => PrepareFlags::raw(request)?,
         };
-        Ok(raw.map(|raw| format!("data_dirs=[{:?}]", raw.to_string_lossy())).into_iter().collect())
+        Ok(raw.map(|raw| Self::raw(&raw)).unwrap_or_default())
     }
 
     fn plan(request: &Request<PrepareFlags>, config: Resolved<PrepareConfig>) -> Result<Self> {
         let sources = Sources::find(&config.value, request.limit)?;
-        Ok(Self { config: config.value, sources, upstream: request.before()?.cloned() })
+        Ok(Self { config: config.value, sources })
     }
 
     fn describe(&self) -> Vec<String> {
         let (train, valid) = (self.sources.train.len(), self.sources.valid.len());
         vec![format!("{train} training and {valid} validating events")]
-    }
-
-    fn seed(&self) -> u64 {
-        self.config.seed
-    }
-
-    fn upstream(&self) -> Vec<&Manifest> {
-        self.upstream.iter().collect()
     }
 
     fn run(self, stage: &mut Stage) -> Result<Ending> {

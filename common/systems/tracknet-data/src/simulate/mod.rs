@@ -191,7 +191,7 @@ pub struct Report {
 }
 
 /// Folder of the events inside the stage's.
-pub const RAW: &str = "raw";
+pub use common::driver::RAW;
 
 /// Name of an event.
 pub fn name(number: u32) -> String {

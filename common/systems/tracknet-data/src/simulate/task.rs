@@ -19,9 +19,8 @@ impl Task for Simulate {
     const HELP: Help = Help {
         makes: "\
 Files of `tracknet`: raw/event*-{hits,particles,truth}.csv, as in TrackML.",
-        raw: "",
         limit: "the first N events",
-        examples: "",
+        ..Help::NONE
     };
     type Flags = NoFlags;
     type Config = SimulateConfig;
@@ -34,10 +33,6 @@ Files of `tracknet`: raw/event*-{hits,particles,truth}.csv, as in TrackML.",
         let events = u64::from(self.config.events);
         let events = self.limit.map_or(events, |n| n.min(events));
         vec![format!("{events} events of {} particles", self.config.particles)]
-    }
-
-    fn seed(&self) -> u64 {
-        self.config.seed
     }
 
     fn run(self, stage: &mut Stage) -> Result<Ending> {

@@ -2,6 +2,7 @@
 
 pub mod config;
 mod run;
+mod task;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use crate::normalizer::Normalizer;
 pub use config::TrainConfig;
 pub use neural::trainer::Options;
 pub use run::{Trained, train};
+pub use task::Train;
 
 /// The network in training.
 pub struct TrackTask {

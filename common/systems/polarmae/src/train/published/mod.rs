@@ -7,13 +7,13 @@ mod interpolate;
 
 use std::path::Path;
 
-use common::config::{self, Config, Problems};
+use common::config::{self, Config, Problems, Resolved};
 use common::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::config::DataConfig;
+use super::config::{DataConfig, TrainConfig};
 use crate::grouping::GroupingConfig;
 use crate::transforms::published_scale;
 
@@ -36,6 +36,25 @@ pub fn read(file: &Path) -> Result<Option<Value>> {
     let original = Value::Object(config::load::<Original>(Some(file), &[])?.value.0);
     let class = original.pointer("/model/encoder/class_path").and_then(Value::as_str);
     Ok(class.is_some_and(|class| class.starts_with("polarmae.")).then_some(original))
+}
+
+/// Whether a file is a config of the original.
+///
+/// # Errors
+/// Those of reading it.
+pub fn recognises(file: &Path) -> Result<bool> {
+    Ok(read(file)?.is_some())
+}
+
+/// A config of `train-model` from its file, or from one of the original's.
+///
+/// # Errors
+/// Those of [`config::load`], and of what the original's config asks for and is not known here.
+pub fn load(file: &Path, overrides: &[String]) -> Result<Resolved<TrainConfig>> {
+    match read(file)? {
+        Some(theirs) => config::load_text(file, &format!("{:#}\n", translate(&theirs)?), overrides),
+        None => config::load(Some(file), overrides),
+    }
 }
 
 /// A config of the original as a config of `train-model`.

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::error::{Error, Result};
-use crate::report::{Report, Series};
+use common::report::{Report, Series};
+use common::{Error, Result};
 
 /// Every figure of a run over its global step, by name (`train/loss`, `valid/r2`, `lr`).
 #[derive(Debug, Default)]
@@ -86,7 +86,7 @@ mod tests {
         let path = folder.path().join("metrics.jsonl");
         let log = "{\"epoch\":1,\"step\":5,\"train/loss\":0.5,\"lr\":1e-3}\n{\"epoch\":1,\"step\":9,\"train/loss\":0.25,\
                    \"valid/r2\":0.75,\"valid/r2/ptend_t\":0.5}\n";
-        crate::durable::write(&path, log.as_bytes()).unwrap();
+        common::durable::write(&path, log.as_bytes()).unwrap();
         let curves = Curves::read(&path).unwrap();
         assert_eq!(curves.series("train/loss").points, [(5.0, 0.5), (9.0, 0.25)]);
         let html = curves.report("exp195", "seed 47", "seed: 47  # default").unwrap().html().unwrap();
@@ -100,7 +100,7 @@ mod tests {
     fn a_damaged_line_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metrics.jsonl");
-        crate::durable::write(&path, b"{\"step\":1,\"lr\":1}\n{\"lr\":1}\n").unwrap();
+        common::durable::write(&path, b"{\"step\":1,\"lr\":1}\n{\"lr\":1}\n").unwrap();
         assert!(Curves::read(&path).unwrap_err().to_string().contains("line 2: has no `step`"));
     }
 }

@@ -1,0 +1,186 @@
+//! `predict icecube`: an ensemble of networks on test events, to tables of directions and a submission.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use common::config::{self, Resolved};
+use common::driver::{Ending, Help, Request, Task};
+use common::stage::{Manifest, Stage};
+use common::{Error, Result};
+use neural::loader::Order;
+use neural::stages::{self, PredictFlags};
+use tch::Device;
+
+use super::config::Set;
+use super::{About, Ensemble, Member, MemberConfig, PredictConfig, predict, sample_ids, write_submission};
+use crate::NAME;
+use crate::dataset::{EventSource, Events, Lengths};
+use crate::sampler;
+use crate::train::{Visits, weights_of};
+
+/// A prediction about to run.
+pub struct Predict {
+    config: PredictConfig,
+    ensemble: Ensemble,
+    weights: Vec<PathBuf>,
+    visits: Visits,
+    sample: Option<(PathBuf, Vec<i64>)>,
+    upstream: Vec<Manifest>,
+    prepared: PathBuf,
+    device: Device,
+    limited: bool,
+}
+
+impl Task for Predict {
+    const SYSTEM: &'static str = NAME;
+    const STAGE: &'static str = "predict";
+    const HELP: Help = Help {
+        limit: "the first N test events",
+        flags: &[
+            ("--weights", "the folder in which the config's weights lie, or one file"),
+            (
+                "--set",
+                "`test` (the default), or `train`: all training and validation files, which a filter by kappa asks for",
+            ),
+            ("--batch-size", "32 events unless the config says otherwise"),
+        ],
+        examples: "  \
+  The five published IceCube networks, and one that was trained:
+    predict configs/icecube/ensemble.yaml --weights ice-cube-final-models \\
+      --data data --sample raw/sample_submission.parquet --out submission
+    predict --from runs/b64 --out submissions/b64",
+        ..Help::NONE
+    };
+    const READS: &'static [&'static str] = &["--sample", "--set", "--batch-size", "--precision"];
+    const SMOKE_LIMIT: u64 = 8;
+    type Flags = PredictFlags;
+    type Config = PredictConfig;
+
+    fn config(request: &Request<PredictFlags>) -> Result<Resolved<PredictConfig>> {
+        let overrides = request.all_overrides::<Self>()?;
+        match (request.config, request.before()?) {
+            (Some(file), _) => config::load(Some(file), &overrides),
+            (None, Some(stage)) => of_stage(&stage.find("train-model")?, &overrides),
+            (None, None) => {
+                let example =
+                    "for example `--from runs/b64`, or `configs/icecube/ensemble.yaml --weights FOLDER --data FOLDER`";
+                Err(Error::usage("a config or `--from` is missing: which networks predict").hint(example))
+            }
+        }
+    }
+
+    fn plan(request: &Request<PredictFlags>, config: Resolved<PredictConfig>) -> Result<Self> {
+        let config = config.value;
+        let device = stages::compute(request)?;
+        let before = request.before()?;
+        let prepared = stages::data_of(request.flags.data.as_deref(), before)?;
+        let (mut members, mut weights) = (vec![], vec![]);
+        for member in &config.members {
+            let path = place(&request.flags.weights, &member.weights)?;
+            let model = match &member.model {
+                Some(model) => model.clone(),
+                None => About::read(&path)?.model,
+            };
+            members.push(Member::load(&member.name, member.weight, &model, &path, device)?);
+            weights.push(path);
+        }
+        let ensemble = Ensemble::new(members, config.precision)?;
+        let events = match config.set {
+            Set::Train => Events::training(&prepared, &[], Lengths::Total)?,
+            Set::Test => Events::test(&prepared)?,
+        };
+        let order = sampler::evaluation(&events, config.input.length, config.batch_size)?;
+        let order = match request.limit {
+            Some(most) if most < order.len() => Order::given(vec![order.epoch(0)?.rows(0, most)])?,
+            _ => order,
+        };
+        let source = Arc::new(EventSource::new(Arc::new(events), config.input.clone(), config.seed));
+        let visits = Visits { source, order: Arc::new(order), batch: config.batch_size };
+        let sample = match &request.flags.sample {
+            Some(file) => Some((file.clone(), sample_ids(file)?)),
+            None => None,
+        };
+        let folder = prepared.folder.clone();
+        let upstream = before.cloned().into_iter().chain([prepared]).collect();
+        let limited = request.limit.is_some();
+        Ok(Self { config, ensemble, weights, visits, sample, upstream, prepared: folder, device, limited })
+    }
+
+    fn describe(&self) -> Vec<String> {
+        let (config, events) = (&self.config, self.visits.order.len());
+        vec![format!("{}: {} network(s), {events} events", config.member, config.members.len())]
+    }
+
+    fn upstream<'a>(&'a self, _: Option<&'a Manifest>) -> Vec<&'a Manifest> {
+        self.upstream.iter().collect()
+    }
+
+    fn inputs(&self) -> Vec<(String, PathBuf)> {
+        let names = self.config.members.iter().map(|member| format!("weights/{}", member.name));
+        let sample = self.sample.iter().map(|(file, _)| ("sample".to_string(), file.clone()));
+        names.zip(self.weights.iter().cloned()).chain(sample).collect()
+    }
+
+    fn run(mut self, stage: &mut Stage) -> Result<Ending> {
+        let predicted = predict(&mut self.ensemble, &self.visits, self.device, &self.prepared)?;
+        let folder = stage.folder().to_path_buf();
+        stage.output("predictions", &predicted.blend.write(&folder.join("predictions.parquet"))?);
+        if self.config.tables && !predicted.members.is_empty() {
+            common::durable::create_folder(folder.join("members"))?;
+            for (name, table) in &predicted.members {
+                let written = table.write(&folder.join(format!("members/{name}.parquet")))?;
+                stage.output(&format!("members/{name}"), &written);
+            }
+        }
+        let ids = self.sample.take().map_or_else(|| predicted.blend.ids.clone(), |(_, ids)| ids);
+        let (submission, joined) = write_submission(&predicted.blend, &ids, &folder.join("submission.csv"))?;
+        stage.output("submission", &submission);
+        if joined.missing > 0 {
+            tracing::warn!("{} events of the sample have no prediction: they get 0.0, 0.0", joined.missing);
+        }
+        if joined.surplus > 0 && !self.limited {
+            tracing::warn!("{} predicted events are not in the sample and left out of the submission", joined.surplus);
+        }
+        stage.metric("member", self.config.member.clone());
+        stage.metric("events", predicted.blend.ids.len());
+        stage.metric("rows", ids.len());
+        stage.metric("missing", joined.missing);
+        let names: Vec<String> = self.ensemble.names().map(String::from).collect();
+        for (name, bad) in names.iter().zip(&self.ensemble.not_finite) {
+            stage.metric(&format!("not_finite/{name}"), *bad);
+        }
+        Ok(Ending::Finished)
+    }
+}
+
+/// The config of a single network that a stage trained: events are read as its validation read them.
+fn of_stage(trained: &Manifest, overrides: &[String]) -> Result<Resolved<PredictConfig>> {
+    let file = trained.output("model")?;
+    let about = About::read(&file)?;
+    let member = MemberConfig { name: about.member.clone(), weights: file, weight: 1.0, model: None };
+    let text = serde_json::json!({
+        "system": NAME, "member": about.member, "input": about.input, "members": [member],
+    });
+    config::load_text(&trained.folder, &format!("{text:#}\n"), overrides)
+}
+
+/// Where the weights of a member lie: below the folder of `--weights`, or that file itself, or as the config says.
+fn place(given: &[PathBuf], named: &Path) -> Result<PathBuf> {
+    let path = match given {
+        [] => named.to_path_buf(),
+        [folder] if folder.is_dir() => folder.join(named),
+        [file] => file.clone(),
+        files => {
+            return Err(Error::usage(format!(
+                "`--weights` gives {} files, expected the folder of the members",
+                files.len()
+            )));
+        }
+    };
+    let file = weights_of(&path)?;
+    if !file.is_file() {
+        return Err(Error::usage(format!("there is no weights file `{}`", file.display()))
+            .hint("name the folder that holds the weights of all members with `--weights FOLDER`"));
+    }
+    Ok(file)
+}

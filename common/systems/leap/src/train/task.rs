@@ -1,0 +1,168 @@
+//! `train-model leap`: one network on the arrays of one chain, and its out-of-fold predictions.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use common::config::Resolved;
+use common::driver::{Ending, Help, Request, Task};
+use common::stage::{Manifest, Stage};
+use common::{Error, Result};
+use neural::loader::{Head, Source};
+use neural::stages::{self, Begun, TrainFlags};
+
+use super::{Arrays, TrainConfig, Trained, constants_of, train, write_npy};
+use crate::dataset::Dataset;
+
+/// A training about to run.
+pub struct Train {
+    config: Resolved<TrainConfig>,
+    /// Identity of the run for its checkpoints: other data or a limit make another run.
+    hash: String,
+    prepared: Manifest,
+    /// Weights to begin with.
+    initial: Option<PathBuf>,
+    arrays: Arrays,
+    begun: Begun,
+}
+
+impl Task for Train {
+    const SYSTEM: &'static str = crate::NAME;
+    const STAGE: &'static str = "train-model";
+    const HELP: Help = Help {
+        flags: &[("--init", "the config says which tensors may differ (`initial.drop`)")],
+        examples: "  \
+  The published recipe, on the arrays in `data`:
+    train-model configs/leap/adam/exp195.yaml --from data --out runs/exp195
+
+  The same with another batch size and a schedule of fewer epochs:
+    train-model configs/leap/adam/exp195.yaml --from data --out runs/small \\
+      training.batch_size=256 training.epochs=3
+
+  A second stage that begins with the first one's weights:
+    train-model configs/leap/forcewithme/lstmmamba_stage2.yaml --from data \\
+      --init runs/lstmmamba_stage1 --out runs/lstmmamba
+
+  In a pipe, and a look at what would be done:
+    prepare-data leap configs/leap/demo/prepare.yaml --raw raw --out data |
+      train-model configs/leap/demo/exp195.yaml --from - --out runs/demo
+    train-model configs/leap/demo/exp195.yaml --from data --dry-run",
+        ..Help::NONE
+    };
+    const READS: &'static [&'static str] = &["--init"];
+    const SMOKE: &'static [&'static str] =
+        &["training.epochs=1", "training.batch_size=8", "training.accumulation=1", "val_batch_size=8"];
+    type Flags = TrainFlags;
+    type Config = TrainConfig;
+
+    fn plan(request: &Request<TrainFlags>, config: Resolved<TrainConfig>) -> Result<Self> {
+        let prepared = stages::prepared(request, Self::SYSTEM)?;
+        let begun = Begun::training(request)?;
+        let arrays = arrays(&prepared, &config.value, begun.limit)?;
+        let initial = initial(request.flags.init.as_deref(), &config.value)?;
+        let hash = stages::identity(&config.hash, &prepared, initial.as_deref(), begun.limit)?;
+        Ok(Self { config, hash, prepared, initial, arrays, begun })
+    }
+
+    fn describe(&self) -> Vec<String> {
+        let config = &self.config.value;
+        let training = &config.training;
+        let steps = self.arrays.train.rows() / training.batch_size;
+        let (model, chain) = (config.model.name(), config.chain());
+        vec![
+            format!("{}: {model} of chain {chain} on {:?}", config.member, self.begun.device),
+            format!(
+                "{} training rows, {} steps of {} an epoch, {} epochs; {} validation rows",
+                self.arrays.train.rows(),
+                self.begun.limit.map_or(steps, |limit| steps.min(limit)),
+                training.batch_size,
+                training.epochs,
+                self.arrays.valid.rows()
+            ),
+        ]
+    }
+
+    fn upstream<'a>(&'a self, _: Option<&'a Manifest>) -> Vec<&'a Manifest> {
+        vec![&self.prepared]
+    }
+
+    fn inputs(&self) -> Vec<(String, PathBuf)> {
+        self.initial.iter().map(|initial| ("init".to_string(), initial.clone())).collect()
+    }
+
+    fn run(self, stage: &mut Stage) -> Result<Ending> {
+        let config = &self.config.value;
+        stages::hparams(stage, &self.config.text)?;
+        let options = self.begun.options(stage, self.initial.as_deref());
+        let trained = train(config, &self.hash, &self.arrays, options)?;
+        publish(stage, config, self.config.annotated(), &trained)?;
+        Ok(Ending::Finished)
+    }
+}
+
+/// The file that `--init` means.
+fn initial(init: Option<&Path>, config: &TrainConfig) -> Result<Option<PathBuf>> {
+    match init {
+        Some(path) if path.is_file() => Ok(Some(path.to_path_buf())),
+        Some(path) => {
+            let stage = Manifest::read(&path.to_string_lossy())?.find("train-model")?;
+            stage.output("model").map(Some)
+        }
+        None if config.initial.is_some() => {
+            Err(Error::usage("`--init` is missing: the config begins with the weights of another run")
+                .hint("name the folder of that run: `--init runs/lstmmamba_stage1`; or draw them: `initial=null`"))
+        }
+        None => Ok(None),
+    }
+}
+
+fn arrays(prepared: &Manifest, config: &TrainConfig, limit: Option<u64>) -> Result<Arrays> {
+    let chain = config.chain();
+    let valid_file = prepared.output(&format!("{chain}/valid"))?;
+    let valid: Arc<dyn Source> = Arc::new(Dataset::open(&[("valid".to_string(), valid_file.clone())], None)?);
+    Ok(Arrays {
+        train: Arc::new(Dataset::train(prepared, chain, &config.rows.selection())?),
+        order: None,
+        valid: match limit {
+            Some(batches) => Arc::new(Head::new(valid, batches * config.val_batch_size)),
+            None => valid,
+        },
+        constants: constants_of(&valid_file, chain)?,
+    })
+}
+
+/// Names the files and figures that the run leaves behind.
+fn publish(stage: &mut Stage, config: &TrainConfig, annotated: &str, trained: &Trained) -> Result<()> {
+    let subtitle = format!(
+        "{} of chain {}, seed {}: R2 {:.6} on the validation rows",
+        config.model.name(),
+        config.chain(),
+        config.seed,
+        trained.score.mean()
+    );
+    stages::publish(stage, &trained.model, &config.member, &subtitle, annotated)?;
+    stage.output("oof", &trained.oof);
+    if config.oof_npy {
+        stage.output("oof.npy", &write_npy(&trained.oof.path, &stage.folder().join("oof.npy"))?);
+    }
+    stage.metric("r2", trained.score.mean());
+    for (name, r2) in crate::columns::GROUP_NAMES.iter().zip(trained.score.groups()) {
+        stage.metric(&format!("r2/{name}"), r2);
+    }
+    if let Some(kept) = &trained.outcome.state.kept {
+        stage.metric("best_epoch", kept.epoch + 1);
+        stage.metric("best_step", kept.global_step);
+        stage.metric("best_score", kept.score);
+    }
+    stages::ending(stage, &trained.outcome, "rows_per_s");
+    tracing::info!(
+        "{}: R2 {:.6} on {} validation rows",
+        config.member,
+        trained.score.mean(),
+        rows_of(&trained.oof.path)?
+    );
+    Ok(())
+}
+
+fn rows_of(oof: &Path) -> Result<usize> {
+    Ok(common::store::tensors::TensorFile::open(oof)?.shape("predictions")?[0])
+}

@@ -1,0 +1,64 @@
+//! One house, four systems: flags that a system does not read are refused, and no file outside of a system's crates knows
+//! its name.
+
+mod support;
+
+use support::cmd;
+
+/// A folder with a config for each system that says no more than which system it is.
+fn configs() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for system in ["icecube", "leap", "polarmae", "tracknet"] {
+        let file = folder.path().join(format!("{system}.yaml"));
+        common::durable::write(file, format!("system: {system}\n").as_bytes()).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn flags_that_a_system_does_not_read_are_refused_with_the_systems_that_do() {
+    let folder = configs();
+    let predict: [(&str, &[&[&str]]); 4] = [
+        ("icecube", &[&["--picture", "1"], &["--zero-list", "apply"], &["--csv"]]),
+        ("leap", &[&["--picture", "1"], &["--set", "test"]]),
+        ("polarmae", &[&["--sample", "s.csv"], &["--zero-list", "auto"], &["--csv"]]),
+        (
+            "tracknet",
+            &[
+                &["--sample", "s.csv"],
+                &["--set", "valid"],
+                &["--picture", "1"],
+                &["--precision", "f32"],
+                &["--zero-list", "auto"],
+                &["--csv"],
+            ],
+        ),
+    ];
+    let train: [(&str, &[&[&str]]); 2] = [("polarmae", &[&["--init", "w.pt"]]), ("tracknet", &[&["--init", "w.pt"]])];
+    let all = [("predict", predict.as_slice()), ("train-model", train.as_slice())];
+    for (binary, systems) in all {
+        for (system, flags) in systems {
+            for flag in *flags {
+                let run = cmd(binary).arg(format!("{system}.yaml")).args(*flag).within(folder.path());
+                let refused = run.fails(2).says(&format!("`{}` is not read by `{system}`", flag[0]));
+                assert!(refused.stderr.contains("it is for `"), "{}", refused.stderr);
+            }
+        }
+    }
+    assert!(std::fs::read_dir(folder.path()).unwrap().count() == 4, "a refused command wrote something");
+}
+
+#[test]
+fn values_that_do_not_exist_are_refused_with_those_that_do() {
+    let folder = configs();
+    let run = |args: &[&str]| cmd("predict").args(args).within(folder.path()).fails(2);
+    for system in ["icecube", "leap", "polarmae", "tracknet"] {
+        run(&[&format!("{system}.yaml"), "--set", "tain"]).says("train, valid, test");
+        run(&[&format!("{system}.yaml"), "--precision", "f8"]).says("f32, bf16, f16");
+    }
+    // A set that the system does not have, also as an override.
+    let members = "system: icecube\nmembers: [{name: a, weights: a.pth}]\n";
+    common::durable::write(folder.path().join("members.yaml"), members.as_bytes()).unwrap();
+    run(&["members.yaml", "--set", "valid"]).says("set=valid").says("expected one of: test, train");
+    run(&["members.yaml", "set=tain"]).says("set=tain").says("expected one of: test, train");
+}
