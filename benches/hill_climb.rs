@@ -46,11 +46,8 @@ fn one(metric: &str, step: f64, rows: usize, models: usize) -> anyhow::Result<()
         return Ok(());
     };
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/python/hill_climb.py");
-    let output = Command::new(python)
-        .arg(script)
-        .arg(folder)
-        .args([metric, &step.to_string(), &models.to_string()])
-        .output()?;
+    let output =
+        Command::new(python).arg(script).arg(folder).args([metric, &step.to_string(), &models.to_string()]).output()?;
     anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let theirs: Value = serde_json::from_slice(&output.stdout)?;
     let seconds = theirs["seconds"].as_f64().unwrap_or(f64::NAN);

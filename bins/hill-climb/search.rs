@@ -24,6 +24,10 @@ const BLOCK_ROWS: usize = 4096;
 /// Runs the search.
 pub fn run(args: &SearchArgs) -> Result<()> {
     if let Some(truth) = directions::truth(&args.truth)? {
+        if let Some(column) = &args.fold_column {
+            return Err(Error::usage("directions are not searched in folds")
+                .hint(format!("leave out `--fold-column {column}`")));
+        }
         return directions::search(args, &truth);
     }
     let config = config::load::<SearchConfig>(args.config.as_deref(), &args.overrides())?;

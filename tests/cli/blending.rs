@@ -188,7 +188,7 @@ fn starts_limits_bags_and_sums_are_as_asked() {
     let folder = tempfile::tempdir().unwrap();
     numbers(folder.path());
     let found = |out: &str, more: &[&str]| {
-        search(folder.path(), out, &[&["--metric", "rmse"], more].concat()).succeeds();
+        search(folder.path(), out, &[&["--metric", "rmse"][..], more].concat()).succeeds();
         json(folder.path(), out)
     };
     let equal = found("equal", &["--start", "equal", "--max-steps", "0"]);

@@ -164,7 +164,7 @@ pub enum Direction {
 }
 
 /// How a score is shown: the search maximises, users read their metric.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Shown {
     name: &'static str,
     sign: f64,

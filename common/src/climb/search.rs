@@ -428,8 +428,10 @@ mod tests {
         let mean = vec![0.05; COLUMNS];
         let std = vec![1.0; COLUMNS];
         let rules = Rules { fixed: vec![2], zero: Some((mean.clone(), std.clone())) };
-        let by_r2 = |e: &[f64]| Ok(Scores::new(&ColumnSums::of(&truth, &Matrix::f64(e, COLUMNS)?)?, &rules).mean());
-        let by_rmse = |e: &[f64]| {
+        let by_r2 = |e: &[f64]| -> Result<f64> {
+            Ok(Scores::new(&ColumnSums::of(&truth, &Matrix::f64(e, COLUMNS)?)?, &rules).mean())
+        };
+        let by_rmse = |e: &[f64]| -> Result<f64> {
             let sums = ColumnSums::of(&truth, &Matrix::f64(e, COLUMNS).unwrap()).unwrap();
             Ok(-crate::metrics::mean(&all().into_iter().map(|c| sums.rmse(c)).collect::<Vec<_>>()))
         };
