@@ -263,7 +263,8 @@ impl<'p> Solver<'p> {
         let mut objective = self.exact(gram, &columns)?;
         let (mut found, bags) = self.climbed(&mut objective, name)?;
         let mut others = vec![("equal weights", Some(objective.score(&equal)?)), ("hill climb", Some(found.score))];
-        for (method, label) in [(Method::Optimum, "optimum, sum 1"), (Method::NonNegative, "optimum, none negative")] {
+        let sum = if self.nothing.is_some() { "optimum, any sum" } else { "optimum, sum 1" };
+        for (method, label) in [(Method::Optimum, sum), (Method::NonNegative, "optimum, none negative")] {
             match self.closed_form(&mut objective, &found.weights, method) {
                 Ok((weights, score)) => {
                     others.push((label, Some(score)));
