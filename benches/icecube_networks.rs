@@ -300,7 +300,8 @@ fn agree(ours: &Tensor, plain: &Tensor) -> Result<()> {
 /// Largest memory of a forward pass in inference, beyond what stands before it. A quarter of the 32 events of the
 /// published batch: the plain form of all would need about 12 GB.
 fn memory() -> Result<()> {
-    let config = DeepIce { dim: 128, dim_base: 32, depth: 1, head_size: 64, depth_rel: 4, n_rel: 4 };
+    let config =
+        DeepIce { dim: 128, dim_base: 32, depth: 1, head_size: 64, depth_rel: 4, n_rel: 4, ..DeepIce::default() };
     let (params, network) = network(&config)?;
     let batch = batch_of(&[512; 8]);
     let ours = peak(|| drop(tch::no_grad(|| network.forward(&batch, false))))?;

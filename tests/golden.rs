@@ -5,6 +5,8 @@
 //! come from the case. A case that no kind fits fails, unless `tests/golden/pending.txt` lists it.
 
 //!
+//! `<system>::sizes::*` are networks of other sizes than the cases have ([`checks::sizes`]).
+//!
 //! Where there is no GPU, the cases of each system also run on the stand-in for one (`gpu::<system>`).
 
 mod checks;
@@ -44,6 +46,14 @@ fn main() -> std::process::ExitCode {
         trials.push(Trial::test("missing_golden_folder", || Ok(())).with_ignored_flag(true));
     }
     collect(&workspace.join("tests/golden"), "clone::", &pending, &mut trials);
+    let here = workspace.join("tests/golden");
+    trials.push(Trial::test("clone::kinds_without_a_case_are_listed", move || kinds_are_listed(&here)));
+    for (name, check) in checks::sizes::ALL {
+        // `icecube::sizes::directions`: with the cases of its system, on the stand-in for a GPU too.
+        let name = name.replacen("::", "::sizes::", 1);
+        let check = *check;
+        trials.push(Trial::test(name, move || check().map_err(|e| Failed::from(format!("{e:#}")))));
+    }
     if std::env::var_os("PODIUM_GOLDEN_DEVICE").is_none() {
         let gpu = |(system, _): &(&str, _)| {
             let system = (*system).to_owned();
@@ -74,6 +84,32 @@ fn collect(root: &Path, prefix: &str, pending: &Pending, trials: &mut Vec<Trial>
             trials.push(trial.with_ignored_flag(listed));
         }
     }
+}
+
+/// The README says which kinds a clone alone does not test.
+fn kinds_are_listed(here: &Path) -> Result<(), Failed> {
+    let readme = std::fs::read_to_string(here.join("README.md"))?;
+    for (system, kinds) in SYSTEMS {
+        let mut cases = Vec::new();
+        find_cases(&here.join(system), "", &mut cases);
+        let longest = |case: &str| {
+            kinds
+                .iter()
+                .map(|(start, _)| *start)
+                .filter(|start| case.starts_with(start))
+                .max_by_key(|start| start.len())
+        };
+        let line = readme.split("\n- ").find_map(|part| part.strip_prefix(&format!("{system}: "))).unwrap_or_default();
+        for (kind, _) in *kinds {
+            let (tested, listed) =
+                (cases.iter().any(|case| longest(case) == Some(kind)), line.contains(&format!("`{kind}`")));
+            if tested == listed {
+                let what = if tested { "has a case and is listed as having none" } else { "has no case" };
+                return Err(format!("{system}: the kind `{kind}` {what} in `{}`", here.display()).into());
+            }
+        }
+    }
+    Ok(())
 }
 
 fn run(folder: &Path, check: Option<checks::Check>) -> Result<(), Failed> {

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use common::cli::{Arguments, HELP_STYLES, Verbosity};
+use neural::weights::Choice;
 
 /// Convert published checkpoints to safetensors, and back
 ///
 /// Reads `.pth`, `.pt`, `.ckpt` and `.safetensors` without running anything in them, compares every name and shape with
-/// the network of a config, and writes what OUT's ending says. Tensors keep their bits; a `module.` before every name
-/// is stripped.
+/// the network of a config, and writes what OUT's ending says. Tensors keep their bits, those in half precision are
+/// widened; what training scripts put before names is stripped, and weights that are not finite are refused.
 #[derive(Debug, Parser)]
 #[command(name = "convert-weights", version, styles = HELP_STYLES, max_term_width = 79, after_help = SHORT, after_long_help = examples())]
 pub struct Args {
@@ -29,6 +30,12 @@ pub struct Args {
     /// Overrides of the config: `model.max022.hidden_state=64`
     #[arg(value_name = "KEY=VALUE", requires = "config", help_heading = "Input")]
     pub overrides: Vec<String>,
+    /// What stands before the network's names in IN: `net.`, `state_dict_ema.`
+    ///
+    /// Not needed where one part of IN alone fits the network: `module.`, `_orig_mod.`, `model.`, the entry `state_dict` and
+    /// the like are found, and said. Of a network and its averages the network is taken.
+    #[arg(long, value_name = "PREFIX", help_heading = "Input")]
+    pub prefix: Option<String>,
     /// Tensor to leave out; NAME* means all that begin so
     #[arg(long, value_name = "NAME", help_heading = "Input")]
     pub drop: Vec<String>,
@@ -40,6 +47,13 @@ pub struct Args {
     pub dry_run: bool,
     #[command(flatten)]
     pub verbosity: Verbosity,
+}
+
+impl Args {
+    /// What was said about IN.
+    pub fn choice(&self) -> Choice {
+        Choice { prefix: self.prefix.clone(), drop: self.drop.clone() }
+    }
 }
 
 impl Arguments for Args {

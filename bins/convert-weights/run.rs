@@ -1,16 +1,13 @@
 //! From one weights file to another.
 
-use std::borrow::Cow;
 use std::path::Path;
 
 use common::cli::print_line;
 use common::durable::Written;
-use common::store::pickle::{NamedTensor, write_lightning, write_state_dict};
-use common::store::tensors::{TensorFile, TensorView, write};
 use common::system::names;
 use common::{Error, Result, config};
-use neural::stages::{Import, Network};
-use neural::weights::{self, Allow};
+use neural::stages::{Import, Network, Weights};
+use neural::weights;
 use serde_json::{Value, json};
 
 use crate::convert_weights::args::Args;
@@ -32,14 +29,15 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             .into());
     }
     let network = network(&args)?;
-    let names = check(&args, &network)?;
+    let dialect = load(&args, &network)?;
+    let about = (network.of_dialect)(&network.about, dialect)?;
+    let tensors = network.state.len();
     if args.dry_run {
-        tracing::info!("would write {} tensors to `{}`", names.len(), args.output.display());
+        tracing::info!("would write {tensors} tensors to `{}`", args.output.display());
         return Ok(());
     }
-    let written = convert(&args, form, &names, &network)?;
-    let line =
-        json!({ "path": written.path, "bytes": written.bytes, "blake3": written.blake3, "tensors": names.len() });
+    let written = write(&args, form, &network, &about)?;
+    let line = json!({ "path": written.path, "bytes": written.bytes, "blake3": written.blake3, "tensors": tensors });
     print_line(&line.to_string())?;
     Ok(())
 }
@@ -59,11 +57,13 @@ fn form_of(output: &Path) -> Result<Form> {
 /// Which network the weights belong to, and what the new file says about itself: as the config says, or the file.
 fn network(args: &Args) -> Result<Network> {
     let systems = networks::import();
+    let choice = args.choice();
+    let weights = Weights { file: &args.input, choice: &choice };
     if let Some(file) = &args.config {
-        return (of_config(&systems, file)?.of_config)(file, &args.overrides, &args.input);
+        return (of_config(&systems, file)?.of_config)(file, &args.overrides, weights);
     }
     if let Some(import) = systems.iter().find(|import| (import.says)(&args.input)) {
-        return (import.of_file)(&args.input);
+        return (import.of_file)(weights);
     }
     let hint = "for example `--config configs/SYSTEM/MEMBER/RUN.yaml`";
     Err(match args.input.extension().is_some_and(|e| e == "safetensors") {
@@ -91,60 +91,20 @@ fn of_config(systems: &[&'static Import], file: &Path) -> Result<&'static Import
     Err(Error::usage(format!("`{}` has {found}, expected {known}", file.display())))
 }
 
-/// Compares names and shapes with the network's, by loading into one; gives the names in the network's order.
-fn check(args: &Args, network: &Network) -> Result<Vec<String>> {
-    let allow = Allow { dropped: args.drop.clone(), ..Allow::default() };
-    let report = weights::load_prefixed(&network.state, &args.input, network.prefix, &allow)?;
+/// Loads the weights into the network, strictly; gives the names of the file, where they are not ours.
+fn load(args: &Args, network: &Network) -> Result<Option<&'static str>> {
+    let allow = args.choice().on(network.allow.clone());
+    let found = weights::read_for(&network.state, &args.input, &allow)?;
+    let report = weights::load_strict(&network.state, &found.tensors, &allow);
+    let report = report.map_err(|error| weights::in_file(&args.input, error))?;
     tracing::info!("`{}`: {}: {report}", args.input.display(), network.name);
-    Ok(network.state.iter().map(|(name, _)| name.clone()).collect())
+    Ok(found.dialect)
 }
 
-/// Writes the tensors of the input as they are: no value passes through arithmetic.
-fn convert(args: &Args, form: Form, names: &[String], network: &Network) -> Result<Written> {
-    let about = &network.about;
-    if args.input.extension().is_some_and(|e| e == "safetensors") {
-        let file = TensorFile::open(&args.input)?;
-        let views = names
-            .iter()
-            .map(|name| file.view(stored(name, network.prefix, |n| file.contains(n)).as_ref()))
-            .collect::<Result<Vec<_>>>()?;
-        return write_views(&args.output, form, names, views, about);
+fn write(args: &Args, form: Form, network: &Network, about: &Value) -> Result<Written> {
+    match form {
+        Form::Safetensors => weights::save(&args.output, &network.state, Some(about)),
+        Form::StateDict => weights::export(&args.output, &network.state),
+        Form::Lightning => weights::export_lightning(&args.output, &network.state, &(network.original)(about)?),
     }
-    let checkpoint = common::store::pickle::Checkpoint::open(&args.input)?;
-    let tensors = checkpoint.tensors()?;
-    let find = |name: &String| {
-        let name = stored(name, network.prefix, |n| tensors.iter().any(|t| t.name == n));
-        let tensor = tensors.iter().find(|t| t.name == name.as_ref());
-        let tensor = tensor.ok_or_else(|| Error::input(&args.input, format!("holds no tensor `{name}`")))?;
-        Ok(TensorView { name: &tensor.name, dtype: tensor.dtype, shape: &tensor.shape, bytes: &tensor.bytes })
-    };
-    let views = names.iter().map(find).collect::<Result<Vec<_>>>()?;
-    write_views(&args.output, form, names, views, about)
-}
-
-/// The name under which a file has a tensor: data-parallel training puts `module.` before it, the original `prefix`.
-fn stored<'a>(name: &'a str, prefix: &str, has: impl Fn(&str) -> bool) -> Cow<'a, str> {
-    if has(name) {
-        return Cow::Borrowed(name);
-    }
-    let published = format!("{prefix}{name}");
-    Cow::Owned(if has(&published) { published } else { format!("module.{name}") })
-}
-
-fn write_views(output: &Path, form: Form, names: &[String], views: Vec<TensorView>, about: &Value) -> Result<Written> {
-    if form == Form::Safetensors {
-        let views: Vec<TensorView> = names.iter().zip(views).map(|(name, view)| TensorView { name, ..view }).collect();
-        return write(output, &views, Some(about));
-    }
-    let tensors: Vec<NamedTensor> = names
-        .iter()
-        .zip(&views)
-        .map(|(name, view)| NamedTensor {
-            name: name.clone().into(),
-            dtype: view.dtype,
-            shape: view.shape.to_vec(),
-            bytes: Cow::Borrowed(view.bytes),
-        })
-        .collect();
-    if form == Form::Lightning { write_lightning(output, &tensors) } else { write_state_dict(output, &tensors) }
 }

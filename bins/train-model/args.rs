@@ -32,6 +32,14 @@ pub struct Args {
     /// Begin with these weights: a file, or a training's folder
     #[arg(long, value_name = "PATH", help_heading = "Input", hide_short_help = true, long_help = init())]
     pub init: Option<PathBuf>,
+    /// What stands before the network's names in the file of `--init`
+    ///
+    /// Not needed where one part of the file alone fits the network: see `docs/weights.md`.
+    #[arg(long, value_name = "PREFIX", help_heading = "Input", hide_short_help = true)]
+    pub prefix: Option<String>,
+    /// Tensor of `--init` to leave out; NAME* means all that begin so
+    #[arg(long, value_name = "NAME", help_heading = "Input", hide_short_help = true)]
+    pub drop: Vec<String>,
     /// Smoke run: one epoch of 2 steps of 8 rows
     #[arg(long, help_heading = "Run", conflicts_with = "limit")]
     pub fast_dev_run: bool,

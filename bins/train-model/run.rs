@@ -5,6 +5,7 @@ use std::time::Duration;
 use common::driver::Command;
 use common::{Error, Result};
 use neural::stages::TrainFlags;
+use neural::weights::Choice;
 
 use crate::train_model::args::Args;
 use crate::train_model::processes;
@@ -40,7 +41,12 @@ fn train(args: Args) -> Result<()> {
         before: None,
         run: &args.run,
         smoke: args.fast_dev_run,
-        flags: &TrainFlags { device: args.device.device, resume: args.resume, init: args.init },
+        flags: &TrainFlags {
+            device: args.device.device,
+            resume: args.resume,
+            init: args.init,
+            part: Choice { prefix: args.prefix, drop: args.drop },
+        },
     };
     systems.run(entry, command)
 }

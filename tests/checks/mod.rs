@@ -11,6 +11,7 @@ mod tensors;
 pub mod icecube;
 pub mod leap;
 pub mod polarmae;
+pub mod sizes;
 pub mod tracknet;
 
 use std::path::{Path, PathBuf};
@@ -34,6 +35,17 @@ pub fn device() -> Device {
 
 /// What sums in another order cost.
 const GPU_TOLERANCE: f64 = 10.0;
+
+/// The first number behind some words of a sentence: 1e-5 in `per column <= 1e-5`.
+pub fn said(sentence: &str, words: &str) -> Result<f64> {
+    let begin = sentence.find(words).ok_or_else(|| anyhow!("`{sentence}` does not say `{words}`"))? + words.len();
+    let rest = &sentence[begin..];
+    let start = rest.find(|c: char| c.is_ascii_digit()).ok_or_else(|| anyhow!("no number behind `{words}`"))?;
+    let number = &rest[start..];
+    let end = number.find(|c: char| !(c.is_ascii_digit() || ".e-".contains(c))).unwrap_or(number.len());
+    let number = number[..end].trim_end_matches(['.', '-']);
+    number.parse().with_context(|| format!("`{number}` in `{sentence}`"))
+}
 
 /// A check of one case.
 pub type Check = fn(&Case) -> Result<()>;

@@ -3,7 +3,7 @@
 mod data;
 mod geometry;
 mod grouping;
-mod layers;
+pub mod layers;
 mod networks;
 mod numbers;
 mod scores;

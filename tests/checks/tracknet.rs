@@ -2,7 +2,7 @@
 
 mod data;
 mod maps;
-mod networks;
+pub mod networks;
 mod run;
 mod scoring;
 mod steps;

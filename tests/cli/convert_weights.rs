@@ -99,6 +99,105 @@ fn a_checkpoint_saved_by_data_parallel_training_imports_without_its_prefix() {
     import().arg("--force").fails(3).says("24 missing").says("`fc1.weight` [16, 248], expected [256, 1224]");
 }
 
+/// The tensors of the narrow network under other names, times a factor.
+fn tensors(folder: &Path, prefix: &str, factor: f64) -> Vec<(String, tch::Tensor)> {
+    let all = neural::weights::read(folder.join("bare.safetensors")).unwrap();
+    all.into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor * factor)).collect()
+}
+
+#[test]
+fn what_training_scripts_leave_is_read_and_said() {
+    let folder = folder();
+    let f = folder.path();
+    let go = |name: &str, more: &[&str]| {
+        let to = format!("{name}.out.safetensors");
+        cmd("convert-weights").args([name, &to, "--force", "--config", "narrow.yaml"]).args(more).within(f)
+    };
+    let same = |name: &str| same_tensors(&f.join("bare.out.safetensors"), &f.join(format!("{name}.out.safetensors")));
+    cmd("convert-weights")
+        .args(["bare.safetensors", "bare.out.safetensors", "-q", "--config", "narrow.yaml"])
+        .within(f)
+        .succeeds();
+    for prefix in ["module.", "_orig_mod.", "module._orig_mod.", "model.", "net."] {
+        neural::weights::export(f.join("w.pt"), &tensors(f, prefix, 1.0)).unwrap();
+        let outcome = go("w.pt", &[]).succeeds();
+        let said = if prefix.contains("_orig_mod") { "_orig_mod." } else { prefix };
+        assert!(outcome.stderr.contains(said), "{prefix}: {}", outcome.stderr);
+        same("w.pt");
+    }
+    // An average beside the network: not taken, said, and taken when asked.
+    let mut both = tensors(f, "state_dict.", 1.0);
+    both.extend(tensors(f, "state_dict_ema.", 2.0));
+    neural::weights::export(f.join("w.pt"), &both).unwrap();
+    go("w.pt", &[]).succeeds().says("warning").says("state_dict_ema.");
+    same("w.pt");
+    let outcome = go("w.pt", &["--prefix", "state_dict_ema."]).succeeds();
+    assert!(!outcome.stderr.contains("warning:"), "{}", outcome.stderr);
+    go("w.pt", &["--prefix", "state_dict_emma."]).fails(3).says("state_dict_emma.").says("`state_dict_ema.`");
+    // Two that are alike: a question.
+    let mut both = tensors(f, "a.", 1.0);
+    both.extend(tensors(f, "b.", 2.0));
+    neural::weights::export(f.join("w.pt"), &both).unwrap();
+    go("w.pt", &[]).fails(3).says("--prefix 'a.'").says("--prefix 'b.'");
+    // Something beside the network, which has to be named.
+    let mut more = tensors(f, "", 1.0);
+    more.push(("n_averaged".into(), tch::Tensor::from(3_i64)));
+    neural::weights::export(f.join("w.pt"), &more).unwrap();
+    go("w.pt", &[]).fails(3).says("n_averaged");
+    go("w.pt", &["--drop", "n_averaged"]).succeeds();
+    same("w.pt");
+}
+
+#[test]
+fn weights_of_a_training_that_diverged_are_refused() {
+    let folder = folder();
+    let f = folder.path();
+    let all = tensors(f, "", 1.0);
+    let _ = all[3].1.shallow_clone().fill_(f64::NAN);
+    neural::weights::export(f.join("nan.pt"), &all).unwrap();
+    let outcome = convert(f, &["nan.pt", "nan.safetensors", "--config", "narrow.yaml"]).fails(3);
+    assert!(outcome.stderr.contains(&all[3].0) && outcome.stderr.contains("nan.pt"), "{}", outcome.stderr);
+    assert!(!f.join("nan.safetensors").exists());
+}
+
+#[test]
+fn a_polarmae_network_is_exported_with_what_its_original_asks_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let f = folder.path();
+    let sizes = "encoder.transformer={arch: vit_tiny, embed_dim: 12, depth: 2, heads: 2}";
+    for (config, kind, keys) in [
+        ("pretrain/polarmae.yaml", "mae", ["encoder", "decoder", "loss_weights", "_instantiator"]),
+        ("segment/polarmae_fft.yaml", "segmentation", ["encoder", "num_classes", "seg_head_dim", "_instantiator"]),
+    ] {
+        let path = root().join("configs/polarmae").join(config);
+        let network = format!("model.{kind}.network");
+        let mut overrides = vec![format!("{network}.{sizes}")];
+        if kind == "mae" {
+            overrides.push(format!(
+                "{network}.decoder={{arch: vit_tiny, embed_dim: 12, depth: 1, heads: 2, postnorm: true}}"
+            ));
+        } else {
+            overrides.push(format!("{network}.fetch_layers=[0, 1]"));
+        }
+        let resolved = common::config::load::<polarmae::train::TrainConfig>(Some(&path), &overrides).unwrap().value;
+        let state = polarmae::train::build(&resolved.model, tch::Device::Cpu, 5).unwrap().params.state();
+        neural::weights::save(f.join("bare.safetensors"), &state, None).unwrap();
+        let command = convert(f, &["bare.safetensors", "there.ckpt", "--force"]).arg("--config").arg(&path);
+        command.args(&overrides).succeeds();
+        let checkpoint = common::store::pickle::Checkpoint::open(f.join("there.ckpt")).unwrap();
+        let parameters = checkpoint.value().expect("hyper_parameters").unwrap();
+        for key in keys {
+            parameters.expect(key).unwrap();
+        }
+        let encoder = parameters.expect("encoder").unwrap().expect("init_args").unwrap();
+        let width = encoder.expect("transformer_kwargs").unwrap().expect("embed_dim").unwrap();
+        assert_eq!(width.int().unwrap(), 12);
+        let data = checkpoint.value().expect("datamodule_hyper_parameters").unwrap();
+        assert!(data.expect("_class_path").unwrap().text().unwrap().starts_with("polarmae.datasets."));
+        assert_eq!(checkpoint.tensors().unwrap().len(), state.len());
+    }
+}
+
 #[test]
 fn an_unknown_ending_a_missing_config_and_an_existing_file_are_refused() {
     let folder = folder();

@@ -36,10 +36,15 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The golden folder of the originals, where it exists.
+/// The golden folder of the originals, where it exists; a test that goes without it says so.
+#[allow(clippy::print_stderr, reason = "a test that is skipped says why")]
 pub fn golden() -> Option<PathBuf> {
     let folder = std::env::var_os("PODIUM_GOLDEN").map_or_else(|| root().join("../shared/golden"), PathBuf::from);
-    folder.is_dir().then_some(folder)
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    eprintln!("skipped: no golden folder at `{}`; set PODIUM_GOLDEN", folder.display());
+    None
 }
 
 pub fn cmd(name: &str) -> Cmd {

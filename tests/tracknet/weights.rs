@@ -39,6 +39,18 @@ fn a_lightning_checkpoint_becomes_safetensors_with_the_same_bits_and_the_same_tr
     convert("a.safetensors", &[]).fails(2).says("exists");
     cmd("convert-weights").arg(at("a.safetensors")).arg(at("d.pt")).arg("-q").succeeds();
 
+    // A Lightning checkpoint of ours keeps the box, whichever it is.
+    let mut about = TensorFile::open(at("a.safetensors")).unwrap().metadata().unwrap().clone();
+    about["normalizer"]["max_xyz"] = serde_json::json!([500.0, 400.0, 1500.0]);
+    neural::weights::save(at("box.safetensors"), &neural::weights::read(at("a.safetensors")).unwrap(), Some(&about))
+        .unwrap();
+    cmd("convert-weights").arg(at("box.safetensors")).arg(at("box.ckpt")).succeeds();
+    cmd("convert-weights").arg(at("box.ckpt")).arg(at("back.safetensors")).succeeds();
+    let back = TensorFile::open(at("back.safetensors")).unwrap();
+    for key in ["normalizer", "model", "loss_alpha"] {
+        assert_eq!(back.metadata().unwrap()[key], about[key], "{key}");
+    }
+
     simulate(folder.path());
     let tracks = |weights: &std::path::Path, out: &str| {
         let predict = cmd("predict").arg("configs/tracknet/published/predict.yaml").within(root()).arg("--weights");

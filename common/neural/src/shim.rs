@@ -4,6 +4,7 @@
 //! code; the text is kept per thread. Tensors are passed as pointers to `at::Tensor`, which is what a `tch::Tensor`
 //! holds.
 
+mod again;
 mod graph;
 mod group;
 mod linear;
@@ -14,6 +15,7 @@ use common::{Error, Result};
 use tch::{Device, Tensor};
 
 use crate::errors;
+pub(crate) use again::checkpoint;
 pub use graph::{Graph, set_grads};
 pub(crate) use group::{
     group_add_nccl, group_all_reduce, group_barrier, group_beat, group_broadcast, group_open, group_sum, reducer_free,

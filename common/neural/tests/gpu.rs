@@ -21,7 +21,7 @@ fn gpu() -> Option<Device> {
     match device::choose("cuda") {
         Ok(device) => Some(device),
         Err(error) => {
-            eprintln!("nothing was checked: {error}");
+            eprintln!("skipped: no GPU: {error}");
             None
         }
     }

@@ -23,7 +23,7 @@ _convert__weights() {
 
     case "${cmd}" in
         convert__weights)
-            opts="-c -f -v -q -h -V --config --drop --force --dry-run --verbose --quiet --color --no-progress --help --version"
+            opts="-c -f -v -q -h -V --config --prefix --drop --force --dry-run --verbose --quiet --color --no-progress --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -34,6 +34,10 @@ _convert__weights() {
                     return 0
                     ;;
                 -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --prefix)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -1,4 +1,5 @@
 complete -c convert-weights -s c -l config -d 'Config of `train-model` that says which network it is' -r -F
+complete -c convert-weights -l prefix -d 'What stands before the network\'s names in IN: `net.`, `state_dict_ema.`' -r
 complete -c convert-weights -l drop -d 'Tensor to leave out; NAME* means all that begin so' -r
 complete -c convert-weights -l color -d 'Colours on standard error' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'

@@ -23,7 +23,7 @@ _train__model() {
 
     case "${cmd}" in
         train__model)
-            opts="-o -f -v -q -h -V --from --out --seed --threads --limit --force --dry-run --print-config --device --resume --init --fast-dev-run --nproc --rank-timeout --verbose --quiet --color --no-progress --help --version"
+            opts="-o -f -v -q -h -V --from --out --seed --threads --limit --force --dry-run --print-config --device --resume --init --prefix --drop --fast-dev-run --nproc --rank-timeout --verbose --quiet --color --no-progress --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -62,6 +62,14 @@ _train__model() {
                     return 0
                     ;;
                 --init)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --prefix)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --drop)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -6,6 +6,8 @@ complete -c train-model -l limit -d 'Take only the first N units of work, for a 
 complete -c train-model -l device -d 'Device: auto, cpu, cuda or cuda:N' -r
 complete -c train-model -l resume -d 'Where to take up: auto, never, or a checkpoint folder' -r
 complete -c train-model -l init -d 'Begin with these weights: a file, or a training\'s folder' -r -F
+complete -c train-model -l prefix -d 'What stands before the network\'s names in the file of `--init`' -r
+complete -c train-model -l drop -d 'Tensor of `--init` to leave out; NAME* means all that begin so' -r
 complete -c train-model -l nproc -d 'Train with N processes on this machine, each with its share of every batch' -r
 complete -c train-model -l rank-timeout -d 'Seconds that a process waits for the others at the start' -r
 complete -c train-model -l color -d 'Colours on standard error' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use leap::layout;
-use leap::models::lstm_block::LstmBlock;
+use leap::models::lstm_block::{LstmBlock, LstmBlockConfig};
 use neural::layers::{Form, Mamba, MambaConfig};
 use neural::{Params, weights};
 use serde_json::Value;
@@ -14,7 +14,15 @@ use crate::checks::{Case, Comparison};
 /// Output and all gradients of an LSTM block.
 pub fn lstm(case: &Case) -> Result<()> {
     let params = Params::new(crate::checks::device(), 1);
-    let block = LstmBlock::new(&params.root(), case.usize("embed_dim")? as i64, !case.bool("first_layer")?)?;
+    let size = |name: &str| -> Result<i64> { Ok(case.usize(name)? as i64) };
+    let config = LstmBlockConfig {
+        inputs: size("input_dim")?,
+        hidden: size("embed_dim")?,
+        layers: size("num_lstm")?,
+        expansion: size("forward_expansion")?,
+        residual: !case.bool("first_layer")?,
+    };
+    let block = LstmBlock::new(&params.root(), config)?;
     gradients(case, &params, |x| block.forward(x, true))
 }
 
@@ -55,7 +63,6 @@ fn gradients(case: &Case, params: &Params, forward: impl Fn(&Tensor) -> Tensor) 
 
 /// Both stages of lstmmamba from the first one's `.pt`, whose names begin with `module.`; only the head's weight is new.
 pub fn second_stage(case: &Case) -> Result<()> {
-    const HEAD: &str = "fc.0.weight";
     let (inputs, expected) = (case.tensors("inputs.safetensors")?, case.tensors("expected.safetensors")?);
     let file = case.path("stage1.pt");
     let x = layout::expand(&inputs.get("rows")?);
@@ -68,11 +75,14 @@ pub fn second_stage(case: &Case) -> Result<()> {
     checks.tensors("out_stage1", &network.forward(&x, false), &expected.get("out_stage1")?, near);
 
     let (params, network) = build("lstmmamba-stage2", &Value::clone(sizes))?;
-    let drop = vec![HEAD.to_string()];
+    let fresh = inputs.under("stage2_");
+    let drop: Vec<String> = fresh.iter().map(|(name, _)| name.clone()).collect();
     let allow = weights::Allow { dropped: drop.clone(), missing: drop, ..weights::Allow::default() };
     weights::load(&params.state(), &file, &allow)?;
-    let head = params.get(HEAD).context("no head")?;
-    tch::no_grad(|| head.shallow_clone().f_copy_(&inputs.get(&format!("stage2_{HEAD}"))?).context("copying the head"))?;
+    for (name, values) in &fresh {
+        let target = params.get(name).with_context(|| format!("no parameter `{name}`"))?;
+        tch::no_grad(|| target.shallow_clone().f_copy_(values).with_context(|| format!("copying `{name}`")))?;
+    }
     checks.tensors("out_stage2", &network.forward(&x, false), &expected.get("out_stage2")?, near);
     checks.finish()
 }

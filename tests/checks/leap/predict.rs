@@ -18,9 +18,9 @@ use neural::precision::Precision;
 use neural::weights;
 use serde_json::Value;
 
-use super::networks::model_config;
+use super::networks::{model_config, network_of_run};
 use super::numbers::read_constants;
-use crate::checks::{Case, Comparison, Tensors};
+use crate::checks::{Case, Comparison, Tensors, said};
 
 /// Submission values `[n, 368]` of the network in `model` for `test.csv` in `folder`, in the order of the sample file.
 pub fn values_of(folder: &Path, normalisation: &Path, model: &Path) -> Result<Vec<f64>> {
@@ -133,19 +133,14 @@ pub fn published_folders(case: &Case) -> Result<()> {
     let mut checks = Comparison::new();
     for run in case.value("runs")?.as_array().into_iter().flatten() {
         let name = run["model"].as_str().context("a run without `model`")?;
-        let network = match name {
-            name if name.starts_with("021") => "max021",
-            name if name.contains("2LSTM1mamba") => "2lstm1mamba",
-            name if name.contains("reslstm") => "reslstm",
-            other => anyhow::bail!("no network is known for the run `{other}`"),
-        };
-        let model = model_config(network, &run["constructor"])?;
+        let model = model_config(network_of_run(name)?, &run["constructor"])?;
         let names: Vec<String> = serde_json::from_value(run["checkpoints"].clone())?;
         ensure!(names.len() == 1 || names.len() == GROUPS, "`{name}` has {} checkpoints", names.len());
         let files = checkpoints(&case.path(&format!("weights/{name}")), &names, &model, made.path())?;
         let got = test.values(&normalisation, &files)?;
         let output = run["output"].as_str().context("a run without `output`")?;
-        by_column(&mut checks, name, &got, &parquet_values(&case.path(&format!("expected/{output}")))?, 1e-5);
+        let near = said(case.str("tolerance.submission")?, "<=")?;
+        by_column(&mut checks, name, &got, &parquet_values(&case.path(&format!("expected/{output}")))?, near);
     }
     checks.finish()
 }
@@ -155,28 +150,50 @@ pub fn end_to_end(case: &Case) -> Result<()> {
     super::data::test_tensors(case)?;
     let (normalisation, made) = (case.normalisation()?, tempfile::tempdir()?);
     let test = Prepared::test_rows(&case.path("raw_data/kaggle-data"), &normalisation)?;
-    let one = |file: &str| vec![file.to_string()];
-    let seven = (0..GROUPS).map(|g| format!("ex912sep_g{g}")).collect::<Vec<_>>();
-    let runs = [
-        ("adam195", "checkpoints", one("195"), "exp195_new.parquet"),
-        ("adam197", "checkpoints", one("197"), "exp197_new.safetensors"),
-        ("adam200", "checkpoints", one("200"), "exp200_new.safetensors"),
-        ("jo907", "checkpoints", one("ex907"), "Jo_ex907_cv7855.safetensors"),
-        ("jo912", "checkpoints/ex912sep", seven, "Jo_ex912sep2_cv78935.safetensors"),
-    ];
+    let near = said(case.str("tolerance")?, "model columns")?;
     let mut checks = Comparison::new();
-    for (network, folder, names, output) in runs {
-        let model = model_config(network, &sizes_of(case.value(&format!("models.{network}"))?, network))?;
-        let files = checkpoints(&case.path(folder), &names, &model, made.path())?;
+    for network in case.value("models")?.as_object().context("`models` is no map")?.keys() {
+        let sizes = case.value(&format!("models.{network}"))?;
+        let model = model_config(network, &sizes_of(sizes, network))?;
+        let number = network.trim_start_matches(|c: char| !c.is_ascii_digit());
+        let (folder, names) = saved(&case.path("checkpoints"), number)?;
+        let files = checkpoints(&folder, &names, &model, made.path())?;
         let got = test.values(&normalisation, &files)?;
-        let path = case.path(&format!("expected_submissions/{output}"));
+        let path = listed(&case.path("expected_submissions"))?.into_iter().find(|path| stem(path).contains(number));
+        let path = path.with_context(|| format!("no expected submission of `{network}`"))?;
         let want = match path.extension().is_some_and(|e| e == "parquet") {
             true => parquet_values(&path)?,
             false => Tensors::read(&path)?.f64s("values")?,
         };
-        by_column(&mut checks, output, &got, &want, 5e-5);
+        by_column(&mut checks, &stem(&path), &got, &want, near);
     }
     checks.finish()
+}
+
+/// Files and folders in a folder, by name.
+fn listed(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder).with_context(|| format!("listing `{}`", folder.display()))?;
+    let mut paths: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    paths.sort();
+    Ok(paths)
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The checkpoints of the network with this number: `195.pt`, or a folder with those of the seven groups.
+fn saved(folder: &Path, number: &str) -> Result<(PathBuf, Vec<String>)> {
+    let found = listed(folder)?;
+    let of_network = |path: &&PathBuf| stem(path).contains(number);
+    if let Some(groups) = found.iter().filter(of_network).find(|path| path.is_dir()) {
+        let files = listed(groups)?;
+        let names = files.iter().filter(|path| path.extension().is_some_and(|e| e == "pt")).map(|path| stem(path));
+        return Ok((groups.clone(), names.collect()));
+    }
+    let one = found.iter().filter(of_network).find(|path| path.extension().is_some_and(|e| e == "pt"));
+    let one = one.with_context(|| format!("no checkpoint of `{number}` in `{}`", folder.display()))?;
+    Ok((folder.to_path_buf(), vec![stem(one)]))
 }
 
 /// The case's names of ADAM's sizes are not the config's.

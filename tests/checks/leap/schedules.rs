@@ -4,14 +4,15 @@ use anyhow::{Context, Result, ensure};
 use neural::replay::{self, NumpyRandom};
 use neural::schedule::{CosineConfig, PlateauConfig, Schedule, ScheduleConfig, evaluation_steps};
 
-use crate::checks::{Case, Comparison, equal_lists};
+use crate::checks::{Case, Comparison, equal_lists, said};
 
 /// `schedules`: plateau rule, cosine of Joseph's runs, evaluation steps, orders of torch's sampler and loader.
 pub fn schedules(case: &Case) -> Result<()> {
     let expected = case.tensors("expected.safetensors")?;
     let mut all = Comparison::new();
 
-    for run in ["plateau_195", "plateau_197", "plateau_200"] {
+    let runs = expected.names().filter_map(|name| name.strip_suffix(".lr_logged_before"));
+    for run in runs.map(String::from).collect::<Vec<_>>() {
         let (before, after, ..) = plateau(&expected.f64s(&format!("{run}.scores"))?)?;
         all.values(&format!("{run}.lr_after"), &after, &expected.f64s(&format!("{run}.lr_after"))?, 1e-12);
         all.values(&format!("{run}.lr_before"), &before, &expected.f64s(&format!("{run}.lr_logged_before"))?, 1e-12);
@@ -22,13 +23,16 @@ pub fn schedules(case: &Case) -> Result<()> {
     all.add(equal_lists("plateau_quirk.bad", &bad, &expected.i64s("plateau_quirk.bad")?));
 
     let jo = |t_0, t_mult, eta_min| CosineConfig { t_0, t_mult, eta_min };
-    for (run, cosine, base, steps) in [
-        ("cosine_907", jo(4, 1, 1e-6), vec![5e-4, 6e-4, 7e-4, 8e-4], 7),
-        ("cosine_912", jo(3, 2, 1e-6), vec![6e-4, 4e-4, 8e-4], 7),
-        ("cosine_912sep", jo(1, 1, 2e-7), vec![1.2e-4, 8e-5, 1.6e-4], 13),
+    for (run, cosine, base) in [
+        ("cosine_907", jo(4, 1, 1e-6), vec![5e-4, 6e-4, 7e-4, 8e-4]),
+        ("cosine_912", jo(3, 2, 1e-6), vec![6e-4, 4e-4, 8e-4]),
+        ("cosine_912sep", jo(1, 1, 2e-7), vec![1.2e-4, 8e-5, 1.6e-4]),
     ] {
         let name = format!("{run}.lr_used");
         let rows = expected.shape(&name)?[0];
+        // `[16 epochs x 7 steps, 4 groups]`: steps of an epoch; one number: those of the only one.
+        let shape = case.value("expected")?[&name].as_str().unwrap_or_default();
+        let steps = said(shape, " x").map_or(rows, |steps| steps as usize);
         all.values(&name, &rates_used(&cosine, &base, rows, steps)?, &expected.f64s(&name)?, 1e-12);
     }
 
@@ -42,13 +46,15 @@ pub fn schedules(case: &Case) -> Result<()> {
         all.add(equal_lists(key, &found.iter().map(|&s| s as u64).collect::<Vec<_>>(), &firing));
     }
 
-    let order = |name: &str| expected.i64s(&format!("random_sampler.{name}"));
-    for name in ["sampler_order_n37", "order_n37_after_manual_seed_47"] {
-        replay::manual_seed(47)?;
-        all.add(equal_lists(name, &replay::sampler_order(37)?, &order(name)?));
+    let seed = said(case.value("expected")?["random_sampler.*"].as_str().unwrap_or("with 47"), "with")? as u64;
+    for name in expected.names().filter(|name| name.starts_with("random_sampler.")) {
+        let want = expected.i64s(name)?;
+        let rows = said(name, "_n")? as usize;
+        replay::manual_seed(seed)?;
+        let got = if name.contains("loader_") { replay::loader_order(rows)? } else { replay::sampler_order(rows)? };
+        let whole = if name.contains("_bs") { want.len().min(rows) } else { rows };
+        all.add(equal_lists(name, &got[..whole], &want));
     }
-    replay::manual_seed(47)?;
-    all.add(equal_lists("loader", &replay::loader_order(37)?[..32], &order("dataloader_order_n37_bs8")?));
     all.finish()
 }
 
@@ -110,11 +116,16 @@ pub fn sampler(case: &Case) -> Result<()> {
     all.add(equal_lists("sampler_seeds", &seeds, &expected.i64s("sampler_seeds")?));
 
     let mut random = NumpyRandom::new(u32::try_from(case.usize("numpy_seed")?)?);
-    for (file, size) in [("file0", 7), ("file1", 5), ("file2", 9)] {
+    // `.. for sizes 7, 5, 9 in sequence, ..`
+    let sentence = case.str("file_shuffle")?;
+    let sizes = sentence.split("sizes").nth(1).and_then(|rest| rest.split("in sequence").next()).unwrap_or_default();
+    let sizes = sizes.split(',').map(|size| size.trim().parse::<i64>()).collect::<Result<Vec<_>, _>>()?;
+    ensure!(!sizes.is_empty(), "`{sentence}` names no sizes");
+    for (file, size) in sizes.into_iter().enumerate().map(|(i, size)| (format!("file{i}"), size)) {
         let mut order: Vec<i64> = (0..size).collect();
         random.shuffle(&mut order);
-        let expected = expected.i64s(file)?;
-        all.add(equal_lists(file, &order[..expected.len()], &expected));
+        let expected = expected.i64s(&file)?;
+        all.add(equal_lists(&file, &order[..expected.len()], &expected));
     }
     all.finish()
 }

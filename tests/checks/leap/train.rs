@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::networks::determined;
 use super::numbers::read_constants;
-use crate::checks::{Case, Comparison, Tensors, compare, compare_absolute};
+use crate::checks::{Case, Comparison, Tensors, compare, compare_absolute, said};
 
 /// ADAM's 195: evaluations, learning-rate drops, early stop, zero list, out-of-fold array, submission.
 pub fn adam(case: &Case) -> Result<()> {
@@ -62,27 +62,30 @@ pub fn adam(case: &Case) -> Result<()> {
     });
     /// Name of a trace column, its tolerance, and where its value comes from.
     type Traced = (&'static str, f64, fn(&Evaluated) -> f64);
+    let sentence = case.str("tolerance")?;
+    let (near, norm, slack) =
+        (said(sentence, "trace")?, said(sentence, "gradient norm")?, said(sentence, "zero-list length")?);
     let columns: [Traced; 8] = [
         ("epoch", 0.0, |e| e.epoch as f64),
         ("step", 0.0, |e| e.step as f64),
-        ("train loss", 2e-3, |e| e.training_loss),
-        ("gradient norm", 1e-2, |e| e.gradient_norm),
-        ("validation loss", 2e-3, |e| e.metrics[0].value),
-        ("score", 2e-3, |e| e.score),
+        ("train loss", near, |e| e.training_loss),
+        ("gradient norm", norm, |e| e.gradient_norm),
+        ("validation loss", near, |e| e.metrics[0].value),
+        ("score", near, |e| e.score),
         ("lr", 1e-12, |e| e.rates[0]),
         ("zero list", 0.0, |e| train::zero_list(&e.detail).len() as f64),
     ];
     for (i, (name, tolerance, of)) in columns.iter().enumerate() {
         let got: Vec<f64> = run.evaluations.iter().map(of).collect();
         let want: Vec<f64> = want.iter().map(|row| row[i]).collect();
-        // The length of the zero list may differ by 4: columns near the zero score.
+        // The length of the zero list may differ: columns near the zero score.
         let most = want.iter().fold(0.0_f64, |most, v| most.max(v.abs()));
-        let tolerance = if *name == "zero list" { 4.0 / most } else { *tolerance };
+        let tolerance = if *name == "zero list" { slack / most } else { *tolerance };
         checks.values(name, &got, &want, tolerance);
     }
     let kept = run.trained.outcome.state.kept.clone().context("no evaluation was kept")?;
-    checks.number("best_score", kept.score, expected.scalar("best_score")?, 2e-3);
-    let zero_list = check_zero_list(&mut checks, &kept, &case.strings("best_zero_list")?, 4);
+    checks.number("best_score", kept.score, expected.scalar("best_score")?, near);
+    let zero_list = check_zero_list(&mut checks, &kept, &case.strings("best_zero_list")?, slack as usize);
 
     let skip = &leap::metric::Rules::of(&constants).skip;
     let oof = Tensors::read(&run.trained.oof.path)?.get("predictions")?;
@@ -90,16 +93,17 @@ pub fn adam(case: &Case) -> Result<()> {
         (0..TARGETS).filter(|c| !skip.contains(c) && !zero_list.contains(c)).map(|c| c as i64).collect();
     let columns = tch::Tensor::from_slice(&columns).to_device(crate::checks::device());
     let pick = |t: &tch::Tensor| t.index_select(1, &columns);
-    checks.add(compare_absolute("oof", &pick(&oof), &pick(&expected.get("oof")?), 0.05));
+    checks.add(compare_absolute("oof", &pick(&oof), &pick(&expected.get("oof")?), said(sentence, "oof:")?));
     checks.add(submission(case, &run, &constants, &expected.f64s("submission")?));
     checks.finish()
 }
 
-/// The submission of the best weights on the case's `test.csv`, times the weights: 0.1 absolute.
+/// The submission of the best weights on the case's `test.csv`, times the weights.
 fn submission(case: &Case, run: &Run, constants: &Constants, want: &[f64]) -> Result<()> {
-    let folder = case.path("../infer_end_to_end/raw_data/kaggle-data");
+    let folder = case.str("test_input")?.split(' ').next().unwrap_or_default();
+    let folder = case.path(folder).join("kaggle-data");
     let got = super::predict::values_of(&folder, &case.normalisation()?, &run.trained.model)?;
-    compare_submission(&got, want, constants, 0.1)
+    compare_submission(&got, want, constants, said(case.str("tolerance")?, "submission*weight")?)
 }
 
 /// Each value times its weight within `allowed`; zero and linear columns to the last digits.
@@ -133,7 +137,11 @@ pub fn base(case: &Case) -> Result<()> {
             ..cosine_training(case)?
         },
         // Max2020 reports the whole loss of the validation rows, ForcewithMe its first part.
-        loss: LossConfig { beta: beta(case)?, differences: 1.0, differences_in_validation: beta(case)? < 1.0 },
+        loss: LossConfig {
+            beta: beta(case)?,
+            differences: 1.0,
+            differences_in_validation: case.str("model")?.starts_with("max"),
+        },
         val_batch_size: case.usize("valid_batch")? as u64,
         model: super::networks::model_config(case.str("model")?, case.value("constructor")?)?,
         ..train_config(case, &json!({}))?
@@ -148,7 +156,7 @@ pub fn base(case: &Case) -> Result<()> {
         "step_grad_norm",
         &steps(|s| s.norm),
         &expected.f64s("step_grad_norm")?,
-        tolerance("step_loss")?.max(1e-4),
+        tolerance("step_grad_norm").or_else(|_| tolerance("step_loss"))?,
     );
     checks.values("step_lr", &steps(|s| s.rates[0]), &expected.f64s("step_lr")?, 1e-12);
     let score: Vec<f64> = run.evaluations.iter().map(|e| e.score).collect();
@@ -225,7 +233,8 @@ pub fn groups(case: &Case) -> Result<()> {
         let rates: Vec<f64> = steps.iter().flat_map(|s| s.rates.clone()).collect();
         let name = |what: &str| format!("group {group}: {what}");
         checks.values(&name("step_loss"), &losses, &of_group("step_loss")?, tolerance("step_loss")?);
-        checks.values(&name("step_grad_norm"), &norms, &of_group("step_grad_norm")?, 1e-4);
+        let near = tolerance("step_grad_norm").or_else(|_| tolerance("step_loss"))?;
+        checks.values(&name("step_grad_norm"), &norms, &of_group("step_grad_norm")?, near);
         let want_rates = sorted_steps(&of_group("step_lr")?, steps.len());
         checks.values(&name("step_lr"), &sorted_steps(&rates, steps.len()), &want_rates, 1e-12);
         checks.values(&name("score"), &scores, &of_group("score")?, tolerance("score")?);

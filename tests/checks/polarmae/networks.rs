@@ -215,7 +215,7 @@ pub fn encoder_eval(case: &Case) -> Result<()> {
 pub fn pretraining_loss(case: &Case) -> Result<()> {
     let inputs = case.tensors("inputs.safetensors")?;
     let expected = case.tensors("expected.safetensors")?;
-    let config = mae_config(case, case.name.starts_with("polarmae"))?;
+    let config = mae_config(case, expected.has("eval.energy"))?;
     let params = Params::new(crate::checks::device(), 1);
     let network = Mae::new(&params.root(), &config)?;
     weights(case, &params)?;
@@ -254,6 +254,9 @@ fn seg_loss(case: &Case) -> Result<SegLoss> {
     serde_json::from_value(json!(case.str("config.loss")?)).with_context(|| "`config.loss`")
 }
 
+/// Squared distances in the unit ball that count as equal: a few units in the last place of f32.
+const TIE: f64 = 1e-6;
+
 /// `seg_*`.
 pub fn segmentation_loss(case: &Case) -> Result<()> {
     let inputs = case.tensors("inputs.safetensors")?;
@@ -282,8 +285,16 @@ pub fn segmentation_loss(case: &Case) -> Result<()> {
     let near = valid(&expected.get("neighbour_idx")?, &mask);
     let firsts: Vec<i64> = points.runs.owners().iter().map(|&b| batch.grouped.events.starts()[b as usize]).collect();
     let local = &points.neighbors - Tensor::from_slice(&firsts).unsqueeze(1).to_device(crate::checks::device());
-    let swapped = local.ne_tensor(&near).to_kind(Kind::Double).mean(Kind::Double).double_value(&[]);
-    all.add(if swapped < 0.01 { Ok(()) } else { Err(anyhow!("{swapped} of the neighbours differ")) });
+    // Others than expected only where the distances are the same.
+    let centers = batch.grouped.centers.narrow(1, 0, 3);
+    let distances = |local: &Tensor| {
+        let tokens = local + Tensor::from_slice(&firsts).unsqueeze(1).to_device(crate::checks::device());
+        let centers = centers.index_select(0, &tokens.reshape([-1]).to_kind(Kind::Int64)).view([-1, near.size()[1], 3]);
+        (points.places.unsqueeze(1) - centers).square().sum_dim_intlist([-1i64].as_slice(), false, Kind::Double)
+    };
+    let apart = (distances(&local) - distances(&near)).abs();
+    let apart = apart.where_self(&local.ne_tensor(&near), &apart.zeros_like()).max().double_value(&[]);
+    all.add(if apart <= TIE { Ok(()) } else { Err(anyhow!("neighbours are {apart:e} farther than the expected")) });
     let train = network.forward(&batch.grouped, &points, true, true)?;
     all.tensors("train_out", &shown(&train), &valid(&expected.get("train_out")?, &mask), values);
     let value = loss.forward(&train, &labels, &network.class_weights);
@@ -309,7 +320,7 @@ pub fn train_steps(case: &Case) -> Result<()> {
         Batch::of(points, labels, config)
     };
     let mut loss: Box<dyn FnMut(usize) -> Result<Tensor>>;
-    if case.name.ends_with("seg") {
+    if case.find("config.num_classes").is_some() {
         let (own, network, config) = segmentation(case)?;
         params = own;
         let kind = seg_loss(case)?;
@@ -319,7 +330,8 @@ pub fn train_steps(case: &Case) -> Result<()> {
             Ok(kind.forward(&logits, &batch.flat_labels(), &network.class_weights))
         });
     } else {
-        let config = mae_config(case, case.name.ends_with("polarmae"))?;
+        let infilling = expected.names().any(|name| name.contains("energy_decoder."));
+        let config = mae_config(case, infilling)?;
         params = Params::new(crate::checks::device(), 1);
         let network = Mae::new(&params.root(), &config)?;
         weights(case, &params)?;
@@ -331,7 +343,7 @@ pub fn train_steps(case: &Case) -> Result<()> {
     }
     let before: Vec<(String, Tensor)> = params.named().into_iter().map(|(n, t)| (n, t.detach().copy())).collect();
     let adam = OptimizerConfig::AdamW(AdamWConfig {
-        betas: [0.9, 0.999],
+        betas: case.f64s("config.betas")?.try_into().map_err(|_| anyhow!("`config.betas` are not two"))?,
         eps: case.f64("config.eps")?,
         weight_decay: case.f64("config.optimizer_adamw_weight_decay")?,
     });
@@ -368,7 +380,7 @@ pub fn train_steps(case: &Case) -> Result<()> {
     for (name, start) in &before {
         let now = params.get(name).context("the parameter vanished")?;
         let mut delta = now.detach() - start;
-        if name.ends_with("first_conv.3.bias") {
+        if name.ends_with("first_conv.3.bias") || name.ends_with("seg_decoder.transformer.norm.beta") {
             continue;
         }
         let strided = format!("delta_stride.{name}");
@@ -397,7 +409,9 @@ pub fn train_steps(case: &Case) -> Result<()> {
     }
     for (name, tensor) in params.state().iter().filter(|(n, _)| n.contains(".running_")) {
         let want = expected.get(&format!("buffer.{name}"))?;
-        let allowed = if name.ends_with("running_var") { tolerance("running_var")? } else { 1e-2 };
+        // The case's note: this one feels the noise of a bias without a gradient.
+        let noisy = name.ends_with("second_conv.1.running_mean");
+        let allowed = if noisy { 1e-2 } else { tolerance("running_var")? };
         all.tensors(name, tensor, &want, allowed);
     }
     all.finish()
@@ -434,7 +448,7 @@ pub fn small_parameters(case: &Case) -> Result<()> {
         "head_dim": case.usize("seg_config.seg_head_dim")?,
     }))?;
     let params = Params::new(crate::checks::device(), 1);
-    Segmentation::new(&params.root(), &config, &published_weights(4))?;
+    Segmentation::new(&params.root(), &config, &published_weights(config.num_classes))?;
     same_names(&mut all, "segmentation", &params, second, false);
     all.finish()
 }
@@ -460,24 +474,37 @@ fn same_names(all: &mut Comparison, label: &str, params: &Params, text: &str, ki
     all.add(equal_lists(label, &got, &want));
 }
 
+/// Length of a vector in a list of parameters.
+fn length_of(text: &str, name: &str) -> Option<usize> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('\t'))?;
+    line.trim_start_matches('[').split(']').next()?.parse().ok()
+}
+
 /// `full_size_parameters`: the published sizes.
 pub fn full_parameters(case: &Case) -> Result<()> {
     let mut all = Comparison::new();
-    for name in
-        ["pointmae_vit_small", "polarmae_vit_small", "polarmae_vit_tiny", "polarmae_vit_base", "segmentation_vit_small"]
-    {
+    for name in case.value("counts")?.as_object().context("`counts` is no map")?.keys() {
+        let text = case.text(&format!("{name}.txt"))?;
         let arch = match name.rsplit('_').next() {
             Some("tiny") => Arch::VitTiny,
             Some("base") => Arch::VitBase,
             _ => Arch::VitSmall,
         };
-        let tokenizer = polarmae::grouping::GroupingConfig::voxels_5(transforms::published_scale());
+        let mut tokenizer = polarmae::grouping::GroupingConfig::voxels_5(transforms::published_scale());
+        // One energy a slot, where energies are predicted; four numbers a slot of the reconstruction.
+        if let Some(slots) =
+            length_of(&text, "energy_decoder.bias").or(length_of(&text, "increase_dim.bias").map(|n| n / 4))
+        {
+            tokenizer.slots = slots;
+        }
         let encoder =
             EncoderConfig { tokenizer, transformer: TransformerConfig { arch, ..TransformerConfig::default() } };
         let params = Params::new(crate::checks::device(), 1);
         if name.starts_with("segmentation") {
-            let config: SegmentationConfig = serde_json::from_value(json!({ "encoder": encoder }))?;
-            Segmentation::new(&params.root(), &config, &published_weights(4))?;
+            let classes = length_of(&text, "seg_head.conv3.bias").context("no `seg_head.conv3.bias`")?;
+            let config: SegmentationConfig =
+                serde_json::from_value(json!({ "encoder": encoder, "num_classes": classes }))?;
+            Segmentation::new(&params.root(), &config, &published_weights(classes))?;
         } else {
             let decoder = TransformerConfig { arch, depth: Some(4), postnorm: true, ..TransformerConfig::default() };
             let config: MaeConfig = serde_json::from_value(
@@ -485,7 +512,6 @@ pub fn full_parameters(case: &Case) -> Result<()> {
             )?;
             Mae::new(&params.root(), &config)?;
         }
-        let text = case.text(&format!("{name}.txt"))?;
         same_names(&mut all, name, &params, &text, text.contains("\tparameter"));
         let want = case.usize(&format!("counts.{name}.parameters"))? as u64;
         all.add(equal_lists(&format!("{name}: parameters"), &[params.count()], &[want]));

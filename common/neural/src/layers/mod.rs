@@ -5,6 +5,7 @@
 //! from data, and each binary turns such a panic into an error.
 
 mod activation;
+mod again;
 mod attention;
 mod conv;
 mod linear;
@@ -13,6 +14,7 @@ mod mamba;
 mod norm;
 
 pub use activation::Activation;
+pub use again::again;
 pub use attention::{MultiheadAttention, TransformerEncoderLayer};
 pub use conv::Conv1dSame;
 pub use linear::{Linear, linear, linear_add, linear_gelu};

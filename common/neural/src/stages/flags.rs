@@ -6,9 +6,11 @@ use clap::ValueEnum;
 use common::driver::Flags;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::precision::Precision;
 use crate::trainer::Resume;
+use crate::weights::Choice;
 
 /// Flags of a stage that computes with tensors.
 pub trait Computes: Flags {
@@ -30,11 +32,26 @@ pub struct TrainFlags {
     pub resume: Resume,
     /// Weights to begin with: a file, or the folder of a training.
     pub init: Option<PathBuf>,
+    /// Which part of their file.
+    pub part: Choice,
+}
+
+impl TrainFlags {
+    /// What was said about the part of a file, as overrides below a key of the config.
+    pub fn part_below(&self, key: &str) -> Vec<String> {
+        let prefix = self.part.prefix.iter().map(|prefix| format!("{key}.prefix={}", json!(prefix)));
+        let drop = Some(&self.part.drop).filter(|drop| !drop.is_empty());
+        prefix.chain(drop.map(|drop| format!("{key}.drop={}", json!(drop)))).collect()
+    }
 }
 
 impl Flags for TrainFlags {
     fn given(&self) -> Vec<&'static str> {
-        given([("--init", self.init.is_some())])
+        given([
+            ("--init", self.init.is_some()),
+            ("--prefix", self.part.prefix.is_some()),
+            ("--drop", !self.part.drop.is_empty()),
+        ])
     }
 }
 

@@ -14,7 +14,7 @@ use common::{Error, Result};
 use tch::Device;
 
 pub use flags::{Computes, FinetuneFlags, PredictFlags, Set, TrainFlags, ZeroList};
-pub use import::{Import, Network, says_system};
+pub use import::{Import, Network, Weights, says_system};
 pub use training::{Begun, ending, hparams, identity, prepared, prepared_of, publish};
 
 use crate::{device, memory};

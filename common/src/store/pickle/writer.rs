@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use serde_json::Value;
+
 use super::NamedTensor;
 use crate::durable::{self, Written};
 use crate::error::{Error, Result};
@@ -18,11 +20,11 @@ pub fn write_state_dict(path: impl AsRef<Path>, tensors: &[NamedTensor<'_>]) -> 
 }
 
 /// The same inside of what PyTorch Lightning calls a checkpoint: the entry `state_dict` of a mapping, beside the version
-/// that its `load_from_checkpoint` asks for. Without the state of a trainer.
+/// that its `load_from_checkpoint` asks for and the entries of `more`, plain values. Without the state of a trainer.
 ///
 /// # Errors
 /// As those of [`write_state_dict`].
-pub fn write_lightning(path: impl AsRef<Path>, tensors: &[NamedTensor<'_>]) -> Result<Written> {
+pub fn write_lightning(path: impl AsRef<Path>, tensors: &[NamedTensor<'_>], more: &Value) -> Result<Written> {
     let mut before = b"\x80\x02}(".to_vec();
     for key in ["epoch", "global_step"] {
         text(&mut before, key);
@@ -30,8 +32,44 @@ pub fn write_lightning(path: impl AsRef<Path>, tensors: &[NamedTensor<'_>]) -> R
     }
     text(&mut before, "pytorch-lightning_version");
     text(&mut before, "2.0.0");
+    for (key, value) in more.as_object().into_iter().flatten() {
+        text(&mut before, key);
+        plain(&mut before, value);
+    }
     text(&mut before, "state_dict");
     write(path.as_ref(), tensors, &before, b"u.")
+}
+
+/// A plain value.
+fn plain(out: &mut Vec<u8>, value: &Value) {
+    match value {
+        Value::Null => out.push(b'N'),
+        Value::Bool(value) => out.push(if *value { 0x88 } else { 0x89 }),
+        Value::String(value) => text(out, value),
+        Value::Number(number) => match number.as_i64() {
+            Some(whole) => {
+                out.extend(b"\x8a\x08");
+                out.extend(whole.to_le_bytes());
+            }
+            None => {
+                out.push(b'G');
+                out.extend(number.as_f64().unwrap_or(f64::NAN).to_be_bytes());
+            }
+        },
+        Value::Array(items) => {
+            out.extend(b"](");
+            items.iter().for_each(|item| plain(out, item));
+            out.push(b'e');
+        }
+        Value::Object(entries) => {
+            out.extend(b"}(");
+            for (key, value) in entries {
+                text(out, key);
+                plain(out, value);
+            }
+            out.push(b'u');
+        }
+    }
 }
 
 /// Writes the archive; `before` and `after` stand around the dictionary in the pickle.

@@ -52,6 +52,23 @@ impl Lengths {
     }
 }
 
+/// Which number of pulses a network is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PulseCount {
+    /// That of the whole event, as published.
+    #[default]
+    All,
+    /// That of the pulses that were kept, as GraphNeT's networks were trained.
+    Kept,
+}
+
+impl PulseCount {
+    fn is_published(&self) -> bool {
+        *self == Self::All
+    }
+}
+
 /// How an event becomes the input of a network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -62,11 +79,15 @@ pub struct InputConfig {
     pub rule: PulseRule,
     /// Which way up the ice profile is read.
     pub ice: IceProfile,
+    /// Which number of pulses the network is told: `all` of the event, or the `kept` ones.
+    #[serde(skip_serializing_if = "PulseCount::is_published")]
+    pub pulse_count: PulseCount,
 }
 
 impl Default for InputConfig {
     fn default() -> Self {
-        Self { length: 192, rule: PulseRule::Uniform, ice: IceProfile::Published }
+        let pulse_count = PulseCount::All;
+        Self { length: 192, rule: PulseRule::Uniform, ice: IceProfile::Published, pulse_count }
     }
 }
 
@@ -382,6 +403,9 @@ impl Source for EventSource {
             };
             let kept = self.input.rule.choose(event.pulses, self.input.length, seed, &sensors.positions, &mut scratch);
             batch.fill(place, event, kept, sensors, sensors.ice(self.input.ice));
+            if self.input.pulse_count == PulseCount::Kept {
+                batch.pulses[place] = kept.len() as i64;
+            }
         }
         batch.tensors()
     }

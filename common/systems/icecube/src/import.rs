@@ -1,9 +1,11 @@
-//! `convert-weights` of IceCube's networks.
+//! `convert-weights` of IceCube's networks, also from checkpoints of other code.
+
+mod names;
 
 use std::path::Path;
 
 use common::{Result, config};
-use neural::stages::{Import, Network, says_system};
+use neural::stages::{Import, Network, Weights, says_system};
 use tch::Device;
 
 use crate::NAME;
@@ -11,6 +13,7 @@ use crate::dataset::InputConfig;
 use crate::models::{self, ModelConfig};
 use crate::predict::About;
 use crate::train::{self, TrainConfig, published};
+pub use names::{about_of, allow, warn_of_pulse_count};
 
 /// What is known of files of weights.
 pub const IMPORT: Import = Import {
@@ -26,7 +29,7 @@ pub const IMPORT: Import = Import {
 };
 
 /// The network of a config of `train-model`, or of a published one with its pairs.
-fn of_config(file: &Path, overrides: &[String], _: &Path) -> Result<Network> {
+fn of_config(file: &Path, overrides: &[String], _: Weights) -> Result<Network> {
     let config = match published::read(file)? {
         Some(theirs) => {
             let ours = published::text(&published::override_pairs(&theirs, overrides)?)?;
@@ -38,12 +41,13 @@ fn of_config(file: &Path, overrides: &[String], _: &Path) -> Result<Network> {
 }
 
 /// The network that a weights file says it is.
-fn of_file(file: &Path) -> Result<Network> {
-    let about = About::read(file)?;
+fn of_file(weights: Weights) -> Result<Network> {
+    let about = About::read(weights.file)?;
     described(&about.member, &about.model, &about.input)
 }
 
 fn described(member: &str, model: &ModelConfig, input: &InputConfig) -> Result<Network> {
     let about = train::about(member, model, input)?;
-    Ok(Network { name: model.name(), state: models::build(model, Device::Cpu, 0)?.params.state(), about, prefix: "" })
+    let state = models::build(model, Device::Cpu, 0)?.params.state();
+    Ok(Network { allow: allow(), of_dialect: about_of, ..Network::new(model.name(), state, about) })
 }

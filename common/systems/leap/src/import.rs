@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use common::{Result, config};
-use neural::stages::{Import, Network, says_system};
+use neural::stages::{Import, Network, Weights, says_system};
 use serde_json::Value;
 use tch::Device;
 
@@ -31,18 +31,18 @@ pub const IMPORT: Import = Import {
 };
 
 /// The network of a config of `train-model`.
-fn of_config(file: &Path, overrides: &[String], _: &Path) -> Result<Network> {
+fn of_config(file: &Path, overrides: &[String], _: Weights) -> Result<Network> {
     let config = config::load::<TrainConfig>(Some(file), overrides)?.value;
     let about = train::about(&config.member, &config.model, config.chain(), config.apply_zero_list)?;
     described(&config.model, about)
 }
 
 /// The network that a weights file says it is.
-fn of_file(file: &Path) -> Result<Network> {
-    let base = Base::open(file)?;
+fn of_file(weights: Weights) -> Result<Network> {
+    let base = Base::open(weights.file)?;
     described(&base.model, base.about)
 }
 
 fn described(model: &ModelConfig, about: Value) -> Result<Network> {
-    Ok(Network { name: model.name(), state: train::build(model, Device::Cpu, 0)?.params.state(), about, prefix: "" })
+    Ok(Network::new(model.name(), train::build(model, Device::Cpu, 0)?.params.state(), about))
 }

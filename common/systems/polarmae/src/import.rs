@@ -1,6 +1,11 @@
-//! Published checkpoints: which of their tensors a fine-tuning starts from, and under which names.
+//! Published checkpoints: under which names they know the tensors of our networks, and what a fine-tuning takes of them.
 
+mod names;
+pub mod original;
 pub(crate) mod task;
+
+pub use names::allow;
+use names::renamed;
 
 /// Beginnings of names that a fine-tuning does not take.
 const DROPPED: [&str; 6] = ["teacher.", "regressor.", "decoder.", "diffusion", "var_scheduler.", "time_encoding."];
@@ -13,12 +18,7 @@ pub fn finetuning_name(name: &str) -> Option<String> {
         return None;
     }
     let renames = [("student.", "encoder."), ("pos_embedding.", "positional_encoding.")];
-    for (old, new) in renames {
-        if let Some(rest) = name.strip_prefix(old) {
-            return Some(format!("{new}{rest}"));
-        }
-    }
-    Some(name.to_string())
+    Some(renamed(name, &renames).unwrap_or_else(|| name.to_string()))
 }
 
 /// The same for files of Point-MAE and Point-BERT. The names are those of an early version of the published code;
@@ -37,5 +37,5 @@ pub fn base_model_name(name: &str) -> Option<String> {
         ("transformer_q.pos_embed.", "positional_encoding."),
         ("transformer_q.cls_", "cls_"),
     ];
-    renames.iter().find_map(|(old, new)| name.strip_prefix(old).map(|rest| format!("{new}{rest}")))
+    renamed(name, &renames)
 }

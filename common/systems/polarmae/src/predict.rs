@@ -20,6 +20,7 @@ use crate::batch::{Batch, Draw};
 use crate::dataset::{EventView, Events};
 use crate::energy::EnergyScale;
 use crate::grouping::CHANNELS;
+use crate::import;
 use crate::models::floats;
 use crate::models::segmentation::{CLASS_NAMES, Segmentation};
 use crate::train::{Built, ModelConfig, Network, SegmentationTask, build};
@@ -70,7 +71,7 @@ impl Segmenter {
                 .hint("fine-tune it first: `train-model configs/polarmae/segment/polarmae_peft.yaml --from RUN`"));
         };
         let Built { params, network } = build(&model, settings.device, 0)?;
-        weights::load(&params.state(), path, &weights::Allow::default())?;
+        weights::load(&params.state(), path, &import::allow())?;
         let Network::Segmentation(network) = network else {
             return Err(Error::failed("the network is no segmentation"));
         };

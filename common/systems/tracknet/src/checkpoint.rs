@@ -6,16 +6,13 @@ use std::path::Path;
 use common::store::pickle::{Checkpoint, Kind, NamedTensor};
 use common::{Error, Result};
 use neural::params::Params;
-use neural::weights::{self, Allow};
+use neural::weights::{self, Allow, Choice};
 use serde_json::json;
 use tch::{Device, Tensor};
 
 use crate::boxes;
 use crate::models::{ModelConfig, StepAhead};
 use crate::normalizer::Normalizer;
-
-/// Name in front of all parameters in a Lightning checkpoint.
-pub const PREFIX: &str = "model.";
 
 /// A network ready to predict.
 pub struct Loaded {
@@ -55,21 +52,41 @@ pub struct AdamState {
     pub exp_avg_sq: Vec<f32>,
 }
 
-/// Opens weights of any kind, on the CPU.
-pub fn load(path: &Path) -> Result<Loaded> {
-    if path.extension().is_some_and(|e| e == "ckpt" || e == "pt" || e == "pth") { lightning(path) } else { own(path) }
+/// Whether a file that `torch.save` or Lightning wrote holds this network.
+pub fn recognises(path: &Path) -> bool {
+    let Ok(checkpoint) = Checkpoint::open(path) else { return false };
+    let Ok(tensors) = checkpoint.value().tensors() else { return false };
+    ["rnn.weight_ih_l1", "coords_1.0.weight", "radius_2.0.bias"]
+        .iter()
+        .all(|part| tensors.iter().any(|t| t.name.ends_with(part)))
 }
 
-fn own(path: &Path) -> Result<Loaded> {
-    let tensors = strip(weights::read(path)?);
-    let about = weights::metadata(path)?.unwrap_or(serde_json::Value::Null);
-    let normalizer = boxes::of_metadata(path, &about)?;
+/// Opens weights of any kind, on the CPU.
+pub fn load(path: &Path) -> Result<Loaded> {
+    load_chosen(path, &Choice::default())
+}
+
+/// The same where `choice` says which part of the file.
+pub fn load_chosen(path: &Path, choice: &Choice) -> Result<Loaded> {
+    let tensors = tensors(path, choice)?;
+    if path.extension().is_some_and(|e| e == "safetensors") {
+        let about = weights::metadata(path)?.unwrap_or(serde_json::Value::Null);
+        let normalizer = boxes::of_metadata(path, &about)?;
+        return network(path, &tensors, normalizer, about);
+    }
+    let checkpoint = Checkpoint::open(path)?;
+    let parameters = checkpoint.value().get("hyper_parameters");
+    let normalizer = boxes::of_parameters(path, parameters)?;
+    let alpha = parameters.and_then(|p| p.get("loss_alpha")).and_then(|v| v.float().ok());
+    let about = json!({ "system": "tracknet", "normalizer": normalizer, "loss_alpha": alpha });
     network(path, &tensors, normalizer, about)
 }
 
-fn strip(tensors: Vec<(String, Tensor)>) -> Vec<(String, Tensor)> {
-    let plain = |name: String| name.strip_prefix(PREFIX).map(str::to_string).unwrap_or(name);
-    tensors.into_iter().map(|(name, tensor)| (plain(name), tensor)).collect()
+/// The tensors of a file under the names of the network, whatever its sizes.
+fn tensors(path: &Path, choice: &Choice) -> Result<Vec<(String, Tensor)>> {
+    let names = Params::new(Device::Cpu, 0);
+    StepAhead::new(&names, &ModelConfig::default())?;
+    Ok(weights::read_for(&names.state(), path, &choice.on(Allow::default()))?.tensors)
 }
 
 fn network(
@@ -93,30 +110,8 @@ fn network(
     let config = ModelConfig { input_features: *inputs, hidden_features: rows / 3, output_features: *outputs };
     let params = Params::new(Device::Cpu, 0);
     let network = StepAhead::new(&params, &config)?;
-    weights::load_strict(&params.state(), tensors, &Allow::default())
-        .map_err(|e| Error::input(path, format!("does not fit the network: {e}")))?;
+    weights::load_strict(&params.state(), tensors, &Allow::default()).map_err(|e| weights::in_file(path, e))?;
     Ok(Loaded { params, network, config, normalizer, about })
-}
-
-fn lightning(path: &Path) -> Result<Loaded> {
-    let checkpoint = Checkpoint::open(path)?;
-    let root = checkpoint.value();
-    let all = checkpoint.tensors()?;
-    let tensors = all.iter().map(|t| Ok((t.name.to_string(), tensor(path, t)?))).collect::<Result<Vec<_>>>()?;
-    let tensors = strip(tensors);
-    let parameters = root.get("hyper_parameters");
-    let normalizer = boxes::of_parameters(path, parameters)?;
-    let alpha = parameters.and_then(|p| p.get("loss_alpha")).and_then(|v| v.float().ok());
-    let about = json!({ "system": "tracknet", "normalizer": normalizer, "loss_alpha": alpha });
-    network(path, &tensors, normalizer, about)
-}
-
-fn tensor(path: &Path, t: &NamedTensor) -> Result<Tensor> {
-    let values: Vec<f32> = floats(path, t)?;
-    let shape: Vec<i64> = t.shape.iter().map(|&n| n as i64).collect();
-    Tensor::f_from_slice(&values)
-        .and_then(|v| v.f_view(shape.as_slice()))
-        .map_err(|e| Error::input(path, format!("`{}`: {e}", t.name)))
 }
 
 fn floats(path: &Path, t: &NamedTensor) -> Result<Vec<f32>> {

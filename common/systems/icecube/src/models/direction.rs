@@ -8,9 +8,12 @@
 //! The three numbers are a vector: its direction is the estimate, its length the concentration kappa. Train one with
 //! `train-model configs/icecube/b64/stage1.yaml`.
 
+use std::sync::Arc;
+
 use common::Result;
 use common::config::Problems;
 use neural::init::Init;
+use neural::layers::again;
 use neural::{Doing, Path, device};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -41,11 +44,15 @@ pub struct DeepIce {
     pub depth_rel: i64,
     /// How many of them get the relative bias, the first ones; 0: all.
     pub n_rel: i64,
+    /// Whether the main blocks compute their intermediate values again for the gradients instead of keeping them: less
+    /// memory, more time, the same numbers.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub use_checkpoint: bool,
 }
 
 impl Default for DeepIce {
     fn default() -> Self {
-        Self { dim: 384, dim_base: 128, depth: 12, head_size: 32, depth_rel: 4, n_rel: 1 }
+        Self { dim: 384, dim_base: 128, depth: 12, head_size: 32, depth_rel: 4, n_rel: 1, use_checkpoint: false }
     }
 }
 
@@ -64,11 +71,16 @@ pub struct WithGraph {
     pub head_size: i64,
     /// Sizes of the graph encoder.
     pub dynedge: DynEdgeConfig,
+    /// Whether the main blocks compute their intermediate values again for the gradients instead of keeping them: less
+    /// memory, more time, the same numbers.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub use_checkpoint: bool,
 }
 
 impl Default for WithGraph {
     fn default() -> Self {
-        Self { dim: 384, dim_base: 128, depth: 8, head_size: 64, dynedge: DynEdgeConfig::default() }
+        let dynedge = DynEdgeConfig::default();
+        Self { dim: 384, dim_base: 128, depth: 8, head_size: 64, dynedge, use_checkpoint: false }
     }
 }
 
@@ -83,12 +95,13 @@ pub struct Config {
     n_rel: i64,
     /// The graph encoder, and the columns of its first graph.
     graph: Option<(DynEdgeConfig, i64)>,
+    use_checkpoint: bool,
 }
 
 impl From<&DeepIce> for Config {
     fn from(c: &DeepIce) -> Self {
-        let DeepIce { dim, dim_base, depth, head_size, depth_rel, n_rel } = *c;
-        Self { dim, dim_base, depth, head_size, depth_rel, n_rel, graph: None }
+        let DeepIce { dim, dim_base, depth, head_size, depth_rel, n_rel, use_checkpoint } = *c;
+        Self { dim, dim_base, depth, head_size, depth_rel, n_rel, graph: None, use_checkpoint }
     }
 }
 
@@ -105,7 +118,8 @@ impl Config {
 
     fn with_graph(c: &WithGraph, n_rel: i64, columns: i64) -> Self {
         let graph = Some((c.dynedge.clone(), columns));
-        Self { dim: c.dim, dim_base: c.dim_base, depth: c.depth, head_size: c.head_size, depth_rel: 4, n_rel, graph }
+        let WithGraph { dim, dim_base, depth, head_size, use_checkpoint, .. } = *c;
+        Self { dim, dim_base, depth, head_size, depth_rel: 4, n_rel, graph, use_checkpoint }
     }
 
     /// Reports sizes that cannot work.
@@ -140,11 +154,12 @@ pub struct Direction {
     rel_pos: RelPos,
     sandwich: Vec<BlockRel>,
     cls_token: Tensor,
-    blocks: Vec<Block>,
+    blocks: Vec<Arc<Block>>,
     proj_out: Dense,
     dim: i64,
     local_root: Option<DynEdge>,
     biased: usize,
+    use_checkpoint: bool,
 }
 
 /// The valid pulses of a batch, packed.
@@ -213,14 +228,17 @@ impl Direction {
         let sandwich =
             (0..depth_rel).map(|i| BlockRel::new(&p.sub("sandwich").sub(i), dim, head_size)).collect::<Result<_>>()?;
         let cls_token = p.sub("cls_token").parameter("weight", &[1, dim], Init::Normal(0.02))?;
-        let blocks = (0..depth).map(|i| Block::new(&p.sub("blocks").sub(i), dim, head_size)).collect::<Result<_>>()?;
+        let blocks = (0..depth)
+            .map(|i| Block::new(&p.sub("blocks").sub(i), dim, head_size).map(shared))
+            .collect::<Result<_>>()?;
         let proj_out = Dense::new(&p.sub("proj_out"), dim, 3, normal())?;
         let local_root = match &config.graph {
             Some((sizes, columns)) => Some(DynEdge::new(&p.sub("local_root"), sizes, dim / 2, *columns)?),
             None => None,
         };
         let biased = if n_rel == 0 { depth_rel } else { n_rel.min(depth_rel) } as usize;
-        Ok(Self { extractor, rel_pos, sandwich, cls_token, blocks, proj_out, dim, local_root, biased })
+        let use_checkpoint = config.use_checkpoint;
+        Ok(Self { extractor, rel_pos, sandwich, cls_token, blocks, proj_out, dim, local_root, biased, use_checkpoint })
     }
 
     /// The forward pass with all that happens on the way: `seen` is told the outputs of the modules under their
@@ -278,11 +296,17 @@ impl Direction {
         let (mut order, firsts) = with_token(lengths);
         let place = |list: &[i64]| device::place(&Tensor::from_slice(list), device);
         let firsts = place(&firsts)?;
-        let layout = layout.like(lengths.iter().map(|n| n + 1).collect(), device)?;
+        let layout = shared(layout.like(lengths.iter().map(|n| n + 1).collect(), device)?);
         order.resize(layout.rows() as usize, 0);
         x = Tensor::cat(&[&self.cls_token, &x], 0).index_select(0, &place(&order)?);
         let (last, before) = self.blocks.split_last().map_or((None, &[][..]), |(last, before)| (Some(last), before));
+        let keeps = !(self.use_checkpoint && train) || tracing;
         for (i, block) in before.iter().enumerate() {
+            if !keeps {
+                let (block, layout) = (Arc::clone(block), Arc::clone(&layout));
+                x = again(&x, move |x| block.forward(x, &layout, None))?;
+                continue;
+            }
             let mut tell = |name: &str, t: &Tensor| seen(&format!("blocks.{i}.{name}"), t);
             x = block.forward(&x, &layout, if tracing { Some(&mut tell) } else { None });
             seen(&format!("blocks.{i}"), &x);
@@ -292,7 +316,12 @@ impl Direction {
                 let full = last.forward(&x, &layout, None);
                 seen(&format!("blocks.{}", before.len()), &full);
             }
-            x = last.forward_first(&x, &layout, &firsts);
+            x = if keeps {
+                last.forward_first(&x, &layout, &firsts)
+            } else {
+                let (last, layout) = (Arc::clone(last), Arc::clone(&layout));
+                again(&x, move |x| last.forward_first(x, &layout, &firsts))?
+            };
         } else {
             x = x.index_select(0, &firsts);
         }
@@ -309,6 +338,12 @@ impl Direction {
             .map(|(pos, time)| self.rel_pos.pairs(Places { pos, time: time.squeeze_dim(-1) }, keep))
             .collect()
     }
+}
+
+/// Shared with work that the backward pass does again, on the thread that computes gradients while all others wait.
+#[allow(clippy::arc_with_non_send_sync, reason = "one thread at a time, see above; its end counts on any")]
+fn shared<T>(value: T) -> Arc<T> {
+    Arc::new(value)
 }
 
 /// Rows of `[token, pulses..]` in the order token, pulses of event 0, token, pulses of event 1, ...; and the places of the

@@ -18,6 +18,7 @@ use tch::{Device, Tensor};
 
 use crate::batch::Batch;
 use crate::dataset::InputConfig;
+use crate::import;
 use crate::models::{self, Built, ModelConfig};
 use crate::train::{Visits, vectors};
 pub use config::{MemberConfig, PredictConfig};
@@ -79,7 +80,10 @@ impl Member {
     /// A network with the weights of a file.
     pub fn load(name: &str, weight: f64, model: &ModelConfig, path: &Path, device: Device) -> Result<Self> {
         let built = models::build(model, device, 0)?;
-        weights::load(&built.params.state(), path, &weights::Allow::default())?;
+        let (state, allow) = (built.params.state(), import::allow());
+        let found = weights::read_for(&state, path, &allow)?;
+        weights::load_strict(&state, &found.tensors, &allow).map_err(|error| weights::in_file(path, error))?;
+        import::warn_of_pulse_count(path, found.dialect);
         Ok(Self { name: name.to_string(), weight, built })
     }
 }

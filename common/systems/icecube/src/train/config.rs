@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use common::config::{Config, Problems};
 use common::stage::Manifest;
 use neural::trainer::Training;
+use neural::weights::Choice;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,9 @@ pub struct TrainConfig {
     /// All others are drawn. Empty: all tensors, which then must agree.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub weights_only: Vec<String>,
+    /// Which part of the file `weights`, where it holds several networks or tensors that are not wanted.
+    #[serde(default, skip_serializing_if = "Choice::is_empty")]
+    pub weights_part: Choice,
     /// How an event becomes a sequence (`L` of the published config).
     #[serde(default)]
     pub input: InputConfig,
@@ -154,6 +158,9 @@ impl Config for TrainConfig {
             problems
                 .demand(first <= last, "files", || format!("is [{first}, {last}], expected the lower number first"));
         }
+        problems.demand(self.weights_part.is_empty() || self.weights.is_some(), "weights_part", || {
+            "is given without `weights`".into()
+        });
         problems.demand(self.weights_only.is_empty() || self.weights.is_some(), "weights_only", || {
             "names tensors, but `weights` names no file to take them from".into()
         });

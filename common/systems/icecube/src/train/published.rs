@@ -122,7 +122,9 @@ pub fn translate(config: &Value) -> Result<Value> {
     let mut sizes = get("MODEL_KWARGS", json!({})).as_object().cloned().unwrap_or_default();
     if name != "deep_ice" {
         // As published: these networks ignore what they do not know.
-        sizes.retain(|key, _| ["dim", "dim_base", "depth", "head_size", "dynedge"].contains(&key.as_str()));
+        sizes.retain(|key, _| {
+            ["dim", "dim_base", "depth", "head_size", "dynedge", "use_checkpoint"].contains(&key.as_str())
+        });
     }
     let loss = get("LOSS_FUNC", json!("loss_vms"));
     let loss = match loss.as_str() {
@@ -178,4 +180,28 @@ pub fn translate(config: &Value) -> Result<Value> {
             "loader": { "workers": workers, "ahead": 8 },
         },
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::ModelConfig;
+    use crate::train::TrainConfig;
+
+    #[test]
+    fn gradient_checkpointing_of_a_published_config_is_taken_by_every_network() {
+        for class in ["DeepIceModel", "EncoderWithDirectionReconstructionV22", "EncoderWithDirectionReconstructionV23"]
+        {
+            for on in [true, false] {
+                let theirs = json!({ "MODEL": class, "LR_MAX": 1e-5, "MODEL_KWARGS": { "use_checkpoint": on } });
+                let ours: TrainConfig = serde_json::from_value(translate(&theirs).unwrap()).unwrap();
+                let found = match &ours.model {
+                    ModelConfig::DeepIce(c) => c.use_checkpoint,
+                    ModelConfig::V22(c) | ModelConfig::V23(c) => c.use_checkpoint,
+                    ModelConfig::Encoder(_) => panic!("no published network"),
+                };
+                assert_eq!(found, on, "{class}");
+            }
+        }
+    }
 }

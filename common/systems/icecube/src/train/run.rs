@@ -17,6 +17,7 @@ use tch::Tensor;
 use super::config::{Select, TrainConfig};
 use super::{IceCubeTask, Measures, Visits, outputs};
 use crate::dataset::{EventSource, Events, InputConfig};
+use crate::import;
 use crate::losses;
 use crate::models::{Built, ModelConfig, build};
 use crate::predict::Rows;
@@ -119,25 +120,25 @@ pub fn weights_of(path: &Path) -> Result<PathBuf> {
 }
 
 /// Loads the weights that a run begins with: all of them, or those whose names begin with one of `only`.
-pub fn begin_with(built: &Built, path: &Path, only: &[String]) -> Result<()> {
+pub fn begin_with(built: &Built, path: &Path, only: &[String], choice: &weights::Choice) -> Result<()> {
     let file = weights_of(path)?;
     let state = built.params.state();
-    let report = if only.is_empty() {
-        weights::load(&state, &file, &weights::Allow::default())?
-    } else {
-        let wanted = |name: &str| only.iter().any(|prefix| name.starts_with(prefix.as_str()));
-        let some = |list: Vec<(String, Tensor)>| list.into_iter().filter(|(name, _)| wanted(name)).collect::<Vec<_>>();
-        let targets = some(state);
-        if targets.is_empty() {
-            return Err(Error::usage(format!(
-                "`weights_only`: no parameter's name begins with {}",
-                only.iter().map(|prefix| format!("`{prefix}`")).collect::<Vec<_>>().join(" or ")
-            )));
-        }
-        weights::load_strict(&targets, &some(weights::read(&file)?), &weights::Allow::default()).map_err(|error| {
-            Error::input(&file, error.to_string()).hint("the sizes of that part must be those of the other network")
-        })?
-    };
+    let allow = choice.on(import::allow());
+    let wanted = |name: &str| only.is_empty() || only.iter().any(|prefix| name.starts_with(prefix.as_str()));
+    let some = |list: Vec<(String, Tensor)>| list.into_iter().filter(|(name, _)| wanted(name)).collect::<Vec<_>>();
+    let targets = some(state);
+    if targets.is_empty() {
+        return Err(Error::usage(format!(
+            "`weights_only`: no parameter's name begins with {}",
+            only.iter().map(|prefix| format!("`{prefix}`")).collect::<Vec<_>>().join(" or ")
+        )));
+    }
+    let found = weights::read_for(&targets, &file, &allow)?;
+    import::warn_of_pulse_count(&file, found.dialect);
+    let report = weights::load_strict(&targets, &some(found.tensors), &allow).map_err(|error| match only {
+        [] => weights::in_file(&file, error),
+        _ => Error::input(&file, error.to_string()).hint("the sizes of that part must be those of the other network"),
+    })?;
     tracing::info!("beginning with `{}`: {report}", file.display());
     Ok(())
 }
@@ -146,7 +147,7 @@ pub fn begin_with(built: &Built, path: &Path, only: &[String]) -> Result<()> {
 pub fn train<'a>(config: &'a TrainConfig, hash: &str, data: &Data, options: Options<'a>) -> Result<Trained> {
     let built = build(&config.model, options.device, config.seed)?;
     if let Some(path) = &config.weights {
-        begin_with(&built, path, &config.weights_only)?;
+        begin_with(&built, path, &config.weights_only, &config.weights_part)?;
     }
     let Built { params, network } = built;
     for prefix in &config.freeze {

@@ -37,7 +37,7 @@ impl Task for Train {
     train-model config.json LR_MAX 1e-5 MODEL_KWARGS.dim 768 --from data",
         ..Help::NONE
     };
-    const READS: &'static [&'static str] = &["--init"];
+    const READS: &'static [&'static str] = &["--init", "--prefix", "--drop"];
     const SMOKE: &'static [&'static str] = &[
         "training.epochs=1",
         "training.batch_size=8",
@@ -53,7 +53,8 @@ impl Task for Train {
     }
 
     fn overrides(request: &Request<TrainFlags>) -> Result<Vec<String>> {
-        Ok(request.flags.init.iter().map(|weights| format!("weights={}", weights.display())).collect())
+        let weights = request.flags.init.iter().map(|weights| format!("weights={}", weights.display()));
+        Ok(weights.chain(request.flags.part_below("weights_part")).collect())
     }
 
     fn config(request: &Request<TrainFlags>) -> Result<Resolved<TrainConfig>> {

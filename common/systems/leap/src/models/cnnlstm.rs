@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::lstm_block::LstmBlock;
+use super::lstm_block::{LstmBlock, LstmBlockConfig};
 use super::{HEAD, targets};
 use crate::columns::CHANNELS;
 
@@ -86,7 +86,7 @@ impl CnnLstm {
         let enc_norm = LayerNorm::new(&p.sub("enc_norm"), &[width])?;
         let block = |i: usize| {
             let name = p.sub("lstm_layers").sub(format!("lstm{}", i + 1));
-            LstmBlock::new(&name, c.hidden_state, i > 0)
+            LstmBlock::new(&name, LstmBlockConfig::new(c.hidden_state, i > 0))
         };
         let blocks = (0..c.num_lstm).map(block).collect::<Result<_>>()?;
         Ok(Self { convs, lstm_enc, enc_norm, blocks, fc: Linear::new(&p.sub("fc").sub(0), width, HEAD)? })

@@ -8,10 +8,27 @@ use tch::Tensor;
 
 use crate::columns::LEVELS;
 
-/// Stacked LSTM layers of a block.
-const LAYERS: i64 = 2;
-/// How much wider the feed-forward part is inside.
-const EXPANSION: i64 = 2;
+/// Sizes of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LstmBlockConfig {
+    /// Channels that come in.
+    pub inputs: i64,
+    /// Hidden size of the LSTM per direction; twice that comes out.
+    pub hidden: i64,
+    /// Stacked LSTM layers.
+    pub layers: i64,
+    /// How much wider the feed-forward part is inside.
+    pub expansion: i64,
+    /// Whether the LSTM's input is added to its output, which then must be as wide.
+    pub residual: bool,
+}
+
+impl LstmBlockConfig {
+    /// The sizes of the published networks: two stacked layers, twice the width inside.
+    pub fn new(hidden: i64, residual: bool) -> Self {
+        Self { inputs: 2 * hidden, hidden, layers: 2, expansion: 2, residual }
+    }
+}
 
 /// `V = LN1(U + LSTM(U))`, `out = LN2(V + W2 GELU(W1 V))`; the first block of a network can leave the first residual
 /// out.
@@ -24,22 +41,23 @@ pub struct LstmBlock {
 }
 
 impl LstmBlock {
-    /// Two stacked layers of `hidden_state` per direction; the width in and out is twice that.
-    pub fn new(p: &Path, hidden_state: i64, residual: bool) -> Result<Self> {
-        let width = 2 * hidden_state;
+    /// Creates the parameters in the published order.
+    pub fn new(p: &Path, config: LstmBlockConfig) -> Result<Self> {
+        let LstmBlockConfig { inputs, hidden, layers, expansion, residual } = config;
+        let width = 2 * hidden;
         let norm = |name: &str| LayerNorm::new(&p.sub(name), &[LEVELS as i64, width]);
         Ok(Self {
             residual,
-            lstm: BiLstm::new(&p.sub("lstm_layer"), width, hidden_state, LAYERS)?,
+            lstm: BiLstm::new(&p.sub("lstm_layer"), inputs, hidden, layers)?,
             feed_forward: (
-                Linear::new(&p.sub("feed_forward.0"), width, EXPANSION * width)?,
-                Linear::new(&p.sub("feed_forward.2"), EXPANSION * width, width)?,
+                Linear::new(&p.sub("feed_forward.0"), width, expansion * width)?,
+                Linear::new(&p.sub("feed_forward.2"), expansion * width, width)?,
             ),
             norms: (norm("norm1")?, norm("norm2")?),
         })
     }
 
-    /// `[B, 60, 2H]` -> `[B, 60, 2H]`.
+    /// `[B, 60, inputs]` -> `[B, 60, 2H]`.
     pub fn forward(&self, u: &Tensor, train: bool) -> Tensor {
         let y = self.lstm.forward(u, train);
         let v = self.norms.0.forward(&if self.residual { u + y } else { y });

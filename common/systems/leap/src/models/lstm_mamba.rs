@@ -11,8 +11,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::lstm_block::LstmBlock;
-use super::{HEAD, targets};
+use super::lstm_block::{LstmBlock, LstmBlockConfig};
+use super::{HEAD, TAPS, targets};
 use crate::columns::CHANNELS;
 
 /// How LSTM blocks and Mamba blocks follow each other.
@@ -35,6 +35,7 @@ pub struct Config {
     pub num_lstm: usize,
     pub num_mamba: usize,
     pub d_state: i64,
+    pub d_conv: i64,
 }
 
 /// The networks differ in arrangement and defaults only, which serde ties to a type.
@@ -54,11 +55,14 @@ macro_rules! network {
             )?
             /// States of every inner channel of a Mamba block.
             pub d_state: i64,
+            /// Taps of a Mamba block's convolution.
+            #[serde(skip_serializing_if = "super::published_taps")]
+            pub d_conv: i64,
         }
 
         impl Default for $name {
             fn default() -> Self {
-                Self { hidden_state: 256, num_lstm: 3, $($mamba: $count,)? d_state: $states }
+                Self { hidden_state: 256, num_lstm: 3, $($mamba: $count,)? d_state: $states, d_conv: TAPS }
             }
         }
 
@@ -73,6 +77,7 @@ macro_rules! network {
                     num_lstm: c.num_lstm,
                     num_mamba,
                     d_state: c.d_state,
+                    d_conv: c.d_conv,
                 }
             }
         }
@@ -105,6 +110,7 @@ impl Config {
             ("num_lstm", self.num_lstm as i64),
             ("num_mamba", self.num_mamba as i64),
             ("d_state", self.d_state),
+            ("d_conv", self.d_conv),
         ];
         for (name, value) in numbers {
             problems.demand(value >= 1, &format!("{key}.{name}"), || format!("is {value}, expected at least 1"));
@@ -129,13 +135,13 @@ impl LstmMamba {
     pub fn new(params: &Params, c: &Config) -> Result<Self> {
         let (p, width) = (params.root(), 2 * c.hidden_state);
         let mixed = c.arrangement == Arrangement::Mixed;
-        let sizes = MambaConfig::new(width, c.d_state);
+        let sizes = MambaConfig { taps: c.d_conv, ..MambaConfig::new(width, c.d_state) };
         let enc_norm = LayerNorm::new(&p.sub("enc_norm"), &[width])?;
         let (mut blocks, mut mambas) = (vec![], vec![]);
         for i in 1..=c.num_lstm {
             let name = p.sub("lstm_layers").sub(format!("lstm{i}"));
             let (block, mamba) = if mixed { (name.sub(0), Some(name.sub(1))) } else { (name, None) };
-            blocks.push(LstmBlock::new(&block, c.hidden_state, true)?);
+            blocks.push(LstmBlock::new(&block, LstmBlockConfig::new(c.hidden_state, true))?);
             if let Some(name) = mamba {
                 mambas.push(Mamba::new(&name, sizes)?);
             }

@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::{HEAD, head_init, lstm_init, targets};
+use super::{HEAD, TAPS, head_init, lstm_init, targets};
 use crate::columns::{CHANNELS, LEVELS};
 
 /// How the layers are connected.
@@ -88,8 +88,8 @@ pub struct Config {
     pub rule: Rule,
     pub hidden_state: i64,
     pub num_lstm: usize,
-    /// States of the Mamba block behind every LSTM; `None`: there is no such block.
-    pub d_state: Option<i64>,
+    /// States and taps of the Mamba block behind every LSTM; `None`: there is no such block.
+    pub mamba: Option<(i64, i64)>,
 }
 
 /// The networks differ in their defaults only, which serde ties to a type.
@@ -113,7 +113,7 @@ macro_rules! network {
 
         impl From<&$name> for Config {
             fn from(c: &$name) -> Self {
-                Self { rule: Rule::$rule, hidden_state: c.hidden_state, num_lstm: c.num_lstm, d_state: None }
+                Self { rule: Rule::$rule, hidden_state: c.hidden_state, num_lstm: c.num_lstm, mamba: None }
             }
         }
     };
@@ -151,18 +151,21 @@ pub struct OneLstmOneMamba {
     pub num_lstm: usize,
     /// States of every inner channel of a Mamba block.
     pub d_state: i64,
+    /// Taps of a Mamba block's convolution.
+    #[serde(skip_serializing_if = "super::published_taps")]
+    pub d_conv: i64,
 }
 
 impl Default for OneLstmOneMamba {
     fn default() -> Self {
-        Self { hidden_state: 256, num_lstm: 5, d_state: 16 }
+        Self { hidden_state: 256, num_lstm: 5, d_state: 16, d_conv: TAPS }
     }
 }
 
 impl From<&OneLstmOneMamba> for Config {
     fn from(c: &OneLstmOneMamba) -> Self {
-        let OneLstmOneMamba { hidden_state, num_lstm, d_state } = *c;
-        Self { rule: Rule::OneLstmOneMamba, hidden_state, num_lstm, d_state: Some(d_state) }
+        let OneLstmOneMamba { hidden_state, num_lstm, d_state, d_conv } = *c;
+        Self { rule: Rule::OneLstmOneMamba, hidden_state, num_lstm, mamba: Some((d_state, d_conv)) }
     }
 }
 
@@ -172,8 +175,8 @@ impl Config {
         let hidden = self.hidden_state;
         problems.demand(hidden >= 1, &format!("{key}.hidden_state"), || format!("is {hidden}, expected at least 1"));
         problems.demand(self.num_lstm >= 1, &format!("{key}.num_lstm"), || "is 0, expected at least 1".into());
-        if let Some(states) = self.d_state {
-            problems.demand(states >= 1, &format!("{key}.d_state"), || format!("is {states}, expected at least 1"));
+        for (name, value) in self.mamba.into_iter().flat_map(|(states, taps)| [("d_state", states), ("d_conv", taps)]) {
+            problems.demand(value >= 1, &format!("{key}.{name}"), || format!("is {value}, expected at least 1"));
         }
     }
 }
@@ -200,8 +203,11 @@ impl LstmStack {
         // All blocks of one kind stand together in the published order.
         let mut mambas = Vec::new();
         for i in 0..c.num_lstm {
-            let block = |states| Mamba::new(&p.sub("mamba_layers").sub(i), MambaConfig::new(width, states));
-            mambas.push(c.d_state.map(block).transpose()?);
+            let block = |(states, taps)| {
+                let sizes = MambaConfig { taps, ..MambaConfig::new(width, states) };
+                Mamba::new(&p.sub("mamba_layers").sub(i), sizes)
+            };
+            mambas.push(c.mamba.map(block).transpose()?);
         }
         let mut lstms = Vec::new();
         for i in 0..c.num_lstm {

@@ -24,6 +24,15 @@ use crate::norm::Chain;
 /// Channels per level that every network ends with: 8 scalars, 6 profiles.
 pub(crate) const HEAD: i64 = (SCALAR_TARGETS + PROFILE_TARGETS) as i64;
 
+/// Taps of the convolution in a Mamba block of the published networks.
+pub(crate) const TAPS: i64 = 4;
+
+/// Whether these are the published taps, which a config need not say.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+pub(crate) fn published_taps(taps: &i64) -> bool {
+    *taps == TAPS
+}
+
 /// Which network, and its sizes. Left-out sizes are the published ones: `max022: {}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -239,6 +248,7 @@ mod tests {
         assert!(found(r#"{"jo912": {"sample_dropouts": [0.1, 1.0]}}"#).contains("model.jo912.sample_dropouts.1"));
         assert!(found(r#"{"zuiye_b": {"kernels": [3, 0]}}"#).contains("model.zuiye_b.kernels.1"));
         assert!(found(r#"{"2lstm1mamba": {"d_state": 0}}"#).contains("model.2lstm1mamba.d_state"));
+        assert!(found(r#"{"1lstm1mamba": {"d_conv": 0}}"#).contains("model.1lstm1mamba.d_conv"));
         assert_eq!(found(r#"{"max021": {}}"#), format!("{:?}", Problems::default()));
     }
 

@@ -94,6 +94,9 @@ pub struct InitialConfig {
     /// Tensors that are left out and drawn anew, because the network is another one there: `[fc.0.weight]`. All others
     /// must agree.
     pub drop: Vec<String>,
+    /// What stands before the network's names in the file. `null`: found, where there is no doubt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
 }
 
 fn val_batch_size() -> u64 {

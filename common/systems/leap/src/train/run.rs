@@ -15,7 +15,7 @@ use neural::weights;
 use serde_json::{Value, json};
 use tch::Device;
 
-use super::config::TrainConfig;
+use super::config::{InitialConfig, TrainConfig};
 use super::evaluate::{Evaluator, predict};
 use super::{LeapTask, Objective, zero_list_of_file};
 use crate::metric::{Rules, Score};
@@ -93,10 +93,10 @@ pub fn train<'a>(config: &'a TrainConfig, hash: &str, arrays: &Arrays, options: 
     let chain = config.chain();
     let Built { params, network } = build(&config.model, options.device, config.seed)?;
     if let Some(path) = options.initial {
-        let drop = config.initial.clone().unwrap_or_default().drop;
+        let InitialConfig { drop, prefix } = config.initial.clone().unwrap_or_default();
         // What is dropped may be of another shape here, or not here at all.
         let missing = drop.iter().filter(|name| params.get(name).is_some()).cloned().collect();
-        let allow = weights::Allow { dropped: drop, missing, ..weights::Allow::default() };
+        let allow = weights::Allow { dropped: drop, missing, prefix, ..weights::Allow::default() };
         let report = weights::load(&params.state(), path, &allow)?;
         tracing::info!("begins with `{}`: {report}", path.display());
     }

@@ -48,11 +48,15 @@ impl Task for Train {
     train-model configs/leap/demo/exp195.yaml --from data --dry-run",
         ..Help::NONE
     };
-    const READS: &'static [&'static str] = &["--init"];
+    const READS: &'static [&'static str] = &["--init", "--prefix", "--drop"];
     const SMOKE: &'static [&'static str] =
         &["training.epochs=1", "training.batch_size=8", "training.accumulation=1", "val_batch_size=8"];
     type Flags = TrainFlags;
     type Config = TrainConfig;
+
+    fn overrides(request: &Request<TrainFlags>) -> Result<Vec<String>> {
+        Ok(request.flags.part_below("initial"))
+    }
 
     fn plan(request: &Request<TrainFlags>, config: Resolved<TrainConfig>) -> Result<Self> {
         let prepared = stages::prepared(request, Self::SYSTEM)?;

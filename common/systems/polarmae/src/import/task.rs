@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use common::{Error, Result};
-use neural::stages::{Import, Network, says_system};
-use neural::weights;
+use neural::stages::{Import, Network, Weights, says_system};
 use serde_json::Value;
 use tch::Device;
 
+use super::{allow, original};
 use crate::train::{self, ModelConfig};
 
 /// What is known of files of weights.
@@ -25,14 +25,15 @@ pub const IMPORT: Import = Import {
 };
 
 /// The network of a config of `train-model`, also of the original's.
-fn of_config(file: &Path, overrides: &[String], _: &Path) -> Result<Network> {
+fn of_config(file: &Path, overrides: &[String], _: Weights) -> Result<Network> {
     let config = train::published::load(file, overrides)?.value;
     described(&config.model, train::about(&config)?)
 }
 
 /// The network that a weights file says it is.
-fn of_file(file: &Path) -> Result<Network> {
-    let about = weights::metadata(file)?.unwrap_or(Value::Null);
+fn of_file(weights: Weights) -> Result<Network> {
+    let file = weights.file;
+    let about = neural::weights::metadata(file)?.unwrap_or(Value::Null);
     let model = serde_json::from_value(about["model"].clone())
         .map_err(|e| Error::input(file, format!("does not say which network it holds: {e}")).hint("give `--config`"))?;
     described(&model, about)
@@ -43,5 +44,6 @@ fn described(model: &ModelConfig, about: Value) -> Result<Network> {
         ModelConfig::Mae(_) => "mae",
         ModelConfig::Segmentation(_) => "segmentation",
     };
-    Ok(Network { name, state: train::build(model, Device::Cpu, 0)?.params.state(), about, prefix: "" })
+    let state = train::build(model, Device::Cpu, 0)?.params.state();
+    Ok(Network { allow: allow(), original: original::of_about, ..Network::new(name, state, about) })
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use common::config::{Config, Problems};
 use neural::trainer::Training;
+use neural::weights::Choice;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -63,6 +64,9 @@ pub struct SegmentationTask {
     /// stages that `--from` leads to; where there is none, drawn ones.
     #[serde(default)]
     pub pretrained: Option<PathBuf>,
+    /// Which part of their file, where it holds several networks or tensors that are not wanted.
+    #[serde(default, skip_serializing_if = "Choice::is_empty")]
+    pub pretrained_part: Choice,
     /// Whether the encoder learns.
     #[serde(default)]
     pub encoder: EncoderMode,

@@ -16,7 +16,7 @@ use super::pretrain::Pretrain;
 use super::segment::Segment;
 use super::setup::Setup;
 use crate::dataset::{Events, Numbers};
-use crate::import::finetuning_name;
+use crate::import;
 use crate::models::encoder::EncoderConfig;
 use crate::models::mae::Mae;
 use crate::models::segmentation::Segmentation;
@@ -80,29 +80,25 @@ pub fn about(config: &TrainConfig) -> Result<Value> {
 }
 
 /// Copies the encoder of a pretraining checkpoint into a segmentation network. What else the file holds is left out and
-/// named; an encoder tensor that is missing or of another shape is an error.
-pub fn start_from(params: &Params, path: &Path) -> Result<weights::Report> {
-    let source: Vec<(String, Tensor)> =
-        weights::read(path)?.into_iter().filter_map(|(name, tensor)| Some((finetuning_name(&name)?, tensor))).collect();
-    let allow = weights::Allow {
-        missing: ["upsampler.*", "seg_head.*", "seg_decoder.*", "loss_func.*"].map(String::from).to_vec(),
-        unexpected: ["increase_dim.*", "equivariant_patch_encoder.*", "energy_decoder.*", "svm.*"]
-            .map(String::from)
-            .to_vec(),
-        dropped: vec![],
-    };
+/// named; an encoder tensor that is missing or of another shape is an error. `choice` says where in the file it lies and
+/// what is left out.
+pub fn start_from(params: &Params, path: &Path, choice: &weights::Choice) -> Result<weights::Report> {
+    let patterns = |names: &[&str]| -> Vec<String> { names.iter().map(|name| (*name).to_string()).collect() };
     let own = params.state();
-    weights::load_strict(&own, &source, &allow).map_err(|error| match error {
-        Error::Failed { message, hint } => Error::Input { path: path.to_path_buf(), problem: message, hint },
-        other => other,
-    })
+    let mut allow = choice.on(import::allow());
+    allow.missing.extend(patterns(&["upsampler.*", "seg_head.*", "seg_decoder.*", "loss_func.*"]));
+    allow.unexpected.extend(patterns(&["increase_dim.*", "equivariant_patch_encoder.*", "energy_decoder.*", "svm.*"]));
+    let found = weights::read_for(&own, path, &allow)?.tensors;
+    let source: Vec<(String, Tensor)> =
+        found.into_iter().filter_map(|(name, tensor)| Some((import::finetuning_name(&name)?, tensor))).collect();
+    weights::load_strict(&own, &source, &allow).map_err(|error| weights::in_file(path, error))
 }
 
 /// Trains by `config`.
 pub fn train<'a>(config: &'a TrainConfig, hash: &str, sets: &Sets, options: Options<'a>) -> Result<Trained> {
     let Built { params, network } = build(&config.model, options.device, config.seed)?;
     if let (ModelConfig::Segmentation(task), Some(path)) = (&config.model, options.initial) {
-        let report = start_from(&params, path)?;
+        let report = start_from(&params, path, &task.pretrained_part)?;
         tracing::info!("{}: encoder from `{}`: {report}", config.member, path.display());
         if task.encoder != EncoderMode::Learns {
             params.set_trainable(|name| !name.starts_with("encoder."));

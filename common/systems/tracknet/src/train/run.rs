@@ -36,12 +36,8 @@ pub fn train<'a>(
     let params = Params::new(options.device, config.seed);
     let network = StepAhead::new(&params, &config.model)?;
     if let Some(path) = options.initial {
-        let tensors = weights::read(path)?;
-        let tensors: Vec<_> = tensors
-            .into_iter()
-            .map(|(name, tensor)| (name.strip_prefix("model.").map(str::to_string).unwrap_or(name), tensor))
-            .collect();
-        weights::load_strict(&params.state(), &tensors, &Allow::default())?;
+        let report = weights::load(&params.state(), path, &Allow::default())?;
+        tracing::info!("begins with `{}`: {report}", path.display());
     }
     tracing::info!("{}", neural::summary::summary("StepAheadTrackNET", &params.state()));
     let about = json!({

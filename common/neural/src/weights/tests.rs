@@ -1,5 +1,6 @@
 //! Strict loading, and files that keep every bit.
 
+use super::write::contents;
 use super::*;
 use tch::Device;
 
@@ -84,6 +85,7 @@ fn only_named_exceptions_pass() {
         missing: vec!["gain".into()],
         unexpected: vec!["enc_norm.*".into()],
         dropped: vec!["fc.0.weight".into()],
+        ..Allow::default()
     };
     let report = load_strict(&targets, &source, &allow).unwrap();
     assert_eq!(report.loaded, ["fc.0.bias"]);
