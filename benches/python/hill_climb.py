@@ -1,8 +1,9 @@
 """Times the PyPI package `hillclimbers` on the data that `benches/hill_climb.rs` wrote.
 
-usage: python hill_climb.py FOLDER ROWS MODELS STEP
-FOLDER holds y.f64 [ROWS] and p.f64 [MODELS, ROWS], little-endian doubles.
-Prints one line of JSON: seconds, weights, score.
+usage: python hill_climb.py FOLDER METRIC STEP MODELS
+
+FOLDER holds y.npy [rows] and model_00.npy, ... [rows]. METRIC is rmse, auc, logloss, qwk or f1_macro; all but the first are
+scikit-learn's. Prints one line of JSON: seconds, seconds of one call of the metric, weights, score.
 """
 
 import contextlib
@@ -14,28 +15,40 @@ import time
 import numpy as np
 import pandas as pd
 from hillclimbers import climb_hill, partial
+from sklearn import metrics as m
 
 
-def negative_rmse(y, p):
-    # NumPy on bare arrays: faster than scikit-learn's metrics, whose checks would count against the package.
+def rmse(y, p):
+    # NumPy on bare arrays: faster than scikit-learn's metric, whose checks would count against the package.
     d = y.to_numpy() - p.to_numpy()
     return -np.sqrt(np.dot(d, d) / d.size)
 
 
-folder, rows, models, step = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
-y = np.fromfile(f"{folder}/y.f64")
-p = np.fromfile(f"{folder}/p.f64").reshape(models, rows)
+METRICS = {
+    "rmse": rmse,
+    "auc": m.roc_auc_score,
+    "logloss": lambda y, p: -m.log_loss(y, p.clip(0, 1)),
+    "qwk": lambda y, p: m.cohen_kappa_score(y, np.clip(np.round(p), y.min(), y.max()).astype(int), weights="quadratic"),
+    "f1_macro": lambda y, p: m.f1_score(y, (p >= 0.5).astype(int), average="macro"),
+}
+
+folder, metric, step, models = sys.argv[1], METRICS[sys.argv[2]], float(sys.argv[3]), int(sys.argv[4])
 names = [f"model_{k:02}" for k in range(models)]
-train = pd.DataFrame({"y": y})
-oof = pd.DataFrame({name: p[k] for k, name in enumerate(names)})
+train = pd.DataFrame({"y": np.load(f"{folder}/y.npy")})
+oof = pd.DataFrame({name: np.load(f"{folder}/{name}.npy") for name in names})
+if sys.argv[2] != "rmse":
+    train = train.astype(int)
 # "Test predictions" of the unit vectors come back as the weights.
 test = pd.DataFrame(np.eye(models), columns=names)
 start = time.perf_counter()
 with contextlib.redirect_stdout(io.StringIO()):
     weights, blend = climb_hill(
         train=train, oof_pred_df=oof, test_pred_df=test, target="y", objective="maximize",
-        eval_metric=partial(negative_rmse), negative_weights=True, precision=step,
+        eval_metric=partial(metric), negative_weights=True, precision=step,
         plot_hill=False, plot_hist=False, return_oof_preds=True,
     )
 seconds = time.perf_counter() - start
-print(json.dumps({"seconds": seconds, "weights": list(weights), "score": negative_rmse(train["y"], pd.Series(blend))}))
+start = time.perf_counter()
+score = metric(train["y"], pd.Series(blend))
+one = time.perf_counter() - start
+print(json.dumps({"seconds": seconds, "one": one, "weights": list(weights), "score": float(score)}))

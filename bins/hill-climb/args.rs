@@ -81,9 +81,33 @@ pub struct SearchArgs {
     /// What is optimised: r2, rmse, auc, logloss .. [config: r2]
     #[arg(long, help_heading = "Search", long_help = metric())]
     pub metric: Option<String>,
+    /// A command that judges blends in place of a metric
+    ///
+    /// It is started once, with the shell. It reads arrays in npy format (doubles, rows x columns) from its standard
+    /// input, the truth first and then blends, and answers each blend with a number on a line. See docs/blending.md.
+    #[arg(long, value_name = "COMMAND", help_heading = "Search")]
+    pub metric_command: Option<String>,
+    /// The command's number should be large
+    #[arg(long, conflicts_with = "minimize", help_heading = "Search")]
+    pub maximize: bool,
+    /// The command's number should be small
+    #[arg(long, help_heading = "Search")]
+    pub minimize: bool,
+    /// Search the threshold between two labels as well
+    #[arg(long, help_heading = "Search")]
+    pub search_threshold: bool,
+    /// Blend as value, rank, logit or geometric [config: value]
+    ///
+    /// Ranks are shares of the rows, for scores of the order alone. The space is stored with the weights and applied by
+    /// `blend`.
+    #[arg(long, value_name = "SPACE", help_heading = "Search")]
+    pub space: Option<String>,
     /// climb, optimum or non_negative [config: climb]
     #[arg(long, help_heading = "Search")]
     pub method: Option<String>,
+    /// Start: best, equal or a table of weights [config: best]
+    #[arg(long, value_name = "START", help_heading = "Search")]
+    pub start: Option<String>,
     /// No negative trial weights
     #[arg(long, help_heading = "Search")]
     pub positive: bool,
@@ -102,6 +126,17 @@ pub struct SearchArgs {
     /// Steps at most
     #[arg(long, value_name = "N", help_heading = "Search")]
     pub max_steps: Option<usize>,
+    /// Models with a weight at most
+    #[arg(long, value_name = "N", help_heading = "Search")]
+    pub max_models: Option<usize>,
+    /// Average over N climbs, each with a share of the models
+    ///
+    /// The share is `--set bag_share=0.5`; what each climb found, and the spread, is in `weights.json`.
+    #[arg(long, value_name = "N", help_heading = "Search")]
+    pub bags: Option<usize>,
+    /// Weights need not sum to one
+    #[arg(long, help_heading = "Search")]
+    pub free_sum: bool,
     /// Models may be taken more than once
     #[arg(long, help_heading = "Search")]
     pub with_replacement: bool,
@@ -111,6 +146,18 @@ pub struct SearchArgs {
     /// Weights for every group of columns as well
     #[arg(long, help_heading = "Search")]
     pub per_group: bool,
+    /// Weights for every target or class as well
+    #[arg(long, help_heading = "Search")]
+    pub per_target: bool,
+    /// Also score on K held-out folds, drawn by seed
+    ///
+    /// For every fold the weights are searched on the other rows; the final ones come from all rows. Classes are spread
+    /// evenly.
+    #[arg(long, value_name = "K", help_heading = "Search")]
+    pub folds: Option<usize>,
+    /// The same with the folds of a column of the truth
+    #[arg(long, value_name = "COLUMN", conflicts_with = "folds", help_heading = "Search")]
+    pub fold_column: Option<String>,
     /// Also write the blended predictions, `oof.safetensors`
     #[arg(long, help_heading = "Output")]
     pub write_oof: bool,
@@ -144,7 +191,8 @@ fn truth() -> String {
 
 fn metric() -> String {
     let own = "What is optimised: r2, rmse, auc, logloss .. [config: r2]\n\nNumbers: r2, mse, rmse, mae, rmsle, mape, smape, \
-               pearson, spearman. Probabilities: logloss, brier, auc, average_precision. Labels (two by `threshold`, more \
+               pearson, spearman. Probabilities: logloss, brier, auc, average_precision. Quantiles or draws, a column each: crps. Vectors: \
+               mean_angle. Labels (two by `threshold`, more \
                by rounding or the likeliest class): accuracy, balanced_accuracy, f1, f1_macro, f1_micro, f1_weighted, mcc, \
                qwk.\n\n";
     with(own, |blend| blend.metric).replace("\n\n ", "\n\n")
@@ -169,11 +217,12 @@ impl SearchArgs {
             id: self.id.clone(),
             targets: self.target.clone(),
             weight: self.sample_weight.clone(),
-            fold: None,
+            fold: self.fold_column.clone(),
             classes: self.classes.clone(),
             mask: self.mask_missing,
             by_position: self.by_position,
             wide: self.wide,
+            samples: false,
         }
     }
 
@@ -201,6 +250,17 @@ impl SearchArgs {
         let mut all = self.set.clone();
         let mut text = |key: &str, value: Option<String>| all.extend(value.map(|v| format!("{key}={v}")));
         text("metric", self.metric.clone());
+        text("metric_command", self.metric_command.as_ref().map(|v| serde_json::Value::from(v.as_str()).to_string()));
+        text("direction", self.maximize.then(|| "maximize".into()));
+        text("direction", self.minimize.then(|| "minimize".into()));
+        text("search_threshold", self.search_threshold.then(|| "true".into()));
+        text("space", self.space.clone());
+        text("start", self.start.as_ref().map(|v| serde_json::Value::from(v.as_str()).to_string()));
+        text("max_models", self.max_models.map(|v| v.to_string()));
+        text("bags", self.bags.map(|v| v.to_string()));
+        text("sum_one", self.free_sum.then(|| "false".into()));
+        text("folds", self.folds.map(|v| v.to_string()));
+        text("per_target", self.per_target.then(|| "true".into()));
         text("method", self.method.clone());
         text("negative", self.positive.then(|| "false".into()));
         text("step", self.step.map(|v| v.to_string()));
@@ -240,6 +300,11 @@ pub struct BlendArgs {
     /// Every member must have its ids and its columns; the blend has them in its order.
     #[arg(long, value_name = "FILE", conflicts_with = "base", help_heading = "Input")]
     pub sample: Option<PathBuf>,
+    /// Space of the blend [default: that of the weights]
+    ///
+    /// value, rank, logit, geometric; logit_classes and geometric_classes make the columns of a row sum to one.
+    #[arg(long, value_name = "SPACE", help_heading = "Input")]
+    pub space: Option<String>,
     /// Keep columns in which all submissions agree
     ///
     /// Always-zero and linear columns are the same in all submissions, bit for bit; a weighted sum moves their last bit.
@@ -294,7 +359,8 @@ impl BlendArgs {
     /// What a blend depends on beside its inputs, as config of the stage.
     pub fn config_text(&self) -> String {
         let base = self.base.as_deref().map_or("null".into(), |b| serde_json::Value::from(b).to_string());
-        format!("base: {base}\nkeep_equal: {}\n", self.keep_equal)
+        let space = self.space.as_ref().map_or(String::new(), |space| format!("space: {space}\n"));
+        format!("base: {base}\nkeep_equal: {}\n{space}", self.keep_equal)
     }
 
     /// The blend as a system with blends of its own is asked for it.

@@ -18,6 +18,7 @@ use rayon::prelude::*;
 use tracing::{info, warn};
 
 use crate::hill_climb::args::BlendArgs;
+use climb::space::Blending;
 use climb::weights::{Weights, stem};
 
 /// Doubles held for columns of one model at a time, 64 MiB.
@@ -35,10 +36,18 @@ pub fn run(args: &BlendArgs) -> Result<()> {
     }
     args.cpu_threads();
     let table = resolve(&args.weights, &["weights_json", "weights"])?;
-    let weights = Weights::read(&table)?;
+    let mut weights = Weights::read(&table)?;
+    if let Some(space) = &args.space {
+        weights.blending = Blending::named(space)
+            .ok_or_else(|| Error::usage(format!("`--space {space}` is none of {}", Blending::words())))?;
+    }
+    let blending = weights.blending;
+    if blending != Blending::VALUE {
+        info!("blended as `{}`", blending.name());
+    }
     let files = Files::find(&args.submissions)?;
     let paths = files.of(&weights, &table)?;
-    if weights.excess() > 1e-6 {
+    if weights.excess() > 1e-6 && blending == Blending::VALUE {
         warn!("the weights sum to 1 only within {:.3}: constant and linear columns change", weights.excess());
     }
     let out = args.folder();
@@ -218,9 +227,25 @@ impl<'a> Blend<'a> {
             let mut sums: Vec<Sum> = names.iter().map(|_| Sum::new(rows)).collect();
             for (k, (file, order)) in self.files.iter().enumerate() {
                 let columns = file.read(&names)?;
-                sums.par_iter_mut().zip(columns).zip(&names).for_each(|((sum, values), name)| {
-                    sum.add(self.weights.of(name)[k], order.align(values), keep_equal);
-                });
+                let blending = self.weights.blending;
+                sums.par_iter_mut().zip(columns).zip(&names).try_for_each(|((sum, values), name)| -> Result<()> {
+                    let told = |(row, problem): (usize, String)| {
+                        Error::input(file.path(), format!("row {row}, column `{name}`: {problem}"))
+                            .hint("`--space` names another space than that of the weights")
+                    };
+                    let spaced = if blending == Blending::VALUE {
+                        None
+                    } else {
+                        let mut spaced = values.clone();
+                        blending.forward(&mut spaced).map_err(told)?;
+                        Some(order.align(spaced))
+                    };
+                    sum.add(self.weights.of(name)[k], order.align(values), spaced.as_deref(), keep_equal);
+                    Ok(())
+                })?;
+            }
+            for sum in &mut sums {
+                sum.total.iter_mut().for_each(|value| *value = self.weights.blending.back(*value));
             }
             for (c, sum) in sums.iter().enumerate() {
                 kept += usize::from(keep_equal && sum.equal);
@@ -244,7 +269,16 @@ impl<'a> Blend<'a> {
         for start in (0..rows).step_by(block) {
             signals::check("nothing, start the blend again")?;
             let range = start..(start + block).min(rows);
-            writer.append((0..self.columns.len()).map(|c| summed.read(c, range.clone())).collect())?;
+            let mut columns: Vec<Vec<f64>> = (0..self.columns.len()).map(|c| summed.read(c, range.clone())).collect();
+            if self.weights.blending.classes {
+                let mut row = vec![0.0; columns.len()];
+                for i in 0..range.len() {
+                    row.iter_mut().zip(&columns).for_each(|(value, column)| *value = column[i]);
+                    self.weights.blending.close(&mut row);
+                    row.iter().zip(&mut columns).for_each(|(value, column)| column[i] = *value);
+                }
+            }
+            writer.append(columns)?;
         }
         writer.finish()
     }
@@ -264,8 +298,9 @@ impl Sum {
         Self { total: vec![0.0; rows], first: Vec::new(), equal: true }
     }
 
-    fn add(&mut self, weight: f64, values: Vec<f64>, compare: bool) {
-        for (total, value) in self.total.iter_mut().zip(&values) {
+    /// Adds a model: its values, and what is summed in their place in another space.
+    fn add(&mut self, weight: f64, values: Vec<f64>, spaced: Option<&[f64]>, compare: bool) {
+        for (total, value) in self.total.iter_mut().zip(spaced.unwrap_or(&values)) {
             *total += weight * value;
         }
         if compare && self.first.is_empty() {

@@ -8,8 +8,39 @@ use common::metrics::{Matrix, mean};
 use common::oof::Table;
 use common::{Error, Result};
 
+use crate::hill_climb::labels::of_confusion;
+use climb::ranks::{auc, ranks};
+use crate::hill_climb::samples::Samples;
+
 /// Most classes of a column of whole numbers.
 const CLASSES: f64 = 1000.0;
+
+/// From which probability the second of two classes is predicted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Threshold {
+    /// From this one.
+    Fixed(f64),
+    /// From the one that is best for the predictions at hand.
+    Searched,
+}
+
+/// What is judged, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The score.
+    pub metric: Metric,
+    /// Predictions hold a probability a class, and a row has one class.
+    pub classes: bool,
+    /// Weights of the rows.
+    pub weights: Option<&'a [f64]>,
+    /// What decides between two labels.
+    pub threshold: Threshold,
+    /// Smallest label and number of labels of every column, where they are known from more rows than these.
+    pub labels: Option<&'a [Labels]>,
+}
+
+/// Smallest label, and number of labels up to the largest, where a column is one of labels.
+pub type Labels = Option<(f64, usize)>;
 
 /// A truth, ready to judge predictions by.
 pub struct Judge {
@@ -18,28 +49,24 @@ pub struct Judge {
     /// Predictions hold a probability a class, and a row has one class.
     classes: bool,
     weights: Option<Vec<f64>>,
-    threshold: f64,
+    threshold: Threshold,
     width: usize,
+    samples: Samples,
 }
 
 /// One column of the truth.
 struct Column {
     place: usize,
     values: Vec<f64>,
-    /// Smallest label, and number of labels up to the largest, where the column is one of labels.
-    labels: Option<(f64, usize)>,
+    labels: Labels,
     /// Exactly two different values.
     binary: bool,
 }
 
 impl Column {
-    fn new(place: usize, values: Vec<f64>) -> Self {
-        let low = values.iter().copied().fold(f64::INFINITY, f64::min);
-        let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let whole = values.iter().all(|v| v.fract() == 0.0) && high - low < CLASSES;
-        let truths = whole && low >= 0.0 && high <= 1.0;
-        let (low, count) = if truths { (0.0, 2) } else { (low, (high - low) as usize + 1) };
-        Self { place, binary: whole && count == 2, labels: whole.then_some((low, count)), values }
+    fn new(place: usize, values: Vec<f64>, known: Option<Labels>) -> Self {
+        let labels = known.unwrap_or_else(|| labels_of(&values));
+        Self { place, binary: labels.is_some_and(|(_, count)| count == 2), labels, values }
     }
 
     /// Positions of the labels of the truth.
@@ -48,20 +75,22 @@ impl Column {
     }
 }
 
+/// The labels of a column: whole numbers not too far apart. 0 and 1 are always two.
+pub fn labels_of(values: &[f64]) -> Labels {
+    let low = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let whole = values.iter().all(|v| v.fract() == 0.0) && high - low < CLASSES;
+    let truths = whole && low >= 0.0 && high <= 1.0;
+    whole.then_some(if truths { (0.0, 2) } else { (low, (high - low) as usize + 1) })
+}
+
 impl Judge {
     /// Takes the columns of the truth that count.
     ///
     /// # Errors
     /// [`Error::Input`] where the metric needs labels, two classes or numbers from 0, and the truth has others.
-    pub fn new(
-        metric: Metric,
-        table: &Table,
-        truth: &Matrix,
-        free: &[usize],
-        classes: bool,
-        weights: Option<&[f64]>,
-        threshold: f64,
-    ) -> Result<Self> {
+    pub fn new(asked: Asked, table: &Table, truth: &Matrix, free: &[usize]) -> Result<Self> {
+        let Asked { metric, classes, weights, threshold, labels } = asked;
         let width = truth.columns();
         let mut row = vec![0.0; width];
         let mut values = vec![Vec::with_capacity(truth.rows()); free.len()];
@@ -69,8 +98,15 @@ impl Judge {
             truth.read(r, 0..width, &mut row);
             values.iter_mut().zip(free).for_each(|(column, &c)| column.push(row[c]));
         }
-        let columns: Vec<Column> = free.iter().zip(values).map(|(&c, values)| Column::new(c, values)).collect();
-        let judge = Self { metric, columns, classes, weights: weights.map(<[f64]>::to_vec), threshold, width };
+        let columns: Vec<Column> =
+            free.iter().zip(values).map(|(&c, values)| Column::new(c, values, labels.map(|known| known[c]))).collect();
+        let samples = Samples::new(metric, table, free)?;
+        if threshold == Threshold::Searched && (classes || columns.len() != 1 || !columns[0].binary) {
+            return Err(Error::input(table.path(), "a threshold is searched for one column of two labels")
+                .hint("leave out `--search-threshold`, or name the target with `--target`"));
+        }
+        let weights = weights.map(<[f64]>::to_vec);
+        let judge = Self { metric, columns, classes, weights, threshold, width, samples };
         for column in &judge.columns {
             let name = table.column_name(column.place);
             judge.check(column).map_err(|problem| {
@@ -114,6 +150,7 @@ impl Judge {
         use Metric::{Accuracy, BalancedAccuracy, Brier, F1, F1Macro, F1Micro, F1Weighted, Logloss, Mcc, Qwk};
         let metric = match (self.classes, self.metric) {
             (true, Logloss | Brier) => self.columns.iter().map(|column| self.of_class(column, values)).sum::<f64>(),
+            (_, Metric::Crps | Metric::MeanAngle) => self.of_samples(values),
             (true, Accuracy | BalancedAccuracy | F1 | F1Macro | F1Micro | F1Weighted | Mcc | Qwk) => {
                 let table = self.confusion_of_classes(values);
                 of_confusion(self.metric, &table)
@@ -142,6 +179,25 @@ impl Judge {
                 (0..rows).map(|row| weights[row] * each(row)).sum::<f64>() / total
             }
         }
+    }
+
+    /// Scores of several columns of a row together.
+    fn of_samples(&self, values: &[f64]) -> f64 {
+        let rows = self.columns[0].values.len();
+        let row = |row: usize| &values[row * self.width..(row + 1) * self.width];
+        if self.metric == Metric::MeanAngle {
+            let mut truth = vec![0.0; self.width];
+            let mut angles = Vec::with_capacity(rows);
+            for r in 0..rows {
+                truth.iter_mut().zip(&self.columns).for_each(|(y, column)| *y = column.values[r]);
+                angles.push(self.samples.angle(&truth, row(r)));
+            }
+            return self.average(rows, |r| angles[r]);
+        }
+        let mut sorted = vec![0.0; self.width];
+        let crps: Vec<f64> =
+            (0..rows).map(|r| self.samples.crps(self.columns[0].values[r], row(r), &mut sorted)).collect();
+        self.average(rows, |r| crps[r])
     }
 
     /// What one class adds to a score of probabilities.
@@ -189,8 +245,43 @@ impl Judge {
                 Some(_) => self.curve(p, positive).0,
             },
             Metric::AveragePrecision => self.curve(p, positive).1,
-            _ => of_confusion(self.metric, &self.confusion(column, p)),
+            _ => match self.threshold {
+                Threshold::Fixed(threshold) => of_confusion(self.metric, &self.confusion(column, p, threshold)),
+                Threshold::Searched => self.best_threshold(column, p).1,
+            },
         }
+    }
+
+    /// The threshold that the score was searched with; none where it is given.
+    pub fn threshold(&self, values: &[f64]) -> Option<f64> {
+        let column = self.columns.first().filter(|_| self.threshold == Threshold::Searched)?;
+        let p: Vec<f64> = values.iter().skip(column.place).step_by(self.width).copied().collect();
+        Some(self.best_threshold(column, &p).0)
+    }
+
+    /// The best threshold and its score: midway between two neighbouring predictions, the largest of equally good ones.
+    fn best_threshold(&self, column: &Column, p: &[f64]) -> (f64, f64) {
+        let mut order: Vec<usize> = (0..p.len()).collect();
+        order.sort_unstable_by(|&a, &b| p[b].total_cmp(&p[a]));
+        let mut table = vec![vec![0.0; 2]; 2];
+        (0..p.len()).for_each(|row| table[column.label(row)][0] += self.weight(row));
+        let mut best = (p[order[0]] + 1.0, of_confusion(self.metric, &table));
+        let mut at = 0;
+        while at < order.len() {
+            let here = p[order[at]];
+            while at < order.len() && p[order[at]] == here {
+                let (row, weight) = (order[at], self.weight(order[at]));
+                table[column.label(row)][0] -= weight;
+                table[column.label(row)][1] += weight;
+                at += 1;
+            }
+            let score = of_confusion(self.metric, &table);
+            if score > best.1 {
+                let below = order.get(at).map_or(here - 1.0, |&row| p[row]);
+                best = (here / 2.0 + below / 2.0, score);
+            }
+        }
+        best
     }
 
     fn correlation(&self, y: &[f64], p: &[f64]) -> f64 {
@@ -226,12 +317,12 @@ impl Judge {
     }
 
     /// Weights by true and predicted label: a threshold decides between two labels, rounding between more.
-    fn confusion(&self, column: &Column, p: &[f64]) -> Vec<Vec<f64>> {
+    fn confusion(&self, column: &Column, p: &[f64], threshold: f64) -> Vec<Vec<f64>> {
         let (low, count) = column.labels.unwrap_or((0.0, 2));
         let mut table = vec![vec![0.0; count]; count];
         for (row, &p) in p.iter().enumerate() {
             let predicted = if column.binary {
-                usize::from(p >= self.threshold)
+                usize::from(p >= threshold)
             } else {
                 // As NumPy rounds: halves to even.
                 (p.round_ties_even() - low).clamp(0.0, (count - 1) as f64) as usize
@@ -259,7 +350,7 @@ impl Judge {
 }
 
 /// scikit-learn keeps probabilities this far from 0 and 1.
-fn clipped(p: f64) -> f64 {
+pub fn clipped(p: f64) -> f64 {
     p.clamp(f64::EPSILON, 1.0 - f64::EPSILON)
 }
 
@@ -277,99 +368,33 @@ fn logloss(p: &[f64], positive: impl Fn(usize) -> bool) -> f64 {
     total / p.len() as f64
 }
 
-/// A number as an integer of the same order.
-fn key(value: f64) -> u64 {
-    let bits = (value + 0.0).to_bits();
-    if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
-}
-
-/// Area below the receiver's curve: pairs in order, equal ones by half, counted exactly by merging two sorted lists.
-fn auc(p: &[f64], positive: impl Fn(usize) -> bool) -> f64 {
-    let (mut hits, mut alarms) = (Vec::new(), Vec::new());
-    for (row, &value) in p.iter().enumerate() {
-        if positive(row) { &mut hits } else { &mut alarms }.push(key(value));
-    }
-    hits.sort_unstable();
-    alarms.sort_unstable();
-    let (mut below, mut equal) = (0, 0);
-    let mut twice: u128 = 0;
-    for hit in &hits {
-        while below < alarms.len() && alarms[below] < *hit {
-            below += 1;
-        }
-        equal = equal.max(below);
-        while equal < alarms.len() && alarms[equal] <= *hit {
-            equal += 1;
-        }
-        twice += (below + equal) as u128;
-    }
-    twice as f64 / (2.0 * hits.len() as f64 * alarms.len() as f64)
-}
-
-/// Ranks from 1; equal values share the mean of theirs.
-fn ranks(values: &[f64]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_unstable_by(|&a, &b| values[a].total_cmp(&values[b]));
-    let mut ranks = vec![0.0; values.len()];
-    let mut start = 0;
-    while start < order.len() {
-        let mut end = start;
-        while end < order.len() && values[order[end]] == values[order[start]] {
-            end += 1;
-        }
-        order[start..end].iter().for_each(|&row| ranks[row] = (start + 1 + end) as f64 / 2.0);
-        start = end;
-    }
-    ranks
-}
-
-/// Scores from weights by true and predicted label. Labels that are neither true nor predicted do not exist.
-fn of_confusion(metric: Metric, table: &[Vec<f64>]) -> f64 {
-    let sum = |k: usize| -> (f64, f64) { (table[k].iter().sum(), table.iter().map(|row| row[k]).sum()) };
-    let seen: Vec<usize> = (0..table.len()).filter(|&k| sum(k) != (0.0, 0.0)).collect();
-    let (truth, predicted): (Vec<f64>, Vec<f64>) = seen.iter().map(|&k| sum(k)).unzip();
-    let hit = |i: usize| table[seen[i]][seen[i]];
-    let all: f64 = truth.iter().sum();
-    let hits: f64 = (0..seen.len()).map(hit).sum();
-    let over = |a: f64, b: f64| if b == 0.0 { 0.0 } else { a / b };
-    let f1 = |i: usize| over(2.0 * hit(i), truth[i] + predicted[i]);
-    let every = 0..seen.len();
-    match metric {
-        Metric::BalancedAccuracy => {
-            mean(&every.filter(|&i| truth[i] > 0.0).map(|i| hit(i) / truth[i]).collect::<Vec<_>>())
-        }
-        Metric::F1 if table.len() == 2 => over(2.0 * table[1][1], sum(1).0 + sum(1).1),
-        Metric::F1 | Metric::F1Macro => mean(&every.map(f1).collect::<Vec<_>>()),
-        Metric::F1Weighted => every.map(|i| truth[i] * f1(i)).sum::<f64>() / all,
-        Metric::Mcc => {
-            let square = |v: &[f64]| v.iter().map(|x| x * x).sum::<f64>();
-            let both: f64 = truth.iter().zip(&predicted).map(|(a, b)| a * b).sum();
-            let spread = (all * all - square(&truth)) * (all * all - square(&predicted));
-            over(hits * all - both, spread.sqrt())
-        }
-        Metric::Qwk => {
-            let (mut found, mut expected) = (0.0, 0.0);
-            for i in every.clone() {
-                for j in every.clone() {
-                    let far = (i as f64 - j as f64).powi(2);
-                    found += far * table[seen[i]][seen[j]];
-                    expected += far * truth[i] * predicted[j] / all;
-                }
-            }
-            if expected == 0.0 { 0.0 } else { 1.0 - found / expected }
-        }
-        // The rest counts hits; the micro mean of F1 does so, too.
-        _ => over(hits, all),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn judge(metric: Metric, y: &[f64], weights: Option<&[f64]>) -> Judge {
         let table = Table::loaded(std::path::Path::new("y"), y.to_vec(), vec!["y".into()], None).unwrap();
-        Judge::new(metric, &table, &Matrix::f64(y, 1).unwrap(), &[0], false, weights, 0.5).unwrap()
+        let threshold = Threshold::Fixed(0.5);
+        let asked = Asked { metric, classes: false, weights, threshold, labels: None };
+        Judge::new(asked, &table, &Matrix::f64(y, 1).unwrap(), &[0]).unwrap()
+    }
+
+    #[test]
+    fn the_best_threshold_is_that_of_all_tries() {
+        let y = [0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 1.0, 0.0];
+        let p = [0.1, 0.7, 0.4, 0.4, 0.9, 0.8, 0.3, 0.2];
+        for metric in [Metric::F1, Metric::Mcc, Metric::Accuracy, Metric::F1Macro] {
+            let mut searched = judge(metric, &y, None);
+            searched.threshold = Threshold::Searched;
+            let found = searched.threshold(&p).unwrap();
+            let at = |threshold: f64| {
+                let mut fixed = judge(metric, &y, None);
+                fixed.threshold = Threshold::Fixed(threshold);
+                fixed.score(&p)
+            };
+            let best = (0..=100).map(|i| at(f64::from(i) / 100.0 + 0.005)).fold(f64::NEG_INFINITY, f64::max);
+            assert_eq!((searched.score(&p), at(found)), (best, best), "{metric:?} {found}");
+        }
     }
 
     #[test]

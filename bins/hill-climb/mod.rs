@@ -2,13 +2,20 @@
 
 mod args;
 mod blend;
+mod command;
+mod curve;
+mod fast;
+mod folds;
 mod judge;
+mod labels;
 mod measure;
 mod members;
 mod page;
 mod problem;
 mod report;
+mod samples;
 mod search;
+mod solve;
 
 use std::process::ExitCode;
 

@@ -4,14 +4,15 @@ use climb::{Gram, MoveKind};
 use common::Result;
 use common::report::{Report, Series};
 
+use crate::hill_climb::folds::{Estimate, OutOfFold};
 use crate::hill_climb::problem::{Blend, Problem};
 
 /// Members that are drawn beside the blend in the plots of single columns.
 const DRAWN: usize = 3;
 
 /// The whole page, offline in one file.
-pub fn page(problem: &Problem, blend: &Blend, recipe: &str) -> Result<Report> {
-    let (metric, members) = (problem.config.metric, problem.members.len());
+pub fn page(problem: &Problem, blend: &Blend, honest: Option<&OutOfFold>, recipe: &str) -> Result<Report> {
+    let (metric, members) = (problem.config.shown(), problem.members.len());
     let subtitle = format!(
         "{} {:.6} of {members} models on {} rows x {} columns of {}",
         metric.name(),
@@ -22,7 +23,13 @@ pub fn page(problem: &Problem, blend: &Blend, recipe: &str) -> Result<Report> {
     );
     let mut page = Report::new("Blend", subtitle);
     page.table("Members", &["model", metric.name(), "weight", "blend without its weight"], member_rows(problem, blend));
-    steps(problem, blend, &mut page)?;
+    if let Some(honest) = honest {
+        out_of_fold(problem, honest, &mut page);
+    }
+    match blend.global.spread() {
+        Some(spread) => bags(problem, blend, &spread, &mut page),
+        None => steps(problem, blend, &mut page)?,
+    }
     if let Some(gram) = &blend.gram {
         correlations(problem, gram, &mut page);
         columns(problem, blend, gram, &mut page)?;
@@ -33,7 +40,7 @@ pub fn page(problem: &Problem, blend: &Blend, recipe: &str) -> Result<Report> {
 
 /// Largest weight first.
 fn member_rows(problem: &Problem, blend: &Blend) -> Vec<Vec<String>> {
-    let metric = problem.config.metric;
+    let metric = problem.config.shown();
     let mut order: Vec<usize> = (0..problem.members.len()).collect();
     order.sort_by(|&a, &b| blend.global.weights[b].total_cmp(&blend.global.weights[a]));
     let row = |k: usize| {
@@ -54,9 +61,52 @@ fn member_rows(problem: &Problem, blend: &Blend) -> Vec<Vec<String>> {
     rows
 }
 
+/// Scores on rows that the weights were not searched on.
+fn out_of_fold(problem: &Problem, honest: &OutOfFold, page: &mut Report) {
+    let metric = problem.config.shown();
+    let mut rows: Vec<Vec<String>> = honest
+        .folds
+        .iter()
+        .enumerate()
+        .map(|(i, fold)| {
+            let mut row = vec![format!("fold {i}"), fold.rows.to_string()];
+            row.extend(fold.scores.iter().map(|score| format!("{:.6}", metric.signed(*score))));
+            row.push(problem.members[fold.best_member].name.clone());
+            row
+        })
+        .collect();
+    let mut mean = vec!["mean".to_string(), problem.rows().to_string()];
+    mean.extend((0..3).map(|which| {
+        let Estimate { mean, error } = honest.score(which);
+        format!("{:.6} ± {error:.6}", metric.signed(mean))
+    }));
+    let Estimate { mean: gain, error } = honest.gain();
+    mean.push(format!("gain over it {gain:+.6} ± {error:.6}"));
+    rows.push(mean);
+    page.table("Out of fold", &["", "rows", "blend", "best member", "equal weights", "best on the other rows"], rows);
+}
+
+/// How the weights differ between bags.
+fn bags(problem: &Problem, blend: &Blend, spread: &[f64], page: &mut Report) {
+    let scope = &blend.global;
+    let row = |k: usize| {
+        let taken = scope.bags.iter().filter(|bag| bag.weights[k] != 0.0).count();
+        let (least, most) = scope.bags.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), bag| {
+            (least.min(bag.weights[k]), most.max(bag.weights[k]))
+        });
+        let numbers = [scope.weights[k], spread[k], least, most];
+        let mut row = vec![problem.members[k].name.clone(), taken.to_string()];
+        row.extend(numbers.iter().map(|number| format!("{number:.6}")));
+        row
+    };
+    let rows = (0..problem.members.len()).map(row).collect();
+    let title = format!("Weights of {} bags", scope.bags.len());
+    page.table(&title, &["model", "bags with it", "mean", "std", "smallest", "largest"], rows);
+}
+
 /// What every accepted step of the search gained.
 fn steps(problem: &Problem, blend: &Blend, page: &mut Report) -> Result<()> {
-    let metric = problem.config.metric;
+    let metric = problem.config.shown();
     let mut points = vec![];
     let mut rows = vec![];
     let mut before: Option<f64> = None;
@@ -70,7 +120,7 @@ fn steps(problem: &Problem, blend: &Blend, page: &mut Report) -> Result<()> {
         rows.push(vec![
             i.to_string(),
             step.kind.name().to_string(),
-            problem.members[step.model].name.clone(),
+            problem.name(step.model).to_string(),
             format!("{:.4}", step.weight),
             format!("{:.6}", metric.signed(step.score)),
             gain,

@@ -1,19 +1,15 @@
-//! The search itself: one climb over all columns and, where asked, one for every group.
+//! What a search reads, all of it or some rows, and what it finds.
 
-use climb::{
-    Climbed, Direct, Gram, GramObjective, GramScore, Method, Metric, Move, Objective, SearchConfig, climb, equal,
-    simplex, sum_one,
-};
+use climb::{Gram, Method, Metric, Move, SearchConfig};
 use common::metrics::{Matrix, Rules};
 use common::oof::{Member, Set, Table};
 use common::{Error, Result};
 
-use crate::hill_climb::judge::Judge;
-use crate::hill_climb::measure;
+use crate::hill_climb::command::Command;
+use crate::hill_climb::judge::{Labels, labels_of};
 use crate::hill_climb::members;
-
-/// Rounds that a closed form takes where its quadratic form depends on the weights.
-const ROUNDS: usize = 50;
+use crate::hill_climb::solve::Solver;
+use climb::space::Blending;
 
 /// Everything that a search reads.
 pub struct Problem<'a> {
@@ -27,10 +23,28 @@ pub struct Problem<'a> {
     pub models: Vec<Matrix<'a>>,
     /// Fixed columns and zero rule.
     pub rules: Rules,
-    truth: Matrix<'a>,
+    /// What folds and bags are drawn by.
+    pub seed: u64,
+    /// Fold of every row, where a column says it.
+    pub folds: Option<Vec<usize>>,
+    /// Weights of the members to start from.
+    pub start: Option<Vec<f64>>,
+    /// The truth's numbers.
+    pub truth: Matrix<'a>,
     /// Whether a column is a class.
-    classes: bool,
+    pub classes: bool,
     /// Weight of every row.
+    pub weights: Option<Vec<f64>>,
+    /// Labels of every column, where these are only some of the rows.
+    pub labels: Option<Vec<Labels>>,
+    /// The user's own metric.
+    pub command: Option<Command>,
+}
+
+/// Some rows of a problem, copied.
+pub struct Part {
+    truth: Vec<f64>,
+    models: Vec<Vec<f64>>,
     weights: Option<Vec<f64>>,
 }
 
@@ -46,10 +60,32 @@ pub struct Scope {
     pub score: f64,
     /// Score of every model alone.
     pub singles: Vec<f64>,
-    /// Accepted steps of the climb.
+    /// Accepted steps of the climb; with bags, those of the bags.
     pub moves: Vec<Move>,
+    /// The bags whose mean the weights are.
+    pub bags: Vec<Bag>,
     /// Scores of other ways to blend; none where there is no answer.
     pub others: Vec<(&'static str, Option<f64>)>,
+}
+
+/// A climb over some of the models.
+pub struct Bag {
+    /// Weight of every model.
+    pub weights: Vec<f64>,
+    /// Accepted steps.
+    pub moves: Vec<Move>,
+}
+
+impl Scope {
+    /// Standard deviation over the bags of the weight of every model.
+    pub fn spread(&self) -> Option<Vec<f64>> {
+        let count = self.bags.len() as f64;
+        let of = |k: usize| {
+            let squares: f64 = self.bags.iter().map(|bag| (bag.weights[k] - self.weights[k]).powi(2)).sum();
+            (squares / (count - 1.0).max(1.0)).sqrt()
+        };
+        (!self.bags.is_empty()).then(|| (0..self.weights.len()).map(of).collect())
+    }
 }
 
 /// The result.
@@ -67,6 +103,8 @@ pub struct Blend {
     pub without: Vec<Option<f64>>,
     /// Sums of products of the errors, for scores that are functions of squared errors.
     pub gram: Option<Gram>,
+    /// The thresholds that are best for the blend, every member alone and equal weights, where they are searched.
+    pub thresholds: Option<Vec<f64>>,
 }
 
 impl Blend {
@@ -84,22 +122,28 @@ impl Blend {
 
 impl<'a> Problem<'a> {
     /// Checks that the models go with the truth; takes the first `rows`.
-    pub fn new(set: &'a Set, rows: usize, config: &'a SearchConfig) -> Result<Self> {
+    pub fn new(set: &'a Set, rows: usize, config: &'a SearchConfig, seed: u64) -> Result<Self> {
         let Set { truth: table, members, .. } = set;
-        let labels = [Metric::Logloss, Metric::Brier];
-        let decided = matches!(
-            config.metric,
-            Metric::Accuracy | Metric::BalancedAccuracy | Metric::F1 | Metric::F1Macro | Metric::F1Micro
-        ) || matches!(config.metric, Metric::F1Weighted | Metric::Mcc | Metric::Qwk);
-        if config.per_group && set.one_hot && (decided || labels.contains(&config.metric)) {
-            return Err(Error::usage(format!("`{}` is a score of all classes together", config.metric.name()))
-                .hint("leave out `--per-group`"));
+        let shown = config.shown();
+        let command = config.metric_command.as_ref();
+        let of_all = matches!(config.metric, Metric::Crps | Metric::MeanAngle)
+            || set.one_hot && (config.metric.of_labels() || matches!(config.metric, Metric::Logloss | Metric::Brier));
+        for (asked, flag) in [(config.per_group, "--per-group"), (config.per_target, "--per-target")] {
+            if asked && (of_all || command.is_some() || config.search_threshold) {
+                return Err(Error::usage(format!("`{}` is a score of all columns together", shown.name()))
+                    .hint(format!("leave out `{flag}`")));
+            }
         }
         let weights = set.weights.as_ref().map(|weights| weights[..rows].to_vec());
         if weights.is_some() && (config.continuous || config.polish || config.method != Method::Climb) {
             return Err(Error::usage("weighted rows are climbed on a grid")
                 .hint("leave out `--method`, `--polish` and `continuous`, or `--sample-weight`"));
         }
+        if weights.is_some() && command.is_some() {
+            return Err(Error::usage("a metric command gets no weights of rows")
+                .hint("leave out `--sample-weight`; the command may read them itself"));
+        }
+        Blending::new(config.space, set.one_hot).demand(table.normalisation().is_some())?;
         let truth = table.matrix()?.head(rows);
         let models = members::matrices(members, table, rows)?;
         Ok(Self {
@@ -108,9 +152,14 @@ impl<'a> Problem<'a> {
             config,
             models,
             rules: table.rules(config.zero_rule),
+            seed,
+            folds: set.folds.as_ref().map(|folds| folds[..rows].to_vec()),
+            start: None,
             truth,
             classes: set.one_hot,
             weights,
+            labels: None,
+            command: command.map(|text| Command::new(text, config.metric_timeout_s)),
         })
     }
 
@@ -119,168 +168,146 @@ impl<'a> Problem<'a> {
         self.truth.rows()
     }
 
+    /// How members are blended.
+    pub fn blending(&self) -> Blending {
+        Blending::new(self.config.space, self.classes)
+    }
+
+    /// The name of a model; behind the members comes one that predicts nothing.
+    pub fn name(&self, model: usize) -> &str {
+        self.members.get(model).map_or("(nothing)", |member| &member.name)
+    }
+
+    /// Copies some rows.
+    pub fn gather(&self, rows: &[usize]) -> Result<Part> {
+        let columns = self.truth.columns();
+        let copy = |matrix: &Matrix| {
+            let mut values = vec![0.0; rows.len() * columns];
+            for (&row, out) in rows.iter().zip(values.chunks_exact_mut(columns)) {
+                matrix.read(row, 0..columns, out);
+            }
+            values
+        };
+        Ok(Part {
+            truth: copy(&self.truth),
+            models: self.models.iter().map(copy).collect(),
+            weights: self.weights.as_ref().map(|weights| rows.iter().map(|&row| weights[row]).collect()),
+        })
+    }
+
+    /// The same problem on some of its rows.
+    pub fn on<'p>(&'p self, part: &'p Part) -> Result<Problem<'p>> {
+        let columns = self.truth.columns();
+        let labels = |c: usize| {
+            let mut values = vec![0.0; columns];
+            let column = (0..self.rows()).map(|row| {
+                self.truth.read(row, 0..columns, &mut values);
+                values[c]
+            });
+            labels_of(&column.collect::<Vec<f64>>())
+        };
+        let of_labels = self.config.metric.of_labels() && self.command.is_none();
+        Ok(Problem {
+            table: self.table,
+            members: self.members,
+            config: self.config,
+            models: part.models.iter().map(|values| Matrix::f64(values, columns)).collect::<Result<_>>()?,
+            rules: self.rules.clone(),
+            seed: self.seed,
+            folds: None,
+            start: self.start.clone(),
+            truth: Matrix::f64(&part.truth, columns)?,
+            classes: self.classes,
+            weights: part.weights.clone(),
+            labels: of_labels.then(|| (0..columns).map(labels).collect()),
+            command: self.config.metric_command.as_ref().map(|c| Command::new(c, self.config.metric_timeout_s)),
+        })
+    }
+
+    /// Class of every row where rows have one: the largest column of classes, or which of two labels; else 0.
+    pub fn classes_of_rows(&self) -> Vec<usize> {
+        let columns = self.truth.columns();
+        let mut row = vec![0.0; columns];
+        let mut read = |r: usize| {
+            self.truth.read(r, 0..columns, &mut row);
+            if self.classes { row.iter().position(|v| *v == 1.0).unwrap_or(0) as f64 } else { row[0] }
+        };
+        let values: Vec<f64> = (0..self.rows()).map(&mut read).collect();
+        if self.classes {
+            return values.iter().map(|class| *class as usize).collect();
+        }
+        let first = values[0];
+        let second = values.iter().copied().find(|v| *v != first);
+        let two = columns == 1 && values.iter().all(|v| *v == first || Some(*v) == second);
+        values.iter().map(|v| usize::from(two && *v != first)).collect()
+    }
+
     /// Searches.
     pub fn solve(&self) -> Result<Blend> {
-        let gram = if self.config.of_squares() && self.weights.is_none() {
-            Some(Gram::of(&self.truth, &self.models).map_err(|e| self.not_finite().err().unwrap_or(e))?)
-        } else {
-            self.not_finite()?;
-            None
-        };
-        let columns: Vec<usize> = (0..self.table.columns()).collect();
-        let global = self.scope("all", columns.clone(), gram.as_ref())?;
-        let mut groups = Vec::new();
-        if self.config.per_group {
-            for group in self.table.groups() {
-                let columns: Vec<usize> = (group.start..group.end).collect();
-                // A group that no model decides has nothing to search.
-                if columns.iter().any(|c| !self.rules.fixed.contains(c)) {
-                    groups.push(self.scope(&group.name, columns, gram.as_ref())?);
-                }
-            }
-        }
-        let without = self.without(&global, gram.as_ref())?;
-        let mut blend = Blend { score: global.score, global, groups, zero_list: vec![], without, gram: None };
-        if !blend.groups.is_empty() {
-            blend.score = self.joint_score(&blend, gram.as_ref())?;
-        }
-        if let (Some(gram), Metric::R2) = (&gram, self.config.metric) {
-            let weights = blend.by_column(columns.len());
-            blend.zero_list = gram.scores(|c| weights[c], &self.rules).zero_list;
-        }
-        blend.gram = gram;
-        Ok(blend)
+        let own = self.own()?;
+        Solver::new(self, own.as_deref())?.solve()
     }
 
-    /// See [`Blend::without`].
-    fn without(&self, global: &Scope, gram: Option<&Gram>) -> Result<Vec<Option<f64>>> {
-        let Some(gram) = gram else { return Ok(vec![None; self.models.len()]) };
-        let objective = self.exact(gram, &global.columns)?;
-        let one = |k: usize| {
-            let rest = 1.0 - global.weights[k];
-            if rest.abs() < 1e-9 {
-                return Ok(None);
-            }
-            let mut weights: Vec<f64> = global.weights.iter().map(|w| w / rest).collect();
-            weights[k] = 0.0;
-            objective.score(&weights).map(Some)
-        };
-        (0..self.models.len()).map(one).collect()
+    /// Scores of weights that were found on other rows: the blend, a member alone, equal weights.
+    pub fn judged(&self, blend: &Blend, best: usize) -> Result<[f64; 3]> {
+        let own = self.own()?;
+        Solver::new(self, own.as_deref())?.judged(blend, best)
     }
 
-    /// Score over all columns when groups have weights of their own.
-    fn joint_score(&self, blend: &Blend, gram: Option<&Gram>) -> Result<f64> {
-        let rest: Vec<usize> =
-            (0..self.table.columns()).filter(|c| !blend.groups.iter().any(|group| group.columns.contains(c))).collect();
-        let mut parts: Vec<(&[usize], f64)> = blend.groups.iter().map(|g| (g.columns.as_slice(), g.score)).collect();
-        if rest.iter().any(|c| !self.rules.fixed.contains(c)) {
-            let score = match gram {
-                Some(gram) => self.exact(gram, &rest)?.score(&blend.global.weights)?,
-                None => self.direct(&rest)?.score(&blend.global.weights)?,
+    /// The blended predictions, row-major, in the space of the truth.
+    pub fn blended(&self, blend: &Blend) -> Result<Vec<f64>> {
+        let own = self.own()?;
+        Solver::new(self, own.as_deref())?.blended(blend)
+    }
+
+    /// Whether the search reads other numbers than the members': in another space, or with a model of nothing.
+    pub fn is_plain(&self) -> bool {
+        self.config.space == climb::Space::Value && self.config.sum_one
+    }
+
+    /// These numbers.
+    fn own(&self) -> Result<Option<Vec<Vec<f64>>>> {
+        if self.is_plain() {
+            return Ok(None);
+        }
+        self.not_finite()?;
+        let columns = self.truth.columns();
+        let rows: Vec<usize> = (0..self.rows()).collect();
+        let Part { models: mut all, .. } = self.gather(&rows)?;
+        for (member, values) in self.members.iter().zip(&mut all) {
+            self.blending().forward_all(values, columns).map_err(|(row, c, problem)| {
+                let column = member.table.column_name(c);
+                Error::input(member.table.path(), format!("row {row}, column `{column}`: {problem}"))
+                    .hint("choose another `--space`")
+            })?;
+        }
+        if !self.config.sum_one {
+            // Nothing is 0 as it was measured, which a normalisation moves.
+            let zero: Vec<f64> = match self.table.normalisation() {
+                Some((mean, std)) => mean.iter().zip(std).map(|(mean, std)| -mean / std).collect(),
+                None => vec![0.0; columns],
             };
-            parts.push((&rest, score));
-        } else {
-            parts.push((&rest, 1.0));
+            all.push(zero.repeat(self.rows()));
         }
-        // Fixed columns count 1 in R2 and are left out of the other scores.
-        let counts = |columns: &[usize]| match self.config.metric {
-            Metric::R2 => columns.len(),
-            _ => columns.iter().filter(|c| !self.rules.fixed.contains(c)).count(),
-        };
-        let total: f64 = parts.iter().map(|(columns, score)| counts(columns) as f64 * score).sum();
-        Ok(total / parts.iter().map(|(columns, _)| counts(columns) as f64).sum::<f64>())
-    }
-
-    fn scope(&self, name: &str, columns: Vec<usize>, gram: Option<&Gram>) -> Result<Scope> {
-        let plan = self.config.plan();
-        let Some(gram) = gram else {
-            let mut objective = self.direct(&columns)?;
-            let found = climb(&mut objective, &plan)?;
-            let others = vec![("equal weights", Some(objective.score(&equal(self.models.len()))?))];
-            return Ok(scope(name, columns, found, others));
-        };
-        let mut objective = self.exact(gram, &columns)?;
-        let mut found = climb(&mut objective, &plan)?;
-        let mut others = vec![
-            ("equal weights", Some(objective.score(&equal(self.models.len()))?)),
-            ("hill climb", Some(found.score)),
-        ];
-        for (method, label) in [(Method::Optimum, "optimum, sum 1"), (Method::NonNegative, "optimum, none negative")] {
-            match self.closed_form(&mut objective, &found.weights, method) {
-                Ok((weights, score)) => {
-                    others.push((label, Some(score)));
-                    if method == self.config.method {
-                        (found.weights, found.score) = (weights, score);
-                    }
-                }
-                Err(error) if method == self.config.method => return Err(error),
-                Err(_) => others.push((label, None)),
-            }
-        }
-        Ok(scope(name, columns, found, others))
-    }
-
-    /// Repeats the closed form until its quadratic form stays; R2 and MSE without the zero rule need one round.
-    fn closed_form(&self, objective: &mut GramObjective, from: &[f64], method: Method) -> Result<(Vec<f64>, f64)> {
-        let mut weights = from.to_vec();
-        let mut best: Option<(Vec<f64>, f64)> = None;
-        for _ in 0..ROUNDS {
-            objective.stand(&weights)?;
-            let Some(form) = objective.quadratic() else { break };
-            let solved = match method {
-                Method::NonNegative => simplex(&form, self.config.ridge),
-                _ => sum_one(&form, self.config.ridge),
-            };
-            let next = solved.map_err(|dependent| dependent.error(&self.members[dependent.0].name))?;
-            let score = objective.score(&next)?;
-            if best.as_ref().is_none_or(|(_, s)| score > *s) {
-                best = Some((next.clone(), score));
-            }
-            let moved = weights.iter().zip(&next).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-            weights = next;
-            if moved < 1e-12 {
-                break;
-            }
-        }
-        best.ok_or_else(|| Error::failed("the closed form has no answer"))
-    }
-
-    fn exact(&self, gram: &Gram, columns: &[usize]) -> Result<GramObjective> {
-        let score = match self.config.metric {
-            Metric::Mse => GramScore::Mse,
-            Metric::Rmse => GramScore::Rmse,
-            _ => GramScore::R2,
-        };
-        let zero = self.rules.zero.as_ref().map(|(mean, std)| (mean.as_slice(), std.as_slice()));
-        GramObjective::new(gram, score, columns, &self.rules.fixed, zero)
-    }
-
-    fn direct<'b>(&'b self, columns: &[usize]) -> Result<Direct<'b, impl Fn(&[f64]) -> f64 + Sync + use<'a, 'b>>> {
-        let free: Vec<usize> = columns.iter().copied().filter(|c| !self.rules.fixed.contains(c)).collect();
-        let plain = matches!(self.config.metric, Metric::Mae | Metric::Pearson) && self.weights.is_none();
-        let judge = if plain {
-            None
-        } else {
-            let (metric, threshold) = (self.config.metric, self.config.threshold);
-            let weights = self.weights.as_deref();
-            Some(Judge::new(metric, self.table, &self.truth, &free, self.classes, weights, threshold)?)
-        };
-        let metric = self.config.metric;
-        Ok(Direct::new(&self.models, move |values| match (&judge, metric) {
-            (Some(judge), _) => judge.score(values),
-            (None, Metric::Pearson) => measure::pearson(&self.truth, values, &free),
-            (None, _) => -measure::mae(&self.truth, values, &free),
-        }))
+        Ok(Some(all))
     }
 
     /// Names the file, row and column of the first value that is not finite.
-    fn not_finite(&self) -> Result<()> {
+    pub fn not_finite(&self) -> Result<()> {
         self.table.demand_finite(&self.truth)?;
         self.members.iter().zip(&self.models).try_for_each(|(m, matrix)| m.table.demand_finite(matrix))
     }
-}
 
-fn scope(name: &str, columns: Vec<usize>, found: Climbed, others: Vec<(&'static str, Option<f64>)>) -> Scope {
-    let Climbed { weights, score, singles, moves } = found;
-    Scope { name: name.into(), columns, weights, score, singles, moves, others }
+    /// Bytes that the search takes beside the members, at most.
+    pub fn bytes(&self, threads: usize) -> u64 {
+        let matrix = (self.rows() * self.truth.columns() * 8) as u64;
+        let models = self.models.len() as u64 + u64::from(!self.config.sum_one);
+        let own = if self.is_plain() { 0 } else { models };
+        let parts = if self.folds.is_some() || self.config.folds.is_some() { models + 1 + own } else { own };
+        // What is searched by passes is copied in the order of its classes.
+        let parts = parts + if self.config.of_squares() { 0 } else { models };
+        // A trial holds the blend, the blend turned back and one column of it in order.
+        let trials = if self.config.of_squares() && self.weights.is_none() { 0 } else { 3 * threads as u64 + 2 };
+        (parts + trials) * matrix
+    }
 }

@@ -2,15 +2,17 @@
 
 use std::fmt::Write as _;
 
-use climb::MoveKind;
+use climb::space::Blending;
+use climb::weights::{Own, field, g17};
+use climb::{Move, MoveKind};
 use serde_json::{Map, Value, json};
 
-use crate::hill_climb::problem::{Blend, Problem, Scope};
-use climb::weights::{Own, field, g17};
+use crate::hill_climb::folds::{Estimate, OutOfFold};
+use crate::hill_climb::problem::{Bag, Blend, Problem, Scope};
 
 /// The table for people.
-pub fn table(problem: &Problem, blend: &Blend) -> String {
-    let metric = problem.config.metric;
+pub fn table(problem: &Problem, blend: &Blend, honest: Option<&OutOfFold>) -> String {
+    let metric = problem.config.shown();
     let wide = problem.members.iter().map(|m| m.name.len()).max().unwrap_or(0).max(24);
     let mut text = format!("{:wide$}  {:>9}  {:>9}", "model", metric.name(), "weight");
     let global = &blend.global;
@@ -30,7 +32,32 @@ pub fn table(problem: &Problem, blend: &Blend) -> String {
         let _ = write!(text, "\n{:wide$}  {:>9.6}", format!("group {}", scope.name), metric.signed(scope.score));
     }
     let _ = write!(text, "\n{:wide$}  {:>9.6}", "blend", metric.signed(blend.score));
+    if let Some(threshold) = blend.thresholds.as_ref().and_then(|all| all.first()) {
+        let _ = write!(text, "\n{:wide$}  {threshold:>9.6}", "threshold");
+    }
+    if let Some(honest) = honest {
+        let head = format!("out of {} folds", honest.folds.len());
+        let _ = write!(text, "\n\n{head:wide$}  {:>9}  {:>9}", metric.name(), "std error");
+        for (which, name) in ["blend", "best member", "equal weights"].iter().enumerate() {
+            let Estimate { mean, error } = honest.score(which);
+            let _ = write!(text, "\n{name:wide$}  {:>9.6}  {error:>9.6}", metric.signed(mean));
+        }
+        let Estimate { mean, error } = honest.gain();
+        let _ = write!(text, "\n{:wide$}  {mean:>+9.6}  {error:>9.6}", "gain over best member");
+    }
     text
+}
+
+/// What to say where the blend is not better than its best member.
+pub fn doubt(problem: &Problem, honest: &OutOfFold) -> Option<String> {
+    let Estimate { mean, error } = honest.gain();
+    let name = problem.config.shown().name();
+    (!honest.better()).then(|| {
+        format!(
+            "out of fold the blend is not better than the best member beyond noise: {name} better by {mean:+.2e}, \
+             standard error {error:.2e}"
+        )
+    })
 }
 
 /// Names and global weights for the table of weights, largest first, models without weight anywhere left out; and the
@@ -51,8 +78,8 @@ pub fn weighted(problem: &Problem, blend: &Blend) -> (Vec<(String, f64)>, Vec<Ow
 }
 
 /// `weights.json`: everything needed to apply the weights, and the scores.
-pub fn json(problem: &Problem, blend: &Blend) -> Value {
-    let metric = problem.config.metric;
+pub fn json(problem: &Problem, blend: &Blend, honest: Option<&OutOfFold>) -> Value {
+    let metric = problem.config.shown();
     let names = |columns: &[usize]| -> Vec<String> { columns.iter().map(|&c| problem.table.column_name(c)).collect() };
     let weights = |scope: &Scope| named(problem, scope.weights.iter().map(|&w| w.into()));
     let groups: Vec<Value> = blend
@@ -67,7 +94,7 @@ pub fn json(problem: &Problem, blend: &Blend) -> Value {
             })
         })
         .collect();
-    json!({
+    let mut all = json!({
         "metric": metric.name(),
         "score": metric.signed(blend.score),
         "rows": problem.rows(),
@@ -75,35 +102,60 @@ pub fn json(problem: &Problem, blend: &Blend) -> Value {
         "alone": named(problem, blend.global.singles.iter().map(|&s| metric.signed(s).into())),
         "zero_list": names(&blend.zero_list),
         "groups": groups,
-    })
+    });
+    if problem.blending() != Blending::VALUE {
+        all["space"] = problem.blending().name().into();
+    }
+    if !problem.config.sum_one {
+        all["sum_one"] = false.into();
+    }
+    if let Some(thresholds) = &blend.thresholds {
+        all["threshold"] = thresholds[0].into();
+    }
+    if let Some(spread) = blend.global.spread() {
+        all["weight_spread"] = named(problem, spread.into_iter().map(Value::from)).into();
+        let bag = |bag: &Bag| Value::from(named(problem, bag.weights.iter().map(|&w| w.into())));
+        all["bags"] = blend.global.bags.iter().map(bag).collect();
+    }
+    if let Some(honest) = honest {
+        all["out_of_fold"] = honest.json(problem);
+    }
+    all
 }
 
 /// `history.csv`: every accepted step.
 pub fn history(problem: &Problem, blend: &Blend) -> String {
     let mut text = String::from("scope,step,kind,model,from,weight,score\n");
-    for scope in std::iter::once(&blend.global).chain(&blend.groups) {
-        let starts = scope.moves.iter().filter(|m| m.kind == MoveKind::Start).count();
-        for (i, step) in scope.moves.iter().enumerate() {
-            let name = |k: usize| field(&problem.members[k].name);
+    let metric = problem.config.shown();
+    let mut steps = |scope: &str, moves: &[Move]| {
+        let starts = moves.iter().filter(|m| m.kind == MoveKind::Start).count();
+        for (i, step) in moves.iter().enumerate() {
+            let name = |k: usize| field(problem.name(k));
             let _ = writeln!(
                 text,
                 "{},{},{},{},{},{},{}",
-                field(&scope.name),
+                field(scope),
                 (i + 1).saturating_sub(starts),
                 step.kind.name(),
                 name(step.model),
                 step.from.map(name).unwrap_or_default(),
                 g17(step.weight),
-                g17(problem.config.metric.signed(step.score)),
+                g17(metric.signed(step.score)),
             );
+        }
+    };
+    for scope in std::iter::once(&blend.global).chain(&blend.groups) {
+        steps(&scope.name, &scope.moves);
+        for (i, bag) in scope.bags.iter().enumerate() {
+            steps(&format!("{}/bag {i}", scope.name), &bag.moves);
         }
     }
     text
 }
 
 /// Figures for the manifest.
-pub fn metrics(problem: &Problem, blend: &Blend) -> Map<String, Value> {
-    let metric = problem.config.metric;
+pub fn metrics(problem: &Problem, blend: &Blend, honest: Option<&OutOfFold>) -> Map<String, Value> {
+    let metric = problem.config.shown();
     let mut all = Map::new();
     all.insert("metric".into(), metric.name().into());
     all.insert("blend".into(), metric.signed(blend.score).into());
@@ -116,6 +168,17 @@ pub fn metrics(problem: &Problem, blend: &Blend) -> Map<String, Value> {
     let groups = blend.groups.iter().map(|g| (g.name.clone(), metric.signed(g.score).into()));
     all.insert("groups".into(), groups.collect::<Map<_, _>>().into());
     all.insert("rows".into(), problem.rows().into());
+    if let Some(threshold) = blend.thresholds.as_ref().and_then(|all| all.first()) {
+        all.insert("threshold".into(), (*threshold).into());
+    }
+    if let Some(spread) = blend.global.spread() {
+        all.insert("weight_spread".into(), named(problem, spread.into_iter().map(Value::from)).into());
+    }
+    if let Some(honest) = honest {
+        let mut value = honest.json(problem);
+        value["folds"] = honest.folds.len().into();
+        all.insert("out_of_fold".into(), value);
+    }
     all
 }
 

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use climb::SearchConfig;
+use climb::weights::{self, Weights};
+use climb::{Metric, SearchConfig};
 use common::durable::Written;
-use common::oof::{Set, resolve, resolve_in};
+use common::oof::{Reading, Set, resolve, resolve_in};
 use common::stage::{Manifest, Stage};
 use common::store::scratch::Scratch;
 use common::store::tensors::{Declaration, Dtype, TensorWriter};
@@ -13,9 +14,9 @@ use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use crate::hill_climb::args::SearchArgs;
+use crate::hill_climb::folds::OutOfFold;
 use crate::hill_climb::problem::{Blend, Problem};
-use crate::hill_climb::{members, page, report};
-use climb::weights;
+use crate::hill_climb::{folds, members, page, report};
 
 /// Rows of the blended predictions that are held at once.
 const BLOCK_ROWS: usize = 4096;
@@ -34,7 +35,8 @@ pub fn run(args: &SearchArgs) -> Result<()> {
     let truth = truth(&args.truth)?;
     let folder = args.run.folder("hill-climb");
     let scratch = Scratch::of(&folder);
-    let set = Set::open(&truth, &members::paths(&args.oof)?, &args.reading(), scratch.folder())?;
+    let reading = Reading { samples: config.value.metric == Metric::Crps, ..args.reading() };
+    let set = Set::open(&truth, &members::paths(&args.oof)?, &reading, scratch.folder())?;
     drop(scratch);
     for note in &set.notes {
         info!("{note}");
@@ -44,35 +46,53 @@ pub fn run(args: &SearchArgs) -> Result<()> {
     }
     let Set { truth, members, .. } = &set;
     let rows = args.run.limit.map_or(truth.rows(), |n| truth.rows().min(usize::try_from(n).unwrap_or(usize::MAX)));
-    let problem = Problem::new(&set, rows, &config.value)?;
+    let seed = args.run.seed.unwrap_or(0);
+    let mut problem = Problem::new(&set, rows, &config.value, seed)?;
+    if let (Some(_), Some(column)) = (config.value.folds, &args.fold_column) {
+        return Err(Error::usage(format!("`folds` draws folds, `--fold-column {column}` reads them"))
+            .hint("leave one of them out"));
+    }
+    let start = config.value.start_file().map(Path::new);
+    problem.start = start.map(|path| started(path, &problem)).transpose()?;
+    let folds = folds::assigned(&problem)?;
+    args.run.cpu_threads();
+    demand_memory(&problem);
     info!("{} models, {rows} rows x {} columns of `{}`", members.len(), truth.columns(), truth.path().display());
     if args.run.dry_run {
         info!("would search the weights and write them to `{}`", folder.display());
         return Ok(());
     }
-    args.run.cpu_threads();
     let system = &truth.layout().system;
-    let seed = args.run.seed.unwrap_or(0);
     let mut stage = Stage::begin("hill-climb", system, &folder, &config.text, seed, args.run.force)?;
     stage.input("truth", truth.path())?;
     for member in members {
         stage.input(&format!("oof/{}", member.name), member.table.path())?;
     }
+    if let Some(path) = start {
+        stage.input("start", path)?;
+    }
 
     let blend = problem.solve()?;
-    info!("{}", report::table(&problem, &blend));
+    let honest = folds.map(|folds| OutOfFold::of(&problem, &folds)).transpose()?;
+    info!("{}", report::table(&problem, &blend, honest.as_ref()));
+    if let Some(warning) = honest.as_ref().and_then(|honest| report::doubt(&problem, honest)) {
+        warn!("{warning}");
+    }
 
     let out = stage.folder().to_path_buf();
     let (table, own) = report::weighted(&problem, &blend);
-    stage.output("weights", &weights::write_csv(&out.join("weights.csv"), &table, &own)?);
-    stage.output("weights_json", &write_json(&out.join("weights.json"), &report::json(&problem, &blend))?);
+    stage.output("weights", &weights::write_csv_in(problem.blending(), &out.join("weights.csv"), &table, &own)?);
+    stage.output(
+        "weights_json",
+        &write_json(&out.join("weights.json"), &report::json(&problem, &blend, honest.as_ref()))?,
+    );
     stage.output("history", &durable::write(out.join("history.csv"), report::history(&problem, &blend).as_bytes())?);
-    let about = page::page(&problem, &blend, config.annotated())?;
+    let about = page::page(&problem, &blend, honest.as_ref(), config.annotated())?;
     stage.output("report", &about.write(&out.join("report.html"))?);
     if args.write_oof {
         stage.output("oof", &write_oof(&out.join("oof.safetensors"), &problem, &blend)?);
     }
-    for (name, value) in report::metrics(&problem, &blend) {
+    for (name, value) in report::metrics(&problem, &blend, honest.as_ref()) {
         stage.metric(&name, value);
     }
     stage.finish()?;
@@ -88,6 +108,45 @@ fn truth(argument: &str) -> Result<PathBuf> {
     resolve_in(&stage, registry::truth(&stage.system))
 }
 
+/// The weights of a file as weights of the members to start from.
+fn started(path: &Path, problem: &Problem) -> Result<Vec<f64>> {
+    let given = Weights::read(path)?;
+    let (expected, found) = (problem.blending(), given.blending);
+    if expected != found {
+        let problem = format!("holds weights for the space `{}`, the search is in `{}`", found.name(), expected.name());
+        return Err(Error::input(path, problem).hint(format!("`--space {}`", found.space.name())));
+    }
+    let mut weights = vec![0.0; problem.members.len()];
+    for (name, weight) in given.models.iter().zip(given.global()) {
+        let place = problem.members.iter().position(|member| weights::stem(&member.name) == name);
+        let Some(place) = place else {
+            let members = problem.members.iter().map(|m| m.name.as_str()).collect::<Vec<_>>().join("`, `");
+            return Err(Error::input(path, format!("the model `{name}` is none of the members `{members}`"))
+                .hint("name the members as the table does: `NAME=FILE`"));
+        };
+        weights[place] = *weight;
+    }
+    let sum: f64 = weights.iter().sum();
+    if problem.config.sum_one && (sum - 1.0).abs() > 1e-6 {
+        return Err(Error::input(path, format!("the weights to start from sum to {sum}, expected 1"))
+            .hint("`--free-sum` searches weights with any sum"));
+    }
+    Ok(weights)
+}
+
+/// Says what memory the search needs beside the members where that is much, and warns where there is less.
+fn demand_memory(problem: &Problem) {
+    let bytes = problem.bytes(rayon::current_num_threads());
+    let mib = bytes.div_ceil(1 << 20);
+    match common::memory::available_bytes() {
+        Some(free) if bytes > free => {
+            warn!("the search needs up to {mib} MiB, {} MiB are free; fewer `--threads` need less", free >> 20);
+        }
+        _ if mib > 256 => info!("the search needs up to {mib} MiB beside the members"),
+        _ => {}
+    }
+}
+
 fn write_json(path: &Path, value: &Value) -> Result<Written> {
     let text = serde_json::to_string_pretty(value).map_err(|e| Error::failed(format!("weights: {e}")))?;
     durable::write(path, format!("{text}\n").as_bytes())
@@ -97,6 +156,7 @@ fn write_json(path: &Path, value: &Value) -> Result<Written> {
 fn write_oof(path: &Path, problem: &Problem, blend: &Blend) -> Result<Written> {
     let columns = problem.table.columns();
     let weights = blend.by_column(columns);
+    let whole = if problem.is_plain() { None } else { Some(problem.blended(blend)?) };
     let mut declared = vec![Declaration::new("predictions", Dtype::F32, &[problem.rows(), columns])];
     let normalisation = problem.table.normalisation();
     if normalisation.is_some() {
@@ -115,6 +175,12 @@ fn write_oof(path: &Path, problem: &Problem, blend: &Blend) -> Result<Written> {
     for start in (0..problem.rows()).step_by(BLOCK_ROWS) {
         common::cli::signals::check("nothing, the search is repeated in seconds")?;
         block.clear();
+        if let Some(whole) = &whole {
+            let end = (start + BLOCK_ROWS).min(problem.rows());
+            block.extend(whole[start * columns..end * columns].iter().map(|&v| v as f32));
+            writer.append_elements("predictions", &block)?;
+            continue;
+        }
         for row in start..(start + BLOCK_ROWS).min(problem.rows()) {
             total.fill(0.0);
             for (k, model) in problem.models.iter().enumerate() {

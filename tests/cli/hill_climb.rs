@@ -336,6 +336,7 @@ fn metrics_agree_with_scikit_learn_on_ties_constants_and_weights() {
         if case["weighted"] == true {
             args.extend(["--sample-weight", "w"]);
         }
+        args.extend(case["flags"].as_array().into_iter().flatten().filter_map(serde_json::Value::as_str));
         let members = &cmd("hill-climb").args(args).within(folder.path()).succeeds().manifest()["metrics"]["members"];
         for name in ["a", "b"] {
             let (ours, theirs) = (members[name].as_f64().unwrap(), case["scores"][name].as_f64().unwrap());

@@ -24,20 +24,20 @@ def write(name, header, columns):
     return f"{name}.csv"
 
 
-def case(kind, y, members, scores, weighted):
-    """Every score with and without weights; `members` are arrays [rows] or [rows, classes]."""
+def case(kind, y, members, scores, weighted, names=None, flags=()):
+    """Every score with and without weights; `members` are arrays [rows] or [rows, columns], the columns with these names."""
     ids, w = np.arange(100, 100 + ROWS), rng.integers(0, 4, ROWS) + 0.5
     truth = write(f"{kind}_y", "id,y,w", [ids, y, w])
     files = {}
     for name, p in members.items():
         columns = [p] if p.ndim == 1 else list(p.T)
-        header = "id," + ",".join(["p"] if p.ndim == 1 else [f"c{k}" for k in range(p.shape[1])])
+        header = "id," + ",".join(["p"] if p.ndim == 1 else names or [f"c{k}" for k in range(p.shape[1])])
         files[name] = write(f"{kind}_{name}", header, [ids, *columns])
     for metric, score in scores.items():
         for weights in [None, w] if metric in weighted else [None]:
             found = {name: float(score(y, p, weights)) for name, p in members.items()}
             cases.append({"kind": kind, "metric": metric, "truth": truth, **files, "scores": found,
-                          "weighted": weights is not None})
+                          "weighted": weights is not None, "flags": list(flags)})
 
 
 numbers = {
@@ -113,4 +113,28 @@ case("classes", classes, three, {
     "auc": lambda y, p, w: m.roc_auc_score(y, p, multi_class="ovr", average="macro", sample_weight=w),
 }, ["logloss", "auc"])
 case("classes_labels", classes, three, {n: decided(s, lambda p: p.argmax(axis=1)) for n, s in labels.items()}, labels)
+
+
+def searched(score):
+    return lambda y, p, w: max(score(y, (p >= t).astype(int), w) for t in [*np.unique(p), np.inf])
+
+
+y = (t > 0.3).astype(int)
+case("searched", y, p, {n: searched(two[n]) for n in ("accuracy", "f1", "mcc", "f1_macro", "balanced_accuracy")},
+     ["f1", "accuracy"], flags=["--search-threshold"])
+
+y = rng.random(ROWS) * 4
+levels = [0.1, 0.25, 0.5, 0.9]
+quantiles = {n: np.sort(y[:, None] + s * rng.standard_normal((ROWS, 4)), axis=1) for n, s in (("a", 0.5), ("b", 1.5))}
+pinball = lambda y, p, w: 2 * np.mean([m.mean_pinball_loss(y, p[:, k], alpha=a, sample_weight=w) for k, a in enumerate(levels)])
+case("quantiles", y, quantiles, {"crps": pinball}, ["crps"], [f"q{a}" for a in levels])
+
+
+def of_draws(y, p, w):
+    far = np.abs(p - y[:, None]).mean(axis=1)
+    return np.average(far - np.abs(p[:, :, None] - p[:, None, :]).mean(axis=(1, 2)) / 2, weights=w)
+
+
+draws = {n: y[:, None] + s * rng.standard_normal((ROWS, 7)) for n, s in (("a", 0.5), ("b", 1.5))}
+case("draws", y, draws, {"crps": of_draws}, ["crps"])
 print(json.dumps(cases))

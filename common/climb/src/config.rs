@@ -4,8 +4,9 @@ use common::criterion::Better;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::search::{Plan, Trials, grid, published_grid};
 use common::config::{Config, Problems};
+
+use crate::search::{Plan, Start, Trials, grid, published_grid};
 
 /// What the search optimises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -53,6 +54,11 @@ pub enum Metric {
     Mcc,
     /// Cohen's kappa with quadratic weights, of labels or rounded numbers; higher is better.
     Qwk,
+    /// Continuous ranked probability score of members with several columns, lower is better: quantiles where the columns
+    /// are named after their levels (`q0.1`), else draws.
+    Crps,
+    /// Mean angle between vectors in radians, lower is better: the columns are the parts of a vector.
+    MeanAngle,
 }
 
 impl Metric {
@@ -80,6 +86,8 @@ impl Metric {
             Self::F1Weighted => "f1_weighted",
             Self::Mcc => "mcc",
             Self::Qwk => "qwk",
+            Self::Crps => "crps",
+            Self::MeanAngle => "mean_angle",
         }
     }
 
@@ -93,7 +101,9 @@ impl Metric {
             | Self::Mape
             | Self::Smape
             | Self::Logloss
-            | Self::Brier => Better::Lower,
+            | Self::Brier
+            | Self::Crps
+            | Self::MeanAngle => Better::Lower,
             _ => Better::Higher,
         }
     }
@@ -101,6 +111,81 @@ impl Metric {
     /// The metric from the score that the search maximises, and back.
     pub fn signed(self, score: f64) -> f64 {
         -self.better().minimised(score)
+    }
+
+    /// Whether labels are judged, which a threshold, rounding or the likeliest class decides.
+    pub fn of_labels(self) -> bool {
+        matches!(
+            self,
+            Self::Accuracy
+                | Self::BalancedAccuracy
+                | Self::F1
+                | Self::F1Macro
+                | Self::F1Micro
+                | Self::F1Weighted
+                | Self::Mcc
+                | Self::Qwk
+        )
+    }
+
+    /// Whether only the order of the predictions counts.
+    pub fn of_order(self) -> bool {
+        matches!(self, Self::Auc | Self::AveragePrecision | Self::Spearman)
+    }
+}
+
+/// What members are blended as. The score is that of the blend turned back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Space {
+    /// As they are.
+    Value,
+    /// As shares of their ranks, 1 being the largest; for scores that depend on the order alone.
+    Rank,
+    /// As log odds of probabilities.
+    Logit,
+    /// As logarithms: the blend is the geometric mean.
+    Geometric,
+}
+
+impl Space {
+    /// The word in configs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Value => "value",
+            Self::Rank => "rank",
+            Self::Logit => "logit",
+            Self::Geometric => "geometric",
+        }
+    }
+}
+
+/// Whether a number of a user's own metric should be large or small.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// Higher is better.
+    Maximize,
+    /// Lower is better.
+    Minimize,
+}
+
+/// How a score is shown: the search maximises, users read their metric.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Shown {
+    name: &'static str,
+    sign: f64,
+}
+
+impl Shown {
+    /// The name of the metric.
+    pub fn name(self) -> &'static str {
+        self.name
+    }
+
+    /// The metric from the score that the search maximises, and back.
+    pub fn signed(self, score: f64) -> f64 {
+        self.sign * score
     }
 }
 
@@ -122,10 +207,32 @@ pub enum Method {
 pub struct SearchConfig {
     /// What to optimise.
     pub metric: Metric,
+    /// A command in place of the metric: it reads the truth and then trial blends as npy, and answers a number a line.
+    pub metric_command: Option<String>,
+    /// Whether the command's number should be large or small.
+    pub direction: Option<Direction>,
+    /// Seconds that the command may take for an answer.
+    pub metric_timeout_s: f64,
     /// Probability from which the second of two classes is predicted, for scores of labels.
     pub threshold: f64,
+    /// Whether every trial has the threshold that is best for it; the found one is stored.
+    pub search_threshold: bool,
+    /// What members are blended as: value, rank, logit, geometric.
+    pub space: Space,
     /// How: climb, optimum, non_negative.
     pub method: Method,
+    /// Where the climb starts: `best` (the best model alone), `equal`, or a file of weights.
+    pub start: String,
+    /// Models with a weight at most; null is no limit.
+    pub max_models: Option<usize>,
+    /// Climbs over seeded subsets of the models whose weights are averaged; 0 is one climb over all.
+    pub bags: usize,
+    /// Share of the models that a bag has.
+    pub bag_share: f64,
+    /// Whether the weights sum to one; if not, a model that predicts nothing takes the rest.
+    pub sum_one: bool,
+    /// Folds of the honest score: weights are searched on the other rows and scored on those of the fold; null is none.
+    pub folds: Option<usize>,
     /// Whether steps may have negative weights (published: true).
     pub negative: bool,
     /// Distance of the trial weights (published: 0.01).
@@ -146,6 +253,8 @@ pub struct SearchConfig {
     pub polish: bool,
     /// Whether every group of columns gets weights of its own, beside the global ones.
     pub per_group: bool,
+    /// Whether every target (or class) gets weights of its own, beside the global ones.
+    pub per_target: bool,
     /// Multiple of the mean diagonal that the closed forms add to the diagonal.
     pub ridge: f64,
     /// Whether the R2 of a column counts at least as much as predicting physical zero.
@@ -156,7 +265,18 @@ impl Default for SearchConfig {
     fn default() -> Self {
         Self {
             metric: Metric::R2,
+            metric_command: None,
+            direction: None,
+            metric_timeout_s: 600.0,
             threshold: 0.5,
+            search_threshold: false,
+            space: Space::Value,
+            start: "best".into(),
+            max_models: None,
+            bags: 0,
+            bag_share: 0.5,
+            sum_one: true,
+            folds: None,
             method: Method::Climb,
             negative: true,
             step: 0.01,
@@ -168,6 +288,7 @@ impl Default for SearchConfig {
             weight_range: None,
             polish: false,
             per_group: false,
+            per_target: false,
             ridge: 0.0,
             zero_rule: true,
         }
@@ -190,12 +311,32 @@ impl SearchConfig {
             max_steps: self.max_steps,
             bounds: self.weight_range,
             polish: self.polish,
+            start: if self.start == "equal" { Start::Equal } else { Start::Best },
+            max_models: self.max_models,
+            among: None,
+            nothing: None,
         }
     }
 
     /// Whether the score is a function of squared errors.
     pub fn of_squares(&self) -> bool {
         matches!(self.metric, Metric::R2 | Metric::Mse | Metric::Rmse)
+            && self.space == Space::Value
+            && self.metric_command.is_none()
+    }
+
+    /// How scores are shown.
+    pub fn shown(&self) -> Shown {
+        match (&self.metric_command, self.direction) {
+            (None, _) => Shown { name: self.metric.name(), sign: self.metric.signed(1.0) },
+            (Some(_), Some(Direction::Minimize)) => Shown { name: "command", sign: -1.0 },
+            (Some(_), _) => Shown { name: "command", sign: 1.0 },
+        }
+    }
+
+    /// The file of weights to start from.
+    pub fn start_file(&self) -> Option<&str> {
+        (self.start != "best" && self.start != "equal").then_some(self.start.as_str())
     }
 }
 
@@ -224,11 +365,54 @@ impl Config for SearchConfig {
         problems.demand(self.ridge >= 0.0 && self.ridge.is_finite(), "ridge", || {
             format!("is {}, expected 0 or more", self.ridge)
         });
+        self.validate_more(problems);
         if !self.of_squares() {
-            let name = self.metric.name();
+            let name = if self.space == Space::Value { self.shown().name() } else { self.space.name() };
             problems.demand(!self.continuous, "continuous", || format!("needs r2, mse or rmse, not `{name}`"));
             problems.demand(!self.polish, "polish", || format!("needs r2, mse or rmse, not `{name}`"));
             problems.demand(self.method == Method::Climb, "method", || format!("must be `climb` for `{name}`"));
         }
+    }
+}
+
+impl SearchConfig {
+    /// What the keys demand of each other.
+    fn validate_more(&self, problems: &mut Problems) {
+        let command = self.metric_command.is_some();
+        problems.demand(command == self.direction.is_some(), "direction", || {
+            let said = if command {
+                "is missing: should the number of `metric_command` be large or small"
+            } else {
+                "belongs to `metric_command`, which is missing"
+            };
+            format!("{said} (`--maximize`, `--minimize`)")
+        });
+        problems.demand(self.metric_timeout_s > 0.0 && self.metric_timeout_s <= 1e9, "metric_timeout_s", || {
+            format!("is {}, expected more than 0", self.metric_timeout_s)
+        });
+        problems.demand(!self.search_threshold || self.metric.of_labels() && !command, "search_threshold", || {
+            format!("needs a score of labels, not `{}`", self.shown().name())
+        });
+        problems.demand(self.space != Space::Rank || command || self.metric.of_order(), "space", || {
+            format!(
+                "is `rank`, which only auc, average_precision and spearman understand, not `{}`",
+                self.metric.name()
+            )
+        });
+        problems.demand(self.max_models != Some(0), "max_models", || "is 0, expected 1 or more".into());
+        problems.demand(self.bag_share > 0.0 && self.bag_share <= 1.0, "bag_share", || {
+            format!("is {}, expected more than 0 and at most 1", self.bag_share)
+        });
+        problems.demand(self.folds.is_none_or(|folds| folds >= 2), "folds", || "is below 2".into());
+        problems.demand(!(self.per_group && self.per_target), "per_target", || "excludes `per_group`".into());
+        let least = self.weight_range.map_or(0.0, |(min, _)| min);
+        for (key, asked) in [("bags", self.bags > 0), ("max_models", self.max_models.is_some())] {
+            problems.demand(!asked || self.method == Method::Climb, key, || "needs `method: climb`".into());
+            problems.demand(!asked || least <= 0.0, key, || {
+                format!("leaves models without weight, but `weight_range` begins at {least}")
+            });
+        }
+        problems.demand(self.sum_one || self.weight_range.is_none(), "weight_range", || "needs `sum_one: true`".into());
+        problems.demand(self.max_models.is_none() || !self.polish, "polish", || "excludes `max_models`".into());
     }
 }

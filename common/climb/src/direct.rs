@@ -15,7 +15,7 @@ pub struct Direct<'a, F> {
     current: Vec<f64>,
 }
 
-impl<'a, F: Fn(&[f64]) -> f64 + Sync> Direct<'a, F> {
+impl<'a, F: Fn(&[f64]) -> Result<f64> + Sync> Direct<'a, F> {
     /// `measure` gets blended predictions and returns the score, higher is better.
     pub fn new(models: &'a [Matrix<'a>], measure: F) -> Self {
         Self { models, measure, current: Vec::new() }
@@ -36,7 +36,7 @@ impl<'a, F: Fn(&[f64]) -> f64 + Sync> Direct<'a, F> {
     }
 
     fn measured(&self, values: &[f64]) -> Result<f64> {
-        let score = (self.measure)(values);
+        let score = (self.measure)(values)?;
         if score.is_nan() {
             return Err(Error::failed("the metric of a trial blend is not a number"));
         }
@@ -44,7 +44,7 @@ impl<'a, F: Fn(&[f64]) -> f64 + Sync> Direct<'a, F> {
     }
 }
 
-impl<F: Fn(&[f64]) -> f64 + Sync> Objective for Direct<'_, F> {
+impl<F: Fn(&[f64]) -> Result<f64> + Sync> Objective for Direct<'_, F> {
     fn models(&self) -> usize {
         self.models.len()
     }

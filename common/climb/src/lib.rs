@@ -13,12 +13,14 @@ mod direct;
 mod gram;
 mod objective;
 mod optimum;
+pub mod ranks;
 mod search;
+pub mod space;
 pub mod weights;
 
-pub use config::{Method, Metric, SearchConfig};
+pub use config::{Direction, Method, Metric, SearchConfig, Shown, Space};
 pub use direct::Direct;
 pub use gram::{Gram, Square};
 pub use objective::{GramObjective, GramScore, Objective};
 pub use optimum::{Dependent, simplex, sum_one};
-pub use search::{Climbed, Move, MoveKind, Plan, Trials, climb, equal, grid, published_grid};
+pub use search::{Climbed, Move, MoveKind, Plan, Start, Trials, climb, equal, grid, published_grid};

@@ -18,6 +18,21 @@ pub trait Objective {
     /// Scores of `(1 - w) * current + w * model` for every w of `steps`.
     fn line(&self, model: usize, steps: &[f64]) -> Result<Vec<f64>>;
 
+    /// The first of the best of some trials, `(model, weight, score)`, if its score is above `floor`. Every trial is a model
+    /// and the steps towards it.
+    fn best(&self, trials: &[(usize, Vec<f64>)], floor: f64) -> Result<Option<(usize, f64, f64)>> {
+        let (mut best, mut found) = (floor, None);
+        for (model, steps) in trials {
+            for (weight, score) in steps.iter().zip(self.line(*model, steps)?) {
+                if score > best {
+                    best = score;
+                    found = Some((*model, *weight, score));
+                }
+            }
+        }
+        Ok(found)
+    }
+
     /// A quadratic form whose decrease makes the score rise near the current blend, if there is one.
     fn quadratic(&self) -> Option<Square>;
 }

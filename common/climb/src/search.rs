@@ -38,13 +38,43 @@ pub struct Plan {
     pub bounds: Option<(f64, f64)>,
     /// Whether to exchange weight between pairs of models at the end until nothing is gained.
     pub polish: bool,
+    /// Where to start.
+    pub start: Start,
+    /// Models with a weight at most.
+    pub max_models: Option<usize>,
+    /// The only models that may get a weight, ascending; none is all.
+    pub among: Option<Vec<usize>>,
+    /// The model that predicts nothing, by which the weights of the others need not sum to one. It counts for no model.
+    pub nothing: Option<usize>,
+}
+
+/// Where a climb starts.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Start {
+    /// The best model alone.
+    Best,
+    /// The same weight for every model.
+    Equal,
+    /// These weights, with sum 1.
+    Given(Vec<f64>),
 }
 
 impl Plan {
     /// The search of `hillclimbers` 0.1.4 for a step and with or without negative weights.
     pub fn published(negative: bool, step: f64) -> Self {
         let trials = Trials::Grid(published_grid(negative, step));
-        Self { trials, replacement: false, tolerance: 1e-12, max_steps: None, bounds: None, polish: false }
+        Self {
+            trials,
+            replacement: false,
+            tolerance: 1e-12,
+            max_steps: None,
+            bounds: None,
+            polish: false,
+            start: Start::Best,
+            max_models: None,
+            among: None,
+            nothing: None,
+        }
     }
 }
 
@@ -121,7 +151,7 @@ pub struct Climbed {
     pub moves: Vec<Move>,
 }
 
-/// Climbs from the best single model. Equal scores keep the order of the models and of the grid.
+/// Climbs from the start of the plan. Equal scores keep the order of the models and of the grid.
 pub fn climb(objective: &mut impl Objective, plan: &Plan) -> Result<Climbed> {
     let models = objective.models();
     let mut singles = Vec::with_capacity(models);
@@ -130,9 +160,15 @@ pub fn climb(objective: &mut impl Objective, plan: &Plan) -> Result<Climbed> {
         alone[k] = 1.0;
         singles.push(objective.score(&alone)?);
     }
-    let mut candidates: Vec<usize> = (0..models).collect();
+    let mut candidates: Vec<usize> = plan.among.clone().unwrap_or_else(|| (0..models).collect());
     candidates.sort_by(|&a, &b| singles[b].total_cmp(&singles[a]));
-    let mut weights = start(&candidates, plan.bounds.unwrap_or((f64::NEG_INFINITY, f64::INFINITY)))?;
+    let mut weights = started(plan, &candidates, models)?;
+    if let (Some(most), count) = (plan.max_models, plan.count(&weights))
+        && count > most
+    {
+        return Err(Error::usage(format!("the climb starts with {count} models, but `max_models` is {most}"))
+            .hint("start from fewer models, or allow more"));
+    }
     let mut score = objective.stand(&weights)?;
     let mut moves: Vec<Move> = candidates
         .iter()
@@ -140,7 +176,8 @@ pub fn climb(objective: &mut impl Objective, plan: &Plan) -> Result<Climbed> {
         .map(|&model| Move { kind: MoveKind::Start, model, from: None, weight: weights[model], score })
         .collect();
     let started = moves.len();
-    if !plan.replacement {
+    // What a start took by itself may be taken again; otherwise equal weights could not be climbed from.
+    if !plan.replacement && plan.start == Start::Best {
         candidates.retain(|&k| weights[k] == 0.0);
     }
 
@@ -175,23 +212,22 @@ fn best_step(
     weights: &[f64],
     score: f64,
 ) -> Result<Option<(usize, f64)>> {
-    let mut best = score + plan.tolerance;
-    let mut found = None;
+    let full = plan.max_models.is_some_and(|most| plan.count(weights) >= most);
+    let mut trials = Vec::with_capacity(candidates.len());
     for &model in candidates {
+        if full && weights[model] == 0.0 && plan.nothing != Some(model) {
+            continue;
+        }
         let steps = match &plan.trials {
             Trials::Grid(steps) => steps.clone(),
             Trials::Continuous { min, max } => closed_form(objective, model, weights, (*min, *max), plan.bounds)?,
         };
         let steps: Vec<f64> =
             steps.into_iter().filter(|w| w.abs() >= NO_WEIGHT && allowed(weights, model, *w, plan.bounds)).collect();
-        for (weight, trial) in steps.iter().zip(objective.line(model, &steps)?) {
-            if trial > best {
-                best = trial;
-                found = Some((model, *weight));
-            }
-        }
+        trials.push((model, steps));
     }
-    Ok(found)
+    let found = objective.best(&trials, score + plan.tolerance)?;
+    Ok(found.map(|(model, weight, _)| (model, weight)))
 }
 
 /// The minimum of the objective's quadratic form along the line to a model, cut to the ranges.
@@ -234,8 +270,9 @@ fn best_exchange(
     let slope = form.times(weights);
     let bounds = plan.bounds.unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
     let mut pairs = Vec::new();
-    for from in 0..weights.len() {
-        for to in (0..weights.len()).filter(|&to| to != from) {
+    let models: Vec<usize> = plan.among.clone().unwrap_or_else(|| (0..weights.len()).collect());
+    for &from in &models {
+        for &to in models.iter().filter(|&&to| to != from) {
             let curvature = form.at(from, from) + form.at(to, to) - 2.0 * form.at(from, to);
             // One direction a pair: the other one is the same exchange with the sign turned.
             if curvature <= 0.0 || slope[from] <= slope[to] {
@@ -268,15 +305,51 @@ fn quadratic(objective: &impl Objective) -> Result<super::Square> {
     })
 }
 
+impl Plan {
+    /// Number of models with a weight.
+    fn count(&self, weights: &[f64]) -> usize {
+        (0..weights.len()).filter(|&k| weights[k] != 0.0 && self.nothing != Some(k)).count()
+    }
+}
+
+/// The first weights of all `models`, of which the `ranked` ones take part.
+fn started(plan: &Plan, ranked: &[usize], models: usize) -> Result<Vec<f64>> {
+    let best = || start(ranked, models, plan.bounds.unwrap_or((f64::NEG_INFINITY, f64::INFINITY)));
+    let mut weights = vec![0.0; models];
+    match &plan.start {
+        Start::Best => return best(),
+        Start::Equal => {
+            let taken: Vec<usize> = ranked.iter().copied().filter(|&k| plan.nothing != Some(k)).collect();
+            taken.iter().for_each(|&k| weights[k] = 1.0 / taken.len() as f64);
+        }
+        Start::Given(given) => {
+            let sum: f64 = ranked.iter().map(|&k| given[k]).sum();
+            // A subset of the models may have none of the given weight.
+            if sum.abs() < NO_WEIGHT {
+                return best();
+            }
+            ranked.iter().for_each(|&k| weights[k] = given[k] / sum);
+        }
+    }
+    if let Some((low, high)) = plan.bounds
+        && let Some(weight) = weights.iter().find(|w| !(low - 1e-12..=high + 1e-12).contains(*w))
+    {
+        return Err(Error::usage(format!("the climb starts with a weight of {weight}, outside of {low} to {high}"))
+            .hint("start from the best model, or widen the range"));
+    }
+    Ok(weights)
+}
+
 /// Where the climb starts: all weight on the best model or, where the bounds forbid that, as much on the best ones as
 /// they allow.
-fn start(ranked: &[usize], (low, high): (f64, f64)) -> Result<Vec<f64>> {
+fn start(ranked: &[usize], all: usize, (low, high): (f64, f64)) -> Result<Vec<f64>> {
     let models = ranked.len();
     if models == 0 {
         return Err(Error::failed("nothing to blend: no models"));
     }
     let least = low.max(0.0).min(high);
-    let mut weights = vec![least; models];
+    let mut weights = vec![0.0; all];
+    ranked.iter().for_each(|&k| weights[k] = least);
     let mut rest = 1.0 - least * models as f64;
     for &k in ranked {
         let more = rest.min(high - least);
@@ -355,11 +428,12 @@ mod tests {
         let mean = vec![0.05; COLUMNS];
         let std = vec![1.0; COLUMNS];
         let rules = Rules { fixed: vec![2], zero: Some((mean.clone(), std.clone())) };
-        let by_r2 =
-            |e: &[f64]| Scores::new(&ColumnSums::of(&truth, &Matrix::f64(e, COLUMNS).unwrap()).unwrap(), &rules).mean();
-        let by_rmse = |e: &[f64]| {
+        let by_r2 = |e: &[f64]| -> Result<f64> {
+            Ok(Scores::new(&ColumnSums::of(&truth, &Matrix::f64(e, COLUMNS)?)?, &rules).mean())
+        };
+        let by_rmse = |e: &[f64]| -> Result<f64> {
             let sums = ColumnSums::of(&truth, &Matrix::f64(e, COLUMNS).unwrap()).unwrap();
-            -common::metrics::mean(&all().into_iter().map(|c| sums.rmse(c)).collect::<Vec<_>>())
+            Ok(-common::metrics::mean(&all().into_iter().map(|c| sums.rmse(c)).collect::<Vec<_>>()))
         };
         let plan = Plan { replacement: true, max_steps: Some(12), ..Plan::published(true, 0.05) };
         let check = |mut exact: GramObjective, direct: Climbed| {
@@ -401,8 +475,8 @@ mod tests {
             replacement: true,
             tolerance: 0.0,
             max_steps: Some(30),
-            bounds: None,
             polish: true,
+            ..Plan::published(true, 0.05)
         };
         let found = climb(&mut objective, &plan).unwrap();
         let optimum = sum_one(&objective.quadratic().unwrap(), 0.0).unwrap();
@@ -430,6 +504,32 @@ mod tests {
         let impossible = Plan { bounds: Some((0.0, 0.1)), ..Plan::published(true, 0.05) };
         let error = climb(&mut objective, &impossible).unwrap_err();
         assert_eq!(error.to_string(), "5 weights between 0 and 0.1 cannot sum to 1");
+    }
+
+    #[test]
+    fn starts_subsets_and_limits_are_kept() {
+        let (y, p) = data(5, 6);
+        let gram = Gram::of(&Matrix::f32(&y, COLUMNS).unwrap(), &matrices(&p)).unwrap();
+        let run = |plan: &Plan| climb(&mut GramObjective::new(&gram, GramScore::Mse, &all(), &[], None).unwrap(), plan);
+        let plan = Plan { replacement: true, ..Plan::published(true, 0.05) };
+        let used = |weights: &[f64]| weights.iter().filter(|w| **w != 0.0).count();
+        let free = run(&plan).unwrap();
+        assert!(used(&free.weights) > 2, "{:?}", free.weights);
+        let few = run(&Plan { max_models: Some(2), ..plan.clone() }).unwrap();
+        assert!(used(&few.weights) == 2 && few.score < free.score, "{:?}", few.weights);
+        let some = run(&Plan { among: Some(vec![1, 3, 4]), ..plan.clone() }).unwrap();
+        assert!(some.weights[0] == 0.0 && some.weights[2] == 0.0 && some.score < free.score);
+        let from = run(&Plan { start: Start::Equal, max_steps: Some(0), ..plan.clone() }).unwrap();
+        assert_eq!(from.weights, equal(5));
+        let given = vec![0.5, 0.0, 0.5, 0.0, 0.0];
+        let start = Start::Given(given.clone());
+        let from = run(&Plan { start: start.clone(), max_steps: Some(0), ..plan.clone() }).unwrap();
+        assert_eq!(from.weights, given);
+        let among = Some(vec![1, 2]);
+        let from = run(&Plan { start, among, max_steps: Some(0), ..plan.clone() }).unwrap();
+        assert_eq!(from.weights, [0.0, 0.0, 1.0, 0.0, 0.0]);
+        let error = run(&Plan { start: Start::Equal, max_models: Some(2), ..plan }).unwrap_err();
+        assert!(error.to_string().contains("starts with 5 models"), "{error}");
     }
 
     #[test]

@@ -10,6 +10,8 @@ use common::store::tables::{ColumnKind, CsvText, read_csv};
 use common::{Error, Result};
 use serde_json::Value;
 
+use crate::space::Blending;
+
 /// Weights to apply, in the order of the table.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
@@ -19,6 +21,10 @@ pub struct Weights {
     global: Vec<f64>,
     groups: Vec<Vec<f64>>,
     group_of: HashMap<String, usize>,
+    /// What the members are blended as.
+    pub blending: Blending,
+    /// Whether the weights were made to sum to one.
+    sum_one: bool,
 }
 
 impl Weights {
@@ -38,20 +44,29 @@ impl Weights {
         self.group_of.get(column).map_or(&self.global, |&g| &self.groups[g])
     }
 
+    /// The weights of columns without weights of their own, in the order of the models.
+    pub fn global(&self) -> &[f64] {
+        &self.global
+    }
+
     /// The targets that have weights of their own.
     pub fn targets(&self) -> impl Iterator<Item = &str> {
         self.group_of.keys().map(String::as_str)
     }
 
-    /// The largest distance of a sum of weights from 1.
+    /// The largest distance of a sum of weights from 1, where they should sum to it.
     pub fn excess(&self) -> f64 {
+        if !self.sum_one {
+            return 0.0;
+        }
         let sums = std::iter::once(&self.global).chain(&self.groups).map(|w| (w.iter().sum::<f64>() - 1.0).abs());
         sums.fold(0.0, f64::max)
     }
 
     fn of_table((models, global): (Vec<String>, Vec<f64>)) -> Self {
         let models = models.iter().map(|m| stem(m).to_string()).collect();
-        Self { models, global, groups: Vec::new(), group_of: HashMap::new() }
+        let (groups, group_of) = (Vec::new(), HashMap::new());
+        Self { models, global, groups, group_of, blending: Blending::VALUE, sum_one: true }
     }
 
     fn check(&self, path: &Path) -> Result<()> {
@@ -76,19 +91,41 @@ pub fn stem(name: &str) -> &str {
     [".npy", ".parquet", ".csv.gz", ".csv"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name)
 }
 
-/// Columns beside `model` and `weight` are targets with weights of their own.
+/// Columns beside `model`, `weight` and `space` are targets with weights of their own.
 fn read_table(path: &Path) -> Result<Weights> {
     let header = CsvText::open(path)?.header().to_vec();
-    let own: Vec<&str> = header.iter().map(String::as_str).filter(|n| !["model", "weight"].contains(n)).collect();
+    let own: Vec<&str> = header.iter().map(String::as_str).filter(|n| !TAKEN.contains(n)).collect();
     let mut schema = vec![("model", ColumnKind::Text), ("weight", ColumnKind::F64)];
+    let spaced = header.iter().any(|name| name == "space");
+    if spaced {
+        schema.push(("space", ColumnKind::Text));
+    }
     schema.extend(own.iter().map(|name| (*name, ColumnKind::F64)));
     let table = read_csv(path, &schema)?;
     let mut weights = Weights::of_table((table.texts("model")?.to_vec(), table.f64("weight")?.to_vec()));
+    if spaced {
+        let spaces = table.texts("space")?;
+        if let Some(row) = spaces.iter().position(|space| *space != spaces[0]) {
+            let problem = format!("row {row}: the space is `{}`, that of row 0 is `{}`", spaces[row], spaces[0]);
+            return Err(Error::input(path, problem).hint("all members are blended in one space"));
+        }
+        if let Some(space) = spaces.first() {
+            weights.blending = blending(path, space)?;
+        }
+    }
     for name in own {
         weights.group_of.insert(name.to_owned(), weights.groups.len());
         weights.groups.push(table.f64(name)?.to_vec());
     }
     Ok(weights)
+}
+
+/// What a column of the table of weights cannot be called beside what it means.
+const TAKEN: [&str; 3] = ["model", "weight", "space"];
+
+fn blending(path: &Path, word: &str) -> Result<Blending> {
+    Blending::named(word)
+        .ok_or_else(|| Error::input(path, format!("the space is `{word}`, expected one of {}", Blending::words())))
 }
 
 fn read_pickled(path: &Path) -> Result<(Vec<String>, Vec<f64>)> {
@@ -113,6 +150,10 @@ fn read_json(path: &Path) -> Result<Weights> {
         models.iter().map(weight).collect()
     };
     let mut weights = Weights::of_table((models.clone(), numbers(&value["weights"])?));
+    if let Some(word) = value.get("space") {
+        weights.blending = blending(path, word.as_str().unwrap_or_default())?;
+    }
+    weights.sum_one = value.get("sum_one") != Some(&Value::Bool(false));
     for group in value["groups"].as_array().into_iter().flatten() {
         weights.groups.push(numbers(&group["weights"])?);
         let columns = group["columns"].as_array().ok_or_else(|| expected("`columns` in every group"))?;
@@ -139,9 +180,19 @@ pub type Own = (String, Vec<f64>);
 /// Writes a table with 17 significant digits, which name every double exactly. `own` holds the targets that have
 /// weights of their own, in the order of the table.
 pub fn write_csv(path: &Path, table: &[(String, f64)], own: &[Own]) -> Result<Written> {
+    write_csv_in(Blending::VALUE, path, table, own)
+}
+
+/// The same with the space that members are blended in: another than that of values has a column of its own, so that
+/// nobody sums values by mistake.
+pub fn write_csv_in(blending: Blending, path: &Path, table: &[(String, f64)], own: &[Own]) -> Result<Written> {
     let mut text = String::from("model,weight");
+    let space = if blending == Blending::VALUE { None } else { Some(blending.name()) };
+    if space.is_some() {
+        text += ",space";
+    }
     for (target, _) in own {
-        if ["model", "weight"].contains(&target.as_str()) {
+        if TAKEN.contains(&target.as_str()) {
             return Err(Error::failed(format!("a target is called `{target}`, like a column of the table of weights")));
         }
         text += &format!(",{}", field(target));
@@ -149,6 +200,9 @@ pub fn write_csv(path: &Path, table: &[(String, f64)], own: &[Own]) -> Result<Wr
     text.push('\n');
     for (k, (model, weight)) in table.iter().enumerate() {
         text += &format!("{},{}", field(model), g17(*weight));
+        if let Some(space) = space {
+            text += &format!(",{space}");
+        }
         for (_, weights) in own {
             text += &format!(",{}", g17(weights[k]));
         }
@@ -212,8 +266,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("weights.csv");
         let table = [("a".to_string(), 0.75), ("b".to_string(), 0.25)];
-        write_csv(&path, &table, &[("x,y".into(), vec![-0.5, 1.5])]).unwrap();
+        let logit = Blending::named("logit_classes").unwrap();
+        write_csv_in(logit, &path, &table, &[("x,y".into(), vec![-0.5, 1.5])]).unwrap();
         let weights = Weights::read(&path).unwrap();
+        assert_eq!(weights.blending, logit);
         assert_eq!((weights.of("x,y"), weights.of("z")), (&[-0.5, 1.5][..], &[0.75, 0.25][..]));
     }
 
@@ -231,6 +287,11 @@ mod tests {
         assert!(problem("c.csv", "model,weigth\na,1\n").contains("has no column `weight`"));
         assert!(problem("d.csv", "model,weight\na,inf\n").contains("the weight of `a` is inf"));
         assert!(problem("e.json", r#"{"weights": {"a": "1"}}"#).ends_with("expected a number for `a`"));
+        assert!(
+            problem("h.csv", "model,weight,space\na,1,log\n").contains("the space is `log`, expected one of value")
+        );
+        assert!(problem("i.csv", "model,weight,space\na,1,logit\nb,0,rank\n").contains("row 1: the space is `rank`"));
+        assert!(problem("j.json", r#"{"weights": {"a": 1}, "space": 3}"#).contains("the space is ``"));
         assert!(problem("f.pt", "junk").contains("f.pt"));
     }
 

@@ -27,6 +27,8 @@ pub struct Reading {
     pub by_position: bool,
     /// Every column of the one file is a member.
     pub wide: bool,
+    /// The columns of a member are quantiles or draws of the one target.
+    pub samples: bool,
 }
 
 /// A file, opened as what it is.

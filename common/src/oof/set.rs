@@ -140,6 +140,7 @@ impl Set {
         if let [only] = members.as_mut_slice()
             && only.names.len() > 1
             && truth.names.len() == 1
+            && !reading.samples
             && (reading.wide || !only.names.iter().all(|name| classes.contains(name)))
         {
             notes.push(format!("every column of `{}` is a member", only.path.display()));
@@ -210,7 +211,12 @@ impl Set {
             let width = truth.names.len();
             gather(&mut truth.values, width, &rows);
         }
-        let one_hot = expand(&mut truth, &mut members, &classes, &mut notes)?;
+        let one_hot = if reading.samples {
+            repeat(&mut truth, &mut members)?;
+            false
+        } else {
+            expand(&mut truth, &mut members, &classes, &mut notes)?
+        };
         // What a member calls its only column does not matter.
         members.iter_mut().filter(|m| m.names.len() == 1 && truth.names.len() == 1).for_each(|member| {
             member.names.clone_from(&truth.names);
@@ -273,6 +279,23 @@ fn expand(truth: &mut Loaded, members: &mut [Loaded], classes: &[String], notes:
         other.names.clone_from(&first.names);
     }
     Ok(true)
+}
+
+/// Repeats the one target for every quantile or draw of the members.
+fn repeat(truth: &mut Loaded, members: &mut [Loaded]) -> Result<()> {
+    let Some(first) = members.first() else { return Ok(()) };
+    let width = first.names.len();
+    if truth.names.len() != 1 || width < 2 {
+        let problem = format!("has {width} columns for {} targets, expected several for one", truth.names.len());
+        return Err(Error::input(&first.path, problem).hint("give the quantiles or draws of one target, a column each"));
+    }
+    if let Some(other) = members.iter().find(|member| member.names != first.names) {
+        let (found, expected) = (other.names.join("`, `"), first.names.join("`, `"));
+        return Err(Error::input(&other.path, format!("has the columns `{found}`, expected `{expected}`")));
+    }
+    truth.values = truth.values.iter().flat_map(|&value| std::iter::repeat_n(value, width)).collect();
+    truth.names.clone_from(&first.names);
+    Ok(())
 }
 
 /// Takes some rows, in the order given; nothing is copied where these are all.

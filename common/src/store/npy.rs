@@ -394,6 +394,17 @@ fn publish(path: &Path, code: &str, shape: &[usize], elements: usize, bytes: &[u
     })
 }
 
+/// Writes doubles in the form of a `.npy` file to anything, without copying them.
+///
+/// # Errors
+/// Those of the writer; [`std::io::ErrorKind::InvalidInput`] where shape and number of elements differ.
+pub fn write_npy_to(out: &mut impl std::io::Write, shape: &[usize], elements: &[f64]) -> std::io::Result<()> {
+    let header = preamble(Path::new("a pipe"), "<f8", shape, elements.len())
+        .map_err(|e| std::io::Error::new(std::io::ErrorKind::InvalidInput, e.to_string()))?;
+    out.write_all(&header)?;
+    out.write_all(map::bytes_of(elements))
+}
+
 /// Everything before the data.
 fn preamble(path: &Path, code: &str, shape: &[usize], elements: usize) -> Result<Vec<u8>> {
     if shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)) != Some(elements) {
