@@ -240,6 +240,7 @@ impl SearchArgs {
             ("--mask-missing", self.mask_missing),
             ("--by-position", self.by_position),
             ("--wide", self.wide),
+            ("--fold-column", self.fold_column.is_some()),
         ];
         let setting = settings.into_iter().find(|(_, given)| *given).map(|(flag, _)| flag);
         SearchRequest { truth: &self.truth, members: &self.oof, setting, run: &self.run }
@@ -372,6 +373,7 @@ impl BlendArgs {
             ("--keep-equal", self.keep_equal),
             ("--competition", self.competition.is_some()),
             ("--decimals", self.decimals.is_some()),
+            ("--space", self.space.is_some()),
         ];
         let setting = settings.into_iter().find(|(_, given)| *given).map(|(flag, _)| flag);
         let (predictions, csv) = (self.submissions.as_slice(), !self.no_csv);
