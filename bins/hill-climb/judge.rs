@@ -9,8 +9,8 @@ use common::oof::Table;
 use common::{Error, Result};
 
 use crate::hill_climb::labels::of_confusion;
-use climb::ranks::{auc, ranks};
 use crate::hill_climb::samples::Samples;
+use climb::ranks::{auc, ranks};
 
 /// Most classes of a column of whole numbers.
 const CLASSES: f64 = 1000.0;
