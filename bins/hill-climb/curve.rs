@@ -113,6 +113,7 @@ impl Curve {
         }
         let [alarms, hits] = values;
         let (mut first, mut twice) = ([0usize; 2], 0u64);
+        #[allow(clippy::needless_range_loop, reason = "the cell is a place in two tables")]
         for cell in 0..CELLS {
             let ends = [counts[0][cell] as usize, counts[1][cell] as usize];
             let (a, h) = (&mut alarms[first[0]..ends[0]], &mut hits[first[1]..ends[1]]);

@@ -37,9 +37,9 @@ pub fn is_published(config: &Value) -> bool {
 }
 
 /// Applies `KEY VALUE` pairs: dotted keys descend, a value that is JSON is taken as such, anything else as text. As
-/// published: a key without a value at the end is left out (here with a warning).
+/// published: a key without a value at the end is left out (here with a warning), and a new key is added.
 ///
-/// Differs: an unknown key is an error, where the published scripts add it and look at it never again.
+/// Differs: [`translate`] refuses keys that are not known, which the published scripts never look at again.
 pub fn override_pairs(config: &Value, arguments: &[String]) -> Result<Value> {
     let mut config = config.clone();
     let mut rest = arguments.iter();
@@ -55,7 +55,6 @@ pub fn override_pairs(config: &Value, arguments: &[String]) -> Result<Value> {
         let value = serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_string()));
         let mut node = &mut config;
         let parts: Vec<&str> = key.split('.').collect();
-        demand_known(parts[0], "override")?;
         for part in &parts[..parts.len() - 1] {
             node =
                 node.get_mut(*part).ok_or_else(|| Error::usage(format!("override `{key}`: there is no `{part}`")))?;
@@ -96,11 +95,11 @@ const KNOWN: [&str; 21] = [
 /// Files to validate on.
 const VALIDATION: &str = "VALIDATION";
 
-fn demand_known(key: &str, what: &str) -> Result<()> {
+fn demand_known(key: &str) -> Result<()> {
     if KNOWN.contains(&key) || key == VALIDATION.to_lowercase() {
         return Ok(());
     }
-    let error = Error::usage(format!("{what} `{key}`: no such key in a published config"));
+    let error = Error::usage(format!("key `{key}`: no such key in a published config"));
     let upper = key.to_uppercase();
     Err(match nearest(&upper, KNOWN.into_iter()) {
         Some(near) => error.hint(format!("did you mean `{near}`? Known are {}", KNOWN.join(", "))),
@@ -129,7 +128,7 @@ fn names(value: &Value) -> Result<Vec<String>> {
 /// Differs: `LR_MAX` and `EPOCHS` are honoured, which the published script ignores (it trains eight sub-epochs at 1e-5).
 pub fn translate(config: &Value) -> Result<Value> {
     let object = config.as_object().ok_or_else(|| Error::usage("a published config is a JSON object"))?;
-    object.keys().try_for_each(|key| demand_known(key, "key"))?;
+    object.keys().try_for_each(|key| demand_known(key))?;
     let get = |key: &str, default: Value| object.get(key).cloned().unwrap_or(default);
     let wrong =
         |key: &str, value: &Value, expected: &str| Error::usage(format!("`{key}` is {value}, expected {expected}"));
@@ -228,10 +227,11 @@ mod tests {
     fn an_unknown_key_is_an_error_with_the_nearest_one() {
         let config = json!({ "LR_MAX": 1e-5, "MODEL_KWARGS": { "dim": 384 } });
         let pairs = |list: &[&str]| override_pairs(&config, &list.iter().map(ToString::to_string).collect::<Vec<_>>());
-        let error = pairs(&["LR_MX", "2e-5"]).unwrap_err();
+        let taken = |list: &[&str]| translate(&pairs(list).unwrap());
+        let error = taken(&["LR_MX", "2e-5"]).unwrap_err();
         assert!(error.to_string().contains("`LR_MX`"), "{error}");
         assert!(error.hint_text().unwrap().contains("did you mean `LR_MAX`?"), "{error:?}");
-        assert!(pairs(&["lr_max=2e-5"]).unwrap_err().hint_text().unwrap().contains("`LR_MAX`"));
+        assert!(taken(&["lr_max=2e-5"]).unwrap_err().hint_text().unwrap().contains("`LR_MAX`"));
         assert_eq!(pairs(&["LR_MAX", "2e-5"]).unwrap()["LR_MAX"], json!(2e-5));
         assert_eq!(pairs(&["MODEL_KWARGS.depth", "3"]).unwrap()["MODEL_KWARGS"]["depth"], json!(3));
         let error = translate(&json!({ "LR_MAX": 1e-5, "EPOCS": 3 })).unwrap_err();

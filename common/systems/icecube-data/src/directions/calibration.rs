@@ -135,7 +135,8 @@ mod tests {
             .map(|i| {
                 let kappa = [0.4, 6.0, 90.0, 2500.0][i % 4];
                 let share = ((i / 4) as f64 + 0.5) / 1000.0;
-                (angles::containment(kappa / temperature, share) * if share > 0.8 { tail } else { 1.0 }, kappa)
+                let angle = angles::containment(kappa / temperature, share) * if share > 0.8 { tail } else { 1.0 };
+                (angle.min(std::f64::consts::PI), kappa)
             })
             .collect()
     }
