@@ -84,12 +84,12 @@ pub struct TimeConfig {
     /// networks' encoding of intervals expects: change both by the same factor.
     pub scale_ns: f64,
     /// Counts from the first pulse of each event instead of the clock; `shift_ns` is subtracted then as well.
-    pub count_from_first: bool,
+    pub from_first: bool,
 }
 
 impl Default for TimeConfig {
     fn default() -> Self {
-        Self { shift_ns: TIME_SHIFT_NS, scale_ns: TIME_SCALE_NS, count_from_first: false }
+        Self { shift_ns: TIME_SHIFT_NS, scale_ns: TIME_SCALE_NS, from_first: false }
     }
 }
 
@@ -167,9 +167,9 @@ impl Frame {
             ("detector.time.shift_ns", self.time.shift_ns.to_string(), other.time.shift_ns.to_string()),
             ("detector.time.scale_ns", self.time.scale_ns.to_string(), other.time.scale_ns.to_string()),
             (
-                "detector.time.count_from_first",
-                self.time.count_from_first.to_string(),
-                other.time.count_from_first.to_string(),
+                "detector.time.from_first",
+                self.time.from_first.to_string(),
+                other.time.from_first.to_string(),
             ),
             ("detector.ice", self.ice.to_string(), other.ice.to_string()),
         ];

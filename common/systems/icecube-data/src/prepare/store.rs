@@ -83,7 +83,7 @@ pub fn write(
         }
     }
     // Only the competition's files are known to be in the order of time.
-    let as_it_is = scan.in_order() && pulses.in_time() && !encoding.time.count_from_first;
+    let as_it_is = scan.in_order() && pulses.in_time() && !encoding.time.from_first;
     if as_it_is {
         for begin in (0..rows).step_by(SLICE_ROWS) {
             signals::check(super::SAVED)?;
@@ -101,8 +101,8 @@ pub fn write(
             if !pulses.in_time() {
                 block.sort();
             }
-            if encoding.time.count_from_first {
-                block.count_from_first(&encoding.time);
+            if encoding.time.from_first {
+                block.begin_at_first(&encoding.time);
             }
             block.append(&mut writer)?;
         }
@@ -160,7 +160,7 @@ impl Block {
     }
 
     /// Counts times from the first pulse, which then stands at minus the shift.
-    fn count_from_first(&mut self, time: &TimeConfig) {
+    fn begin_at_first(&mut self, time: &TimeConfig) {
         let first = self.time.iter().copied().fold(f32::INFINITY, f32::min);
         let begin = scaled_time(0.0, time);
         self.time.iter_mut().for_each(|t| *t = *t - first + begin);
