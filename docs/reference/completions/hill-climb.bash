@@ -55,7 +55,7 @@ _hill__climb() {
             return 0
             ;;
         hill__subcmd__climb__subcmd__blend)
-            opts="-w -o -f -v -q -h --weights --base --id --sample --keep-equal --name --competition --no-csv --decimals --out --threads --force --dry-run --verbose --quiet --color --no-progress --help"
+            opts="-w -o -f -v -q -h --weights --base --id --sample --space --keep-equal --name --competition --no-csv --decimals --out --threads --force --dry-run --verbose --quiet --color --no-progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -78,6 +78,10 @@ _hill__climb() {
                     return 0
                     ;;
                 --sample)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -173,7 +177,7 @@ _hill__climb() {
             return 0
             ;;
         hill__subcmd__climb__subcmd__search)
-            opts="-t -c -s -o -f -v -q -h --truth --target --id --sample-weight --classes --mask-missing --by-position --wide --config --set --metric --method --positive --step --step-range --weight-range --tolerance --max-steps --with-replacement --polish --per-group --write-oof --out --seed --threads --limit --force --dry-run --print-config --verbose --quiet --color --no-progress --help"
+            opts="-t -c -s -o -f -v -q -h --truth --target --id --sample-weight --classes --mask-missing --by-position --wide --config --set --metric --metric-command --maximize --minimize --search-threshold --space --method --start --positive --step --step-range --weight-range --tolerance --max-steps --max-models --bags --free-sum --with-replacement --polish --per-group --per-target --folds --fold-column --write-oof --out --seed --threads --limit --force --dry-run --print-config --verbose --quiet --color --no-progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -223,7 +227,19 @@ _hill__climb() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --metric-command)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --method)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --start)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -244,6 +260,22 @@ _hill__climb() {
                     return 0
                     ;;
                 --max-steps)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-models)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --bags)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --folds)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --fold-column)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

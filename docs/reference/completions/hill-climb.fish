@@ -37,12 +37,19 @@ complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l classes
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -s c -l config -d 'Config of the search (YAML)' -r -F
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -s s -l set -d 'Override of a config key' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l metric -d 'What is optimised: r2, rmse, auc, logloss .. [config: r2]' -r
+complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l metric-command -d 'A command that judges blends in place of a metric' -r
+complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l space -d 'Blend as value, rank, logit or geometric [config: value]' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l method -d 'climb, optimum or non_negative [config: climb]' -r
+complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l start -d 'Start: best, equal or a table of weights [config: best]' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l step -d 'Distance of the trial weights [config: 0.01]' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l step-range -d 'Trial weights from MIN to MAX' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l weight-range -d 'Final weights from MIN to MAX only' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l tolerance -d 'A step must gain more than this [config: 1e-12]' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l max-steps -d 'Steps at most' -r
+complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l max-models -d 'Models with a weight at most' -r
+complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l bags -d 'Average over N climbs, each with a share of the models' -r
+complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l folds -d 'Also score on K held-out folds, drawn by seed' -r
+complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l fold-column -d 'The same with the folds of a column of the truth' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -s o -l out -d 'Output folder [default: outputs/DATE/TIME/STAGE]' -r -F
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l seed -d 'Seed; wins over the config\'s' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l threads -d 'CPU threads [default: OMP_NUM_THREADS or all]' -r
@@ -53,10 +60,15 @@ never\t'Never'"
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l mask-missing -d 'Leave out rows that a member lacks (no id, NaN)'
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l by-position -d 'Match rows by their place even where there are ids'
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l wide -d 'Every column of the one file is a member'
+complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l maximize -d 'The command\'s number should be large'
+complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l minimize -d 'The command\'s number should be small'
+complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l search-threshold -d 'Search the threshold between two labels as well'
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l positive -d 'No negative trial weights'
+complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l free-sum -d 'Weights need not sum to one'
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l with-replacement -d 'Models may be taken more than once'
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l polish -d 'Polish the weights at the end'
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l per-group -d 'Weights for every group of columns as well'
+complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l per-target -d 'Weights for every target or class as well'
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l write-oof -d 'Also write the blended predictions, `oof.safetensors`'
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -s f -l force -d 'Replace a finished stage in the output folder'
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l dry-run -d 'Check everything and say what would be done'
@@ -69,6 +81,7 @@ complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -s w -l wei
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l base -d 'Model whose ids and columns the blend takes [default: the first]' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l id -d 'Column of the ids [default: the one that all files share]' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l sample -d 'Sample submission whose ids and columns the blend takes' -r -F
+complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l space -d 'Space of the blend [default: that of the weights]' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l name -d 'Name of the files without their ending' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l competition -d 'Competition, for the line that submits the blend' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l decimals -d 'Digits behind the point in the csv' -r

@@ -22,6 +22,7 @@ complete -c predict -l color -d 'Colours on standard error' -r -f -a "auto\t'On 
 always\t'Always'
 never\t'Never'"
 complete -c predict -l csv -d 'Also write the submission as csv'
+complete -c predict -l embeddings -d 'Embeddings instead of predictions'
 complete -c predict -s f -l force -d 'Replace a finished stage in the output folder'
 complete -c predict -l dry-run -d 'Check everything and say what would be done'
 complete -c predict -l print-config -d 'Print the resolved config with the origin of each value'
