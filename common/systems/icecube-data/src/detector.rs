@@ -166,11 +166,7 @@ impl Frame {
             ("detector.scale_m", self.scale_m.to_string(), other.scale_m.to_string()),
             ("detector.time.shift_ns", self.time.shift_ns.to_string(), other.time.shift_ns.to_string()),
             ("detector.time.scale_ns", self.time.scale_ns.to_string(), other.time.scale_ns.to_string()),
-            (
-                "detector.time.from_first",
-                self.time.from_first.to_string(),
-                other.time.from_first.to_string(),
-            ),
+            ("detector.time.from_first", self.time.from_first.to_string(), other.time.from_first.to_string()),
             ("detector.ice", self.ice.to_string(), other.ice.to_string()),
         ];
         let found = pairs.into_iter().find(|(_, ours, theirs)| ours != theirs);
