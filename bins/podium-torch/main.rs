@@ -22,6 +22,10 @@ const PROGRAMS: [Program; 4] = [
 
 fn main() -> ExitCode {
     front::called(&PROGRAMS).unwrap_or_else(|| {
+        if std::env::args_os().nth(1).is_some_and(|argument| argument == "--version" || argument == "-V") {
+            let line = format!("podium-torch {}", common::VERSION);
+            return common::cli::print_line(&line).map_or(common::ExitCode::Io.into(), |()| ExitCode::SUCCESS);
+        }
         common::cli::say("error: this is started by the names of the programs in it\n\nhint: `podium` lists them");
         common::ExitCode::Usage.into()
     })

@@ -95,8 +95,13 @@ const KNOWN: [&str; 21] = [
 /// Files to validate on.
 const VALIDATION: &str = "VALIDATION";
 
+/// Whether [`translate`] takes a key at the top of a published config.
+pub fn is_known(key: &str) -> bool {
+    KNOWN.contains(&key) || key == VALIDATION.to_lowercase()
+}
+
 fn demand_known(key: &str) -> Result<()> {
-    if KNOWN.contains(&key) || key == VALIDATION.to_lowercase() {
+    if is_known(key) {
         return Ok(());
     }
     let error = Error::usage(format!("key `{key}`: no such key in a published config"));
