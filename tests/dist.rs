@@ -3,6 +3,8 @@
 
 #![allow(clippy::disallowed_methods)] // fixtures are written plainly
 
+#[path = "support/debian.rs"]
+mod debian;
 mod support;
 
 use std::fs;
@@ -55,7 +57,14 @@ fn libtorch() -> PathBuf {
     torch.canonicalize().unwrap()
 }
 
+/// Whether a command ends well.
+fn works(command: &[&str]) -> bool {
+    Command::new(command[0]).args(&command[1..]).output().is_ok_and(|output| output.status.success())
+}
+
 fn dist(folder: &Path, arguments: &[&str]) {
+    let tools = || works(&["zstd", "--version"]) && works(&["strip", "--version"]) && works(&["readelf", "--version"]);
+    debian::install(tools, "zstd binutils").unwrap();
     let programs = binary("podium");
     let mut command = Command::new("python3");
     command.arg(root().join("scripts/dist")).arg("--out").arg(folder).args(["--level", "1"]).args(arguments);
@@ -137,6 +146,7 @@ fn the_archive_runs_under_any_path() {
 fn the_wheel_runs_with_the_torch_of_its_environment_and_without() {
     let (made, place) = (made("wheel"), tempfile::tempdir().unwrap());
     let environment = place.path().join("venv");
+    debian::install(|| works(&["python3", "-c", "import ensurepip, venv"]), "python3-venv").unwrap();
     succeeds(plain("python3").args(["-m", "venv"]).arg(&environment));
     let install = ["-m", "pip", "install", "--quiet", "--no-index", "--no-deps"];
     succeeds(plain(environment.join("bin/python")).args(install).arg(only(made.path(), ".whl")));
