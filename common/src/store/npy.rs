@@ -3,6 +3,8 @@
 //! Arrays come out row-major and little-endian whatever the file has; nothing is copied where the file has it like
 //! that already. Object arrays, which hold pickles, are read only on request ([`NpzFile::pickled`]) and never run.
 
+mod rows;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -14,6 +16,7 @@ use super::pickle::Checkpoint;
 use super::zip::{Zip, ZipWriter};
 use crate::durable::{self, Written};
 use crate::error::{Error, Result};
+pub use rows::NpyRows;
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 /// Longest header that is parsed. That of a plain array has less than 200 bytes.
@@ -387,7 +390,7 @@ pub fn write_npy_bools(path: impl AsRef<Path>, shape: &[usize], elements: &[bool
 }
 
 fn publish(path: &Path, code: &str, shape: &[usize], elements: usize, bytes: &[u8]) -> Result<Written> {
-    let header = preamble(path, code, shape, elements)?;
+    let header = preamble(path, code, shape, elements, 0)?;
     durable::write_with(path, |out| {
         out.write_all(&header)?;
         out.write_all(bytes)
@@ -399,14 +402,14 @@ fn publish(path: &Path, code: &str, shape: &[usize], elements: usize, bytes: &[u
 /// # Errors
 /// Those of the writer; [`std::io::ErrorKind::InvalidInput`] where shape and number of elements differ.
 pub fn write_npy_to(out: &mut impl std::io::Write, shape: &[usize], elements: &[f64]) -> std::io::Result<()> {
-    let header = preamble(Path::new("a pipe"), "<f8", shape, elements.len())
+    let header = preamble(Path::new("a pipe"), "<f8", shape, elements.len(), 0)
         .map_err(|e| std::io::Error::new(std::io::ErrorKind::InvalidInput, e.to_string()))?;
     out.write_all(&header)?;
     out.write_all(map::bytes_of(elements))
 }
 
-/// Everything before the data.
-fn preamble(path: &Path, code: &str, shape: &[usize], elements: usize) -> Result<Vec<u8>> {
+/// Everything before the data, at least `least` bytes.
+fn preamble(path: &Path, code: &str, shape: &[usize], elements: usize, least: usize) -> Result<Vec<u8>> {
     if shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)) != Some(elements) {
         let problem = format!("writing `{}`: {elements} elements do not fit the shape {shape:?}", path.display());
         return Err(Error::failed(problem));
@@ -416,7 +419,8 @@ fn preamble(path: &Path, code: &str, shape: &[usize], elements: usize) -> Result
     let shape = format!("({}{comma})", sides.join(", "));
     let mut header = format!("{{'descr': '{code}', 'fortran_order': False, 'shape': {shape}, }}");
     // The data begins at a multiple of 64; the header ends with a line end.
-    while !(MAGIC.len() + 4 + header.len() + 1).is_multiple_of(64) {
+    let size = |header: &str| MAGIC.len() + 4 + header.len() + 1;
+    while size(&header) < least || !size(&header).is_multiple_of(64) {
         header.push(' ');
     }
     header.push('\n');
@@ -450,7 +454,7 @@ pub fn write_npz(path: impl AsRef<Path>, arrays: &[(&str, &[usize], NpzData<'_>)
             }
             NpzData::Pickle(bytes) => ("|O", 1, *bytes),
         };
-        let mut content = preamble(path, code, shape, elements)?;
+        let mut content = preamble(path, code, shape, elements, 0)?;
         content.extend_from_slice(bytes);
         contents.push((format!("{name}.npy"), content));
     }

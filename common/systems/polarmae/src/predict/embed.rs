@@ -3,12 +3,12 @@
 //! `tokens.parquet` and `points.parquet` say what each row is; rows of `tokens.npy` and `points.npy` are the features in the same
 //! order. `tokens.parquet` has the features as columns too, so that UMAP and the like take it as it is.
 
-use std::io::{Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use common::cli::{progress, signals};
-use common::durable::{AtomicFile, Written};
+use common::durable::Written;
+use common::store::npy::NpyRows;
 use common::store::tables::{Column, ColumnKind, ParquetWriter, Table};
 use common::{Error, Result};
 use neural::weights;
@@ -126,50 +126,12 @@ impl Embedder {
     }
 }
 
-/// An array of rows that grows: its header is written last, in the room that was left for it.
-struct Rows {
-    path: PathBuf,
-    file: AtomicFile,
-    width: usize,
-    rows: usize,
-}
-
-impl Rows {
-    const HEADER: usize = 128;
-
-    fn create(path: PathBuf, width: usize) -> Result<Self> {
-        let mut file = AtomicFile::create(&path)?;
-        file.write_all(&[0; Self::HEADER]).map_err(|e| Error::io("writing", &path, e))?;
-        Ok(Self { path, file, width, rows: 0 })
-    }
-
-    fn append(&mut self, values: &[f32]) -> Result<()> {
-        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        self.rows += values.len() / self.width;
-        self.file.write_all(&bytes).map_err(|e| Error::io("writing", &self.path, e))
-    }
-
-    fn finish(mut self) -> Result<Written> {
-        let shape = format!("({}, {})", self.rows, self.width);
-        let text = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
-        // Magic, version and length take 10 bytes; the header ends with a line end.
-        let header = format!("{text:<width$}\n", width = Self::HEADER - 11);
-        let begin = [&b"\x93NUMPY\x01\x00"[..], &(header.len() as u16).to_le_bytes()[..], header.as_bytes()].concat();
-        let write = |file: &mut AtomicFile| {
-            file.seek(SeekFrom::Start(0))?;
-            file.write_all(&begin)
-        };
-        write(&mut self.file).map_err(|e| Error::io("writing", &self.path, e))?;
-        self.file.commit()
-    }
-}
-
 /// Writes embeddings event by event.
 pub struct EmbeddingWriter {
     scale: EnergyScale,
     width: usize,
-    tokens: (ParquetWriter, Rows),
-    points: (ParquetWriter, Rows),
+    tokens: (ParquetWriter, NpyRows),
+    points: (ParquetWriter, NpyRows),
     /// Tokens and points so far.
     pub counted: (u64, u64),
 }
@@ -177,9 +139,9 @@ pub struct EmbeddingWriter {
 impl EmbeddingWriter {
     /// Opens the files in `folder`, for features of `width` numbers.
     pub fn create(folder: &Path, width: usize, scale: EnergyScale) -> Result<Self> {
-        let open = |name: &str, schema: &[(String, ColumnKind)]| -> Result<(ParquetWriter, Rows)> {
+        let open = |name: &str, schema: &[(String, ColumnKind)]| -> Result<(ParquetWriter, NpyRows)> {
             let table = ParquetWriter::create(folder.join(format!("{name}.parquet")), schema)?;
-            Ok((table, Rows::create(folder.join(format!("{name}.npy")), width)?))
+            Ok((table, NpyRows::create(folder.join(format!("{name}.npy")), width)?))
         };
         let tokens = open("tokens", &schema(&TOKEN, width))?;
         Ok(Self { scale, width, tokens, points: open("points", &schema(&POINT, 0))?, counted: (0, 0) })
@@ -299,7 +261,7 @@ mod tests {
     fn rows_that_grow_are_an_array_in_the_end() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.npy");
-        let mut rows = Rows::create(path.clone(), 3).unwrap();
+        let mut rows = NpyRows::create(path.clone(), 3).unwrap();
         rows.append(&[1.0, 2.0, 3.0]).unwrap();
         rows.append(&[4.0, 5.0, 6.0, 7.0, 8.0, 9.0]).unwrap();
         rows.finish().unwrap();
