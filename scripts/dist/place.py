@@ -8,6 +8,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import archive  # noqa: E402
+import elf  # noqa: E402
 import tree  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -43,6 +44,7 @@ def put(what, target, mode):
         shutil.copyfile(what, target)
     if target.name in {f".tmp-{name}" for name in tree.PROGRAMS}:
         subprocess.run(["strip", "--strip-all", target], check=True)
+        elf.forget_machine(target)
     target.chmod(mode)
 
 
