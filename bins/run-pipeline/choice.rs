@@ -19,7 +19,8 @@ use crate::run_pipeline::content::lock;
 use crate::run_pipeline::declare::emit;
 use crate::run_pipeline::declare::entries::normal;
 use crate::run_pipeline::declare::file;
-use crate::run_pipeline::declare::tree::{self, Kind, Node};
+use crate::run_pipeline::declare::read;
+use crate::run_pipeline::declare::tree::{Kind, Node};
 use crate::run_pipeline::graph::{self, Unit};
 use crate::run_pipeline::quiet;
 
@@ -96,7 +97,7 @@ impl Choice {
     /// The values of the size with what was set, outs where the size has them.
     fn values(&self) -> Result<Node> {
         let file = self.size_file();
-        let mut values = tree::read(&file, &file)?;
+        let mut values = read::file(&file, &file)?;
         for entry in &self.sets {
             set(&mut values, entry, &file)?;
         }
@@ -150,7 +151,7 @@ fn set(values: &mut Node, entry: &str, file: &Path) -> Result<()> {
     let Some((key, value)) = entry.split_once('=') else {
         return Err(Error::usage(format!("`--set {entry}` has no value")).hint(format!("write `--set {entry}=VALUE`")));
     };
-    let value = tree::parse(Path::new("--set"), value.to_owned())?;
+    let value = read::parse(Path::new("--set"), value.to_owned())?;
     let mut node = values;
     for part in key.split('.') {
         let known: Vec<String> = node.as_map().unwrap_or_default().iter().map(|(key, _)| key.name.clone()).collect();
@@ -242,10 +243,10 @@ impl Choices {
         let choice = self.of(&file)?;
         if !choice.sets.is_empty() {
             let values = choice.folder().join(VALUES);
-            return Some(tree::read(&values, &values));
+            return Some(read::file(&values, &values));
         }
         let size = choice.size_file();
-        Some(tree::read(&size, &size))
+        Some(read::file(&size, &size))
     }
 
     /// Where the lock of a pipeline lies, and the name of its choice.
@@ -390,7 +391,7 @@ impl Held {
 /// The file of sizes among the `vars` of a pipeline.
 fn main_file(given: &Path) -> Result<Option<PathBuf>> {
     let (folder, path) = file::place(given)?;
-    let root = tree::read(&path, &path)?;
+    let root = read::file(&path, &path)?;
     let names = root.get("vars").and_then(Node::as_list).unwrap_or_default().iter().filter_map(Node::as_text);
     let files = names.map(|name| normal(&folder.join(name.split(':').next().unwrap_or(name))));
     Ok(files.into_iter().find(|file| Choice::in_force(file).is_some()))
@@ -515,7 +516,7 @@ mod tests {
 
     #[test]
     fn a_key_that_the_size_does_not_have_is_refused_with_those_that_it_has() {
-        let mut values = tree::parse(Path::new("x"), "a: {b: 1, c: 2}\n".into()).unwrap();
+        let mut values = read::parse(Path::new("x"), "a: {b: 1, c: 2}\n".into()).unwrap();
         set(&mut values, "a.b=z.yaml", Path::new("x")).unwrap();
         assert_eq!(values.get("a").unwrap().get("b").unwrap().as_text(), Some("z.yaml"));
         let error = set(&mut values, "a.d=1", Path::new("x")).unwrap_err();

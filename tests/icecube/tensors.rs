@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use common::stage::Manifest;
 use icecube::dataset::{EventSource, Events, InputConfig, Lengths};
-use icecube::sampler::{self, Partition, SamplerConfig, split_visit};
+use icecube::sampler::{self, Partition, SamplerConfig};
 use icecube::selection::PulseRule;
+use icecube::visit;
 use neural::loader::Source;
 use tch::{Kind, Tensor};
 
@@ -61,7 +62,7 @@ fn the_choice_of_pulses_depends_on_event_and_visit_alone() {
     assert_eq!(time(5, &[0]), time(5, &[0, 1]));
     assert_ne!(time(5, &[0]), time(6, &[0]));
     assert_ne!(time(5, &[0]), time(5, &[1 << 40]), "another visit, another choice");
-    assert_eq!(split_visit(3 << 40 | 17), (17, 3));
+    assert_eq!(visit::split(3 << 40 | 17), (17, 3));
 }
 
 #[test]
@@ -74,7 +75,7 @@ fn an_exact_partition_sees_every_event_once_a_pass_and_the_published_one_does_no
         assert_eq!(order.len(), 24);
         let mut all: Vec<u64> = (0..4)
             .flat_map(|epoch| order.epoch(epoch).unwrap().rows(0, order.len()))
-            .map(|row| split_visit(row).0)
+            .map(|row| visit::split(row).0)
             .collect();
         all.sort_unstable();
         all

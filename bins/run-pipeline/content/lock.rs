@@ -8,6 +8,7 @@ use super::guard::Guard;
 use super::hash::Content;
 use super::seen::Stamp;
 use crate::run_pipeline::declare::emit;
+use crate::run_pipeline::declare::read;
 use crate::run_pipeline::declare::tree::{self, Key, Kind, Mark, Node};
 
 /// Name of the lock beside the `dvc.yaml`.
@@ -34,7 +35,7 @@ impl Lock {
         if !file.exists() {
             return Ok(Self::empty(&file, shown));
         }
-        let mut root = tree::read(&file, shown)?;
+        let mut root = read::file(&file, shown)?;
         let at = root.at.clone();
         if root.get("schema").and_then(Node::as_text) != Some("2.0") {
             return Err(at.error("this is no lock of schema '2.0'").hint("remove the file; all stages run again"));
@@ -230,8 +231,8 @@ mod tests {
         durable::write(folder.path().join(FILE), old.as_bytes()).unwrap();
         let mut lock = Lock::read_file(&folder.path().join(FILE), Path::new("dvc.lock")).unwrap();
         assert_eq!(lock.stage("gone").unwrap().cmd().unwrap().as_text(), Some("echo a long command that goes on"));
-        let cmd = tree::parse(Path::new("y"), "cat in > out".into()).unwrap();
-        let value = tree::parse(Path::new("y"), "5e-4".into()).unwrap();
+        let cmd = read::parse(Path::new("y"), "cat in > out".into()).unwrap();
+        let value = read::parse(Path::new("y"), "5e-4".into()).unwrap();
         let file = Content { md5: "764efa883dda1e11db47671c4a3bbd9e".into(), size: 3, files: None, executable: true };
         let dir =
             Content { md5: "2c4bb6e195ebf978fa63234e50c7c6eb.dir".into(), size: 2, files: Some(1), executable: false };
@@ -259,7 +260,7 @@ mod tests {
         let file = folder.path().join(FILE);
         let mut ours = Lock::read_file(&folder.path().join(FILE), Path::new("dvc.lock")).unwrap();
         durable::write(&file, b"schema: '2.0'\nstages:\n  theirs:\n    cmd: x\n").unwrap();
-        let cmd = tree::parse(Path::new("y"), "y".into()).unwrap();
+        let cmd = read::parse(Path::new("y"), "y".into()).unwrap();
         let entry = Entry { cmd: &cmd, deps: vec![], params: vec![], outs: vec![] };
         ours.record("ours", entry.node(), Some(&folder.path().join(".dvc"))).unwrap();
         let lock = Lock::read_file(&folder.path().join(FILE), Path::new("dvc.lock")).unwrap();

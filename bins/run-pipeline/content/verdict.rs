@@ -11,7 +11,8 @@ use super::lock::{Locked, Md5};
 use super::seen::Seen;
 use crate::run_pipeline::declare::emit;
 use crate::run_pipeline::declare::entries::{Params, Stage};
-use crate::run_pipeline::declare::tree::{self, Kind, Node};
+use crate::run_pipeline::declare::read;
+use crate::run_pipeline::declare::tree::{Kind, Node};
 
 /// Why a stage has to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,7 +205,7 @@ pub fn values(params: &Params) -> Result<Option<Vec<(String, Node)>>> {
     if !params.file.is_file() {
         return Ok(None);
     }
-    let root = tree::read(&params.file, &params.file)?;
+    let root = read::file(&params.file, &params.file)?;
     if params.keys.is_empty() {
         let all = root.as_map().unwrap_or_default();
         return Ok(Some(all.iter().map(|(key, value)| (key.name.clone(), value.clone())).collect()));

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use common::Result;
 
-use super::tree::{self, Key, Kind, Mark, Node};
+use super::expression::has_expression;
+use super::read;
+use super::tree::{Key, Kind, Mark, Node};
 use crate::run_pipeline::choice::Choices;
 
 /// Everything that `${…}` can name.
@@ -31,7 +33,7 @@ impl Context {
         if !file.exists() {
             return Ok(());
         }
-        let node = tree::read(file, shown)?;
+        let node = read::file(file, shown)?;
         let at = node.at.clone();
         self.load(file, node, None, &at)
     }
@@ -56,7 +58,7 @@ impl Context {
                     let file = folder.join(name);
                     let node = match self.choices.values(&file) {
                         Some(values) => values?,
-                        None if file.is_file() => tree::read(&file, &shown.join(name))?,
+                        None if file.is_file() => read::file(&file, &shown.join(name))?,
                         None => {
                             return Err(item.at.error(format!("`{name}` does not exist in `{}`", shown.display())));
                         }
@@ -188,9 +190,7 @@ fn merge(into: &mut Vec<(Key, Node)>, update: Vec<(Key, Node)>, path: &str) -> R
 
 fn refuse_interpolation(node: &Node) -> Result<()> {
     match &node.kind {
-        Kind::Text(text) if super::interpolate::has_expression(text) => {
-            Err(node.at.error("`${…}` is not allowed inside of `vars`"))
-        }
+        Kind::Text(text) if has_expression(text) => Err(node.at.error("`${…}` is not allowed inside of `vars`")),
         Kind::List(items) => items.iter().try_for_each(refuse_interpolation),
         Kind::Map(entries) => entries.iter().try_for_each(|(_, value)| refuse_interpolation(value)),
         _ => Ok(()),

@@ -1,8 +1,9 @@
 //! Trees as YAML in block style, laid out as DVC lays out its lock. What is written reads back to the same values
 //! with a YAML 1.1 and a YAML 1.2 reader.
 
+use super::read::resolve;
 use super::text;
-use super::tree::{Kind, Node, resolve};
+use super::tree::{Kind, Node};
 
 /// The whole document. The root is a map.
 pub fn document(root: &Node) -> String {
@@ -115,7 +116,7 @@ fn looks_like_a_number(text: &str, first: char) -> bool {
 mod tests {
     use std::path::Path;
 
-    use super::super::tree::parse;
+    use super::super::read::parse;
     use super::*;
 
     #[test]

@@ -9,7 +9,8 @@ use super::context::Context;
 use super::entries::{PARAMS, Stage, normal};
 use super::expand::{self, Place, shown_in};
 use super::interpolate::{self, Slot};
-use super::tree::{self, Kind, Node};
+use super::read;
+use super::tree::{Kind, Node};
 use crate::run_pipeline::choice::Choices;
 use crate::run_pipeline::repository;
 
@@ -41,7 +42,7 @@ pub fn place(given: &Path) -> Result<(PathBuf, PathBuf)> {
     if file.file_name().is_none_or(|name| name != FILE) {
         let error = Error::usage(format!("`{}` is no folder and no `{FILE}`", given.display()));
         let name = given.to_string_lossy();
-        return Err(match tree::read(Path::new(FILE), Path::new(FILE)).ok().filter(|root| has_stage(root, &name)) {
+        return Err(match read::file(Path::new(FILE), Path::new(FILE)).ok().filter(|root| has_stage(root, &name)) {
             Some(_) => error.hint(format!(
                 "`{name}` is a stage of the pipeline in this folder: `run-pipeline . --until {}`",
                 super::text::quote(&name)
@@ -68,7 +69,7 @@ fn has_stage(root: &Node, name: &str) -> bool {
 pub fn read(given: &Path, choices: &Arc<Choices>) -> Result<Pipeline> {
     let (absolute, file) = place(given)?;
     let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_path_buf();
-    let root = tree::read(&file, &file)?;
+    let root = read::file(&file, &file)?;
     let entries = match &root.kind {
         Kind::Map(entries) => entries.as_slice(),
         Kind::Null => &[],

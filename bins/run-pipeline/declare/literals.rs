@@ -391,7 +391,7 @@ fn unescaped(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{emit, tree};
+    use super::super::{emit, read};
     use super::*;
 
     fn shown(node: &Node) -> String {
@@ -402,7 +402,7 @@ mod tests {
     fn toml_tables_lists_and_numbers_become_what_yaml_would_give() {
         let text = "lr = 5e-4\nn = 0x10\n[a.b]\non = true\nl = [1, 2.0, \"x\"]\n[[t]]\nk = {v = 1}\n";
         let expected = "lr: 5e-4\nn: 16\na: {b: {on: true, l: [1, 2.0, x]}}\nt: [{k: {v: 1}}]\n";
-        let expected = tree::parse(Path::new("x"), expected.into()).unwrap();
+        let expected = read::parse(Path::new("x"), expected.into()).unwrap();
         let found = toml(Path::new("x.toml"), text.into()).unwrap();
         assert!(found.same(&expected), "{}", shown(&found));
         assert!(toml(Path::new("x.toml"), "a = \n".into()).unwrap_err().to_string().contains("x.toml:1:1: is no TOML"));
@@ -416,7 +416,7 @@ mod tests {
                     self.seed = 7\n        local = 8\n    def other(self):\n        self.no = 9\nif True:\n    NO = 1\n";
         let expected = "LR: 1e-3\nN: -1000\nNAME: it's\nSHAPE: [1, 2, 3]\nONE: 4\nD: {a: [1, null], '2': true}\n\
                         Train: {epochs: 5, Inner: {deep: x}, seed: 7}\n";
-        let expected = tree::parse(Path::new("x"), expected.into()).unwrap();
+        let expected = read::parse(Path::new("x"), expected.into()).unwrap();
         let found = python(Path::new("x.py"), text.into()).unwrap();
         assert!(found.same(&expected), "{}", shown(&found));
     }

@@ -83,11 +83,11 @@ fn pairs(node: &Node, what: &str) -> Result<Vec<(String, String)>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tree;
+    use super::super::read;
     use super::*;
 
     fn promise(text: &str) -> Result<Promise> {
-        let meta = tree::parse(Path::new("x"), text.into()).unwrap();
+        let meta = read::parse(Path::new("x"), text.into()).unwrap();
         read(Some(&meta), Path::new("/w"))
     }
 

@@ -116,7 +116,7 @@ pub fn json_string(text: &str) -> String {
 mod tests {
     use std::path::Path;
 
-    use super::super::tree::parse;
+    use super::super::read::parse;
     use super::*;
 
     #[test]

@@ -10,7 +10,8 @@ use common::Result;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::run_pipeline::declare::tree::{self, Kind, Node};
+use crate::run_pipeline::declare::read;
+use crate::run_pipeline::declare::tree::{Kind, Node};
 use crate::run_pipeline::graph::Unit;
 
 /// Named outputs and figures of the pipeline that was asked for.
@@ -82,7 +83,7 @@ impl Results {
 
 /// What a file of metrics holds: JSON, YAML, TOML or Python, as DVC reads them.
 fn figures(file: &Path) -> Option<Map<String, Value>> {
-    let node = match tree::read(file, file) {
+    let node = match read::file(file, file) {
         Ok(node) => node,
         Err(e) => {
             if file.exists() {

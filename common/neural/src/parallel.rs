@@ -5,7 +5,7 @@
 //! one; they differ from one process by the order of sums only. Rank 0 writes checkpoints and evaluates; what it found
 //! is told to the others, so that all take the same decisions.
 
-use std::ffi::{CString, c_void};
+use std::ffi::c_void;
 use std::fs;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -20,6 +20,7 @@ use tch::{Device, Kind, Tensor};
 use crate::errors::Doing;
 use crate::loader::Shard;
 use crate::shim;
+pub use crate::shim::Reduce;
 
 /// Time that one rank may keep the others waiting, for instance by an evaluation.
 const PATIENCE: Duration = Duration::from_secs(4 * 3600);
@@ -46,17 +47,6 @@ pub struct Group {
 unsafe impl Send for Group {}
 // SAFETY: as above.
 unsafe impl Sync for Group {}
-
-/// How values of the ranks become one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reduce {
-    /// Their sum.
-    Sum,
-    /// The smallest.
-    Min,
-    /// The largest.
-    Max,
-}
 
 /// Joins the processes that the environment names; does nothing where there is one only. Called once, before a run
 /// folder is touched.
@@ -306,11 +296,6 @@ pub fn fingerprint(state: &[(String, Tensor)]) -> Result<String> {
         }
     }
     Ok(hasher.finalize().to_hex().to_string())
-}
-
-/// A C string of a text without NUL.
-pub(crate) fn c_string(text: &str) -> Result<CString> {
-    CString::new(text).map_err(|_| Error::usage(format!("`{}` holds a NUL byte", text.escape_debug())))
 }
 
 #[cfg(test)]

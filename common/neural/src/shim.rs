@@ -17,6 +17,7 @@ use tch::{Device, Tensor};
 use crate::errors;
 pub(crate) use again::checkpoint;
 pub use graph::{Graph, set_grads};
+pub use group::Reduce;
 pub(crate) use group::{
     group_add_nccl, group_all_reduce, group_barrier, group_beat, group_broadcast, group_open, group_sum, reducer_free,
     reducer_new, reducer_prepare,

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::yaml;
+use super::{text, yaml};
 use crate::error::{Error, Result};
 
 pub(super) use compose::compose;
@@ -96,7 +96,7 @@ pub(super) fn main_file(path: &Path) -> Result<Option<PathBuf>> {
     if !is_yaml || !path.is_file() {
         return Ok(None);
     }
-    let has = yaml::parse_any(path, &super::read(path)?)?.get("defaults").is_some_and(Value::is_array);
+    let has = yaml::parse_any(path, &text::read(path)?)?.get("defaults").is_some_and(Value::is_array);
     Ok(has.then(|| path.to_path_buf()))
 }
 

@@ -143,6 +143,7 @@ pub fn groups(case: &Case) -> Result<()> {
         order: None,
         valid: rows(&inputs, "valid_x", "valid_y", 0, number("valid_rows")? as usize)?,
         constants: constants.clone(),
+        normalisation: None,
     };
 
     let mut checks = Comparison::new();

@@ -49,6 +49,7 @@ pub fn adam(case: &Case) -> Result<()> {
         order: None,
         valid: rows(&inputs, "valid_x", "valid_y", 0, number("valid_rows")? as usize)?,
         constants: constants.clone(),
+        normalisation: None,
     };
     let run = Run::train(&config, &arrays, &case.path("initial_weights.safetensors"))?;
 
@@ -372,6 +373,7 @@ fn arrays(case: &Case, inputs: &Tensors, order: Vec<i64>, epochs: usize) -> Resu
         order: Some(Arc::new(Order::given(order)?)),
         valid: rows(inputs, "rows", "targets", valid.0, valid.1)?,
         constants: read_constants(&case.normalisation()?, Chain::B)?,
+        normalisation: None,
     })
 }
 

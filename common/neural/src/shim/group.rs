@@ -1,14 +1,24 @@
 //! Groups of processes (c10d), and averaging gradients over them.
 
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{CString, c_char, c_int, c_void};
 use std::time::Duration;
 
-use common::Result;
 use common::world::World;
+use common::{Error, Result};
 use tch::Tensor;
 
 use super::{CTensor, Tensors, check, pointers};
-use crate::parallel::{self, Reduce};
+
+/// How values of the ranks become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reduce {
+    /// Their sum.
+    Sum,
+    /// The smallest.
+    Min,
+    /// The largest.
+    Max,
+}
 
 unsafe extern "C" {
     fn podium_group_open(
@@ -42,11 +52,16 @@ unsafe extern "C" {
     fn podium_reducer_prepare(reducer: *mut c_void, loss: *const CTensor) -> c_int;
 }
 
+/// A C string of a text without NUL.
+fn c_string(text: &str) -> Result<CString> {
+    CString::new(text).map_err(|_| Error::usage(format!("`{}` holds a NUL byte", text.escape_debug())))
+}
+
 /// Meets the other processes of `world`. The group lives as long as the process.
 pub(crate) fn group_open(world: &World, meet: Duration, work: Duration) -> Result<*mut c_void> {
-    let host = parallel::c_string(&world.address)?;
-    let prefix = parallel::c_string(&world.prefix)?;
-    let interface = parallel::c_string(&std::env::var("GLOO_SOCKET_IFNAME").unwrap_or_default())?;
+    let host = c_string(&world.address)?;
+    let prefix = c_string(&world.prefix)?;
+    let interface = c_string(&std::env::var("GLOO_SOCKET_IFNAME").unwrap_or_default())?;
     let serves = world.rank == 0 && !world.store_is_kept;
     let mut group = std::ptr::null_mut();
     // SAFETY: the texts live through the call; `group` is written on success only.

@@ -44,14 +44,14 @@ pub fn compute<F: Computes>(request: &Request<F>) -> Result<Device> {
     Ok(device)
 }
 
-/// The prepared data: those that `--data` names, else those behind the stage `trained`.
+/// The prepared data of `system`: those that `--data` names, else those behind the stage `trained`.
 ///
 /// # Errors
-/// Where there are none.
-pub fn data_of(data: Option<&str>, trained: Option<&Manifest>) -> Result<Manifest> {
+/// Where there are none, or they are of another system.
+pub fn data_of(data: Option<&str>, trained: Option<&Manifest>, system: &str) -> Result<Manifest> {
     match (data, trained) {
-        (Some(data), _) => Manifest::read(data)?.find("prepare-data"),
-        (None, Some(trained)) => trained.find("prepare-data"),
+        (Some(data), _) => prepared_of(&Manifest::read(data)?, system),
+        (None, Some(trained)) => prepared_of(trained, system),
         (None, None) => Err(Error::usage("`--data` is missing: the folder of a finished `prepare-data` stage")),
     }
 }

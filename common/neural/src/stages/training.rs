@@ -73,8 +73,9 @@ pub fn prepared(request: &Request<TrainFlags>, system: &str) -> Result<Manifest>
 pub fn prepared_of(stage: &Manifest, system: &str) -> Result<Manifest> {
     let prepared = stage.find("prepare-data")?;
     if prepared.system != system {
-        let problem = format!("is of the system `{}`, the config is of `{system}`", prepared.system);
-        return Err(Error::input(&prepared.folder, problem).hint("give data and config of one system"));
+        let problem =
+            format!("is of the system `{}`, expected `{system}`, that of the config or network", prepared.system);
+        return Err(Error::input(&prepared.folder, problem).hint("give data, config and network of one system"));
     }
     Ok(prepared)
 }

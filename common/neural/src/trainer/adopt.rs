@@ -13,9 +13,8 @@ use common::scalars::{CSV, EVENTS, JSONL, Positions};
 use common::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use super::keep::{BEST, LAST};
+use super::files::{BEST, LAST, demand_own, newest};
 use super::state::State;
-use super::together::{demand_own, newest};
 use crate::checkpoint::{self, Checkpoints, Found, Label};
 
 /// Name of the record in the folder of all checkpoints.

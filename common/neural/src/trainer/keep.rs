@@ -1,35 +1,17 @@
 //! What a run keeps on disk: the last checkpoint, the best one and the top ones.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
-use common::durable::Written;
 use common::{Error, Result, world};
-use serde_json::{Value, json};
-use tch::{Kind, Tensor};
+use serde_json::json;
 
+use super::files::{BEST, GRADIENTS, LAST, MODEL, OPTIMIZER, averaged, gradients};
 use super::run::Run;
 use super::state::{Evaluated, Named};
 use super::{Plan, Task};
 use crate::checkpoint::Label;
-use crate::ema::Ema;
-use crate::errors::Doing;
 use crate::weights;
-
-/// Checkpoint that a run resumes from.
-pub const LAST: &str = "last";
-/// Checkpoint with the best score.
-pub const BEST: &str = "best";
-/// Folder of the checkpoints inside the run folder.
-pub const CHECKPOINTS: &str = "checkpoints";
-/// Weights of a checkpoint.
-pub const MODEL: &str = "model.safetensors";
-/// Averaged weights of a checkpoint; they are the ones to predict with, where present.
-pub const AVERAGED: &str = "ema.safetensors";
-/// Gradients that wait for more rows, in checkpoints between two updates of the weights.
-pub const GRADIENTS: &str = "gradients.safetensors";
-/// State of the optimizer.
-pub const OPTIMIZER: &str = "optimizer.safetensors";
 
 impl Run {
     /// Saves the state of an interrupted run and gives the error that ends it.
@@ -116,37 +98,4 @@ impl Run {
         }
         Ok(())
     }
-}
-
-/// The gradients at hand under the names of their parameters.
-fn gradients(plan: &Plan) -> Vec<(String, Tensor)> {
-    let grads = plan.trainable.iter().map(|(name, parameter)| (name.clone(), parameter.grad()));
-    grads.filter(|(_, grad)| grad.defined()).collect()
-}
-
-/// Gives parameters the gradients that a checkpoint holds.
-pub(super) fn restore_gradients(plan: &Plan, saved: &[(String, Tensor)]) -> Result<()> {
-    for (name, parameter) in &plan.trainable {
-        if let Some((_, grad)) = saved.iter().find(|(n, _)| n == name) {
-            let what = || format!("restoring the gradient of `{name}`");
-            let grad = grad.f_to_device(parameter.device()).doing(what())?;
-            // Backward through a product with a constant leaves that constant as gradient, bit for bit.
-            (parameter * grad).f_sum(Kind::Float).doing(what())?.f_backward().doing(what())?;
-        }
-    }
-    Ok(())
-}
-
-fn averaged(folder: &Path, ema: &Ema, plan: &Plan, metadata: &Value) -> Result<Written> {
-    // Buffers are not averaged; the file holds the whole model all the same, so that it loads strictly.
-    let average = ema.state();
-    let whole: Vec<(String, Tensor)> = plan
-        .state
-        .iter()
-        .map(|(name, tensor)| {
-            let mean = average.iter().find(|(n, _)| n == name).map_or(tensor, |(_, mean)| mean);
-            (name.clone(), mean.shallow_clone())
-        })
-        .collect();
-    weights::save(folder.join(AVERAGED), &whole, Some(metadata))
 }

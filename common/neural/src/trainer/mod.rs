@@ -14,6 +14,7 @@ mod adopt;
 pub mod best;
 pub mod config;
 pub mod exact;
+mod files;
 mod groups;
 mod keep;
 mod log;
@@ -34,7 +35,7 @@ use tch::{Device, Tensor};
 use crate::loader::{Order, Shard, Source};
 use crate::params::Params;
 pub use config::Training;
-pub use keep::{AVERAGED, BEST, CHECKPOINTS, LAST, MODEL, OPTIMIZER};
+pub use files::{AVERAGED, BEST, CHECKPOINTS, LAST, MODEL, OPTIMIZER};
 pub use run::train;
 pub use state::{Evaluated, Metric, State};
 

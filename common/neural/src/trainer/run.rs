@@ -11,8 +11,8 @@ use tch::Tensor;
 
 use super::best::Best;
 use super::config::Training;
+use super::files::{AVERAGED, BEST, CHECKPOINTS, GRADIENTS, LAST, MODEL, OPTIMIZER, restore_gradients};
 use super::groups::groups;
-use super::keep::{AVERAGED, BEST, CHECKPOINTS, GRADIENTS, LAST, MODEL, OPTIMIZER, restore_gradients};
 use super::log::{self, Speed};
 use super::recorded::Recordings;
 use super::state::{self, Evaluated, State};

@@ -451,7 +451,7 @@ fn a_bad_batch_among_summed_ones_leaves_the_good_ones_in_the_sum() {
             task.infinite = infinite;
         };
         let outcome = go(folder.path(), training, Resume::Never, change, None).unwrap();
-        let sum = std::fs::read(folder.path().join("checkpoints/last").join(super::keep::GRADIENTS)).unwrap();
+        let sum = std::fs::read(folder.path().join("checkpoints/last").join(super::files::GRADIENTS)).unwrap();
         (sum, outcome.state)
     };
     // Six batches of 8 rows: of the first four one is bad, so the first update comes after four.

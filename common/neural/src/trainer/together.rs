@@ -5,6 +5,7 @@ use std::path::Path;
 use common::{Error, Result, world};
 use serde_json::{Value, json};
 
+use super::files::{demand_own, newest};
 use super::state::Metric;
 use super::{Evaluation, Plan, Resume, Task, adopt, interrupted};
 use crate::checkpoint::{self, Checkpoints, Found};
@@ -120,27 +121,4 @@ fn find_here(checkpoints: &Checkpoints, plan: &Plan) -> Result<Option<Found>> {
         demand_own(found, &plan.config_hash, checkpoints)?;
     }
     Ok(found)
-}
-
-/// The newest checkpoint that verifies; others are named in warnings.
-pub(super) fn newest(checkpoints: &Checkpoints) -> Result<Option<Found>> {
-    let (found, rejected) = checkpoints.newest()?;
-    for error in rejected {
-        tracing::warn!("not resuming from this checkpoint: {error}");
-    }
-    Ok(found)
-}
-
-/// Refuses a checkpoint of another run.
-pub(super) fn demand_own(found: &Found, config_hash: &str, checkpoints: &Checkpoints) -> Result<()> {
-    if found.manifest.config_hash == config_hash {
-        return Ok(());
-    }
-    let sentence = format!("`{}` was written under another config or from other data", found.folder.display());
-    let run = checkpoints.folder().parent().unwrap_or(checkpoints.folder());
-    Err(Error::usage(sentence).hint(format!(
-        "give the config and data of that run to continue it; or start anew with `--resume never`, which replaces its \
-         checkpoints, or `rm -r {}`",
-        run.display()
-    )))
 }

@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 use super::Composed;
 use super::interpolate::Resolver;
 use super::origins::{Origins, below};
-use crate::config::{read, tree, yaml};
+use crate::config::text::read;
+use crate::config::{tree, yaml};
 use crate::error::{Error, Result};
 
 /// Most files that name files.

@@ -16,9 +16,9 @@ use rayon::prelude::*;
 use serde_json::json;
 use tracing::{info, warn};
 
+use crate::NAME;
 use crate::angles;
 use crate::directions::{self, Predictions, Truth};
-use crate::system::NAME;
 
 /// Blends of directions.
 pub const BLEND: Blend = Blend {

@@ -19,4 +19,7 @@ pub mod submission;
 mod system;
 pub mod targets;
 
-pub use system::{NAME, SYSTEM};
+pub use system::SYSTEM;
+
+/// Name in configs, manifests and command lines.
+pub const NAME: &str = "icecube";

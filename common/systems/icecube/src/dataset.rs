@@ -18,10 +18,10 @@ use crate::detector::Frame;
 use crate::nevents::{LONG, MEDIUM};
 use crate::prepare::store::{is_auxiliary, sensor_of};
 use crate::raw;
-use crate::sampler::split_visit;
 use crate::selection::{PulseRule, PulseView, Scratch};
 use crate::sensors::{IceProfile, Sensors};
 use crate::targets::Extra;
+use crate::visit;
 
 /// The five validation files of the published runs.
 pub fn published_validation() -> Vec<String> {
@@ -439,7 +439,7 @@ impl Source for EventSource {
         let events = rows
             .iter()
             .map(|&row| {
-                let (event, visit) = split_visit(row);
+                let (event, visit) = visit::split(row);
                 Ok((self.events.event(event)?, visit))
             })
             .collect::<Result<Vec<_>>>()?;

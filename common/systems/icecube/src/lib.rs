@@ -10,6 +10,7 @@ mod networks;
 pub mod predict;
 pub mod sampler;
 pub mod train;
+pub mod visit;
 
 pub use networks::NETWORKS;
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use crate::dataset::Events;
+use crate::visit;
 
 /// Pulses of a length bucket.
 const BUCKET: usize = 16;
@@ -85,15 +86,6 @@ pub fn length_matched(
     (batches, sizes)
 }
 
-/// Events of an epoch number that also says how often the run has come by: the random choice of pulses differs from
-/// visit to visit.
-const VISIT_SHIFT: u32 = 40;
-
-/// Event and visit of a row number.
-pub fn split_visit(row: u64) -> (u64, u64) {
-    (row & ((1 << VISIT_SHIFT) - 1), row >> VISIT_SHIFT)
-}
-
 /// The order of training: `batch` events a step, incomplete batches left out. Where there are too few events for a batch
 /// in each sub-epoch, as in a small part of the data, there are fewer sub-epochs, which is said.
 ///
@@ -139,7 +131,7 @@ pub fn training(events: &Arc<Events>, config: &SamplerConfig, length: usize, bat
         };
         list.truncate(rows as usize);
         for event in &mut list {
-            *event |= epoch << VISIT_SHIFT;
+            *event = visit::row(*event, epoch);
         }
         Ok(list)
     }))

@@ -9,4 +9,7 @@ pub mod simulate;
 pub mod submission;
 mod system;
 
-pub use system::{NAME, SYSTEM};
+pub use system::SYSTEM;
+
+/// Name in configs, manifests and command lines.
+pub const NAME: &str = "leap";

@@ -202,6 +202,10 @@ fn parse_weights(path: &Path, text: &str) -> Result<Vec<f64>> {
     train_targets().iter().map(read).collect()
 }
 
+/// Where the metadata of arrays and weights say which constants they were made with. Nothing there: the published ones of the
+/// chain.
+pub const NORMALISATION: &str = "normalisation";
+
 /// What goes with an array of targets or predictions: column names, groups, the columns whose score is fixed at 1, and
 /// the chain whose constants normalised it.
 pub fn target_metadata(chain: Chain) -> Value {

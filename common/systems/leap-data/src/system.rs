@@ -3,10 +3,7 @@
 use common::driver::Entry;
 use common::system::System;
 
-use crate::{prepare, simulate};
-
-/// Name in configs, manifests and command lines.
-pub const NAME: &str = "leap";
+use crate::{NAME, prepare, simulate};
 
 /// LEAP without networks.
 pub static SYSTEM: System = System {

@@ -2,6 +2,7 @@
 //! using AI (ClimSim)". One sample is one atmospheric column at one 20-minute step: 556 inputs, 368 targets.
 
 pub mod augment;
+pub mod constants;
 pub mod dataset;
 pub mod finetune;
 pub mod import;

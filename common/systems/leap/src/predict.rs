@@ -16,9 +16,11 @@ use neural::Doing;
 use neural::loader::{Delivery, Field, Loader, Source};
 use neural::precision::{Precision, with_autocast};
 use neural::weights;
+use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
 use crate::columns::{GROUPS, INPUTS, TARGETS, linear};
+use crate::constants;
 use crate::finetune::{Base, GroupNetworks};
 use crate::norm::Chain;
 use crate::train::evaluate::{predict, values};
@@ -102,6 +104,8 @@ pub struct Predictor {
     pub member: String,
     /// Columns that become 0 beside the always-zero ones, training order.
     pub zero_list: Vec<usize>,
+    /// What the weights say about themselves.
+    pub about: Value,
 }
 
 enum Networks {
@@ -137,7 +141,8 @@ impl Predictor {
         let base = Base::open(first)?;
         for file in files {
             let other = Base::open(file)?;
-            if other.model != base.model || other.chain != base.chain {
+            let normalisation = constants::said(&other.about) != constants::said(&base.about);
+            if other.model != base.model || other.chain != base.chain || normalisation {
                 return Err(Error::input(file, format!("is another network than that of `{}`", first.display())));
             }
         }
@@ -164,7 +169,7 @@ impl Predictor {
         let apply = settings.apply_zero_list.or(base.about["apply_zero_list"].as_bool()).unwrap_or(true);
         let zero_list = if apply { zero_list_of_file(&base.about, &base.path)? } else { vec![] };
         let member = base.about["member"].as_str().unwrap_or_default().to_string();
-        Ok(Self { networks, chain: base.chain, member, zero_list })
+        Ok(Self { networks, chain: base.chain, member, zero_list, about: base.about.clone() })
     }
 
     /// `[B, 556]` -> `[B, 368]`, normalised, training order.

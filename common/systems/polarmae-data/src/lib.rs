@@ -19,4 +19,7 @@ pub mod simulate;
 mod system;
 pub mod transforms;
 
-pub use system::{NAME, SYSTEM};
+pub use system::SYSTEM;
+
+/// Name in configs, manifests and command lines.
+pub const NAME: &str = "polarmae";

@@ -9,8 +9,8 @@ use common::{Error, Result};
 use serde_json::{Value, json};
 use tracing::info;
 
+use crate::NAME;
 use crate::confusion::{Confusion, event_iou};
-use crate::system::NAME;
 
 /// Points that are held at a time.
 const BLOCK: usize = 1 << 20;

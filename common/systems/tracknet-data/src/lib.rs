@@ -23,4 +23,7 @@ pub mod tracks;
 
 pub use raw::{csv, density, event, files};
 pub use score::trackml;
-pub use system::{NAME, SYSTEM};
+pub use system::SYSTEM;
+
+/// Name in configs, manifests and command lines.
+pub const NAME: &str = "tracknet";

@@ -9,9 +9,9 @@ use common::system::{Score, ScoreRequest};
 use common::{Error, Result};
 use serde_json::{Value, json};
 
+use crate::NAME;
 use crate::cuts::Cuts;
 use crate::judge::{self, Judgement};
-use crate::system::NAME;
 use crate::{page, prepare};
 
 /// Scores of tracks.

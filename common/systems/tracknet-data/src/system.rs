@@ -3,10 +3,7 @@
 use common::driver::Entry;
 use common::system::System;
 
-use crate::{prepare, simulate};
-
-/// Name in configs, manifests and command lines.
-pub const NAME: &str = "tracknet";
+use crate::{NAME, prepare, simulate};
 
 /// TrackNET without networks.
 pub static SYSTEM: System = System {

@@ -12,9 +12,9 @@ use common::{Error, Result};
 use serde_json::Map;
 use tracing::{info, warn};
 
+use crate::NAME;
 use crate::angles;
 use crate::directions::{Missing, Predictions, Truth};
-use crate::system::NAME;
 use experiments::Row;
 use report::{Report, Scored};
 

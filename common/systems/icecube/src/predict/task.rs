@@ -78,7 +78,7 @@ impl Task for Predict {
         let config = config.value;
         let device = stages::compute(request)?;
         let before = request.before()?;
-        let prepared = stages::data_of(request.flags.data.as_deref(), before)?;
+        let prepared = stages::data_of(request.flags.data.as_deref(), before, Self::SYSTEM)?;
         let events = match config.set {
             Set::Train => Events::training(&prepared, &[], Lengths::Total)?,
             Set::Test => Events::test(&prepared)?,

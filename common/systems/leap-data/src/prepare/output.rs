@@ -9,7 +9,7 @@ use common::{Error, Result};
 
 use super::scale::{Rows, Scaler};
 use crate::columns::{INPUTS, TARGETS};
-use crate::norm::target_metadata;
+use crate::norm::{NORMALISATION, target_metadata};
 
 /// What a set holds beside the inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,11 +37,8 @@ impl SetWriter {
         for scaler in scalers {
             let mut tensors = vec![Declaration::new("inputs", Dtype::F32, &[rows, INPUTS])];
             match kind {
-                Kind::Train => tensors.push(Declaration::new("targets", Dtype::F32, &[rows, TARGETS])),
-                Kind::Valid => {
+                Kind::Train | Kind::Valid => {
                     tensors.push(Declaration::new("targets", Dtype::F32, &[rows, TARGETS]));
-                    tensors.push(Declaration::new("target_mean", Dtype::F64, &[TARGETS]));
-                    tensors.push(Declaration::new("target_std", Dtype::F64, &[TARGETS]));
                 }
                 Kind::Test => {
                     let linear = super::scale::exact_columns(scaler.chain()).count();
@@ -49,12 +46,23 @@ impl SetWriter {
                     tensors.push(Declaration::new("linear", Dtype::F64, &[rows, linear]));
                 }
             }
+            // Constants that nobody has published travel with the arrays, and say which they are.
+            let identity = scaler.identity()?;
+            let mut about = target_metadata(scaler.chain());
+            if let Some(identity) = &identity {
+                about[NORMALISATION] = identity.as_str().into();
+            }
+            let [mean, std, weight] = scaler.target_constants();
+            let mut constants: Vec<(&str, &[f64])> = Vec::new();
+            if kind == Kind::Valid || (kind == Kind::Test && identity.is_some()) {
+                constants.extend([("target_mean", mean.as_slice()), ("target_std", std.as_slice())]);
+                constants.extend(identity.is_some().then_some(("target_weight", weight.as_slice())));
+            }
+            tensors.extend(constants.iter().map(|(name, _)| Declaration::new(*name, Dtype::F64, &[TARGETS])));
             let path = folder.join(file_of(scaler, name));
-            let mut writer = TensorWriter::create(path, &tensors, Some(&target_metadata(scaler.chain())))?;
-            if kind == Kind::Valid {
-                let (mean, std) = scaler.target_constants();
-                writer.append_elements("target_mean", &mean)?;
-                writer.append_elements("target_std", &std)?;
+            let mut writer = TensorWriter::create(path, &tensors, Some(&about))?;
+            for (name, values) in constants {
+                writer.append_elements(name, values)?;
             }
             chains.push((scaler.clone(), writer));
         }

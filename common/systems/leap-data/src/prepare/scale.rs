@@ -2,6 +2,8 @@
 //! (spec sections 2.3, 2.4 and 3.4).
 
 use super::block::{Block, WIDTH};
+use common::Result;
+
 use crate::columns::{self, INPUTS, LEVELS, STEP_SECONDS, TARGETS};
 use crate::norm::{Chain, Constants};
 
@@ -72,10 +74,25 @@ impl Scaler {
         }
     }
 
-    /// Mean and std of the weighted targets, training order.
-    pub fn target_constants(&self) -> (Vec<f64>, Vec<f64>) {
+    /// Tells these constants from all others; none for the published ones of the chain.
+    ///
+    /// # Errors
+    /// Where those that ship with the program cannot be read.
+    pub fn identity(&self) -> Result<Option<String>> {
+        let hash = |scaler: &Self| {
+            let mut hasher = blake3::Hasher::new();
+            scaler.hash_into(&mut hasher);
+            hasher.finalize()
+        };
+        let own = hash(self);
+        let published = hash(&Self::new(Constants::published(self.chain)?));
+        Ok((own != published).then(|| own.to_hex()[..16].to_string()))
+    }
+
+    /// Mean and std of the weighted targets and their weights, training order.
+    pub fn target_constants(&self) -> [Vec<f64>; 3] {
         let order = inverse(columns::submission_to_train_targets());
-        order.iter().map(|&from| (self.mean[INPUTS + from], self.std[INPUTS + from])).unzip()
+        [&self.mean, &self.std, &self.weight].map(|all| order.iter().map(|&from| all[INPUTS + from]).collect())
     }
 
     /// Normalises a block of raw steps.

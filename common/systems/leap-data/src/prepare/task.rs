@@ -17,7 +17,7 @@ pub struct Prepare {
 }
 
 impl Task for Prepare {
-    const SYSTEM: &'static str = crate::system::NAME;
+    const SYSTEM: &'static str = crate::NAME;
     const STAGE: &'static str = "prepare-data";
     const HELP: Help = Help {
         makes: "normalised f32 arrays, one file a month, a validation set and a test set, for every preprocessing chain of \

@@ -15,7 +15,7 @@ pub struct Simulate {
 }
 
 impl Task for Simulate {
-    const SYSTEM: &'static str = crate::system::NAME;
+    const SYSTEM: &'static str = crate::NAME;
     const STAGE: &'static str = "simulate-data";
     const HELP: Help = Help {
         makes: "\

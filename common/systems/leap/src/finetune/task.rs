@@ -14,8 +14,9 @@ use neural::trainer::Resume;
 
 use super::{Base, FinetuneConfig, Merged, is_done, merge, parse_groups, score_base, tune};
 use crate::columns::GROUPS;
+use crate::constants::{self, constants_of, identity_of};
 use crate::dataset::Dataset;
-use crate::train::{Arrays, constants_of, write_npy};
+use crate::train::{Arrays, write_npy};
 
 /// A fine-tuning about to run.
 pub struct Finetune {
@@ -68,7 +69,7 @@ impl Task for Finetune {
                     .hint("for example `--from runs/022`, or `--base FILE --data FOLDER` for a converted checkpoint"));
             }
         };
-        let prepared = stages::data_of(request.flags.data.as_deref(), upstream.first())?;
+        let prepared = stages::data_of(request.flags.data.as_deref(), upstream.first(), Self::SYSTEM)?;
         let limit = begun.limit;
         let arrays = arrays(&prepared, &base, &config.value, limit)?;
         // Base and data belong to the identity of the run: others give another result.
@@ -137,6 +138,7 @@ impl Task for Finetune {
 
 fn arrays(prepared: &Manifest, base: &Base, config: &FinetuneConfig, limit: Option<u64>) -> Result<Arrays> {
     let valid_file = prepared.output(&format!("{}/valid", base.chain))?;
+    constants::demand(&base.about, &base.path, &valid_file)?;
     let valid: Arc<dyn Source> = Arc::new(Dataset::open(&[("valid".to_string(), valid_file.clone())], None)?);
     Ok(Arrays {
         train: Arc::new(Dataset::train(prepared, base.chain, &config.rows.selection())?),
@@ -146,6 +148,7 @@ fn arrays(prepared: &Manifest, base: &Base, config: &FinetuneConfig, limit: Opti
             None => valid,
         },
         constants: constants_of(&valid_file, base.chain)?,
+        normalisation: identity_of(&valid_file)?,
     })
 }
 

@@ -11,9 +11,9 @@ use neural::stages::{self, PredictFlags, ZeroList};
 
 use super::{PredictConfig, Predictor, Settings, TestRows};
 use crate::columns::GROUPS;
+use crate::constants::{self, constants_of};
 use crate::norm::Constants;
 use crate::submission::{self, Recipe, Writer};
-use crate::train;
 
 /// A prediction about to run.
 pub struct Predict {
@@ -112,14 +112,16 @@ impl Task for Predict {
             }
             (files, _) => (Predictor::groups(files, &settings)?, files.to_vec()),
         };
-        let prepared = stages::data_of(request.flags.data.as_deref(), upstream.first())?;
+        let prepared = stages::data_of(request.flags.data.as_deref(), upstream.first(), Self::SYSTEM)?;
         let chain = predictor.chain;
         let test_path = prepared.output(&format!("{chain}/test"))?;
         let test = Arc::new(TestRows::open(&test_path, request.limit)?);
-        // The constants that the arrays were made with stand in the validation file; without one the published are meant.
-        let constants = match prepared.outputs.contains_key(&format!("{chain}/valid")) {
-            true => train::constants_of(&prepared.output(&format!("{chain}/valid"))?, chain)?,
-            false => Constants::published(chain)?.clone(),
+        constants::demand(&predictor.about, &weights[0], &test_path)?;
+        // Where there are validation rows, theirs: test rows of earlier versions do not hold them.
+        let valid = format!("{chain}/valid");
+        let constants = match prepared.outputs.contains_key(&valid) {
+            true => constants_of(&prepared.output(&valid)?, chain)?,
+            false => constants_of(&test_path, chain)?,
         };
         upstream.push(prepared);
         let (sample, limited) = (request.flags.sample.clone(), request.limit.is_some());

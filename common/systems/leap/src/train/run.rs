@@ -1,10 +1,9 @@
 //! A whole training run: build, train, predict the validation rows with the best weights.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use common::durable::Written;
-use common::store::tensors::TensorFile;
 use common::{Error, Result, exhausted};
 use neural::Params;
 use neural::layers::Network;
@@ -18,8 +17,9 @@ use tch::Device;
 use super::config::{InitialConfig, TrainConfig};
 use super::evaluate::{Evaluator, predict};
 use super::{LeapTask, Objective, zero_list_of_file};
+use crate::constants;
 use crate::models::ModelConfig;
-use crate::norm::{Chain, Constants, target_metadata};
+use crate::norm::{Chain, Constants, NORMALISATION, target_metadata};
 use crate::score::{Rules, Score};
 
 /// Name of the out-of-fold file.
@@ -36,6 +36,8 @@ pub struct Arrays {
     pub valid: Arc<dyn Source>,
     /// The constants that normalised the targets.
     pub constants: Constants,
+    /// Which constants those are; none for the published ones of the chain.
+    pub normalisation: Option<String>,
 }
 
 /// What a run left behind.
@@ -78,21 +80,17 @@ pub fn about(member: &str, model: &ModelConfig, chain: Chain, apply_zero_list: b
     Ok(about)
 }
 
-/// The published constants of a chain with the mean and std of the targets that the arrays were made with.
-pub fn constants_of(valid: &Path, chain: Chain) -> Result<Constants> {
-    let file = TensorFile::open(valid)?;
-    let mut constants = Constants::published(chain)?.clone();
-    for (name, values) in [("target_mean", &mut constants.target_mean), ("target_std", &mut constants.target_std)] {
-        *values = file.elements_of_shape::<f64>(name, &[Some(crate::columns::TARGETS)])?.to_vec();
-    }
-    Ok(constants)
-}
-
 /// Trains by `config`, and writes the out-of-fold predictions of the best evaluation.
 pub fn train<'a>(config: &'a TrainConfig, hash: &str, arrays: &Arrays, options: Options<'a>) -> Result<Trained> {
     let chain = config.chain();
     let Built { params, network } = build(&config.model, options.device, config.seed)?;
     if let Some(path) = options.initial {
+        if path.extension().is_some_and(|e| e == "safetensors") {
+            let theirs = weights::metadata(path)?.unwrap_or_default();
+            if let Some(difference) = constants::difference(&theirs, &arrays.normalisation, path) {
+                tracing::warn!("the training data: each {difference}; the weights begin on another scale");
+            }
+        }
         let InitialConfig { drop, prefix } = config.initial.clone().unwrap_or_default();
         // What is dropped may be of another shape here, or not here at all.
         let missing = drop.iter().filter(|name| params.get(name).is_some()).cloned().collect();
@@ -102,7 +100,10 @@ pub fn train<'a>(config: &'a TrainConfig, hash: &str, arrays: &Arrays, options: 
     }
     tracing::info!("{}", neural::summary::summary(config.model.name(), &params.state()));
     let evaluator = evaluator(arrays, options.device, config.val_batch_size, config.training.precision);
-    let about = about(&config.member, &config.model, chain, config.apply_zero_list)?;
+    let mut about = about(&config.member, &config.model, chain, config.apply_zero_list)?;
+    if let Some(identity) = &arrays.normalisation {
+        about[NORMALISATION] = json!(identity);
+    }
     let mut task = LeapTask::new(network, Objective::All(config.loss.clone()), evaluator, about.clone());
     task.augmentation = config.augmentation.clone().map(|augmentation| (augmentation, config.seed));
     let folder = options.folder.clone();

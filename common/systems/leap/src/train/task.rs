@@ -10,7 +10,8 @@ use common::{Error, Result};
 use neural::loader::{Head, Source};
 use neural::stages::{self, Begun, TrainFlags};
 
-use super::{Arrays, TrainConfig, Trained, constants_of, train, write_npy};
+use super::{Arrays, TrainConfig, Trained, train, write_npy};
+use crate::constants::{constants_of, identity_of};
 use crate::dataset::Dataset;
 
 /// A training about to run.
@@ -131,6 +132,7 @@ fn arrays(prepared: &Manifest, config: &TrainConfig, limit: Option<u64>) -> Resu
             None => valid,
         },
         constants: constants_of(&valid_file, chain)?,
+        normalisation: identity_of(&valid_file)?,
     })
 }
 

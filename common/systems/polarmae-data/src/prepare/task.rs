@@ -18,7 +18,7 @@ pub struct Prepare {
 }
 
 impl Task for Prepare {
-    const SYSTEM: &'static str = crate::system::NAME;
+    const SYSTEM: &'static str = crate::NAME;
     const STAGE: &'static str = "prepare-data";
     const HELP: Help = Help {
         makes: "shards of selected events, and the number of points of every raw event",

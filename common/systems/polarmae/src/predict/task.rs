@@ -99,7 +99,7 @@ impl Task for Predict {
             Settings { device: stages::compute(request)?, batch: config.batch_size, precision: config.precision };
         let instead = "`CONFIG --weights FILE --data FOLDER` for a published checkpoint";
         let (weights, trained) = stages::one_network(request, instead)?;
-        let prepared = stages::data_of(request.flags.data.as_deref(), trained.as_ref())?;
+        let prepared = stages::data_of(request.flags.data.as_deref(), trained.as_ref(), Self::SYSTEM)?;
         let (work, learned) = if config.embeddings {
             let embedder = Embedder::open(&weights, config.network.as_ref(), settings.device)?;
             let learned = embedder.learned.clone();

@@ -16,7 +16,7 @@ pub struct Prepare {
 }
 
 impl Task for Prepare {
-    const SYSTEM: &'static str = crate::system::NAME;
+    const SYSTEM: &'static str = crate::NAME;
     const STAGE: &'static str = "prepare-data";
     const HELP: Help = Help {
         makes: "the tracks of every event, split into training and validating ones",

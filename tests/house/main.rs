@@ -1,6 +1,9 @@
 //! One house, four systems: flags that a system does not read are refused, and no file outside of a system's crates knows
 //! its name.
 
+mod circles;
+mod rooms;
+#[path = "../support/mod.rs"]
 mod support;
 
 use support::cmd;
@@ -63,42 +66,12 @@ fn values_that_do_not_exist_are_refused_with_those_that_do() {
     run(&["members.yaml", "set=tain"]).says("set=tain").says("expected one of: test, train");
 }
 
-/// The rooms that systems share, as CONTRIBUTING's table has them: the crate's ending, the room, and who has it.
-fn rooms() -> Vec<(String, Vec<bool>)> {
-    let text = std::fs::read_to_string(support::root().join("CONTRIBUTING.md")).unwrap();
-    let table = text.lines().skip_while(|line| !line.starts_with("| room |")).skip(2);
-    let rows: Vec<_> = table
-        .take_while(|line| line.starts_with('|'))
-        .map(|line| {
-            let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
-            (cells[0].trim_matches('`').to_string(), cells[2..].iter().map(|cell| *cell == "x").collect())
-        })
-        .collect();
-    assert_eq!(rows.len(), 14, "{rows:?}");
-    rows
-}
-
-#[test]
-fn the_table_of_rooms_is_what_the_folders_have() {
-    let mut wrong = Vec::new();
-    for (room, has) in rooms() {
-        for (system, has) in ["icecube", "leap", "polarmae", "tracknet"].into_iter().zip(has) {
-            let (half, name) = room.split_once('/').unwrap();
-            let ending = if half == "data" { "-data" } else { "" };
-            let place = support::root().join(format!("common/systems/{system}{ending}/src/{name}"));
-            let found = place.with_extension("rs").is_file() || place.join("mod.rs").is_file();
-            if found != has {
-                wrong.push(format!("{system}: {room} is {}", if found { "there" } else { "not there" }));
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "the table in CONTRIBUTING.md says otherwise:\n{}", wrong.join("\n"));
-}
-
 /// Files that know a system by name: the registries alone.
 #[test]
 fn no_file_outside_of_the_systems_crates_knows_a_system_by_name() {
-    const NAMES: [&str; 7] = ["icecube", "leap", "polarmae", "tracknet", "trackml", "climsim", "pilarnet"];
+    // Names of the systems, and of the data sets and papers that are theirs.
+    let mut names = rooms::systems();
+    names.extend(["trackml", "climsim", "pilarnet"].map(String::from));
     let root = support::root();
     let mut open: Vec<std::path::PathBuf> =
         ["bins", "common/src", "common/neural/src", "common/climb/src"].map(|folder| root.join(folder)).to_vec();
@@ -112,7 +85,7 @@ fn no_file_outside_of_the_systems_crates_knows_a_system_by_name() {
                 seen += 1;
                 let text = std::fs::read_to_string(&path).unwrap().to_lowercase();
                 for (number, line) in text.lines().enumerate() {
-                    if let Some(name) = NAMES.iter().find(|name| line.contains(**name)) {
+                    if let Some(name) = names.iter().find(|name| line.contains(name.as_str())) {
                         found.push(format!("{}:{}: {name}", path.display(), number + 1));
                     }
                 }
