@@ -177,3 +177,70 @@ fn a_skipped_group_and_a_group_without_gain_fall_back_to_the_base() {
         assert_eq!(one.f64(name).unwrap(), seven.f64(name).unwrap(), "{name}");
     }
 }
+
+#[test]
+fn a_network_takes_arrays_of_the_constants_that_it_learned_with_and_refuses_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let prepare = |normalisation: &str, out: &str| {
+        let prepare = cmd("prepare-data").args(["leap", "prepare.yaml", "--from", "raw", "-q", "--threads=1"]);
+        let prepare = prepare.arg("chains=[b]").arg(format!("normalisation={normalisation}"));
+        prepare.arg("--out").arg(at(out)).within(workshop()).succeeds()
+    };
+    // Constants fitted to the rows, the same ones from their files, and those with other weights of the targets.
+    prepare("{fit: {rows: null}}", "fitted");
+    prepare(&format!("{{files: {}}}", at("fitted/norm").display()), "same");
+    for name in ["mean_b.json", "std_b.json"] {
+        let text = std::fs::read(at("fitted/norm").join(name)).unwrap();
+        common::durable::write(at("norm").join(name), &text).unwrap();
+    }
+    let weights = std::fs::read_to_string(at("fitted/norm/old_sample_weight.csv")).unwrap();
+    let (header, row) = weights.trim_end().split_once('\n').unwrap();
+    let doubled: Vec<String> = row.split(',').map(|w| (2.0 * w.parse::<f64>().unwrap()).to_string()).collect();
+    common::durable::write(at("norm/old_sample_weight.csv"), format!("{header}\n{}\n", doubled.join(",")).as_bytes())
+        .unwrap();
+    prepare(&format!("{{files: {}}}", at("norm").display()), "doubled");
+
+    // A rate of almost nothing: all networks are the one that the seed draws.
+    let train = |data: &Path, out: &str| {
+        let run = cmd("train-model").arg(root().join("configs/leap/max2020/007.yaml")).args(crate::SMALL);
+        let run = run.args(["model.max007.h1=3", "model.max007.h2=4", "training.epochs=1", "-q", "--from"]).arg(data);
+        run.args(["training.learning_rate=1e-30", "training.schedule=constant"])
+            .arg("--out")
+            .arg(at(out))
+            .within(workshop())
+    };
+    let data = workshop().join("data");
+    train(&data, "published").succeeds();
+    train(&at("fitted"), "of_fitted").succeeds();
+    train(&at("doubled"), "of_doubled").succeeds();
+    let told = train(&at("fitted"), "begun").arg("--init").arg(at("published")).succeeds();
+    told.says("warning: the training data: each was normalised with other constants");
+
+    let predict = |run: &str, data: &Path, out: &str| {
+        let predict = cmd("predict").args(["-q", "--threads=1", "--device=cpu", "--zero-list=ignore", "--from"]);
+        predict.arg(at(run)).arg("--data").arg(data).arg("--out").arg(at(out))
+    };
+    let other = "was normalised with other constants than those that";
+    predict("published", &at("fitted"), "x").fails(3).says(other).says("instead of the published ones");
+    predict("of_fitted", &data, "x").fails(3).says(other).says("the published ones instead of");
+    predict("of_fitted", &at("doubled"), "x").fails(3).says(other);
+    let tune = cmd("finetune-group").arg(root().join("configs/leap/forcewithme/2lstm1mamba_gf.yaml"));
+    let tune = tune.args(["training.batch_size=32", "rows.months=null", "-q", "--base"]);
+    let tune = tune.arg(at("published/checkpoints/best/model.safetensors")).arg("--data").arg(at("fitted"));
+    tune.arg("--out").arg(at("x")).fails(3).says(other);
+    assert!(!at("x").exists(), "a refused command wrote something");
+
+    // The same constants from elsewhere are the same; predictions come back by the weights that the arrays have.
+    predict("of_fitted", &at("same"), "one").succeeds();
+    predict("of_doubled", &at("doubled"), "two").succeeds();
+    let table = |out: &str| {
+        let found = std::fs::read_dir(at(out)).unwrap().flatten().map(|entry| entry.path());
+        let path = found.into_iter().find(|path| path.extension().is_some_and(|e| e == "parquet")).unwrap();
+        common::store::tables::read_parquet(path, None).unwrap()
+    };
+    let (one, two) = (table("one"), table("two"));
+    let (one, two) = (one.f64("ptend_t_40").unwrap(), two.f64("ptend_t_40").unwrap());
+    assert!(one.iter().any(|v| *v != 0.0));
+    assert!(one.iter().zip(two).all(|(one, two)| (one / 2.0 - two).abs() <= 1e-6 * one.abs()), "{one:?} {two:?}");
+}

@@ -69,6 +69,24 @@ fn a_fine_tuning_starts_from_the_pretraining_before_it_and_probing_leaves_the_en
     for (bytes, name) in after {
         assert!(best.bytes(&name).unwrap() == bytes, "`{name}` has moved");
     }
+    // `--init` names either, for a fine-tuning and for another pretraining, which goes on from all of its weights.
+    train("demo/segment.yaml", &data, &folder.path().join("init"), 1)
+        .arg("--init")
+        .arg(&mae)
+        .succeeds()
+        .says("encoder from `");
+    let again = folder.path().join("again");
+    let still = ["training.schedule=constant", "training.learning_rate=1e-30", "--init"];
+    train("demo/pretrain.yaml", &data, &again, 1).args(still).arg(&mae).succeeds().says("begins with `");
+    let last = common::store::tensors::TensorFile::open(again.join("checkpoints/best/model.safetensors")).unwrap();
+    for name in best.names().filter(|name| name.ends_with(".weight")) {
+        let (before, after) = (best.f32(name).unwrap(), last.f32(name).unwrap());
+        assert!(before.iter().zip(after).all(|(a, b)| (a - b).abs() < 1e-6), "`{name}` was not taken over");
+    }
+    train("demo/pretrain.yaml", &data, &folder.path().join("x"), 1)
+        .args(["--init", "nowhere.pt"])
+        .fails(3)
+        .says("nowhere.pt");
     // Another file, named in the config, and one that does not fit.
     let path = mae.join("checkpoints/last/model.safetensors");
     let named = format!("model.segmentation.pretrained={}", path.display());

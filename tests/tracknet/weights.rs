@@ -3,7 +3,7 @@
 use common::store::tensors::TensorFile;
 
 use crate::support::{cmd, golden, root};
-use crate::{eprintln_skip, simulate};
+use crate::{eprintln_skip, prepare, simulate, training};
 
 #[test]
 fn a_lightning_checkpoint_becomes_safetensors_with_the_same_bits_and_the_same_tracks() {
@@ -61,4 +61,35 @@ fn a_lightning_checkpoint_becomes_safetensors_with_the_same_bits_and_the_same_tr
     let first = tracks(&checkpoint, "tracks_ckpt");
     assert_eq!(first, tracks(&at("b.safetensors"), "tracks_b"));
     assert_eq!(first, tracks(&at("d.pt"), "tracks_d"));
+}
+
+#[test]
+fn a_training_begins_with_given_weights_unless_their_positions_are_other_places() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    simulate(folder.path());
+    prepare(folder.path());
+    training(folder.path(), "first").succeeds();
+    // A rate of almost nothing leaves the weights where they began.
+    let still = ["training.learning_rate=1e-30", "--init"];
+    training(folder.path(), "second").args(still).arg(at("first")).succeeds();
+    let model = |run: &str| neural::weights::read(at(run).join("checkpoints/best/model.safetensors")).unwrap();
+    for ((name, before), (_, after)) in model("first").iter().zip(&model("second")) {
+        assert!((before - after).abs().max().double_value(&[]) < 1e-6, "`{name}` was not taken over");
+    }
+    let model = at("first/checkpoints/best/model.safetensors");
+    let third = training(folder.path(), "third").args(still).arg(&model).args(["--drop", "radius_2.*"]);
+    third.succeeds();
+    training(folder.path(), "x").args(["--init", "nowhere.pt"]).fails(3).says("nowhere.pt");
+
+    // Positions in another box are other places to the network.
+    let other = cmd("prepare-data").args(["tracknet", "configs/tracknet/demo/prepare.yaml", "-q", "--threads", "1"]);
+    let normalize = "{normalize: {min_xyz: [-500, -500, -3000], max_xyz: [500, 500, 3000]}}";
+    let other = other.arg(format!("transforms=[drop_repeated_layers, {normalize}]")).within(root());
+    other.arg("--from").arg(at("sim")).arg("--out").arg(at("other")).succeeds();
+    let begins = cmd("train-model").arg("configs/tracknet/demo/step_ahead.yaml").within(root()).arg("--from");
+    let begins = begins.arg(at("other")).arg("--init").arg(&model).arg("--out").arg(at("x"));
+    begins.fails(3).says("learned from positions in the box").says("transforms=[drop_repeated_layers, {normalize");
+    let next = cmd("predict").args(["next_hits=true", "-q", "--limit", "1", "--from"]).arg(at("first"));
+    next.arg("--data").arg(at("other")).arg("--out").arg(at("y")).fails(3).says("learned from positions in the box");
 }

@@ -37,6 +37,12 @@ pub struct TrainFlags {
 }
 
 impl TrainFlags {
+    /// `--init` and what was said about the part of its file, as overrides of two keys of the config.
+    pub fn init_as(&self, weights: &str, part: &str) -> Vec<String> {
+        let file = self.init.iter().map(|file| format!("{weights}={}", json!(file.display().to_string())));
+        file.chain(self.part_below(part)).collect()
+    }
+
     /// What was said about the part of a file, as overrides below a key of the config.
     pub fn part_below(&self, key: &str) -> Vec<String> {
         let prefix = self.part.prefix.iter().map(|prefix| format!("{key}.prefix={}", json!(prefix)));

@@ -15,7 +15,7 @@ use tch::Device;
 
 pub use flags::{Computes, FinetuneFlags, PredictFlags, Set, TrainFlags, ZeroList};
 pub use import::{Import, Network, Weights, says_system};
-pub use training::{Begun, ending, hparams, identity, prepared, prepared_of, publish};
+pub use training::{Begun, ending, hparams, identity, prepared, prepared_of, publish, weights_of};
 
 use crate::{device, memory};
 

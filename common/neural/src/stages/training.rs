@@ -1,6 +1,6 @@
 //! What a training is for every system: what the flags say about it, and the files and figures named at its end.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use common::driver::Request;
 use common::durable;
@@ -56,6 +56,19 @@ impl Begun {
 /// A checkpoint that was named is taken up in a folder that is replaced, too.
 fn resume(asked: &Resume, force: bool) -> Resume {
     if force && *asked == Resume::Auto { Resume::Never } else { asked.clone() }
+}
+
+/// The file of weights that `--init` or a config names: itself, or the model of the training in that folder.
+///
+/// # Errors
+/// Where there is neither.
+pub fn weights_of(named: &Path) -> Result<PathBuf> {
+    match (named.is_file(), named.is_dir()) {
+        (true, _) => Ok(named.to_path_buf()),
+        (_, true) => Manifest::read(&named.to_string_lossy())?.find("train-model")?.output("model"),
+        _ => Err(Error::input(named, "no such file or folder")
+            .hint("name a file of weights, or the folder of a finished `train-model` stage")),
+    }
 }
 
 /// The prepared data of `system` that `--from` leads to.

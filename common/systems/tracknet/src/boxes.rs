@@ -4,9 +4,10 @@
 use std::path::Path;
 
 use common::config::Problems;
-use common::store::pickle::{Column, Kind, Value};
+use common::store::pickle::{Checkpoint, Column, Kind, Value};
 use common::store::tensors::Dtype;
 use common::{Error, Result};
+use neural::weights;
 
 use crate::normalizer::Normalizer;
 
@@ -44,6 +45,49 @@ pub fn of_metadata(path: &Path, about: &serde_json::Value) -> Result<Normalizer>
             checked(path, read.map_err(|e| Error::input(path, format!("its normaliser is `{value}`: {e}")))?)
         }
     }
+}
+
+/// The normaliser that a file of weights says by itself; none where it says nothing.
+///
+/// # Errors
+/// As [`of_parameters`] and [`of_metadata`].
+pub fn said(path: &Path) -> Result<Option<Normalizer>> {
+    if path.extension().is_some_and(|e| e == "safetensors") {
+        let about = weights::metadata(path)?.unwrap_or_default();
+        return Some(&about)
+            .filter(|about| !about["normalizer"].is_null())
+            .map(|about| of_metadata(path, about))
+            .transpose();
+    }
+    let Ok(checkpoint) = Checkpoint::open(path) else { return Ok(None) };
+    let parameters = checkpoint.value().get("hyper_parameters");
+    let said = parameters.and_then(|p| field(p, "hits_normalizer")).is_some_and(|v| v.kind() != Kind::None);
+    said.then(|| of_parameters(path, parameters)).transpose()
+}
+
+/// Refuses weights that were trained on positions in another box than the prepared tracks of `data` are: the same numbers
+/// would be other places.
+///
+/// # Errors
+/// [`Error::Input`] with both boxes.
+pub fn demand_normalizer(weights: &Path, found: &Normalizer, data: &Path) -> Result<()> {
+    let Some(learned) = said(weights)?.filter(|learned| learned != found) else { return Ok(()) };
+    Err(Error::input(weights, other_box(&learned, found, data)).hint(as_trained(&learned)))
+}
+
+/// In what a network and tracks differ, in words.
+pub fn other_box(learned: &Normalizer, found: &Normalizer, data: &Path) -> String {
+    let corners = |n: &Normalizer| format!("{:?} to {:?} mm", n.min_xyz, n.max_xyz);
+    let (learned, found) = (corners(learned), corners(found));
+    format!("learned from positions in the box {learned}, the tracks of `{}` were prepared in {found}", data.display())
+}
+
+/// What to type so that tracks are prepared as those that a network learned from.
+pub fn as_trained(learned: &Normalizer) -> String {
+    let (min, max) = (learned.min_xyz, learned.max_xyz);
+    format!(
+        "prepare them so: `'transforms=[drop_repeated_layers, {{normalize: {{min_xyz: {min:?}, max_xyz: {max:?}}}}}]'`"
+    )
 }
 
 fn published(path: &Path) -> Normalizer {

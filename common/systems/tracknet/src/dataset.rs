@@ -50,6 +50,12 @@ impl Dataset {
             }
             longest = offsets.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(2).max(longest);
             let about = file.metadata().and_then(|m| serde_json::from_value(m["normalizer"].clone()).ok());
+            if let (Some(first), Some(here)) = (normalizer, about)
+                && first != here
+            {
+                let problem = "was prepared with another normaliser than the file before it";
+                return Err(Error::input(&path, problem).hint("prepare all events at once: `prepare-data .. --force`"));
+            }
             normalizer = normalizer.or(about);
             let first = tracks;
             tracks += offsets.len() as u64 - 1;

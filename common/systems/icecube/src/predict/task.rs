@@ -19,7 +19,7 @@ use crate::dataset::{EventSource, Events, Lengths};
 use crate::import;
 use crate::sampler;
 use crate::submission::{Sample, write_submission};
-use crate::train::{Visits, demand_frame, weights_of};
+use crate::train::{Visits, demand_frame};
 
 /// A prediction about to run.
 pub struct Predict {
@@ -192,7 +192,7 @@ fn of_stage(trained: &Manifest, overrides: &[String]) -> Result<Resolved<Predict
 
 /// The config of weights files that say themselves which networks they hold.
 fn of_weights(given: &[PathBuf], overrides: &[String]) -> Result<Resolved<PredictConfig>> {
-    let files = given.iter().map(|path| weights_of(path)).collect::<Result<Vec<_>>>()?;
+    let files = given.iter().map(|path| stages::weights_of(path)).collect::<Result<Vec<_>>>()?;
     let text = PredictConfig::of_weights(&files)?;
     config::load_text(&files[0], &format!("{text:#}\n"), overrides)
 }
@@ -219,7 +219,7 @@ fn place(given: &[PathBuf], named: &Path, members: usize) -> Result<PathBuf> {
             )));
         }
     };
-    let file = weights_of(&path)?;
+    let file = stages::weights_of(&path)?;
     if !file.is_file() {
         return Err(Error::usage(format!("there is no weights file `{}`", file.display()))
             .hint("name the folder that holds the weights of all members with `--weights FOLDER`"));

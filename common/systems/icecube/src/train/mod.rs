@@ -25,7 +25,7 @@ pub use config::{Experiment, KappaFilter, Select, TrainConfig};
 pub use neural::trainer::Options;
 pub use run::{
     Data, HISTORY, OOF, Trained, about, begin_with, data, demand_frame, framed, identity_of_filter, result_weights,
-    train, weights_of, with_targets,
+    train, with_targets,
 };
 pub use task::Train;
 

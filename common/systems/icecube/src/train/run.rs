@@ -9,6 +9,7 @@ use common::provenance;
 use common::stage::{Artifact, Manifest};
 use common::{Error, Result};
 use neural::loader::{Order, Source};
+use neural::stages;
 use neural::trainer::{self, CHECKPOINTS, LAST, Options, Outcome, Plan};
 use neural::weights;
 use serde_json::{Value, json};
@@ -128,20 +129,12 @@ pub fn about(member: &str, model: &ModelConfig, input: &InputConfig) -> Result<V
     }))
 }
 
-/// A weights file, or the weights of the `train-model` stage in a folder.
-pub fn weights_of(path: &Path) -> Result<PathBuf> {
-    if !path.is_dir() {
-        return Ok(path.to_path_buf());
-    }
-    Manifest::read(&path.to_string_lossy())?.find("train-model")?.output("model")
-}
-
 /// Where the parameters of heads stand.
 const HEADS: &str = "heads.";
 
 /// Loads the weights that a run begins with: all of them, or those whose names begin with one of `only`.
 pub fn begin_with(built: &Built, path: &Path, only: &[String], choice: &weights::Choice) -> Result<()> {
-    let file = weights_of(path)?;
+    let file = stages::weights_of(path)?;
     let mut state = built.params.state();
     if built.heads.is_some() && !weights::read(&file)?.iter().any(|(name, _)| name.contains(HEADS)) {
         tracing::info!("`{}` has no heads beside the direction: they begin as drawn from the seed", file.display());
@@ -208,7 +201,7 @@ pub fn demand_frame(file: &Path, frame: &Frame) -> Result<()> {
 pub fn train<'a>(config: &'a TrainConfig, hash: &str, data: &Data, options: Options<'a>) -> Result<Trained> {
     let built = build_with(&config.model, &config.targets, options.device, config.seed)?;
     if let Some(path) = &config.weights {
-        demand_frame(&weights_of(path)?, &data.frame)?;
+        demand_frame(&stages::weights_of(path)?, &data.frame)?;
         begin_with(&built, path, &config.weights_only, &config.weights_part)?;
     }
     let Built { params, network, heads } = built;

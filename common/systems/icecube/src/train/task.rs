@@ -10,7 +10,7 @@ use common::{Error, Result};
 use neural::stages::{self, Begun, TrainFlags};
 use neural::trainer::{AVERAGED, CHECKPOINTS, LAST, MODEL};
 
-use super::{Data, TrainConfig, Trained, data, identity_of_filter, train, weights_of};
+use super::{Data, TrainConfig, Trained, data, identity_of_filter, train};
 use crate::published;
 
 /// A training about to run.
@@ -54,8 +54,7 @@ impl Task for Train {
     }
 
     fn overrides(request: &Request<TrainFlags>) -> Result<Vec<String>> {
-        let weights = request.flags.init.iter().map(|weights| format!("weights={}", weights.display()));
-        Ok(weights.chain(request.flags.part_below("weights_part")).collect())
+        Ok(request.flags.init_as("weights", "weights_part"))
     }
 
     fn config(request: &Request<TrainFlags>) -> Result<Resolved<TrainConfig>> {
@@ -74,11 +73,7 @@ impl Task for Train {
         let prepared = stages::prepared(request, Self::SYSTEM)?;
         let begun = Begun::training(request)?;
         let data = data(&config.value, &prepared, begun.limit)?;
-        let weights = config.value.weights.as_deref().map(weights_of).transpose()?;
-        if let Some(file) = weights.as_deref().filter(|file| !file.is_file()) {
-            return Err(Error::usage(format!("`weights`: there is no `{}`", file.display()))
-                .hint("name a weights file, or the folder of a finished `train-model` stage"));
-        }
+        let weights = config.value.weights.as_deref().map(stages::weights_of).transpose()?;
         let hash = stages::identity(&config.hash, &prepared, weights.as_deref(), begun.limit)?;
         let hash = hash + &identity_of_filter(&config.value)?;
         Ok(Self { config, hash, prepared, weights, data, begun })

@@ -107,11 +107,7 @@ impl Task for Train {
 /// The file that `--init` means.
 fn initial(init: Option<&Path>, config: &TrainConfig) -> Result<Option<PathBuf>> {
     match init {
-        Some(path) if path.is_file() => Ok(Some(path.to_path_buf())),
-        Some(path) => {
-            let stage = Manifest::read(&path.to_string_lossy())?.find("train-model")?;
-            stage.output("model").map(Some)
-        }
+        Some(path) => stages::weights_of(path).map(Some),
         None if config.initial.is_some() => {
             Err(Error::usage("`--init` is missing: the config begins with the weights of another run")
                 .hint("name the folder of that run: `--init runs/lstmmamba_stage1`; or draw them: `initial=null`"))

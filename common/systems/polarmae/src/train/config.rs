@@ -54,6 +54,12 @@ pub struct Pretraining {
     /// The probe that runs at every evaluation. `null`: none.
     #[serde(default)]
     pub svm: Option<ProbeConfig>,
+    /// Weights of a pretraining to begin with: a file, or the folder of a training. `null`: drawn ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pretrained: Option<PathBuf>,
+    /// Which part of their file, where it holds several networks or tensors that are not wanted.
+    #[serde(default, skip_serializing_if = "Choice::is_empty")]
+    pub pretrained_part: Choice,
 }
 
 /// A segmentation, from a pretrained encoder or from nothing.
@@ -62,7 +68,7 @@ pub struct Pretraining {
 pub struct SegmentationTask {
     /// The network.
     pub network: SegmentationConfig,
-    /// Pretrained weights to begin with: a published `.ckpt`, or safetensors. `null`: those of the pretraining among the
+    /// Pretrained weights to begin with: a published `.ckpt`, safetensors, or the folder of a training. `null`: those of the pretraining among the
     /// stages that `--from` leads to; where there is none, drawn ones.
     #[serde(default)]
     pub pretrained: Option<PathBuf>,

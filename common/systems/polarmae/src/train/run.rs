@@ -90,6 +90,12 @@ pub fn start_from(params: &Params, path: &Path, choice: &weights::Choice) -> Res
 /// Trains by `config`.
 pub fn train<'a>(config: &'a TrainConfig, hash: &str, sets: &Sets, options: Options<'a>) -> Result<Trained> {
     let Built { params, network } = build(&config.model, options.device, config.seed)?;
+    if let (ModelConfig::Mae(task), Some(path)) = (&config.model, options.initial) {
+        let mut allow = task.pretrained_part.on(import::allow());
+        allow.missing.extend(task.pretrained_part.drop.iter().cloned());
+        let report = weights::load(&params.state(), path, &allow)?;
+        tracing::info!("{}: begins with `{}`: {report}", config.member, path.display());
+    }
     if let (ModelConfig::Segmentation(task), Some(path)) = (&config.model, options.initial) {
         let report = start_from(&params, path, &task.pretrained_part)?;
         tracing::info!("{}: encoder from `{}`: {report}", config.member, path.display());

@@ -26,6 +26,10 @@ impl Task for Train {
     const SYSTEM: &'static str = crate::NAME;
     const STAGE: &'static str = "train-model";
     const HELP: Help = Help {
+        flags: &[(
+            "--init",
+            "as `pretrained` of the model in the config; a segmentation takes the encoder of a pretraining",
+        )],
         examples: "  \
   Pretraining of PoLAr-MAE, then linear probing from it:
     train-model configs/polarmae/pretrain/polarmae.yaml --from store --out mae
@@ -33,6 +37,7 @@ impl Task for Train {
       --out peft",
         ..Help::NONE
     };
+    const READS: &'static [&'static str] = &["--init", "--prefix", "--drop"];
     const SMOKE: &'static [&'static str] = &[
         "training.epochs=1",
         "training.batch_size=2",
@@ -49,10 +54,16 @@ impl Task for Train {
 
     fn config(request: &Request<TrainFlags>) -> Result<Resolved<TrainConfig>> {
         let overrides = request.all_overrides::<Self>()?;
-        match request.config {
-            Some(file) => published::load(file, &overrides),
-            None => config::load(None, &overrides),
-        }
+        let load = |overrides: &[String]| match request.config {
+            Some(file) => published::load(file, overrides),
+            None => config::load(None, overrides),
+        };
+        let config = load(&overrides)?;
+        // Which keys `--init` is short for depends on what is trained.
+        let model = if matches!(config.value.model, ModelConfig::Mae(_)) { "mae" } else { "segmentation" };
+        let init =
+            request.flags.init_as(&format!("model.{model}.pretrained"), &format!("model.{model}.pretrained_part"));
+        if init.is_empty() { Ok(config) } else { load(&[overrides, init].concat()) }
     }
 
     fn plan(request: &Request<TrainFlags>, config: Resolved<TrainConfig>) -> Result<Self> {
@@ -63,9 +74,9 @@ impl Task for Train {
         let (train, valid) = (events("train")?, events("valid")?);
         let mut upstream = vec![];
         let pretrained = match &config.value.model {
-            ModelConfig::Mae(_) => None,
+            ModelConfig::Mae(task) => task.pretrained.as_deref().map(stages::weights_of).transpose()?,
             ModelConfig::Segmentation(task) => match (&task.pretrained, from.find_if_any("train-model")?) {
-                (Some(path), _) => Some(path.clone()),
+                (Some(path), _) => Some(stages::weights_of(path)?),
                 (None, Some(stage)) => {
                     let path = stage.output("model")?;
                     upstream.push(stage);

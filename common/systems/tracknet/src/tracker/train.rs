@@ -22,7 +22,7 @@ use tch::{Device, Kind, Tensor};
 use super::conditions::Conditions;
 use super::network::{TrackerNet, negative_log_likelihood};
 use super::source::{TrackerSource, Transitions};
-use crate::train::{Options, TrainConfig};
+use crate::train::{Options, TrainConfig, begin_with};
 
 /// What the tracker's network has beside the published one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -150,6 +150,9 @@ pub fn train<'a>(
 ) -> Result<(Outcome, PathBuf)> {
     let params = Params::new(options.device, config.seed);
     let network = TrackerNet::new(&params, config.model.hidden_features)?;
+    if let Some(path) = options.initial {
+        begin_with(&params, path, &config.pretrained_part)?;
+    }
     tracing::info!("{}", neural::summary::summary("TrackerNet", &params.state()));
     let about = json!({
         "system": "tracknet",

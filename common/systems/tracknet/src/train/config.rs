@@ -6,6 +6,7 @@ use common::Result;
 use common::config::hydra::Translated;
 use common::config::{Config, Problems};
 use neural::trainer::Training;
+use neural::weights::Choice;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -54,6 +55,12 @@ pub struct TrainConfig {
     /// Tracks of a validation batch, >= 1. The loss is a mean over batches, so it depends on them.
     #[serde(default = "val_batch_size")]
     pub val_batch_size: u64,
+    /// Weights to begin with: a file, or the folder of a training. `null`: drawn ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pretrained: Option<PathBuf>,
+    /// Which part of their file, where it holds several networks or tensors that are not wanted.
+    #[serde(default, skip_serializing_if = "Choice::is_empty")]
+    pub pretrained_part: Choice,
     /// How it is trained.
     pub training: Training,
 }

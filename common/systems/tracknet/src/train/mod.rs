@@ -23,7 +23,7 @@ use crate::models::StepAhead;
 use crate::normalizer::Normalizer;
 pub use config::TrainConfig;
 pub use neural::trainer::Options;
-pub use run::{Trained, train};
+pub use run::{Trained, begin_with, train};
 pub use task::Train;
 
 /// The network in training.

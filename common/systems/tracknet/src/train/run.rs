@@ -1,13 +1,13 @@
 //! A whole training run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::{Error, Result};
 use neural::loader::{Order, Source};
 use neural::params::Params;
 use neural::trainer::{self, Options, Outcome, Plan};
-use neural::weights::{self, Allow};
+use neural::weights::{self, Allow, Choice};
 use serde_json::json;
 
 use super::{TrackTask, TrainConfig};
@@ -36,8 +36,7 @@ pub fn train<'a>(
     let params = Params::new(options.device, config.seed);
     let network = StepAhead::new(&params, &config.model)?;
     if let Some(path) = options.initial {
-        let report = weights::load(&params.state(), path, &Allow::default())?;
-        tracing::info!("begins with `{}`: {report}", path.display());
+        begin_with(&params, path, &config.pretrained_part)?;
     }
     tracing::info!("{}", neural::summary::summary("StepAheadTrackNET", &params.state()));
     let about = json!({
@@ -66,6 +65,14 @@ pub fn train<'a>(
     let plan = Plan::new(options, &config.training, (hash, config.seed), rows, &params, &config.member);
     let outcome = trainer::train(plan, &mut task)?;
     Ok(Trained { model: outcome.weights(), outcome, params })
+}
+
+/// Loads the weights that a run begins with; what is dropped of them stays as it was drawn.
+pub fn begin_with(params: &Params, path: &Path, part: &Choice) -> Result<()> {
+    let missing = part.drop.clone();
+    let report = weights::load(&params.state(), path, &part.on(Allow { missing, ..Allow::default() }))?;
+    tracing::info!("begins with `{}`: {report}", path.display());
+    Ok(())
 }
 
 /// Differs: without the map the original stops; here only its metric is left out, with a warning.

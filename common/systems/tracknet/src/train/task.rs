@@ -1,6 +1,6 @@
 //! `train-model tracknet`: the step-ahead network, or the network of the tracker, on prepared tracks.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::Result;
@@ -13,6 +13,7 @@ use neural::trainer::Outcome;
 
 use super::config::NetworkKind;
 use super::{TrainConfig, train};
+use crate::boxes::demand_normalizer;
 use crate::dataset::Dataset;
 use crate::tracker::source::TrackerSource;
 use crate::tracker::train as tracker;
@@ -25,6 +26,8 @@ pub struct Train {
     hash: String,
     prepared: Manifest,
     tracks: Tracks,
+    /// The file of weights to begin with.
+    initial: Option<PathBuf>,
     begun: Begun,
 }
 
@@ -47,17 +50,23 @@ impl Tracks {
 impl Task for Train {
     const SYSTEM: &'static str = crate::NAME;
     const STAGE: &'static str = "train-model";
-    const HELP: Help = Help::NONE;
+    const HELP: Help = Help { flags: &[("--init", "as `pretrained` of the config")], ..Help::NONE };
+    const READS: &'static [&'static str] = &["--init", "--prefix", "--drop"];
     const SMOKE: &'static [&'static str] =
         &["training.epochs=1", "training.batch_size=8", "training.accumulation=1", "val_batch_size=8"];
     type Flags = TrainFlags;
     type Config = TrainConfig;
 
+    fn overrides(request: &Request<TrainFlags>) -> Result<Vec<String>> {
+        Ok(request.flags.init_as("pretrained", "pretrained_part"))
+    }
+
     fn plan(request: &Request<TrainFlags>, config: Resolved<TrainConfig>) -> Result<Self> {
         let prepared = stages::prepared(request, Self::SYSTEM)?;
         let begun = Begun::training(request)?;
         let value = &config.value;
-        let hash = stages::identity(&config.hash, &prepared, None, begun.limit)?;
+        let initial = value.pretrained.as_deref().map(stages::weights_of).transpose()?;
+        let hash = stages::identity(&config.hash, &prepared, initial.as_deref(), begun.limit)?;
         let tracks = match value.network {
             NetworkKind::StepAhead => Tracks::StepAhead {
                 train: Arc::new(Dataset::of_stage(&prepared, "train")?),
@@ -68,7 +77,10 @@ impl Task for Train {
                 Tracks::Tracker { train: Box::new(train), valid: Box::new(valid) }
             }
         };
-        Ok(Self { config, hash, prepared, tracks, begun })
+        if let (Tracks::StepAhead { train, .. }, Some(file)) = (&tracks, &initial) {
+            demand_normalizer(file, &train.normalizer(), &prepared.folder)?;
+        }
+        Ok(Self { config, hash, prepared, tracks, initial, begun })
     }
 
     fn describe(&self) -> Vec<String> {
@@ -87,10 +99,14 @@ impl Task for Train {
         vec![&self.prepared]
     }
 
+    fn inputs(&self) -> Vec<(String, PathBuf)> {
+        self.initial.iter().map(|file| ("init".to_string(), file.clone())).collect()
+    }
+
     fn run(self, stage: &mut Stage) -> Result<Ending> {
-        let Self { config, hash, tracks, begun, .. } = self;
+        let Self { config, hash, tracks, initial, begun, .. } = self;
         stages::hparams(stage, &config.text)?;
-        let options = begun.options(stage, None);
+        let options = begun.options(stage, initial.as_deref());
         match tracks {
             Tracks::StepAhead { train: source, valid: shown } => {
                 let normalizer = source.normalizer();
