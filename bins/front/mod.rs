@@ -9,6 +9,7 @@ use std::process::{Command, ExitCode};
 
 use clap::{Parser, Subcommand};
 use common::cli::{Arguments, HELP_STYLES, Verbosity};
+use common::near::nearest;
 use common::{Error, Result};
 
 /// A program by its name.
@@ -106,11 +107,7 @@ fn start(name: &str, arguments: &[OsString]) -> Result<()> {
 }
 
 fn unknown(name: &str) -> Error {
-    let near = LISTED.iter().map(|(program, _)| *program).max_by(|a, b| {
-        let likeness = |program: &str| strsim::jaro_winkler(program, name);
-        likeness(a).total_cmp(&likeness(b))
-    });
-    let near = near.filter(|program| strsim::jaro_winkler(program, name) > 0.7);
+    let near = nearest(name, LISTED.iter().map(|(program, _)| *program));
     let error = Error::usage(format!("`{name}` is no program of Podium"));
     match near {
         Some(near) => error.hint(format!("did you mean `podium {near}`? `podium` lists all")),

@@ -20,6 +20,9 @@ const PROGRAMS: [Program; 4] = [
     ("train-model", train_model::main),
 ];
 
+#[global_allocator]
+static ALLOCATOR: common::exhausted::Allocator = common::exhausted::Allocator;
+
 fn main() -> ExitCode {
     front::called(&PROGRAMS).unwrap_or_else(|| {
         if std::env::args_os().nth(1).is_some_and(|argument| argument == "--version" || argument == "-V") {

@@ -13,6 +13,9 @@ const PROGRAMS: [Program; 6] = [
     ("simulate-data", stages::simulate_data::main),
 ];
 
+#[global_allocator]
+static ALLOCATOR: common::exhausted::Allocator = common::exhausted::Allocator;
+
 fn main() -> ExitCode {
     front::called(&PROGRAMS).unwrap_or_else(front::main)
 }

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use common::near::nearest;
 use common::{Error, Result};
 
 use crate::run_pipeline::choice::Choices;
@@ -76,10 +77,8 @@ impl Project {
             return Ok(found);
         }
         let known: Vec<String> = self.units.iter().map(|u| u.title.clone()).collect();
-        let similar = |known: &&String| strsim::jaro_winkler(name, known);
-        let nearest = known.iter().max_by(|a, b| similar(a).total_cmp(&similar(b))).filter(|k| similar(k) > 0.7);
         let error = Error::usage(format!("`{}` has no stage `{name}`", self.homes[0].shown.display()));
-        Err(match nearest {
+        Err(match nearest(name, known.iter().map(String::as_str)) {
             Some(nearest) => error.hint(format!("did you mean `{nearest}`?")),
             None => error.hint(format!("its stages are {}", known.join(", "))),
         })

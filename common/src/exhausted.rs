@@ -68,13 +68,11 @@ fn gib(bytes: u64) -> String {
 }
 
 /// The system's allocator. Where it has nothing left the process ends with exit code 5 and the message of [`explain`],
-/// instead of the abort (134) of the standard library.
+/// instead of the abort (134) of the standard library. Programs choose it, each in its `main.rs`; a library leaves the choice
+/// to them.
 pub struct Allocator;
 
 static ENDING: AtomicBool = AtomicBool::new(false);
-
-#[global_allocator]
-static ALLOCATOR: Allocator = Allocator;
 
 // SAFETY: hands every request on to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Allocator {

@@ -11,6 +11,7 @@ pub mod exhausted;
 pub mod journal;
 pub mod memory;
 pub mod metrics;
+pub mod near;
 pub mod oof;
 pub mod ordered;
 pub mod provenance;

@@ -1,7 +1,8 @@
 //! f64 in JSON without a change of a single bit, also infinities and NaN: as the shortest text that reads back equal.
 //!
-//! JSON has no infinities, and a reader may round numbers; a resumed run must not differ by one unit in the last place.
-//! Use it as `#[serde(with = "neural::exact")]`; [`list`] and [`option`] serve `Vec<f64>` and `Option<f64>`.
+//! JSON has no infinities and no NaN, which losses and scores may be; a resumed run must not differ by one unit in the last
+//! place. Use it as `#[serde(with = "neural::exact")]`; [`list`] and [`option`] serve `Vec<f64>` and `Option<f64>`. Numbers
+//! that are always finite need nothing: the JSON reader is built with `float_roundtrip`, which a test below demands.
 
 use serde::{Deserialize, Deserializer, Serializer, de};
 
@@ -77,5 +78,18 @@ mod tests {
         let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(&read.many), bits(&many));
         assert!(serde_json::from_str::<Numbers>(r#"{"one":"x","many":[],"maybe":null}"#).is_err());
+    }
+
+    #[test]
+    fn finite_numbers_come_back_from_plain_json_bit_for_bit() {
+        use rand::RngExt;
+        let mut rng = common::seed::rng_for(1, "exact", 0);
+        let mut all: Vec<f64> = (0..5000).map(|_| f64::from_bits(rng.random())).filter(|v| v.is_finite()).collect();
+        all.extend([0.1, -0.0, 1e-308, f64::MIN_POSITIVE / 8.0, 8e-4, 3.0]);
+        let nested = serde_json::json!({ "list": all });
+        let back: serde_json::Value = serde_json::from_str(&nested.to_string()).unwrap();
+        let back: Vec<f64> = serde_json::from_value(back["list"].clone()).unwrap();
+        let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&back), bits(&all));
     }
 }

@@ -8,6 +8,7 @@ mod again;
 mod graph;
 mod group;
 mod linear;
+mod pool;
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 
@@ -346,6 +347,7 @@ pub(crate) struct Scan<'a> {
 /// `y * silu(z)` `[B, L, I]`, y being the scan; differentiable once. Without `allow_fused` tensor operations do the
 /// work on the CPU too, as they do on a GPU.
 pub(crate) fn selective_scan(scan: &Scan, allow_fused: bool) -> Result<Tensor> {
+    pool::give();
     let mut out = std::ptr::null_mut();
     // SAFETY: seven live tensors; the shim writes a pointer to a new one, which from_ptr takes over.
     unsafe {
@@ -368,6 +370,7 @@ pub(crate) fn selective_scan(scan: &Scan, allow_fused: bool) -> Result<Tensor> {
 /// silu of a causal depthwise convolution: `x` `[B, L, I]`, `weight` `[I, 1, K]`, `bias` `[I]`. None where no kernel does
 /// it in one pass: those for f32 do, on the CPU and on a GPU.
 pub(crate) fn causal_conv_silu(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Option<Tensor>> {
+    pool::give();
     let (mut fused, mut out) = (0, std::ptr::null_mut());
     // SAFETY: three live tensors; the shim writes a pointer to a new one, which from_ptr takes over.
     unsafe {

@@ -12,6 +12,10 @@ namespace podium {
 // Channels of one block.
 constexpr int64_t kWidth = 16;
 
+// Runs work(context, 0) .. work(context, workers - 1), at once as far as there are threads for it; returns when all are done.
+// `podium_set_pool` says where the kernels take their threads from; before that they have the calling one.
+using Pool = void (*)(int workers, void (*work)(void* context, int worker), void* context);
+
 inline int64_t padded(int64_t channels) { return (channels + kWidth - 1) / kWidth * kWidth; }
 
 // Sizes and inputs of a selective scan. Rows of x, delta and out lie `channels` apart, those of z `z_stride`.

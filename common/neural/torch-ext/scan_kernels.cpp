@@ -12,7 +12,6 @@
 #include <memory>
 #include <mutex>
 #include <new>
-#include <thread>
 #include <vector>
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
@@ -96,25 +95,22 @@ class Scratch {
   Vec *data_;
 };
 
-// Runs work(piece, scratch) for all pieces on up to `threads` threads. Which thread takes which piece does not matter
-// to any result.
+std::atomic<Pool> given{nullptr};
+
+// Runs work(piece, scratch) for all pieces on up to `threads` threads of the pool. Which thread takes which piece does not
+// matter to any result.
 template <class Work>
 void run(int64_t pieces, int64_t scratch_vectors, int threads, Work work) {
-  const auto workers = static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(threads, pieces)));
+  const Pool pool = given.load();
+  const int workers = pool == nullptr ? 1 : static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(threads, pieces)));
   std::vector<std::unique_ptr<Scratch>> scratch;
   for (int i = 0; i < workers; ++i) scratch.push_back(std::make_unique<Scratch>(scratch_vectors));
   std::atomic<int64_t> next{0};
   auto serve = [&](int worker) {
     for (int64_t piece; (piece = next.fetch_add(1)) < pieces;) work(piece, scratch[worker]->get());
   };
-  std::vector<std::thread> others;
-  try {
-    for (int i = 1; i < workers; ++i) others.emplace_back(serve, i);
-  } catch (const std::system_error &) {
-    // No more threads to be had: those that started, and this one, do the work.
-  }
-  serve(0);
-  for (auto &other : others) other.join();
+  if (workers == 1) return serve(0);
+  pool(workers, [](void *context, int worker) { (*static_cast<decltype(serve) *>(context))(worker); }, &serve);
 }
 
 // One sample and 16 channels: y = scan, out = y * silu(z). States run in groups of `Group`, so that their chains of
@@ -337,3 +333,5 @@ void conv_backward(const Conv &p, const float *grad_out, const ConvGrads &g, int
 }
 
 }  // namespace podium
+
+extern "C" void podium_set_pool(podium::Pool pool) { podium::given.store(pool); }

@@ -115,9 +115,6 @@ pub(super) fn retype<T: serde::de::DeserializeOwned>(tree: &Value, overrides: &[
         } else {
             format!("{given}{sentence}, expected one of: {}", allowed.join(", "))
         });
-        match yaml::nearest(yaml::unknown_name(&mistake.text), &allowed) {
-            Some(name) => error.hint(format!("did you mean `{name}`?")),
-            None => error,
-        }
+        error.did_you_mean(yaml::unknown_name(&mistake.text), allowed.iter().map(String::as_str))
     })
 }

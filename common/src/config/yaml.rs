@@ -80,7 +80,7 @@ pub fn point_at(
     allowed: &[String],
 ) -> Error {
     let mut text = format!("{}:{at_line}:{column}: {sentence}", path.display());
-    let mut hint = None;
+    let mut near: &[String] = &[];
     if let Some(line) = at_line.checked_sub(1).and_then(|n| source.lines().nth(n)) {
         let gutter = at_line.to_string().len().max(3);
         if let Some(before) = at_line.checked_sub(2).and_then(|n| source.lines().nth(n)) {
@@ -92,14 +92,10 @@ pub fn point_at(
         text += &format!("\n{:gutter$} | {}{}", "", " ".repeat(before), "^".repeat(wide));
         if !allowed.is_empty() {
             text += &format!(" expected one of: {}", allowed.join(", "));
-            hint = nearest(name, allowed).map(|name| format!("did you mean `{name}`?"));
+            near = allowed;
         }
     }
-    let error = Error::usage(text);
-    match hint {
-        Some(hint) => error.hint(hint),
-        None => error,
-    }
+    Error::usage(text).did_you_mean(name, near.iter().map(String::as_str))
 }
 
 /// One sentence in our words, and the names that are allowed where a name was unknown.
@@ -150,11 +146,4 @@ fn allowed_names(text: &str) -> Vec<String> {
     let Some((_, list)) = text.split_once("expected") else { return Vec::new() };
     let list = list.trim_start_matches(" one of").trim();
     list.split([',', '`']).map(str::trim).filter(|n| !n.is_empty() && !n.contains(' ')).map(String::from).collect()
-}
-
-/// The most similar allowed name, when one is similar enough to be a typo of it.
-pub(super) fn nearest<'a>(name: &str, allowed: &'a [String]) -> Option<&'a String> {
-    let similar = |known: &&String| strsim::jaro_winkler(&name.to_lowercase(), &known.to_lowercase());
-    let best = allowed.iter().max_by(|a, b| similar(a).total_cmp(&similar(b)))?;
-    (similar(&best) > 0.75).then_some(best)
 }

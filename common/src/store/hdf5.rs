@@ -20,8 +20,8 @@ pub(super) use state::in_use;
 pub use writer::ListWriter;
 
 use super::map::Mapped;
-use super::nearest;
 use crate::error::{Error, Result};
+use crate::near::nearest;
 
 /// An open HDF5 file.
 #[derive(Debug)]
@@ -142,14 +142,10 @@ impl ListFile {
 
     fn absent(&self, name: &str) -> Error {
         let names = self.names();
-        let close = nearest(name, names.iter().map(String::as_str));
         let listed = names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
         let found = if names.is_empty() { "nothing".to_string() } else { listed };
         let error = Error::input(&self.path, format!("has no data set `{name}`; it holds {found}"));
-        match close {
-            Some(close) => error.hint(format!("did you mean `{close}`?")),
-            None => error,
-        }
+        error.did_you_mean(name, names.iter().map(String::as_str))
     }
 }
 

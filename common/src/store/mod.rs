@@ -18,13 +18,6 @@ use serde_json::Value;
 
 pub use map::{Mapped, Plain};
 
-/// The candidate that `name` was probably meant to be, if any is near enough to be worth suggesting.
-pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let scored = candidates.map(|c| (strsim::jaro_winkler(name, c), c));
-    let best = scored.max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(a.1)))?;
-    (best.0 > 0.8).then_some(best.1)
-}
-
 /// JSON on one line with the keys of all objects sorted: equal values give equal bytes.
 pub fn canonical_json(value: &Value) -> String {
     fn sorted(value: &Value) -> Value {

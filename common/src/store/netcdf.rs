@@ -311,11 +311,7 @@ impl NcFile {
     }
 
     fn missing<'a>(&self, what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Error {
-        let error = Error::input(&self.path, format!("has no {what} `{name}`"));
-        match super::nearest(name, known) {
-            Some(near) => error.hint(format!("the nearest name is `{near}`")),
-            None => error,
-        }
+        Error::input(&self.path, format!("has no {what} `{name}`")).did_you_mean(name, known)
     }
 
     fn unreadable(&self, name: &str, problem: &str) -> Error {
@@ -392,7 +388,7 @@ mod tests {
         let file = NcFile::open(&path).unwrap();
         let missing = file.read_f64("state_T").unwrap_err();
         assert!(missing.to_string().ends_with("has no variable `state_T`"));
-        assert_eq!(missing.hint_text().as_deref(), Some("the nearest name is `state_t`"));
+        assert_eq!(missing.hint_text().as_deref(), Some("did you mean `state_t`?"));
         assert!(file.dimension("levs").unwrap_err().to_string().ends_with("has no dimension `levs`"));
         let wrong = file.expect_dims("state_t", &["ncol", "lev"]).unwrap_err().to_string();
         assert!(wrong.ends_with("variable `state_t` has the dimensions (lev, ncol), expected (ncol, lev)"), "{wrong}");

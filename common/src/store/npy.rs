@@ -272,11 +272,7 @@ impl NpzFile {
     pub fn read(&self, name: &str) -> Result<NpyArray> {
         let path = self.mapped.path();
         let Some(entry) = self.entries.get(name) else {
-            let error = Error::input(path, format!("has no array `{name}`"));
-            return Err(match super::nearest(name, self.names()) {
-                Some(near) => error.hint(format!("the nearest name is `{near}`")),
-                None => error,
-            });
+            return Err(Error::input(path, format!("has no array `{name}`")).did_you_mean(name, self.names()));
         };
         let bad = |problem: String| Error::input(path, format!("array `{name}`: {problem}"));
         let zip = Zip::parse(self.mapped.bytes()).map_err(bad)?;

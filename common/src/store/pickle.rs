@@ -218,12 +218,8 @@ impl<'a> Value<'a> {
     /// The entry of a dictionary, which must be there.
     pub fn expect(self, key: &str) -> Result<Self> {
         self.get(key).ok_or_else(|| {
-            let error = self.bad(format!("has no entry `{key}`"));
-            let known: Vec<_> = self.entries().filter_map(|(k, _)| k.text().ok()).collect();
-            match super::nearest(key, known.into_iter()) {
-                Some(near) => error.hint(format!("the nearest name is `{near}`")),
-                None => error,
-            }
+            let known = self.entries().filter_map(|(k, _)| k.text().ok());
+            self.bad(format!("has no entry `{key}`")).did_you_mean(key, known)
         })
     }
 

@@ -244,11 +244,7 @@ impl Table {
 }
 
 pub(crate) fn missing<'a>(path: &Path, name: &str, known: impl Iterator<Item = &'a str>) -> Error {
-    let error = Error::input(path, format!("has no column `{name}`"));
-    match super::nearest(name, known) {
-        Some(near) => error.hint(format!("the nearest name is `{near}`")),
-        None => error,
-    }
+    Error::input(path, format!("has no column `{name}`")).did_you_mean(name, known)
 }
 
 #[cfg(test)]

@@ -200,11 +200,7 @@ impl TensorFile {
     }
 
     fn missing(&self, name: &str) -> Error {
-        let error = Error::input(self.path(), format!("has no tensor `{name}`"));
-        match super::nearest(name, self.names()) {
-            Some(near) => error.hint(format!("the nearest name is `{near}`")),
-            None => error,
-        }
+        Error::input(self.path(), format!("has no tensor `{name}`")).did_you_mean(name, self.names())
     }
 }
 
@@ -386,7 +382,7 @@ mod tests {
         let file = TensorFile::open(&path).unwrap();
         assert!(file.f64("inputs").unwrap_err().to_string().ends_with("tensor `inputs` is F32, expected F64"));
         let missing = file.f32("input").unwrap_err();
-        assert_eq!(missing.hint_text().as_deref(), Some("the nearest name is `inputs`"));
+        assert_eq!(missing.hint_text().as_deref(), Some("did you mean `inputs`?"));
         let wrong = file.elements_of_shape::<f32>("inputs", &[None, Some(556)]).unwrap_err().to_string();
         assert!(wrong.ends_with("tensor `inputs` has shape [1], expected [n, 556]"), "{wrong}");
         assert_eq!(file.elements_of_shape::<f32>("inputs", &[None]).unwrap(), [0.0]);

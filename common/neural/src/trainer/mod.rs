@@ -13,7 +13,6 @@
 mod adopt;
 pub mod best;
 pub mod config;
-pub mod exact;
 mod files;
 mod groups;
 mod keep;

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::best::Best;
-use super::exact;
 use crate::precision::{GradScaler, Precision};
 use crate::schedule::Schedule;
 
@@ -198,7 +197,7 @@ impl State {
 
     /// Writes `trainer.json` into `folder`.
     pub fn write(&self, folder: &Path) -> Result<Written> {
-        let text = exact::to_text(self).map_err(|e| Error::failed(format!("writing `{FILE}`: {e}")))?;
+        let text = serde_json::to_string_pretty(self).map_err(|e| Error::failed(format!("writing `{FILE}`: {e}")))?;
         durable::write(folder.join(FILE), text.as_bytes())
     }
 
@@ -206,6 +205,6 @@ impl State {
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(FILE);
         let text = std::fs::read_to_string(&path).map_err(|e| Error::opening(&path, e))?;
-        exact::from_text(&text).map_err(|e| Error::input(&path, format!("not the state of a run: {e}")))
+        serde_json::from_str(&text).map_err(|e| Error::input(&path, format!("not the state of a run: {e}")))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use common::near::nearest;
 use common::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -87,7 +88,7 @@ pub fn load_strict(targets: &[(String, Tensor)], source: &[(String, Tensor)], al
         let found: Vec<&str> = source.keys().copied().filter(|name| matches(pattern, name)).collect();
         if found.is_empty() {
             return Err(Error::failed(format!("no tensor `{pattern}` to drop")).hint(
-                near(pattern, source.keys().copied()).map_or_else(
+                nearest(pattern, source.keys().copied()).map_or_else(
                     || "the names are those of the checkpoint, without `module.`".to_string(),
                     |name| format!("did you mean `{name}`?"),
                 ),
@@ -127,7 +128,7 @@ pub fn load_strict(targets: &[(String, Tensor)], source: &[(String, Tensor)], al
     };
     let suggested: Vec<String> = missing
         .iter()
-        .map(|name| match near(name, unexpected.iter().copied()) {
+        .map(|name| match nearest(name, unexpected.iter().copied()) {
             Some(other) => format!("`{name}` (the file has `{other}`)"),
             None => format!("`{name}`"),
         })
@@ -189,12 +190,6 @@ pub(super) fn matches(pattern: &str, name: &str) -> bool {
 
 fn allowed(patterns: &[String], name: &str) -> bool {
     patterns.iter().any(|pattern| matches(pattern, name))
-}
-
-/// The candidate that `name` was probably meant to be.
-fn near<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let scored = candidates.map(|c| (strsim::normalized_damerau_levenshtein(name, c), c));
-    scored.max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(a.1))).filter(|(s, _)| *s > 0.6).map(|(_, c)| c)
 }
 
 fn listed(names: &[impl AsRef<str>]) -> String {

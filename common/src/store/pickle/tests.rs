@@ -154,7 +154,7 @@ fn numpy_arrays_scalars_and_dictionaries_are_read() {
     assert_eq!(value.expect("n").unwrap().float().unwrap(), 3.5);
     let items: Vec<_> = value.expect("deep").unwrap().expect("t").unwrap().items().map(Value::kind).collect();
     assert_eq!(items, [Kind::Bool(true), Kind::None]);
-    assert_eq!(value.expect("dep").unwrap_err().hint_text().as_deref(), Some("the nearest name is `deep`"));
+    assert_eq!(value.expect("dep").unwrap_err().hint_text().as_deref(), Some("did you mean `deep`?"));
     // One byte less than the shape asks for.
     let short = String::from_utf8_lossy(&pickle).find("C\u{10}").unwrap();
     assert!(short > 0);

@@ -433,7 +433,7 @@ mod tests {
         let path = folder.path().join("x.parquet");
         write_parquet(&path, &table(3)).unwrap();
         let error = read_parquet(&path, Some(&["f63"])).unwrap_err();
-        assert_eq!(error.hint_text().as_deref(), Some("the nearest name is `f64`"));
+        assert_eq!(error.hint_text().as_deref(), Some("did you mean `f64`?"));
         crate::durable::write(&path, b"PAR1 but no more").unwrap();
         assert!(matches!(read_parquet(&path, None), Err(Error::Input { .. })));
     }

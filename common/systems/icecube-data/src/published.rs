@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use common::store::nearest;
+use common::near::nearest;
 use common::{Error, Result, config};
 use serde_json::{Map, Value, json};
 
@@ -106,7 +106,7 @@ fn demand_known(key: &str) -> Result<()> {
     }
     let error = Error::usage(format!("key `{key}`: no such key in a published config"));
     let upper = key.to_uppercase();
-    Err(match nearest(&upper, KNOWN.into_iter()) {
+    Err(match nearest(&upper, KNOWN) {
         Some(near) => error.hint(format!("did you mean `{near}`? Known are {}", KNOWN.join(", "))),
         None => error.hint(format!("known are {}", KNOWN.join(", "))),
     })
