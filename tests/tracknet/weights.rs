@@ -90,6 +90,4 @@ fn a_training_begins_with_given_weights_unless_their_positions_are_other_places(
     let begins = cmd("train-model").arg("configs/tracknet/demo/step_ahead.yaml").within(root()).arg("--from");
     let begins = begins.arg(at("other")).arg("--init").arg(&model).arg("--out").arg(at("x"));
     begins.fails(3).says("learned from positions in the box").says("transforms=[drop_repeated_layers, {normalize");
-    let next = cmd("predict").args(["next_hits=true", "-q", "--limit", "1", "--from"]).arg(at("first"));
-    next.arg("--data").arg(at("other")).arg("--out").arg(at("y")).fails(3).says("learned from positions in the box");
 }

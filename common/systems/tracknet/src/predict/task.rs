@@ -9,7 +9,6 @@ use common::{Error, Result};
 use neural::stages::{self, PredictFlags};
 
 use super::{Finder, PredictConfig, next_hits, picture, submission};
-use crate::boxes::{as_trained, other_box};
 use crate::dataset::Dataset;
 use crate::submission::read_submission;
 use crate::{event, files, prepare, tracker};
@@ -93,11 +92,6 @@ impl Task for Predict {
                     .hint("train from a `prepare-data` stage, or leave it out: `next_hits=false`"));
             };
             let data = Dataset::of_stage(prepared, "valid")?;
-            let (learned, found) = (config.normalizer.unwrap_or(loaded.normalizer), data.normalizer());
-            if learned != found {
-                let problem = other_box(&learned, &found, &prepared.folder);
-                return Err(Error::input(&self.weights, problem).hint(as_trained(&learned)));
-            }
             let path = stage.folder().join("next_hits.safetensors");
             let (written, metrics) = next_hits(loaded, data, config.batch_size, &path)?;
             stage.output("next_hits", &written);
