@@ -68,8 +68,8 @@ lint: setup ## Check formatting, clippy and the generated reference
 	$(CARGO) test --release --workspace --test docs
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; else echo "cargo-deny is not installed: deny.toml was not checked"; fi
 
-docs: setup ## Write docs/reference anew: completions, man pages, JSON schemas
-	PODIUM_UPDATE=1 $(CARGO) test --release --workspace --test docs
+docs: setup ## Write docs/reference anew: completions, man pages, JSON schemas, and the table of rooms
+	PODIUM_UPDATE=1 $(CARGO) test --release --workspace --test docs --test house
 
 bench: setup ## Run the benches of docs/benchmarks.md
 	$(CARGO) bench --workspace

@@ -13,8 +13,8 @@ use std::time::Instant;
 use common::stage::Stage;
 use leap::norm::{Chain, Constants};
 use leap::prepare::config::{RawConfig, TrainSource};
-use leap::prepare::month::Months;
 use leap::prepare::{self, Options, PrepareConfig, Sources};
+use leap::raw::month::Months;
 use leap::simulate;
 use leap::simulate::config::{Format, MonthPlan, SimulateConfig};
 

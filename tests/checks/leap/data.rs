@@ -9,8 +9,8 @@ use leap::columns::{INPUTS, TARGETS};
 use leap::dataset::Dataset;
 use leap::norm::Chain;
 use leap::prepare::config::{IndexSource, Normalisation, RawConfig, TestSource, TrainSource, ValidSource};
-use leap::prepare::month::Months;
 use leap::prepare::{self, Options, PrepareConfig, Sources};
+use leap::raw::month::Months;
 
 use crate::checks::{Case, Tensors, compare_values, equal_lists};
 

@@ -12,8 +12,9 @@ use polarmae::models::encoder::Encoder;
 use polarmae::models::mae::Mae;
 use polarmae::models::segmentation::{CLASS_NAMES, Segmentation, SegmentationConfig, published_weights};
 use polarmae::probe::{Embedding, Features, ProbeConfig, join, judge};
+use polarmae::published;
 use polarmae::svm::{Components, Judged, Machines};
-use polarmae::train::{ModelConfig, TrainConfig, published};
+use polarmae::train::{ModelConfig, TrainConfig};
 use polarmae::transforms::Transform;
 use tch::{Kind, Tensor};
 

@@ -4,6 +4,7 @@
 pub mod columns;
 pub mod norm;
 pub mod prepare;
+pub mod raw;
 pub mod score;
 pub mod simulate;
 pub mod submission;

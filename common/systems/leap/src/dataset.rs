@@ -11,7 +11,7 @@ use common::{Error, Result};
 
 use crate::columns::{INPUTS, TARGETS};
 use crate::norm::Chain;
-use crate::prepare::month::{Month, Months};
+use crate::raw::month::{Month, Months};
 
 /// Which training rows of a prepared folder.
 #[derive(Debug, Clone, Default)]

@@ -13,6 +13,7 @@ pub mod masking;
 pub mod picture;
 pub mod preparation;
 pub mod prepare;
+pub mod published;
 pub mod raw;
 pub mod score;
 pub mod simulate;

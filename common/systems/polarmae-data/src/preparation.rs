@@ -121,6 +121,42 @@ impl Preparation {
     }
 }
 
+/// Settings of a preparation, as far as a config names them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Expected {
+    /// `selection.energy_threshold`, MeV.
+    pub energy_threshold: Option<f64>,
+    /// `selection.log_floor`, MeV.
+    pub log_floor: Option<f64>,
+    /// `selection.energy_max`, MeV.
+    pub energy_max: Option<f64>,
+    /// `selection.min_points`.
+    pub min_points: Option<u64>,
+    /// `selection.remove_low_energy_scatters`.
+    pub remove_low_energy_scatters: Option<bool>,
+}
+
+impl Expected {
+    /// The settings in which events differ, in words.
+    pub fn differences(&self, found: &Preparation) -> Vec<String> {
+        let mut all = vec![];
+        let mut compare = |key: &str, wanted: Option<String>, there: String| {
+            if let Some(wanted) = wanted.filter(|wanted| *wanted != there) {
+                all.push(format!("`{key}` is {there} in the events, the config asks for {wanted}"));
+            }
+        };
+        let text = |value: Option<f64>| value.map(|v| v.to_string());
+        compare("energy_threshold", text(self.energy_threshold), found.energy_threshold.to_string());
+        compare("log_floor", text(self.log_floor), found.energy.floor.to_string());
+        compare("energy_max", text(self.energy_max), found.energy.max.to_string());
+        compare("min_points", self.min_points.map(|v| v.to_string()), found.min_points.to_string());
+        let scatters = self.remove_low_energy_scatters.map(|v| v.to_string());
+        compare("remove_low_energy_scatters", scatters, found.remove_low_energy_scatters.to_string());
+        all
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

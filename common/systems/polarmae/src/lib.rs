@@ -4,8 +4,8 @@
 //! geometry, which need no tensor, are the crate `polarmae-data`; its modules are found here, too.
 
 pub use polarmae_data::{
-    NAME, classes, confusion, energy, geometry, grouping, instances, masking, picture, preparation, prepare, raw,
-    simulate, transforms,
+    NAME, classes, confusion, energy, geometry, grouping, instances, masking, picture, preparation, prepare, published,
+    raw, simulate, transforms,
 };
 
 pub mod batch;

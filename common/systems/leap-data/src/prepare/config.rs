@@ -6,8 +6,8 @@ use common::config::{Config, Problems};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::month::Months;
 use crate::norm::Chain;
+use crate::raw::month::Months;
 
 /// Everything the arrays depend on, beside the raw files.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]

@@ -8,7 +8,7 @@ use common::store::tensors::{Declaration, Dtype, TensorFile, TensorWriter};
 use common::{Error, Result, seed};
 use rand::Rng;
 
-use super::month::Month;
+use crate::raw::month::Month;
 
 /// Path of the index below the stage's folder.
 pub const FILE: &str = "a/v3_index.safetensors";

@@ -3,17 +3,13 @@
 //! Both published preprocessing chains are written in one pass over the raw files. Everything streams: peak anonymous
 //! memory does not grow with the data. A run that was killed goes on with the set that it stopped in.
 
-pub mod block;
 pub mod config;
-pub mod csv;
 pub mod index;
 pub mod moments;
-pub mod month;
 mod netcdf;
 mod normalisation;
 mod output;
 mod pickled;
-pub mod raw;
 pub mod scale;
 mod table;
 mod tabular;
@@ -26,13 +22,13 @@ use common::cli::progress::Bar;
 use common::stage::Stage;
 use common::{Error, Result};
 
+use crate::raw::csv::CsvFile;
+use crate::raw::month::{Month, Months};
+use crate::raw::tree::{Pair, RawTree, Skips};
 use common::journal::{self, Finished, Journal};
 pub use config::PrepareConfig;
 use config::{ImpossibleSteps, IndexSource, TestSource, TrainSource, Unpaired, ValidSource};
-use csv::CsvFile;
-use month::{Month, Months};
 use output::Kind;
-use raw::{Pair, RawTree, Skips};
 use scale::Scaler;
 pub use task::Prepare;
 

@@ -3,9 +3,9 @@
 //! Every block gives exact two-pass moments; blocks are merged in order (Chan, Golub, LeVeque 1979), so the result does
 //! not depend on the number of threads.
 
-use super::block::{Block, WIDTH};
 use crate::columns::{self, INPUTS};
 use crate::norm::{Chain, Constants};
+use crate::raw::block::{Block, WIDTH};
 
 /// Count, mean and sum of squared deviations of each column, csv order, targets weighted.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,13 +7,13 @@ use common::store::netcdf::NcFile;
 use common::{Error, Result};
 
 use super::Plan;
-use super::block::{self, Block, WIDTH};
 use super::config::NonFinite;
 use super::output::{Kind, SetWriter};
-use super::raw::Pair;
 use super::scale::Rows;
 use super::table::TableWriter;
 use crate::columns::LEVELS;
+use crate::raw::block::{self, Block, WIDTH};
+use crate::raw::tree::Pair;
 use common::journal::Finished;
 use common::ordered::ordered;
 

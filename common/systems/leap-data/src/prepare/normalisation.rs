@@ -11,13 +11,13 @@ use common::store::netcdf::NcFile;
 use common::{Error, Result};
 use serde_json::{Map, Value};
 
-use super::block::{self, Block};
 use super::config::{Normalisation, PrepareConfig};
 use super::moments::{Moments, row_weights};
 use super::scale::Scaler;
 use super::{RowSource, Set, Sources, netcdf, tabular};
 use crate::columns::{csv_inputs, submission, train_inputs, train_targets};
 use crate::norm::{Chain, Constants};
+use crate::raw::block::{self, Block};
 use common::journal::{Finished, Journal};
 use common::ordered::ordered;
 

@@ -1,7 +1,7 @@
 //! From raw values to the f32 rows that networks read, bit for bit as each of the two published chains does it
 //! (spec sections 2.3, 2.4 and 3.4).
 
-use super::block::{Block, WIDTH};
+use crate::raw::block::{Block, WIDTH};
 use common::Result;
 
 use crate::columns::{self, INPUTS, LEVELS, STEP_SECONDS, TARGETS};

@@ -6,8 +6,8 @@ use common::Result;
 use common::durable::Written;
 use common::store::tables::{Column, ColumnKind, ParquetWriter, Table};
 
-use super::block::{Block, WIDTH};
 use crate::columns;
+use crate::raw::block::{Block, WIDTH};
 
 /// Name of the file below the stage's folder.
 const FILE: &str = "valid_table.parquet";

@@ -8,12 +8,12 @@ use common::durable::Written;
 use common::{Error, Result};
 
 use super::Plan;
-use super::block::{Block, WIDTH};
-use super::csv::{self, CsvFile, CsvRows};
 use super::output::{Kind, SetWriter};
 use super::scale::{self, Rows, Scaler};
 use super::table::TableWriter;
 use crate::columns::{self, INPUTS};
+use crate::raw::block::{Block, WIDTH};
+use crate::raw::csv::{self, CsvFile, CsvRows};
 
 /// Opens `train.csv`: inputs and targets.
 pub fn open_train(path: &Path, threads: usize) -> Result<CsvFile> {

@@ -4,7 +4,7 @@ use common::config::{Config, Problems};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::prepare::month::Months;
+use crate::raw::month::Months;
 
 /// Steps of a day in the published data.
 pub const STEPS_A_DAY: u32 = 72;

@@ -13,7 +13,7 @@ use rand::Rng;
 use super::world::{Step, World};
 use crate::columns::{self, TARGETS};
 use crate::norm::{Chain, Constants};
-use crate::prepare::block::WIDTH;
+use crate::raw::block::WIDTH;
 use common::ordered::ordered;
 
 /// Rows formatted at a time by one worker.

@@ -8,7 +8,7 @@ use common::store::tables::{Column, ColumnKind, ParquetWriter, Table};
 
 use super::kaggle::Draw;
 use crate::columns::{self, INPUTS, TARGETS};
-use crate::prepare::block::WIDTH;
+use crate::raw::block::WIDTH;
 use common::ordered::ordered;
 
 /// Rows of a row group.

@@ -8,8 +8,8 @@ use super::config::STEPS_A_DAY;
 use super::grid::Grid;
 use super::physics::{Outcome, Physics};
 use crate::columns::{INPUTS, LEVELS, STEP_SECONDS};
-use crate::prepare::block::WIDTH;
-use crate::prepare::month::Month;
+use crate::raw::block::WIDTH;
+use crate::raw::month::Month;
 
 /// One 20-minute step of the calendar without leap days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::columns::GROUPS;
-use crate::prepare::month::Months;
+use crate::raw::month::Months;
 use crate::train::RowsConfig;
 
 /// Seven fine-tunings from one base, one a group of targets.

@@ -9,7 +9,7 @@ use crate::augment::Augmentation;
 use crate::dataset::Selection;
 use crate::models::ModelConfig;
 use crate::norm::Chain;
-use crate::prepare::month::Months;
+use crate::raw::month::Months;
 
 /// Everything that a trained network depends on, beside the arrays.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]

@@ -8,7 +8,8 @@ use serde_json::Value;
 use tch::Device;
 
 use super::{allow, original};
-use crate::train::{self, ModelConfig};
+use crate::published;
+use crate::train::{self, ModelConfig, TrainConfig};
 
 /// What is known of files of weights.
 pub const IMPORT: Import = Import {
@@ -18,7 +19,7 @@ pub const IMPORT: Import = Import {
     convert-weights polarmae_pretrain.ckpt polarmae.safetensors \\
       --config configs/polarmae/pretrain/polarmae.yaml
     convert-weights runs/fft/checkpoints/best/model.safetensors fft.ckpt",
-    recognises: train::published::recognises,
+    recognises: published::recognises,
     of_config,
     says: |file| says_system(file, crate::NAME),
     of_file,
@@ -26,7 +27,7 @@ pub const IMPORT: Import = Import {
 
 /// The network of a config of `train-model`, also of the original's.
 fn of_config(file: &Path, overrides: &[String], _: Weights) -> Result<Network> {
-    let config = train::published::load(file, overrides)?.value;
+    let config = published::load::<TrainConfig>(file, overrides)?.value;
     described(&config.model, train::about(&config)?)
 }
 

@@ -17,8 +17,9 @@ use crate::energy::EnergyScale;
 use crate::grouping::CHANNELS;
 use crate::picture;
 use crate::probe::points::{PointProbeConfig, gather, judge};
+use crate::published;
 use crate::svm::Components;
-use crate::train::published;
+use crate::train::TrainConfig;
 
 /// A prediction about to run.
 pub struct Predict {
@@ -88,7 +89,7 @@ impl Task for Predict {
         let Some(file) = of_training else {
             return config::load(request.config, &request.all_overrides::<Self>()?);
         };
-        let network = NetworkConfig::of(&published::load(file, request.overrides)?.value);
+        let network = NetworkConfig::of(&published::load::<TrainConfig>(file, request.overrides)?.value);
         let text = json!({ "system": Self::SYSTEM, "network": network });
         config::load_text(file, &format!("{text:#}\n"), &request.run_overrides::<Self>()?)
     }

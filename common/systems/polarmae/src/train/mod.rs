@@ -3,7 +3,6 @@
 mod ahead;
 pub mod config;
 mod pretrain;
-pub mod published;
 mod run;
 mod segment;
 mod sets;

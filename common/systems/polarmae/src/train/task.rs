@@ -8,8 +8,9 @@ use common::driver::{Ending, Help, Request, Task};
 use common::stage::{Manifest, Stage};
 use neural::stages::{self, Begun, TrainFlags};
 
-use super::{ModelConfig, Sets, TrainConfig, Trained, published, train};
+use super::{ModelConfig, Sets, TrainConfig, Trained, train};
 use crate::dataset::Events;
+use crate::published;
 
 /// A training about to run.
 pub struct Train {

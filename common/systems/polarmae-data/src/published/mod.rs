@@ -14,9 +14,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::config::{DataConfig, Expected, TrainConfig};
 use crate::grouping::GroupingConfig;
-use crate::transforms::published_scale;
+use crate::preparation::Expected;
+use crate::transforms::{Transform, published_scale};
 
 /// A config of any layout.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -47,11 +47,11 @@ pub fn recognises(file: &Path) -> Result<bool> {
     Ok(read(file)?.is_some())
 }
 
-/// A config of `train-model` from its file, or from one of the original's: then origins of values are the lines of its keys.
+/// A config of `train-model`, whose type is `T`, from its file, or from one of the original's: then origins of values are the lines of its keys.
 ///
 /// # Errors
 /// Those of [`config::load`], and of what the original's config asks for and is not known here.
-pub fn load(file: &Path, overrides: &[String]) -> Result<Resolved<TrainConfig>> {
+pub fn load<T: Config>(file: &Path, overrides: &[String]) -> Result<Resolved<T>> {
     match read(file)? {
         Some(theirs) => {
             let ours = format!("{:#}\n", translate(&theirs)?);
@@ -108,8 +108,8 @@ pub fn translate(config: &Value) -> Result<Value> {
             "max_events": most.and_then(Value::as_i64).filter(|n| *n > 0),
             "val_batch_size": batch,
             "expected": expected(&selected)?,
-            "train_transforms": chain("train_transformations")?.unwrap_or_else(|| json!(DataConfig::default().train_transforms)),
-            "val_transforms": chain("val_transformations")?.unwrap_or_else(|| json!(DataConfig::default().val_transforms)),
+            "train_transforms": chain("train_transformations")?.unwrap_or_else(|| json!(Transform::published_training())),
+            "val_transforms": chain("val_transformations")?.unwrap_or_else(|| json!(Transform::published_validation())),
         },
         "training": {
             "epochs": trainer.whole("max_epochs", 800)?,

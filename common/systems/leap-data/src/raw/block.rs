@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use common::store::netcdf::NcFile;
 use common::{Error, Result};
 
-use super::raw::Pair;
+use super::tree::Pair;
 use crate::columns::{self, INPUTS, LEVELS, STEP_SECONDS, TARGETS};
 
 /// Width of a row.
