@@ -25,6 +25,8 @@ struct Context(*mut c_void);
 
 // SAFETY: the kernel made it for its workers, which run at once and end before it does.
 unsafe impl Send for Context {}
+// SAFETY: as above.
+unsafe impl Sync for Context {}
 
 impl Context {
     fn serve(self, work: Work, worker: c_int) {
