@@ -4,6 +4,10 @@
 //! without copying. The header is not believed: lengths, types, shapes, overlaps and holes are checked once, when the
 //! file is opened, so that everything behind it may rely on them. [`write`] and [`TensorWriter`] give the same bytes
 //! for the same content: names sorted, no time or version inside, and all metadata in the one key `podium`.
+//!
+//! Own code, because the crate `safetensors` writes what lies in memory whole, where prepared arrays are larger than memory:
+//! [`TensorWriter`] holds a quarter of a MiB a tensor, whatever its size. The format is the same: golden files were written by the
+//! library of Python.
 
 mod writer;
 

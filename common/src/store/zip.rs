@@ -2,6 +2,10 @@
 //!
 //! Names, places and sizes come from the central directory; every entry is compared with its checksum when read. Sizes
 //! are believed only after they were compared with what is there, so a small file cannot ask for much memory.
+//!
+//! Own code, because the crate `zip` gives entries as streams: a stored tensor of 256 MiB in a mapped file took it 0.73 s
+//! and 256 MiB of memory, where a slice of the map whose checksum is compared takes 0.035 s and none (`zip` 0.6.6, one core).
+//! Checkpoints are read this way, and arrays of `.npz`.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -15,7 +15,7 @@ use crate::models::{self, ModelConfig, Targets};
 use crate::predict::{About, targets_of};
 use crate::published;
 use crate::train::{self, TrainConfig};
-pub use names::{about_of, allow, warn_of_other_count, warn_of_pulse_count};
+pub use names::{about_of, allow, warn_of_other_input, warn_of_pulse_count};
 
 /// What is known of files of weights.
 pub const IMPORT: Import = Import {

@@ -43,17 +43,22 @@ pub fn warn_of_pulse_count(path: &Path, dialect: Option<&str>) {
     }
 }
 
-/// Says where events would be read otherwise than a weights file was trained on.
-pub fn warn_of_other_count(path: &Path, input: &InputConfig) {
+/// Says where events would be read otherwise than a weights file was trained on. Another number of pulses is no such thing: a
+/// network reads longer events than those of its training, as published.
+pub fn warn_of_other_input(path: &Path, input: &InputConfig) {
     let Ok(about) = About::read(path) else { return };
-    let name = |count: PulseCount| if count == PulseCount::Kept { "kept" } else { "all" };
-    if about.input.pulse_count != input.pulse_count {
-        tracing::warn!(
-            "`{}` was trained with `input.pulse_count={}`, it is told `{}` here: give the former",
-            path.display(),
-            name(about.input.pulse_count),
-            name(input.pulse_count)
-        );
+    let typed = |value: serde_json::Result<Value>| value.map(|v| v.as_str().unwrap_or_default().to_string());
+    for (key, learned, here) in [
+        ("pulse_count", serde_json::to_value(about.input.pulse_count), serde_json::to_value(input.pulse_count)),
+        ("ice", serde_json::to_value(about.input.ice), serde_json::to_value(input.ice)),
+    ] {
+        let (Ok(learned), Ok(here)) = (typed(learned), typed(here)) else { continue };
+        if learned != here {
+            tracing::warn!(
+                "`{}` was trained with `input.{key}={learned}`, it is told `{here}` here: give the former",
+                path.display()
+            );
+        }
     }
 }
 

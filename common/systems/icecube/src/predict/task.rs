@@ -91,7 +91,7 @@ impl Task for Predict {
                 Some(model) => model.clone(),
                 None => About::read(&path)?.model,
             };
-            import::warn_of_other_count(&path, &config.input);
+            import::warn_of_other_input(&path, &config.input);
             members.push(Member::load(&member.name, member.weight, &model, &path, device)?);
             weights.push(path);
         }

@@ -201,7 +201,9 @@ pub fn demand_frame(file: &Path, frame: &Frame) -> Result<()> {
 pub fn train<'a>(config: &'a TrainConfig, hash: &str, data: &Data, options: Options<'a>) -> Result<Trained> {
     let built = build_with(&config.model, &config.targets, options.device, config.seed)?;
     if let Some(path) = &config.weights {
-        demand_frame(&stages::weights_of(path)?, &data.frame)?;
+        let file = stages::weights_of(path)?;
+        demand_frame(&file, &data.frame)?;
+        import::warn_of_other_input(&file, &config.input);
         begin_with(&built, path, &config.weights_only, &config.weights_part)?;
     }
     let Built { params, network, heads } = built;

@@ -102,6 +102,29 @@ pub struct Found {
 
 /// Candidates that are advanced at a time.
 const BLOCK: usize = 4096;
+
+// Windows of pairs and of next hits. None is fitted: each is what geometry gives and a margin that keeps the true hits of
+// simulated events (docs/tracknet.md), because what is let in too much costs time and no track.
+
+/// Azimuth that a circle through the beam line turns between two radii, in units of their distance over the radius of
+/// curvature: one half, and a tenth of it for scattering.
+const TURN: f64 = 0.55;
+/// Azimuth beside that, for the resolution of both hits, rad.
+const TURN_MARGIN: f64 = 0.002;
+/// Smallest distance of two layers that counts for the turn, mm: modules of one layer overlap by less.
+const LEAST_STEP: f64 = 5.0;
+/// Along the layer, beside what the beam spot and the depth of the layer allow, mm: scattering in the beam pipe.
+const ALONG_MARGIN: f64 = 2.0;
+/// Smallest distance of the radii of a pair that says where it points, mm.
+const LEAST_DISTANCE: f64 = 1.0;
+/// Radius up to which disks are searched where the beam spot leaves no bounds, mm: the pixel disks end there.
+const DISK_RADIUS: f64 = 200.0;
+/// Share of the smallest momentum below which the fitted helix of a candidate ends it: momenta of three hits are uncertain.
+const SOFTEST: f64 = 0.7;
+/// Modules stand at a slant to the layer: along it a track moves by up to so much more than across.
+const SLANT: f64 = 1.2;
+/// Starts of one hit that stay in the race after the first step, in beams: its pairs are many and their triplets alike.
+const FIRST_BEAMS: usize = 4;
 /// Layers that a next hit may be in, with the logarithm of their share.
 type Next = Vec<(usize, f64)>;
 
@@ -188,14 +211,18 @@ impl<'a> Search<'a> {
                         let at = |z0: f64| point.r * (layer.middle - z0) / (point.xyz[2] - z0);
                         let (p, q) = (at(beam - z0), at(beam + z0));
                         let same = (point.xyz[2] - beam - z0) * (point.xyz[2] - beam + z0) > 0.0;
-                        if !same || p <= 0.0 || q <= 0.0 { (0.0, 200.0, 200.0) } else { (p.min(q), p.max(q), p.max(q)) }
+                        if !same || p <= 0.0 || q <= 0.0 {
+                            (0.0, DISK_RADIUS, DISK_RADIUS)
+                        } else {
+                            (p.min(q), p.max(q), p.max(q))
+                        }
                     } else {
                         let at = |z0: f64| z0 + (point.xyz[2] - z0) * layer.middle / point.r;
                         let (p, q) = (at(beam - z0), at(beam + z0));
                         (p.min(q), p.max(q), layer.middle)
                     };
-                    let half_phi = 0.55 * (far - point.r).abs().max(5.0) / radius + 0.002;
-                    let slack = 2.0 + layer.depth;
+                    let half_phi = TURN * (far - point.r).abs().max(LEAST_STEP) / radius + TURN_MARGIN;
+                    let slack = ALONG_MARGIN + layer.depth;
                     let (middle, half) = (0.5 * (low + high), 0.5 * (high - low) + slack);
                     layer.near(point.phi, middle, half_phi, half, |b| {
                         let other = &self.layers.points[b as usize];
@@ -204,12 +231,12 @@ impl<'a> Search<'a> {
                         }
                         // Straight line across and along: where the pair points.
                         let dr = other.r - point.r;
-                        if dr.abs() < 1.0 {
+                        if dr.abs() < LEAST_DISTANCE {
                             return;
                         }
                         let origin = point.xyz[2] - point.r * (other.xyz[2] - point.xyz[2]) / dr;
                         let bend = turn(other.phi - point.phi).abs();
-                        if (origin - beam).abs() <= z0 && bend <= 0.55 * dr.abs() / radius + 0.002 {
+                        if (origin - beam).abs() <= z0 && bend <= TURN * dr.abs() / radius + TURN_MARGIN {
                             pairs.push((a as u32, b));
                         }
                     });
@@ -256,8 +283,7 @@ impl<'a> Search<'a> {
                     i += 1;
                 }
                 children.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| (a.1, a.2).cmp(&(b.1, b.2))));
-                // In the first steps pairs of one hit are many: all their triplets stay in the race.
-                children.truncate(if step == 0 { 4 * self.config.beam } else { self.config.beam });
+                children.truncate(if step == 0 { FIRST_BEAMS * self.config.beam } else { self.config.beam });
                 for &(score, parent, hit) in &children {
                     let from = &active[parent];
                     let mut hits = Vec::with_capacity(from.hits.len() + 1);
@@ -297,7 +323,7 @@ impl<'a> Search<'a> {
         out: &mut Vec<(f64, usize, u32)>,
     ) {
         let Some(helix) = from.state.helix else { return };
-        if helix.radius < 0.7 * self.config.min_pt * self.conditions.mm_per_gev() {
+        if helix.radius < SOFTEST * self.config.min_pt * self.conditions.mm_per_gev() {
             return;
         }
         let [mean_u, mean_v, log_u, log_v] = predicted.map(f64::from);
@@ -316,7 +342,7 @@ impl<'a> Search<'a> {
             let (extra_u, extra_v) = if layer.disk {
                 (layer.depth / helix.slope.abs() * lean, layer.depth / helix.slope.abs())
             } else {
-                (layer.depth * lean, layer.depth * helix.slope.abs() * 1.2)
+                (layer.depth * lean, layer.depth * helix.slope.abs() * SLANT)
             };
             let along = if layer.disk { crossing.r } else { crossing.z };
             let half_u = window * sigma_u + width_u * mean_u.abs() + extra_u;
