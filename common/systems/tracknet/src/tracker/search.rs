@@ -103,25 +103,25 @@ pub struct Found {
 /// Candidates that are advanced at a time.
 const BLOCK: usize = 4096;
 
-// Windows of pairs and of next hits. None is fitted: each is what geometry gives and a margin that keeps the true hits of
-// simulated events (docs/tracknet.md), because what is let in too much costs time and no track.
+// Windows of pairs and of next hits: what geometry gives, and margins that were set by hand when the search was made and were
+// not varied one by one since. What they let in too much costs time; scores decide about it.
 
 /// Azimuth that a circle through the beam line turns between two radii, in units of their distance over the radius of
-/// curvature: one half, and a tenth of it for scattering.
+/// curvature: one half, and a tenth of that as margin.
 const TURN: f64 = 0.55;
-/// Azimuth beside that, for the resolution of both hits, rad.
+/// Margin of the azimuth beside that, rad.
 const TURN_MARGIN: f64 = 0.002;
-/// Smallest distance of two layers that counts for the turn, mm: modules of one layer overlap by less.
+/// Smallest distance of two layers that counts for the turn, mm.
 const LEAST_STEP: f64 = 5.0;
-/// Along the layer, beside what the beam spot and the depth of the layer allow, mm: scattering in the beam pipe.
+/// Margin along the layer, beside what the beam spot and the depth of the layer allow, mm.
 const ALONG_MARGIN: f64 = 2.0;
 /// Smallest distance of the radii of a pair that says where it points, mm.
 const LEAST_DISTANCE: f64 = 1.0;
-/// Radius up to which disks are searched where the beam spot leaves no bounds, mm: the pixel disks end there.
+/// Radius up to which disks are searched where the beam spot leaves no bounds, mm; TrackML's pixel disks end below it.
 const DISK_RADIUS: f64 = 200.0;
-/// Share of the smallest momentum below which the fitted helix of a candidate ends it: momenta of three hits are uncertain.
+/// Share of the smallest momentum below which the helix of a candidate ends it: three hits give a momentum roughly.
 const SOFTEST: f64 = 0.7;
-/// Modules stand at a slant to the layer: along it a track moves by up to so much more than across.
+/// Margin along a cylinder for tracks that cross its depth at an angle.
 const SLANT: f64 = 1.2;
 /// Starts of one hit that stay in the race after the first step, in beams: its pairs are many and their triplets alike.
 const FIRST_BEAMS: usize = 4;
