@@ -140,10 +140,11 @@ fn cargo(folder: &Path, target: &Path, built: &Path) -> Command {
         "release" => _ = cargo.arg("--release"),
         profile => _ = cargo.args(["--profile", profile]),
     }
-    // Settings that stand in folders above the repository hold for it, and for its copy.
+    // Settings that stand in folders above the repository hold for it, and for its copy, which lies elsewhere.
+    let home = std::env::var_os("HOME").map(PathBuf::from);
     for above in root().ancestors().skip(1) {
         let settings = above.join(".cargo/config.toml");
-        if settings.is_file() {
+        if settings.is_file() && !folder.starts_with(above) && home.as_deref() != Some(above) {
             cargo.arg("--config").arg(settings);
         }
     }
