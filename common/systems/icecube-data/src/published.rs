@@ -186,13 +186,18 @@ pub fn translate(config: &Value) -> Result<Value> {
         other => return Err(wrong("EMA", &other, "true or false")),
     };
     let batch = whole("BS", 32)?;
-    let workers = get("NUM_WORKERS", json!(4)).as_u64().unwrap_or(4);
+    // Both may be 0.
+    let count = |key: &str, default: u64| {
+        let value = get(key, json!(default));
+        value.as_u64().ok_or_else(|| wrong(key, &value, "a whole number, 0 or more"))
+    };
+    let (seed, workers) = (count("SEED", 2023)?, count("NUM_WORKERS", 4)?.max(1));
     let mut model = Map::new();
     model.insert(name.to_string(), Value::Object(sizes));
     let mut ours = json!({
         "system": "icecube",
         "member": name,
-        "seed": whole("SEED", 2023)?,
+        "seed": seed,
         "model": model,
         "weights": weights,
         "input": { "length": whole("L", 192)? },

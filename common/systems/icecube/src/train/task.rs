@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use common::config::{self, Resolved};
-use common::driver::{Ending, Help, Request, Task};
+use common::driver::{Ending, Help, Request, Task, path_override};
 use common::durable;
 use common::stage::{Manifest, Stage};
 use common::{Error, Result};
@@ -54,8 +54,11 @@ impl Task for Train {
     }
 
     fn overrides(request: &Request<TrainFlags>) -> Result<Vec<String>> {
-        let weights = request.flags.init.iter().map(|weights| format!("weights={}", weights.display()));
-        Ok(weights.chain(request.flags.part_below("weights_part")).collect())
+        let mut all = request.flags.part_below("weights_part");
+        if let Some(weights) = &request.flags.init {
+            all.push(path_override("weights", weights)?);
+        }
+        Ok(all)
     }
 
     fn config(request: &Request<TrainFlags>) -> Result<Resolved<TrainConfig>> {

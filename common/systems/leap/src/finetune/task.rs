@@ -71,6 +71,9 @@ impl Task for Finetune {
         let prepared = stages::data_of(request.flags.data.as_deref(), upstream.first())?;
         let limit = begun.limit;
         let arrays = arrays(&prepared, &base, &config.value, limit)?;
+        if let (Some(_), Some(trained)) = (&request.flags.data, upstream.first()) {
+            crate::train::demand_constants(trained, &arrays.constants, &prepared.folder)?;
+        }
         // Base and data belong to the identity of the run: others give another result.
         let (weights, data) = (durable::hash_file(&base.path)?.blake3, prepared.identity());
         let hash = format!("{} base {weights} data {data} limit {limit:?}", config.hash);

@@ -121,6 +121,9 @@ impl Task for Predict {
             true => train::constants_of(&prepared.output(&format!("{chain}/valid"))?, chain)?,
             false => Constants::published(chain)?.clone(),
         };
+        if let (Some(_), Some(trained)) = (&request.flags.data, upstream.first()) {
+            train::demand_constants(trained, &constants, &prepared.folder)?;
+        }
         upstream.push(prepared);
         let (sample, limited) = (request.flags.sample.clone(), request.limit.is_some());
         Ok(Self { config, settings, predictor, weights, test, test_path, constants, upstream, sample, limited })

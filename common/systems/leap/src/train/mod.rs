@@ -28,7 +28,7 @@ pub use config::{InitialConfig, LossConfig, RowsConfig, TrainConfig};
 use evaluate::{Evaluator, predict, training_loss, validation_loss};
 pub use neural::trainer::Options;
 pub use npy::write_npy;
-pub use run::{Arrays, Built, OOF, Trained, about, build, constants_of, evaluator, fit, train};
+pub use run::{Arrays, Built, OOF, Trained, about, build, constants_of, demand_constants, evaluator, fit, train};
 pub use task::Train;
 
 /// What is minimised, and what decides which weights are kept.

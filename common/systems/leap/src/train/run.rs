@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::durable::Written;
+use common::stage::Manifest;
 use common::store::tensors::TensorFile;
 use common::{Error, Result, exhausted};
 use neural::Params;
@@ -86,6 +87,33 @@ pub fn constants_of(valid: &Path, chain: Chain) -> Result<Constants> {
         *values = file.elements_of_shape::<f64>(name, &[Some(crate::columns::TARGETS)])?.to_vec();
     }
     Ok(constants)
+}
+
+/// Refuses data of other constants than those that the network of a finished run learned from: the same inputs would be other
+/// numbers to it. The run's out-of-fold predictions hold the constants of its targets.
+///
+/// # Errors
+/// [`Error::Input`] with the first column that differs.
+pub fn demand_constants(trained: &Manifest, constants: &Constants, prepared: &Path) -> Result<()> {
+    if !trained.outputs.contains_key("oof") {
+        return Ok(());
+    }
+    let path = trained.output("oof")?;
+    let file = TensorFile::open(&path)?;
+    for (name, found) in [("mean", &constants.target_mean), ("std", &constants.target_std)] {
+        let learned = file.elements_of_shape::<f64>(name, &[Some(crate::columns::TARGETS)])?;
+        if let Some(column) = (0..learned.len()).find(|&c| learned[c] != found[c]) {
+            let target = crate::columns::train_targets()[column];
+            let problem = format!(
+                "is normalised by other constants than the data that the network learned from: {name} of `{target}` is {}, \
+                 it was {}",
+                found[column], learned[column]
+            );
+            return Err(Error::input(prepared, problem)
+                .hint("prepare it with the constants of the training: `normalisation={files: TRAINED/norm}`"));
+        }
+    }
+    Ok(())
 }
 
 /// Trains by `config`, and writes the out-of-fold predictions of the best evaluation.

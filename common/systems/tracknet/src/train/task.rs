@@ -1,21 +1,21 @@
 //! `train-model tracknet`: the step-ahead network, or the network of the tracker, on prepared tracks.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use common::Result;
 use common::config::Resolved;
 use common::driver::{Ending, Help, Request, Task};
 use common::stage::{Manifest, Stage};
+use common::{Result, durable};
 use neural::loader::{Head, Source};
 use neural::stages::{self, Begun, TrainFlags};
 use neural::trainer::Outcome;
 
 use super::config::NetworkKind;
-use super::{TrainConfig, train};
+use super::{TrainConfig, asked, train};
 use crate::dataset::Dataset;
 use crate::tracker::source::TrackerSource;
-use crate::tracker::train as tracker;
+use crate::tracker::train::{self as tracker, TrackerConfig};
 use crate::{checkpoint, predict};
 
 /// A training about to run.
@@ -57,7 +57,13 @@ impl Task for Train {
         let prepared = stages::prepared(request, Self::SYSTEM)?;
         let begun = Begun::training(request)?;
         let value = &config.value;
-        let hash = stages::identity(&config.hash, &prepared, None, begun.limit)?;
+        asked::tell_differences(request.config, request.overrides, &prepared);
+        tell_unread(value);
+        let mut hash = stages::identity(&config.hash, &prepared, None, begun.limit)?;
+        if let Some(map) = density_map(value) {
+            // Its figures stand in the logs of the run.
+            hash += &format!(" density {}", durable::hash_file(map)?.blake3);
+        }
         let tracks = match value.network {
             NetworkKind::StepAhead => Tracks::StepAhead {
                 train: Arc::new(Dataset::of_stage(&prepared, "train")?),
@@ -87,6 +93,11 @@ impl Task for Train {
         vec![&self.prepared]
     }
 
+    fn inputs(&self) -> Vec<(String, PathBuf)> {
+        let map = density_map(&self.config.value);
+        map.map(|map| ("hit_density".to_string(), map.to_path_buf())).into_iter().collect()
+    }
+
     fn run(self, stage: &mut Stage) -> Result<Ending> {
         let Self { config, hash, tracks, begun, .. } = self;
         stages::hparams(stage, &config.text)?;
@@ -114,6 +125,24 @@ impl Task for Train {
         }
         Ok(Ending::Finished)
     }
+}
+
+/// The map of hits, where the run has one.
+fn density_map(config: &TrainConfig) -> Option<&Path> {
+    let path = config.hit_density_stats_path.as_deref()?;
+    (config.network == NetworkKind::StepAhead && path.is_file()).then_some(path)
+}
+
+/// Says what the chosen network does not read of the config.
+fn tell_unread(config: &TrainConfig) {
+    let (unread, whose) = match config.network {
+        NetworkKind::StepAhead if config.tracker != TrackerConfig::default() => ("tracker", "the tracker"),
+        NetworkKind::Tracker if config.hit_density_stats_path.is_some() => {
+            ("hit_density_stats_path", "the published network")
+        }
+        _ => return,
+    };
+    tracing::warn!("`{unread}` is read by {whose} alone, `network` is {:?}: it changes nothing", config.network);
 }
 
 /// Names the files and figures that the run leaves behind.
