@@ -208,7 +208,8 @@ impl Sources {
         let about = if self.layout == Layout::Competition && self.detector == DetectorConfig::default() {
             String::new()
         } else {
-            format!(" {:?} {:?}", self.layout, self.detector)
+            // Pulses that name no sensors are numbered by where these are.
+            format!(" {:?} {:?} {}", self.layout, self.detector, self.places.identity())
         };
         // Ids of sensors are checked against their number.
         format!("{} sensors{about}", self.sensors.len())
