@@ -177,3 +177,31 @@ pub fn fit<'a>(
     let plan = Plan::new(options, training, (hash, seed), (source, order), params, label);
     trainer::train(plan, task)
 }
+
+#[cfg(test)]
+mod tests {
+    use common::stage::Stage;
+    use common::store::tensors::{self, TensorView};
+
+    use super::*;
+
+    #[test]
+    fn data_of_other_constants_than_those_of_the_training_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let constants = Constants::published(Chain::B).unwrap().clone();
+        let mut stage = Stage::begin("train-model", "leap", folder.path(), "", 1, false).unwrap();
+        let shape = [crate::columns::TARGETS];
+        let views = [
+            TensorView::of("mean", &shape, &constants.target_mean),
+            TensorView::of("std", &shape, &constants.target_std),
+        ];
+        let written = tensors::write(stage.folder().join(OOF), &views, None).unwrap();
+        stage.output("oof", &written);
+        let trained = stage.finish().unwrap();
+        demand_constants(&trained, &constants, Path::new("data")).unwrap();
+        let mut other = constants;
+        other.target_std[7] *= 2.0;
+        let error = demand_constants(&trained, &other, Path::new("data")).unwrap_err().to_string();
+        assert!(error.starts_with("`data`: is normalised by other constants") && error.contains("std of"), "{error}");
+    }
+}
