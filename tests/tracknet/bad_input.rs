@@ -135,7 +135,13 @@ fn files_of_an_event_that_do_not_belong_together_are_told() {
     let raw = folder.path().join("sim/raw");
     let run = |out: &str| {
         let run = cmd("prepare-data").args(["tracknet", "configs/tracknet/demo/prepare.yaml", "--threads", "1"]);
-        run.arg("validation_split=0.4").within(root()).arg("--raw").arg(&raw).arg("--out").arg(folder.path().join(out)).succeeds()
+        run.arg("validation_split=0.4")
+            .within(root())
+            .arg("--raw")
+            .arg(&raw)
+            .arg("--out")
+            .arg(folder.path().join(out))
+            .succeeds()
     };
     let sound = run("sound");
     assert!(!sound.stderr.contains("warning"), "{}", sound.stderr);

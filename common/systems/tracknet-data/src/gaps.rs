@@ -2,9 +2,10 @@
 //! another event, only shows in what the others lack.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use crate::blacklist::Blacklist;
-use crate::event::{Hits, Particles};
+use crate::event::{Hits, Particles, Places};
 
 /// Rows of an event's files that fit no other file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -20,14 +21,14 @@ pub struct Gaps {
 }
 
 impl Gaps {
-    /// Compares the files of an event.
+    /// Compares the files of an event, whose ids are unique in each.
     pub fn of(hits: &Hits, particles: &Particles, truth: (&[i32], &[i64]), blacklist: &Blacklist) -> Self {
-        let known: HashSet<i32> = hits.hit_id.iter().copied().collect();
-        let told: HashSet<i32> = truth.0.iter().copied().collect();
+        let Ok(places) = Places::of(&hits.hit_id, Path::new("")) else { return Self::default() };
+        let both = truth.0.iter().filter(|id| places.get(**id).is_some()).count();
         let listed: HashSet<i64> = particles.particle_id.iter().copied().collect();
         Self {
-            hits_without_truth: known.difference(&told).count(),
-            truth_without_hit: told.difference(&known).count(),
+            hits_without_truth: hits.len() - both.min(hits.len()),
+            truth_without_hit: truth.0.len() - both,
             truth_without_particle: truth.1.iter().filter(|id| **id != 0 && !listed.contains(id)).count(),
             foreign_blacklist: !blacklist.is_empty()
                 && !hits.hit_id.iter().any(|id| blacklist.has_hit(*id))
