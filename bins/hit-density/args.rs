@@ -49,8 +49,8 @@ pub struct Args {
     #[arg(long, value_name = "N", help_heading = "Run")]
     pub threads: Option<usize>,
     /// Take only the first N events
-    #[arg(long, value_name = "N", help_heading = "Run")]
-    pub limit: Option<usize>,
+    #[arg(long, value_name = "N", help_heading = "Run", value_parser = common::cli::positive)]
+    pub limit: Option<u64>,
     #[command(flatten)]
     pub verbosity: Verbosity,
 }

@@ -22,7 +22,7 @@ fn run(args: Args) -> anyhow::Result<()> {
         output: args.output,
         json: args.json,
         threads: args.threads,
-        limit: args.limit,
+        limit: args.limit.map(|n| usize::try_from(n).unwrap_or(usize::MAX)),
     };
     let density = registry::density().next().ok_or_else(|| Error::usage("no system has maps of hits"))?;
     Ok((density.run)(&request)?)

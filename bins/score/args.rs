@@ -49,7 +49,7 @@ pub struct ScoreArgs {
     #[arg(long, value_name = "N", help_heading = "Run")]
     pub threads: Option<usize>,
     /// Take only the first N rows, or events
-    #[arg(long, value_name = "N", help_heading = "Run")]
+    #[arg(long, value_name = "N", help_heading = "Run", value_parser = common::cli::positive)]
     pub limit: Option<u64>,
     #[command(flatten)]
     pub verbosity: Verbosity,

@@ -59,6 +59,8 @@ pub struct Journal {
     folder: PathBuf,
     sets: Mutex<BTreeMap<String, Finished>>,
     seen: Mutex<Seen>,
+    /// The first files of sets, by their content.
+    firsts: Mutex<BTreeMap<String, PathBuf>>,
 }
 
 const FILE: &str = "progress.json";
@@ -124,7 +126,7 @@ impl Journal {
         let records = text.lines().filter_map(|line| serde_json::from_str::<Record>(line).ok());
         let hashes = records.map(|record| (record.path.clone(), record)).collect();
         let seen = Mutex::new(Seen { hashes, unsaved: String::new() });
-        Ok(Self { folder: folder.to_path_buf(), sets: Mutex::new(sets), seen })
+        Ok(Self { folder: folder.to_path_buf(), sets: Mutex::new(sets), seen, firsts: Mutex::default() })
     }
 
     /// The raw files of a set, by name, as they are now; `recipe` says everything else that its files depend on.
@@ -139,6 +141,15 @@ impl Journal {
             hasher.update(format!("\0{name}\0{} {}", file.bytes, file.blake3).as_bytes());
         }
         Ok(Sources { key: hasher.finalize().to_hex().to_string(), files })
+    }
+
+    /// The other file whose content the first file of `sources` has as well, where one was told of before: what both hold
+    /// counts twice. `path` is the first file as it was given, so that a link is another file than what it leads to.
+    pub fn twin(&self, path: &Path, sources: &Sources) -> Option<PathBuf> {
+        let (_, first) = sources.files.first()?;
+        let mut firsts = lock(&self.firsts);
+        let other = firsts.entry(first.blake3.clone()).or_insert_with(|| path.to_path_buf());
+        (other != path).then(|| other.clone())
     }
 
     /// Length and hash of a raw file, hashed only where it may have changed since that was last done.
@@ -333,6 +344,20 @@ mod tests {
         journal.close(|name| name == "a/new").unwrap();
         assert!(!folder.path().join("a/old").exists() && folder.path().join("a/new").exists());
         assert_eq!(Journal::open(folder.path(), false).unwrap().kept("a/old", "k"), None);
+    }
+
+    #[test]
+    fn files_of_one_content_are_told_whatever_their_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open(folder.path(), false).unwrap();
+        let twin = |name: &str, content: &[u8]| {
+            let path = folder.path().join(name);
+            raw(&path, content);
+            let sources = journal.sources("", &[(name.to_string(), path.clone())]).unwrap();
+            journal.twin(&path, &sources)
+        };
+        assert_eq!((twin("a", b"one"), twin("b", b"two"), twin("a", b"one")), (None, None, None));
+        assert_eq!(twin("c", b"one"), Some(folder.path().join("a")));
     }
 
     #[test]

@@ -103,3 +103,10 @@ fn the_blend_pipeline_runs_from_simulation_to_scores() {
     let again = cmd("run-pipeline").args(["pipelines/icecube-blend", "--json", "-q"]).within(folder.path()).succeeds();
     assert!(!again.stdout.contains("\"ran\""), "{}", again.stdout);
 }
+
+#[test]
+fn an_order_of_rows_that_the_sampler_decides_is_refused() {
+    let config = root().join("configs/icecube/demo/transformer.yaml");
+    let run = cmd("train-model").arg(config).arg("training.shuffle=global").args(["--from", "none", "--dry-run"]);
+    run.fails(2).says("`training.shuffle` is set, but events come in the order of `sampler`");
+}

@@ -184,3 +184,54 @@ fn the_raw_output_of_prometheus_is_read() {
     let manifest = run.succeeds().manifest();
     assert_eq!((&manifest["metrics"]["train_events"], &manifest["metrics"]["pulses"]), (&9.into(), &200.into()));
 }
+
+#[test]
+fn sensors_in_another_order_make_the_events_anew_and_places_that_are_no_numbers_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let merged = prometheus(folder.path());
+    let table = folder.path().join("sensors.csv");
+    let rows: Vec<String> = (0..24)
+        .map(|s| {
+            format!(
+                "{},{},{}",
+                -4.3 + 20.0 * f64::from(s % 4),
+                3.56 + 20.0 * f64::from(s / 4 % 3),
+                -95.4 + 50.0 * f64::from(s / 12)
+            )
+        })
+        .collect();
+    let write = |rows: &[String]| {
+        common::durable::write(&table, format!("x,y,z\n{}\n", rows.join("\n")).as_bytes()).unwrap();
+    };
+    let run = |out: &str| {
+        let named = format!("detector.sensors={}", table.display());
+        prepare("prometheus.yaml").arg("--raw").arg(&merged).arg(named).arg("--out").arg(folder.path().join(out))
+    };
+    write(&rows);
+    run("data").succeeds();
+    std::fs::remove_file(folder.path().join("data/stage.json")).unwrap();
+    write(&rows.iter().rev().cloned().collect::<Vec<_>>());
+    run("data").succeeds();
+    run("fresh").succeeds();
+    let one = |of: &str| {
+        std::fs::read_dir(folder.path().join(of).join("train")).unwrap().flatten().map(|e| e.path()).min().unwrap()
+    };
+    assert!(std::fs::read(one("data")).unwrap() == std::fs::read(one("fresh")).unwrap(), "numbers of the old table");
+
+    let file = merged.join("total/total_3.parquet");
+    let pulses = read_parquet(&file, None).unwrap();
+    let mut odd = Table::new();
+    for (name, column) in pulses.names().iter().zip(pulses.columns()) {
+        let column = match (name.as_str(), column.clone()) {
+            ("sensor_pos_y", Column::F64(mut values)) => {
+                values[2] = f64::NAN;
+                Column::F64(values)
+            }
+            (_, column) => column,
+        };
+        odd.push(name.clone(), column).unwrap();
+    }
+    write_parquet(&file, &odd).unwrap();
+    let run = prepare("prometheus.yaml").arg("--raw").arg(&merged).arg("--out").arg(folder.path().join("nan"));
+    run.fails(3).says("total_3.parquet").says("row 2").says("expected finite numbers");
+}

@@ -130,3 +130,53 @@ fn hidden_files_are_nobodys_data() {
     let files: Vec<_> = std::fs::read_dir(out.join("train")).unwrap().flatten().map(|e| e.file_name()).collect();
     assert_eq!(files.len(), 1, "{files:?}");
 }
+
+#[test]
+fn copies_and_unfinished_downloads_are_left_out_and_equal_files_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let raw = raw::one_file(folder.path(), &EVENTS);
+    let content = std::fs::read(raw.join("train/batch_1.parquet")).unwrap();
+    for name in ["batch_1 (1).parquet", "batch_1-checkpoint.parquet", "batch_9.parquet.part"] {
+        common::durable::write(raw.join("train").join(name), &content).unwrap();
+    }
+    let run = |out: &str| prepare().arg("test=null").arg("--raw").arg(&raw).arg("--out").arg(folder.path().join(out));
+    let made = run("a").succeeds();
+    assert_eq!(made.manifest()["metrics"]["train_events"], 4);
+    made.says("batch_1 (1).parquet").says("batch_1-checkpoint.parquet").says("batch_9.parquet.part");
+    // Under a name of its own it is another file, and said to be none.
+    common::durable::write(raw.join("train/batch_2.PARQUET"), &content).unwrap();
+    let meta = std::fs::read(raw.join("train_meta/train_meta_1.parquet")).unwrap();
+    common::durable::write(raw.join("train_meta/train_meta_2.parquet"), &meta).unwrap();
+    let made = run("b").succeeds();
+    assert_eq!(made.manifest()["metrics"]["train_events"], 8);
+    made.says("have the same content");
+    common::durable::write(raw.join("train_meta/batch_1.parquet"), &meta).unwrap();
+    run("c").fails(3).says("train_meta_1.parquet").says("keep one of them");
+}
+
+#[test]
+fn a_raw_folder_may_have_any_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let raw = raw::one_file(folder.path(), &EVENTS);
+    for name in ["a, b #1", "[x]", "null", "c: d", "*"] {
+        let other = folder.path().join(name);
+        std::os::unix::fs::symlink(&raw, &other).unwrap();
+        let run = prepare().arg("test=null").arg("--raw").arg(name).within(folder.path());
+        run.arg("--out").arg(format!("out {name}")).succeeds();
+    }
+}
+
+#[test]
+fn a_sample_of_the_raw_folder_may_be_csv_and_is_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let pulses = folder.path().join("p.parquet");
+    write_parquet(&pulses, &raw::pulses(&EVENTS)).unwrap();
+    let raw = test_folder(folder.path(), "raw", &pulses);
+    let run = |out: &str| prepare().arg("train=null").arg("--raw").arg(&raw).arg("--out").arg(folder.path().join(out));
+    common::durable::write(raw.join("sample_submission.csv"), b"event_id,azimuth,zenith\n12,1,1\n3.0,1,1\n").unwrap();
+    run("a").succeeds();
+    let kept = read_parquet(folder.path().join("a/sample_submission.parquet"), None).unwrap();
+    assert_eq!(kept.i64("event_id").unwrap(), [12, 3]);
+    common::durable::write(raw.join("sample_submission.csv"), b"event_id\n12\n12\n").unwrap();
+    run("b").fails(3).says("event 12 is there twice");
+}

@@ -101,7 +101,8 @@ fn a_filter_by_kappa_keeps_the_events_that_a_table_names() {
     let (folder, events) = events(&[(1, 3), (2, 4), (3, 5)]);
     let path = folder.path().join("predictions.parquet");
     let mut table = Table::new();
-    table.push("event_id", Column::I64(vec![3, 1, 2])).unwrap();
+    // Narrow types, as memory-saving scripts leave them.
+    table.push("event_id", Column::I32(vec![3, 1, 2])).unwrap();
     table.push("kappa", Column::F32(vec![0.9, 0.2, 0.6])).unwrap();
     write_parquet(&path, &table).unwrap();
     let Ok(events) = Arc::try_unwrap(events) else { panic!("shared") };

@@ -7,6 +7,7 @@ mod back;
 mod chain;
 mod demo;
 mod groups;
+mod leftovers;
 mod own;
 mod prepare;
 mod raw;

@@ -60,14 +60,18 @@ fn short_and_empty_events_are_left_out_and_the_index_counts_all_voxels() {
 }
 
 #[test]
-fn an_index_beside_the_file_is_used_and_one_of_another_length_refused() {
+fn an_index_beside_the_file_that_says_something_else_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     release(folder.path(), &[&[(4, &[1.0]), (1, LONG)], &[(4, &[1.0]), (1, LONG)]]);
     let index = folder.path().join("raw/train/a_points.npy");
-    common::store::npy::write_npy(&index, &[2], &[5i64, 900]).unwrap();
+    let counts = [1 + LONG.len() as i64; 2];
+    common::store::npy::write_npy(&index, &[2], &counts).unwrap();
     let metrics =
         prepare(&folder.path().join("raw"), &folder.path().join("data")).succeeds().manifest()["metrics"].clone();
-    assert_eq!(metrics["train/events"], 1);
+    assert_eq!(metrics["train/events"], 2);
+    // Of an older file: the first event would have been left out in silence.
+    common::store::npy::write_npy(&index, &[2], &[5, counts[1]]).unwrap();
+    prepare(&folder.path().join("raw"), &folder.path().join("old")).fails(3).says("gives event 0 5 points");
     common::store::npy::write_npy(&index, &[3], &[1i64, 2, 3]).unwrap();
     prepare(&folder.path().join("raw"), &folder.path().join("other"))
         .fails(3)

@@ -127,3 +127,89 @@ fn weights_of_something_else_are_refused() {
     let command = command.arg(event).arg("--data").arg(folder.path().join("sim/raw"));
     command.arg("--out").arg(folder.path().join("x")).fails(INPUT).says("expected are weights of a StepAheadTrackNET");
 }
+
+#[test]
+fn files_of_an_event_that_do_not_belong_together_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    simulate(folder.path());
+    let raw = folder.path().join("sim/raw");
+    let run = |out: &str| {
+        let run = cmd("prepare-data").args(["tracknet", "configs/tracknet/demo/prepare.yaml", "--threads", "1"]);
+        run.arg("validation_split=0.4")
+            .within(root())
+            .arg("--raw")
+            .arg(&raw)
+            .arg("--out")
+            .arg(folder.path().join(out))
+            .succeeds()
+    };
+    let sound = run("sound");
+    assert!(!sound.stderr.contains("warning"), "{}", sound.stderr);
+    // Cut off at the end of a line, as a download or a copy ends.
+    for (part, told) in [
+        ("truth", "hits have no row in the truth"),
+        ("particles", "of particles that the particles file lacks"),
+        ("hits", "of hits that the hits file lacks"),
+    ] {
+        let path = raw.join(format!("event000001003-{part}.csv"));
+        let text = fs::read_to_string(&path).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        fs::write(&path, format!("{}\n", lines[..lines.len() * 2 / 3].join("\n"))).unwrap();
+        run(part).says("do not belong together or are cut off, `event000001003` first").says(told);
+        fs::write(&path, &text).unwrap();
+    }
+    // In the middle of a row.
+    let path = raw.join("event000001003-hits.csv");
+    let text = fs::read_to_string(&path).unwrap();
+    let end = text.trim_end().rfind(',').unwrap();
+    fs::write(&path, &text[..end]).unwrap();
+    prepared(folder.path(), INPUT, &[]).says("the last row has 6 fields, the header 7");
+    fs::write(&path, &text).unwrap();
+    // Copies, events without hits, names that are no events.
+    fs::copy(&path, raw.join("event000001003-hits (1).csv")).unwrap();
+    fs::copy(&path, raw.join("event000001003_copy-hits.csv")).unwrap();
+    fs::rename(raw.join("event000001004-hits.csv"), raw.join("event000001004-hits.csv.part")).unwrap();
+    let made = run("left");
+    assert_eq!(made.manifest()["metrics"]["events"], 4);
+    made.says("hits (1).csv").says("event000001003_copy").says("event000001004").says("an unfinished download");
+}
+
+#[test]
+fn what_the_network_at_hand_does_not_read_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    simulate(folder.path());
+    prepare(folder.path());
+    let at = |name: &str| folder.path().join(name);
+    let map = at("map.npz");
+    let density = |voxel: &str| {
+        cmd("hit-density")
+            .arg("--data-dir")
+            .arg(at("sim/raw"))
+            .args(["--voxel-size", voxel, "--output"])
+            .arg(&map)
+            .succeeds();
+    };
+    density("200");
+    let train = || {
+        let run =
+            cmd("train-model").args(["configs/tracknet/demo/step_ahead.yaml", "tracker.gaps=0.5", "--threads", "1"]);
+        let run = run.args(crate::SHORT).arg(format!("hit_density_stats_path={}", map.display())).within(root());
+        run.arg("--from").arg(at("data")).arg("--out").arg(at("run"))
+    };
+    let trained = train().succeeds();
+    assert!(trained.manifest()["inputs"]["hit_density"].is_object(), "{}", trained.stdout);
+    trained.says("`tracker` is read by the tracker alone");
+    // Another map is another run, whose figures do not mix with those of the first.
+    fs::remove_file(at("run/stage.json")).unwrap();
+    density("100");
+    train().fails(USAGE).says("another config or from other data");
+    density("200");
+    train().succeeds();
+    let predict = |more: &str| {
+        let run = cmd("predict").arg("--from").arg(at("run")).args(["--threads", "1", "--force", more]);
+        run.arg("--out").arg(at("p")).succeeds()
+    };
+    predict("search.max_z0=30").says("`search` is read by the tracker alone");
+    predict("batch_size=3").says("`batch_size` is read for `next_hits` alone");
+    assert!(!predict("build.beam=3").stderr.contains("alone"));
+}

@@ -202,3 +202,28 @@ fn defaults_packages_resolvers_and_hydras_own_keys_are_read_as_hydra_does() {
         .fails(2)
         .says("_partial_");
 }
+
+#[test]
+fn tracks_that_were_prepared_otherwise_than_the_folder_asks_for_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    configs(folder.path());
+    simulate(folder.path());
+    let at = |name: &str| folder.path().join(name);
+    let prepare = |out: &str, more: &[&str]| {
+        let run =
+            cmd("prepare-data").arg("tracknet").arg(at("configs")).args(["--threads", "1", "--raw"]).arg(at("sim/raw"));
+        run.args(["data.blacklist_dir=null", "dataset.validation_split=0.4"])
+            .args(more)
+            .arg("--out")
+            .arg(at(out))
+            .succeeds();
+    };
+    prepare("same", &[]);
+    prepare("other", &["dataset.filters.1.min_pt=0.6"]);
+    let train = |data: &str| {
+        let run = cmd("train-model").arg(at("configs")).arg("dataset.validation_split=0.4").arg("--from").arg(at(data));
+        run.arg("data.blacklist_dir=null").args(["--dry-run", "--out"]).arg(at("run")).succeeds()
+    };
+    assert!(!train("same").stderr.contains("prepared otherwise"), "{}", train("same").stderr);
+    train("other").says("prepared otherwise").says("`filters.min_pt` is Some(0.6)");
+}

@@ -112,7 +112,7 @@ pub struct RunFlags {
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
     /// Take only the first N units of work, for a quick look
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = positive)]
     pub limit: Option<u64>,
     /// Replace a finished stage in the output folder
     #[arg(short, long)]
@@ -172,6 +172,14 @@ impl RunFlags {
         let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
         threads
     }
+}
+
+/// A count of which there is at least one.
+///
+/// # Errors
+/// With what is expected.
+pub fn positive(text: &str) -> std::result::Result<u64, String> {
+    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "expected a whole number, 1 or more".into())
 }
 
 /// Threads where none are asked for: `OMP_NUM_THREADS`, by which pipelines, batch systems and PyTorch users say it, else

@@ -19,7 +19,7 @@ use std::sync::Mutex;
 use clap::Parser;
 
 pub use flags::{
-    ConfigArgs, DeviceFlag, FromFlag, HELP_STYLES, OptionalConfigArgs, RunFlags, Verbosity, default_threads,
+    ConfigArgs, DeviceFlag, FromFlag, HELP_STYLES, OptionalConfigArgs, RunFlags, Verbosity, default_threads, positive,
 };
 
 use crate::error::{Error, ExitCode, Result};

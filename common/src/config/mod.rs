@@ -117,6 +117,14 @@ pub fn load<T: Config>(file: Option<&Path>, overrides: &[String]) -> Result<Reso
     })
 }
 
+/// Whether a file is a config in the layout of Hydra, or a folder of such.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn is_hydra(file: &Path) -> Result<bool> {
+    Ok(hydra::main_file(file)?.is_some())
+}
+
 /// As [`load`], from a text that stands for the file `path`: a config of another program, translated. The lines of the text
 /// are not those of the file, so origins name the file alone.
 ///

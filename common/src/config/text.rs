@@ -21,7 +21,9 @@ pub fn read(path: &Path) -> Result<String> {
     let metadata = fs::metadata(path).map_err(|e| config_error(path, e))?;
     if metadata.is_file() && !is_stdin {
         check_size(path, metadata.len())?;
-        return fs::read_to_string(path).map_err(|e| config_error(path, e));
+        let text = fs::read_to_string(path).map_err(|e| config_error(path, e))?;
+        crate::store::foreign::demand_data(path, text.as_bytes())?;
+        return Ok(text);
     }
     let mut piped = PIPED.lock().map_err(|_| Error::failed("another thread failed while it read a config"))?;
     let piped = piped.get_or_insert_default();

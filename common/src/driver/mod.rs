@@ -13,7 +13,7 @@ mod request;
 use std::path::{Path, PathBuf};
 
 pub use choice::{Choice, Entry, Help, refuse_unread};
-pub use options::{Flags, NoFlags, PrepareFlags, RAW};
+pub use options::{Flags, NoFlags, PrepareFlags, RAW, path_override, path_value};
 pub use request::{Command, Request};
 
 use crate::Result;
@@ -59,9 +59,12 @@ pub trait Task: Sized + 'static {
     }
 
     /// Overrides that name raw data in the config.
-    fn raw(data: &Path) -> Vec<String> {
+    ///
+    /// # Errors
+    /// For a name that a config cannot hold.
+    fn raw(data: &Path) -> Result<Vec<String>> {
         let _ = data;
-        Vec::new()
+        Ok(Vec::new())
     }
 
     /// Overrides that follow from the flags and win over those typed: where the raw data lie, and what else a flag is short
@@ -71,7 +74,9 @@ pub trait Task: Sized + 'static {
     /// For flags whose values do not exist.
     fn overrides(request: &Request<Self::Flags>) -> Result<Vec<String>> {
         let mut all = request.flags.overrides();
-        all.extend(Self::Flags::raw(request)?.map(|data| Self::raw(&data)).unwrap_or_default());
+        if let Some(data) = Self::Flags::raw(request)? {
+            all.extend(Self::raw(&data)?);
+        }
         Ok(all)
     }
 

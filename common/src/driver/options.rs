@@ -1,15 +1,36 @@
 //! Flags that only some stages have. A registry's entry says which of them its system reads; those that it does not read are
 //! refused when they are given.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde_json::Value;
 
 use super::Request;
 use crate::{Error, Result};
 
 /// Name of the folder of raw data in what `simulate-data` writes.
 pub const RAW: &str = "raw";
+
+/// An override that sets a key to a path, whatever signs its name has.
+///
+/// # Errors
+/// [`Error::Usage`] for a name that is no UTF-8, which a config cannot hold.
+pub fn path_override(key: &str, path: &Path) -> Result<String> {
+    Ok(format!("{key}={}", path_value(path)?))
+}
+
+/// A path as a value of a config: one text.
+///
+/// # Errors
+/// As [`path_override`].
+pub fn path_value(path: &Path) -> Result<String> {
+    let text = path.to_str().ok_or_else(|| {
+        Error::usage(format!("`{}` is no UTF-8, which a config cannot name", path.display()))
+            .hint("reach it by another name: a link, or a renamed folder")
+    })?;
+    Ok(Value::from(text).to_string())
+}
 
 /// A stage's own flags.
 pub trait Flags: Sized + 'static {
@@ -64,5 +85,24 @@ impl Flags for PrepareFlags {
         }
         let before = request.before()?;
         Ok(before.map(|stage| stage.find("simulate-data")).transpose()?.map(|stage| stage.folder.join(RAW)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_text_whatever_its_name() {
+        for name in ["a #b", "a: b", "[x]", "null", "a,b", "*x", " a ", "a\"b", "a\\b", "${x}", "123"] {
+            let text = path_override("raw", Path::new(name)).unwrap();
+            assert_eq!(serde_json::from_str::<String>(text.strip_prefix("raw=").unwrap()).unwrap(), name);
+        }
+        #[cfg(unix)]
+        {
+            use std::os::unix::ffi::OsStrExt;
+            let odd = std::ffi::OsStr::from_bytes(b"a\xff");
+            assert!(path_override("raw", Path::new(odd)).unwrap_err().to_string().contains("no UTF-8"));
+        }
     }
 }

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{INPUTS, MANIFEST};
+use super::{CONFIG, INPUTS, MANIFEST};
 use crate::durable;
 use crate::error::{Error, Result};
 use crate::provenance::{self, Link};
+use crate::store::foreign;
 
 /// Outputs that tell of the run and are read by no stage: the same data from another path or after an interruption are
 /// the same data.
@@ -69,13 +70,18 @@ impl Manifest {
         let given = Path::new(from);
         let file = if given.is_dir() { given.join(MANIFEST) } else { given.to_path_buf() };
         if given.is_dir() && !file.exists() {
+            let begun = [CONFIG, ".lock"].iter().any(|name| given.join(name).exists());
+            if !begun {
+                return Err(Error::input(given, format!("is not the folder of a stage: it holds no `{MANIFEST}`"))
+                    .hint("name the folder that a stage was given with `--out`"));
+            }
             return Err(Error::input(
                 given,
                 format!("holds no `{MANIFEST}`, so the stage that should have filled it did not finish"),
             )
             .hint("run that stage (again) first; with the same `--out` it continues where it stopped"));
         }
-        let text = fs::read_to_string(&file).map_err(|e| Error::opening(&file, e))?;
+        let text = foreign::read_text(&file)?;
         let mut manifest = Self::parse(&file, &text)?;
         // A folder may have been moved or copied since: its manifest knows where it lies now.
         let folder = file.parent().unwrap_or(Path::new("."));

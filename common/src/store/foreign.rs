@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 /// As much of a file as is looked at.
 const HEAD: usize = 4096;
 
-/// The content of a text file that belongs to the input.
+/// The content of a text file that belongs to the input, without a byte order mark.
 ///
 /// # Errors
 /// [`Error::Input`] where it is missing, no UTF-8, or something else in its place.
@@ -21,7 +21,16 @@ pub fn read_text(path: impl AsRef<Path>) -> Result<String> {
     if let Some(error) = told(path, &bytes) {
         return Err(error);
     }
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").map(<[u8]>::to_vec).unwrap_or(bytes);
     String::from_utf8(bytes).map_err(|_| Error::input(path, "is no UTF-8 text"))
+}
+
+/// Refuses a file that is something else in place of data, by the beginning of its content.
+///
+/// # Errors
+/// [`Error::Input`] that says what it is.
+pub fn demand_data(path: &Path, beginning: &[u8]) -> Result<()> {
+    told(path, beginning).map_or(Ok(()), Err)
 }
 
 /// The error for a file that is something else in place of data, by its content.

@@ -55,6 +55,8 @@ pub struct Lists {
     len: usize,
     /// More numbers than the file has bytes for come from damage.
     most: usize,
+    /// The files that hold a part of it.
+    files: Vec<PathBuf>,
 }
 
 impl ListFile {
@@ -119,7 +121,10 @@ impl ListFile {
             false => bad(problem),
         })?;
         let origin = origin::origin(&self.path, &set).map_err(|(problem, hint)| bad(problem).hint(hint))?;
-        let descriptor = guarded(|| set.dtype()?.to_descriptor()).map_err(bad)?;
+        let descriptor = guarded(|| set.dtype()?.to_descriptor()).map_err(|problem| {
+            bad(format!("holds numbers of a type that is not read ({problem})"))
+                .hint("write them as floats of 32 or 64 bits, and whole numbers as integers")
+        })?;
         let kind = kind(&descriptor)
             .ok_or_else(|| bad(format!("holds `{descriptor}`, expected lists of variable length of numbers")))?;
         let len = match guarded(|| set.get_shape()).map_err(bad)?.as_slice() {
@@ -130,7 +135,8 @@ impl ListFile {
         if len as u64 > origin.bytes / 8 {
             return Err(bad(format!("claims {len} elements in a file of {} bytes", origin.bytes)));
         }
-        Ok(Lists { path: self.path.clone(), name: name.into(), set, kind, len, most: origin.bytes as usize })
+        let (most, files) = (origin.bytes as usize, origin.files.into_iter().collect());
+        Ok(Lists { path: self.path.clone(), name: name.into(), set, kind, len, most, files })
     }
 
     /// Whether a name at the root is a link and no data set itself.
@@ -177,6 +183,11 @@ impl Lists {
         self.len == 0
     }
 
+    /// The files that hold a part of it: that which was opened, or those that its links and virtual data sets lead to.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
     /// Whether the lists hold floats.
     pub fn is_float(&self) -> bool {
         matches!(self.kind, Kind::F32 | Kind::F64)
@@ -198,11 +209,12 @@ impl Lists {
                     each(i, &buffer)
                 })
             }
+            // Energies that were cut to whole numbers would be taken for measured ones.
             _ => Err(self.wrong("integers", "floats")),
         }
     }
 
-    /// The same of integers of any width, as i64.
+    /// The same of integers of any width, as i64; floats must be whole.
     pub fn integers(
         &self,
         range: Range<usize>,
@@ -228,7 +240,14 @@ impl Lists {
             Kind::U32 => read!(u32, |&v| i64::from(v)),
             // Counts and identities; what lies beyond is nonsense that the caller's checks will name.
             Kind::U64 => read!(u64, |&v| i64::try_from(v).unwrap_or(i64::MAX)),
-            Kind::F32 | Kind::F64 => Err(self.wrong("floats", "integers")),
+            Kind::F32 => self.read::<f32>(range, |i, list| {
+                whole(list.iter().map(|&v| f64::from(v)), &mut buffer)?;
+                each(i, &buffer)
+            }),
+            Kind::F64 => self.read::<f64>(range, |i, list| {
+                whole(list.iter().copied(), &mut buffer)?;
+                each(i, &buffer)
+            }),
         }
     }
 
@@ -264,6 +283,18 @@ impl Lists {
     fn wrong(&self, found: &str, expected: &str) -> Error {
         Error::input(&self.path, format!("data set `{}` holds lists of {found}, expected {expected}", self.name))
     }
+}
+
+/// Whole numbers that are stored as floats.
+fn whole(floats: impl Iterator<Item = f64>, into: &mut Vec<i64>) -> Result<(), String> {
+    into.clear();
+    for value in floats {
+        if value.fract() != 0.0 || value.abs() > 9_007_199_254_740_992.0 {
+            return Err(format!("holds {value}, expected whole numbers"));
+        }
+        into.push(value as i64);
+    }
+    Ok(())
 }
 
 /// The wrapper of the C library may panic on damaged files: that is an error like any other.
@@ -326,6 +357,8 @@ mod tests {
         assert_eq!(error.hint_text().unwrap(), "did you mean `point`?");
         let error = file.lists("cluster").unwrap().floats(0..1, |_, _| Ok(())).unwrap_err();
         assert!(error.to_string().contains("lists of integers, expected floats"), "{error}");
+        let error = file.lists("point").unwrap().integers(0..5, |_, _| Ok(())).unwrap_err();
+        assert!(error.to_string().contains("element 1: holds 1.5, expected whole numbers"), "{error}");
         let error = file.lists("point").unwrap().floats(3..9, |_, _| Ok(())).unwrap_err();
         assert!(error.to_string().contains("elements 3 to 9 of 5"), "{error}");
         let error = file.lists("point").unwrap().floats(2..3, |_, _| Err("too short".into())).unwrap_err();
@@ -359,6 +392,8 @@ mod tests {
             })
             .unwrap();
         assert_eq!(lengths, [0, 1, 2, 3, 4, 0, 1, 2, 3, 4]);
+        let names: Vec<_> = lists.files().iter().filter_map(|file| file.file_name()?.to_str()).collect();
+        assert_eq!(names, ["a.h5", "a.h5a.h5.h5"]);
         // The library would fill in empty lists.
         let file = ListFile::open(joined(folder.path(), &["a.h5", "gone.h5"])).unwrap();
         let error = file.lists("point").unwrap_err();

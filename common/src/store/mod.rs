@@ -5,6 +5,7 @@ pub mod archive;
 mod dtype;
 pub mod foreign;
 pub mod hdf5;
+pub mod leftovers;
 mod map;
 pub mod netcdf;
 pub mod npy;

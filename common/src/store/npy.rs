@@ -178,8 +178,15 @@ impl NpyArray {
             NpyKind::U16 => wide::<u16>(bytes),
             NpyKind::U8 => wide::<u8>(bytes),
             NpyKind::Bool => Some(bytes.iter().map(|&b| i64::from(b != 0)).collect()),
+            // Whole numbers, of a program that has no others.
             NpyKind::F64 | NpyKind::F32 | NpyKind::F16 => {
-                return Err(self.bad(format!("is an array of {:?}, expected integers", self.header.kind)));
+                let floats = self.to_f64();
+                let fits = |v: &f64| v.fract() == 0.0 && v.abs() < 9_007_199_254_740_992.0;
+                if let Some(at) = floats.iter().position(|v| !fits(v)) {
+                    let found = format!("is an array of {:?} that holds {}", self.header.kind, floats[at]);
+                    return Err(self.bad(format!("{found} at {at}, expected integers")));
+                }
+                Some(floats.into_iter().map(|v| v as i64).collect())
             }
         };
         values.ok_or_else(|| self.bad("holds an integer beyond 63 bits".into()))
@@ -497,6 +504,13 @@ mod tests {
         assert_eq!(NpyArray::open(&path).unwrap().to_i64().unwrap(), [1, 0]);
         write_npy(&path, &[], &[7i64]).unwrap();
         assert_eq!(NpyArray::open(&path).unwrap().to_f64(), [7.0]);
+        write_npy(&path, &[2], &[7.0f64, -1.0]).unwrap();
+        assert_eq!(NpyArray::open(&path).unwrap().to_i64().unwrap(), [7, -1]);
+        for wild in [0.5, f64::NAN, 1e16] {
+            write_npy(&path, &[2], &[7.0f64, wild]).unwrap();
+            let error = NpyArray::open(&path).unwrap().to_i64().unwrap_err().to_string();
+            assert!(error.contains("at 1, expected integers"), "{error}");
+        }
         assert!(write_npy(&path, &[3], &[7i64]).is_err());
     }
 

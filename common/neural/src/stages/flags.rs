@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use common::driver::Flags;
+use common::Result;
+use common::driver::{Flags, path_override};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -38,9 +39,12 @@ pub struct TrainFlags {
 
 impl TrainFlags {
     /// `--init` and what was said about the part of its file, as overrides of two keys of the config.
-    pub fn init_as(&self, weights: &str, part: &str) -> Vec<String> {
-        let file = self.init.iter().map(|file| format!("{weights}={}", json!(file.display().to_string())));
-        file.chain(self.part_below(part)).collect()
+    ///
+    /// # Errors
+    /// As [`path_override`].
+    pub fn init_as(&self, weights: &str, part: &str) -> Result<Vec<String>> {
+        let file = self.init.iter().map(|file| path_override(weights, file));
+        file.chain(self.part_below(part).into_iter().map(Ok)).collect()
     }
 
     /// What was said about the part of a file, as overrides below a key of the config.

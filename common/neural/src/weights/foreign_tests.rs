@@ -83,7 +83,10 @@ fn two_networks_are_a_question_that_the_prefix_answers() {
     let both = joined(under("student.", 1.0), under("teacher.", 2.0));
     let error = loaded(&both, &Allow::default()).unwrap_err();
     assert!(error.to_string().contains("holds 2 such networks"), "{error}");
-    assert_eq!(error.hint_text().unwrap(), "say which one: `--prefix 'student.'` or `--prefix 'teacher.'`");
+    assert_eq!(
+        error.hint_text().unwrap(),
+        "say which one: `--prefix 'student.'` or `--prefix 'teacher.'` of `convert-weights` (or of `train-model --init`)"
+    );
     let prefixed = |prefix: &str| Allow { prefix: Some(prefix.into()), ..Allow::default() };
     assert_eq!(loaded(&both, &prefixed("teacher.")).unwrap(), 20.0);
     let error = loaded(&both, &prefixed("techer.")).unwrap_err();

@@ -41,6 +41,8 @@ impl std::fmt::Debug for Dialect {
 const WRAPPERS: [&str; 3] = ["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"];
 /// Words in the name of a dictionary that holds averages of weights.
 const AVERAGES: [&str; 7] = ["ema", "swa", "avg", "average", "averaged", "averaging", "shadow"];
+/// The commands that can be told.
+const WITH_PREFIX: &str = "`convert-weights` (or of `train-model --init`)";
 /// Dictionaries that usually are the network's.
 const USUAL: [&str; 3] = ["state_dict.", "model_state_dict.", "model."];
 
@@ -148,7 +150,7 @@ fn chosen(path: &Path, names: &[String], ways: &BTreeMap<Way, usize>, wanted: us
         _ => {
             let places: Vec<String> = fits.iter().map(|(_, prefix)| format!("`--prefix '{prefix}'`")).collect();
             return Err(Error::input(path, format!("holds {} such networks", fits.len()))
-                .hint(format!("say which one: {}", places.join(" or "))));
+                .hint(format!("say which one: {} of {WITH_PREFIX}", places.join(" or "))));
         }
     };
     let others: BTreeSet<&str> = ways
@@ -160,7 +162,7 @@ fn chosen(path: &Path, names: &[String], ways: &BTreeMap<Way, usize>, wanted: us
         let others: Vec<&str> = others.into_iter().collect();
         let taken = if way.1.is_empty() { "those that are no average" } else { way.1.as_str() };
         tracing::warn!(
-            "`{}` holds averaged weights too (`{}`): taken is `{taken}`; `--prefix '{}'` takes the average",
+            "`{}` holds averaged weights too (`{}`): taken is `{taken}`; `--prefix '{}'` of {WITH_PREFIX} takes the average",
             path.display(),
             others.join("`, `"),
             others[0]

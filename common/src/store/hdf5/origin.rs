@@ -15,6 +15,8 @@ use crate::store::map::Mapped;
 pub(super) struct Origin {
     /// Bytes of all files that hold a part of it.
     pub bytes: u64,
+    /// These files.
+    pub files: BTreeSet<PathBuf>,
 }
 
 /// Finds where a data set of the file `path` lies. An error is the text after the data set's name, and a hint.
@@ -46,7 +48,7 @@ pub(super) fn origin(path: &Path, set: &hdf5::Dataset) -> Result<Origin, (String
         files.insert(found(&own, &part.name).ok_or_else(|| absent(&part.name))?);
     }
     let bytes = files.iter().map(|file| std::fs::metadata(file).map_or(0, |m| m.len())).sum();
-    Ok(Origin { bytes })
+    Ok(Origin { bytes, files })
 }
 
 fn absent(name: &str) -> (String, String) {

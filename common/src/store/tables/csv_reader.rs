@@ -186,9 +186,11 @@ impl CsvReader {
 /// Appends a field to a column; false where it is no value of the column's type.
 fn push(column: &mut Column, field: &[u8], holes: bool) -> bool {
     fn number<T: std::str::FromStr>(values: &mut Vec<T>, field: &[u8]) -> bool {
-        let parsed = std::str::from_utf8(field).ok().and_then(|text| text.parse().ok());
+        let parsed = std::str::from_utf8(whole(field)).ok().and_then(|text| text.parse().ok());
         parsed.map(|value| values.push(value)).is_some()
     }
+    // Texts keep their spaces.
+    let field = if matches!(column, Column::Text(_)) { field } else { field.trim_ascii() };
     match column {
         Column::F64(values) => match fast_float2::parse(field) {
             Ok(value) => {
@@ -236,6 +238,14 @@ fn push(column: &mut Column, field: &[u8], holes: bool) -> bool {
             Err(_) => false,
         },
     }
+}
+
+/// The digits of a whole number that a program with missing values in the column wrote as a float: `12.0`.
+fn whole(field: &[u8]) -> &[u8] {
+    let Some(point) = field.iter().position(|&b| b == b'.') else { return field };
+    let (digits, zeros) = (&field[..point], &field[point + 1..]);
+    let plain = !digits.is_empty() && !zeros.is_empty() && zeros.iter().all(|&b| b == b'0');
+    if plain { digits } else { field }
 }
 
 /// What a field may be taken for. A column is the least of these that holds all its fields.
@@ -353,6 +363,18 @@ mod tests {
         let path = folder.path().join("x.csv");
         crate::durable::write(&path, text).unwrap();
         (folder, path)
+    }
+
+    #[test]
+    fn whole_numbers_written_as_floats_and_spaces_behind_commas_are_read() {
+        let (_folder, path) = file(b"id, n, x\n7.0, 3, 1.5\n-2.00, 4.0,2\n");
+        let schema = [("id", ColumnKind::I64), ("n", ColumnKind::I16), ("x", ColumnKind::F64)];
+        let table = read_csv(&path, &schema).unwrap();
+        assert_eq!((table.i64("id").unwrap(), table.f64("x").unwrap()), (&[7, -2][..], &[1.5, 2.0][..]));
+        for wrong in ["7.5", "7.", ".0", "7.0e0", "1e3"] {
+            let (_folder, path) = file(format!("id\n{wrong}\n").as_bytes());
+            assert!(read_csv(&path, &[("id", ColumnKind::I64)]).is_err(), "{wrong}");
+        }
     }
 
     #[test]

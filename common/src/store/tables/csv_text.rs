@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::store::map::Mapped;
@@ -12,7 +12,8 @@ use crate::store::map::Mapped;
 /// A csv file whose header was read. Plain files are mapped; one that has to be decoded lies in memory.
 #[derive(Debug)]
 pub struct CsvText {
-    mapped: Mapped,
+    path: PathBuf,
+    stored: Stored,
     /// The text where it is not what the file holds byte by byte.
     decoded: Option<Vec<u8>>,
     header: Vec<String>,
@@ -23,6 +24,23 @@ pub struct CsvText {
     above: usize,
 }
 
+/// What a file holds.
+#[derive(Debug)]
+enum Stored {
+    Mapped(Mapped),
+    /// Of an archive.
+    Read(Vec<u8>),
+}
+
+impl Stored {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Mapped(mapped) => mapped.bytes(),
+            Self::Read(bytes) => bytes,
+        }
+    }
+}
+
 impl CsvText {
     /// Opens a file; what is compressed or UTF-16 is told by its first bytes, what separates the fields by its header.
     ///
@@ -31,9 +49,22 @@ impl CsvText {
     /// twice.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let mapped = Mapped::open(path)?;
-        let decoded = decode(&mapped)?;
-        let bytes = decoded.as_deref().unwrap_or(mapped.bytes());
-        let bad = |problem: String| Error::input(mapped.path(), problem);
+        Self::of(mapped.path().to_path_buf(), Stored::Mapped(mapped))
+    }
+
+    /// The same of what was read already; `path` is for messages.
+    ///
+    /// # Errors
+    /// As [`CsvText::open`].
+    pub fn of_bytes(path: &Path, bytes: Vec<u8>) -> Result<Self> {
+        super::super::foreign::demand_data(path, &bytes)?;
+        Self::of(path.to_path_buf(), Stored::Read(bytes))
+    }
+
+    fn of(path: PathBuf, stored: Stored) -> Result<Self> {
+        let decoded = decode(&path, stored.bytes())?;
+        let bytes = decoded.as_deref().unwrap_or(stored.bytes());
+        let bad = |problem: String| Error::input(&path, problem);
         let blank = bytes.iter().rev().take_while(|b| matches!(b, b'\n' | b'\r')).count();
         let end = bytes.len() - blank;
         let start = if bytes[..end].starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
@@ -59,7 +90,8 @@ impl CsvText {
         for field in Fields::between(line, sign) {
             let field = field.map_err(bad)?;
             let name = std::str::from_utf8(&field).map_err(|_| bad("a column name is no UTF-8".into()))?;
-            header.push(name.to_owned());
+            // Some writers put a space behind each comma.
+            header.push(name.trim().to_owned());
         }
         let mut seen = HashSet::with_capacity(header.len());
         if let Some(name) = header.iter().find(|name| !seen.insert(name.as_str())) {
@@ -68,12 +100,12 @@ impl CsvText {
         drop(seen);
         let begin = begin.min(end);
         let end = if header.len() > 1 { begin + filled(&bytes[begin..end], sign) } else { end };
-        Ok(Self { decoded, header, begin, end, sign, above, mapped })
+        Ok(Self { decoded, header, begin, end, sign, above, path, stored })
     }
 
     /// The file.
     pub fn path(&self) -> &Path {
-        self.mapped.path()
+        &self.path
     }
 
     /// Names of all columns.
@@ -83,7 +115,7 @@ impl CsvText {
 
     /// The whole text without blank lines at its end; the rows begin at [`CsvText::begin`].
     pub fn bytes(&self) -> &[u8] {
-        &self.decoded.as_deref().unwrap_or(self.mapped.bytes())[..self.end]
+        &self.decoded.as_deref().unwrap_or(self.stored.bytes())[..self.end]
     }
 
     /// The fields of one line without its end.
@@ -118,17 +150,17 @@ impl CsvText {
 const SIGNS: [u8; 3] = *b",;\t";
 
 /// The text of a file that is packed or in another encoding; none where it can be read as it lies there.
-fn decode(mapped: &Mapped) -> Result<Option<Vec<u8>>> {
-    let bad = |problem: &str| Error::input(mapped.path(), problem);
+fn decode(path: &Path, stored: &[u8]) -> Result<Option<Vec<u8>>> {
+    let bad = |problem: &str| Error::input(path, problem);
     let mut decoded = None;
-    if mapped.bytes().starts_with(b"\x1f\x8b") {
+    if stored.starts_with(b"\x1f\x8b") {
         let mut bytes = Vec::new();
-        flate2::read::MultiGzDecoder::new(mapped.bytes()).read_to_end(&mut bytes).map_err(|e| {
-            Error::input(mapped.path(), format!("inflating: {e}")).hint("the file is damaged; compress it again")
+        flate2::read::MultiGzDecoder::new(stored).read_to_end(&mut bytes).map_err(|e| {
+            Error::input(path, format!("inflating: {e}")).hint("the file is damaged; compress it again")
         })?;
         decoded = Some(bytes);
     }
-    let bytes = decoded.as_deref().unwrap_or(mapped.bytes());
+    let bytes = decoded.as_deref().unwrap_or(stored);
     let packed: [(&[u8], &str); 5] = [
         (b"PK\x03\x04", "a zip archive"),
         (b"BZh", "packed with bzip2"),
@@ -149,7 +181,7 @@ fn decode(mapped: &Mapped) -> Result<Option<Vec<u8>>> {
         decoded = Some(text.map_err(|_| bad("is no sound UTF-16 text").hint("save it as `CSV UTF-8`"))?.into_bytes());
     }
     // Old spreadsheet programs end lines with a carriage return alone.
-    let bytes = decoded.as_deref().unwrap_or(mapped.bytes());
+    let bytes = decoded.as_deref().unwrap_or(stored);
     let first = bytes.iter().position(|&b| b == b'\n').unwrap_or(bytes.len());
     if bytes[..first].trim_ascii_end().contains(&b'\r') {
         decoded = Some(bytes.iter().map(|&b| if b == b'\r' { b'\n' } else { b }).collect());

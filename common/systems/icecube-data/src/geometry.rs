@@ -89,7 +89,9 @@ impl Geometry {
         if let Some(bad) = positions.iter().find(|p| !p.iter().all(|v| v.is_finite())) {
             return Err(Error::input(path, format!("holds a sensor at {bad:?}, expected finite numbers")));
         }
-        positions.sort_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
+        // Zero has no sign here.
+        positions.as_flattened_mut().iter_mut().for_each(|value| *value += 0.0);
+        positions.sort_by(by_place);
         positions.dedup();
         let n = positions.len();
         let geometry = Self {
@@ -122,6 +124,11 @@ impl Geometry {
             }
         }
     }
+}
+
+/// By x, then y, then z.
+pub(crate) fn by_place(a: &[f64; 3], b: &[f64; 3]) -> std::cmp::Ordering {
+    a[0].total_cmp(&b[0]).then(a[1].total_cmp(&b[1])).then(a[2].total_cmp(&b[2]))
 }
 
 /// A table of either format.

@@ -9,12 +9,13 @@
 
 use std::path::{Path, PathBuf};
 
+use common::store::leftovers;
 use common::store::tables::ParquetFile;
 use common::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::raw::{Meta, PulseFile, hidden};
+use crate::raw::{Meta, PulseFile, is_parquet};
 
 /// Where pulses and truth stand.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -213,7 +214,7 @@ impl GraphnetFolder {
             return Err(Error::input(root, "no such folder").hint("name the folder that holds the tables"));
         }
         let loose = parquet_files(root)?;
-        let folders: Vec<String> = entries(root)?.into_iter().filter(|name| root.join(name).is_dir()).collect();
+        let folders = folders_of(root)?;
         let merged = match &config.pulses {
             Some(name) => root.join(name).is_dir(),
             None => folders.iter().any(|name| !TRUTHS.contains(&name.as_str()) && config.truth.as_ref() != Some(name)),
@@ -315,17 +316,17 @@ fn sort(files: &mut [PulseFile]) {
     files.sort_by(|a, b| number(a).cmp(&number(b)).then_with(|| a.name.cmp(&b.name)));
 }
 
-fn entries(folder: &Path) -> Result<Vec<String>> {
+/// Names of the folders below a folder, without hidden ones.
+fn folders_of(folder: &Path) -> Result<Vec<String>> {
     let entries = std::fs::read_dir(folder).map_err(|e| Error::opening(folder, e))?;
-    let mut names = entries
-        .map(|entry| Ok(entry.map_err(|e| Error::io("reading", folder, e))?.file_name().to_string_lossy().into_owned()))
-        .collect::<Result<Vec<_>>>()?;
-    names.retain(|name| !hidden(name));
+    let entries = entries.collect::<Result<Vec<_>, _>>().map_err(|e| Error::io("reading", folder, e))?;
+    let folders = entries.into_iter().filter(|entry| entry.path().is_dir());
+    let mut names: Vec<String> = folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.retain(|name| !leftovers::hidden(name));
     names.sort();
     Ok(names)
 }
 
 fn parquet_files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let names = entries(folder)?.into_iter().filter(|name| name.ends_with(".parquet"));
-    Ok(names.map(|name| folder.join(name)).filter(|path| !path.is_dir()).collect())
+    leftovers::data_files(folder, is_parquet)
 }

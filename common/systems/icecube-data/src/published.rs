@@ -17,7 +17,7 @@ pub fn read(file: &Path) -> Result<Option<Value>> {
     if file.extension().is_none_or(|e| e != "json") || config::peek(file, "system")?.is_some() {
         return Ok(None);
     }
-    let text = std::fs::read_to_string(file).map_err(|e| Error::opening(file, e))?;
+    let text = common::store::foreign::read_text(file)?;
     let found: Value =
         serde_json::from_str(&text).map_err(|e| Error::usage(format!("`{}`: not JSON: {e}", file.display())))?;
     Ok(is_published(&found).then_some(found))
@@ -160,7 +160,11 @@ pub fn translate(config: &Value) -> Result<Value> {
     if name != "deep_ice" {
         // As published: these networks ignore what they do not know.
         sizes.retain(|key, _| {
-            ["dim", "dim_base", "depth", "head_size", "dynedge", "use_checkpoint"].contains(&key.as_str())
+            let known = ["dim", "dim_base", "depth", "head_size", "dynedge", "use_checkpoint"].contains(&key.as_str());
+            if !known {
+                tracing::warn!("`MODEL_KWARGS.{key}` is not read by `{}`, as published", model.as_str().unwrap_or(""));
+            }
+            known
         });
     }
     let loss = get("LOSS_FUNC", json!("loss_vms"));
@@ -186,13 +190,18 @@ pub fn translate(config: &Value) -> Result<Value> {
         other => return Err(wrong("EMA", &other, "true or false")),
     };
     let batch = whole("BS", 32)?;
-    let workers = get("NUM_WORKERS", json!(4)).as_u64().unwrap_or(4);
+    // Both may be 0.
+    let count = |key: &str, default: u64| {
+        let value = get(key, json!(default));
+        value.as_u64().ok_or_else(|| wrong(key, &value, "a whole number, 0 or more"))
+    };
+    let (seed, workers) = (count("SEED", 2023)?, count("NUM_WORKERS", 4)?.max(1));
     let mut model = Map::new();
     model.insert(name.to_string(), Value::Object(sizes));
     let mut ours = json!({
         "system": "icecube",
         "member": name,
-        "seed": whole("SEED", 2023)?,
+        "seed": seed,
         "model": model,
         "weights": weights,
         "input": { "length": whole("L", 192)? },

@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use common::store::leftovers;
 use common::store::tables::ParquetFile;
 use common::{Error, Result};
 
@@ -20,6 +21,8 @@ pub const GEOMETRY: &str = "sensor_geometry.csv";
 pub const ICE: &str = "ice_transparency.txt";
 /// Name of the file that fixes the rows of a submission.
 pub const SAMPLE: &str = "sample_submission.parquet";
+/// Its names as others hand it on, the competition's first.
+pub const SAMPLES: [&str; 3] = [SAMPLE, "sample_submission.csv", "sample_submission.csv.gz"];
 /// Name of the row ranges of the test events.
 pub const TEST_META: &str = "test_meta.parquet";
 /// Upstream's event counts.
@@ -59,7 +62,14 @@ impl PulseFile {
 
 /// `batch_17` of `batch_17.parquet`.
 pub fn stem(name: &str) -> &str {
-    name.strip_suffix(".parquet").unwrap_or(name)
+    if is_parquet(name) { &name[..name.len() - ENDING.len()] } else { name }
+}
+
+const ENDING: &str = ".parquet";
+
+/// Whether a name is that of a table of pulses, in either case of letters.
+pub(crate) fn is_parquet(name: &str) -> bool {
+    name.len().checked_sub(ENDING.len()).and_then(|at| name.get(at..)).is_some_and(|e| e.eq_ignore_ascii_case(ENDING))
 }
 
 /// A data folder.
@@ -98,6 +108,10 @@ impl RawFolder {
             let number = file.stem().strip_prefix("batch_").unwrap_or(file.stem());
             let folder = self.0.join("train_meta");
             let split = [format!("train_meta_{number}.parquet"), file.name.clone()].map(|name| folder.join(name));
+            if split[0] != split[1] && split.iter().all(|path| path.is_file()) {
+                let problem = format!("says the directions of `train/{}`, as does `{}`", file.name, split[1].display());
+                return Err(Error::input(&split[0], problem).hint("keep one of them"));
+            }
             file.meta = Some(if let Some(path) = split.iter().find(|path| path.is_file()) {
                 Meta { path: path.clone(), rows: None }
             } else if whole.is_file() {
@@ -128,29 +142,19 @@ impl RawFolder {
 
     fn pulses(&self, part: &str) -> Result<Vec<PulseFile>> {
         let folder = self.0.join(part);
-        let entries = std::fs::read_dir(&folder)
-            .map_err(|e| Error::opening(&folder, e).hint(TREE))?
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|e| Error::io("reading", &folder, e))?;
-        let mut files: Vec<PulseFile> = entries
+        let found = leftovers::data_files(&folder, is_parquet).map_err(|e| e.hint(TREE))?;
+        let files: Vec<PulseFile> = found
             .into_iter()
-            .filter_map(|entry| {
-                let name = entry.file_name().to_string_lossy().into_owned();
-                let wanted = name.ends_with(".parquet") && !hidden(&name) && !entry.path().is_dir();
-                wanted.then(|| PulseFile { name, path: entry.path(), meta: None })
+            .map(|path| {
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                PulseFile { name, path, meta: None }
             })
             .collect();
-        files.sort_by(|a, b| a.name.cmp(&b.name));
         if files.is_empty() {
             return Err(Error::input(&folder, "holds no `batch_<k>.parquet`").hint(TREE));
         }
         Ok(files)
     }
-}
-
-/// Whether a file is nobody's data: hidden ones, among them what macOS (`._batch_1.parquet`) and editors leave behind.
-pub fn hidden(name: &str) -> bool {
-    name.starts_with('.')
 }
 
 /// Rows of each batch in the table of all of them.

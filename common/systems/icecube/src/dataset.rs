@@ -289,13 +289,28 @@ impl Events {
     /// Keeps only the events that a table of predictions gives a kappa of at least `least`.
     pub fn with_kappa(self, predictions: &Path, least: f64) -> Result<Self> {
         let table = read_parquet(predictions, Some(&["event_id", "kappa"]))?;
-        let kappas: Vec<f64> = match table.column("kappa")? {
-            common::store::tables::Column::F32(v) => v.iter().map(|&k| f64::from(k)).collect(),
-            _ => table.f64("kappa")?.to_vec(),
-        };
-        let wanted: std::collections::HashSet<i64> =
-            table.i64("event_id")?.iter().zip(kappas).filter(|(_, kappa)| *kappa >= least).map(|(id, _)| *id).collect();
-        let kept = self.filtered(|id| wanted.contains(&id));
+        let (ids, kappas) = (table.whole("event_id")?, table.numbers("kappa")?);
+        let mut known = std::collections::HashMap::with_capacity(ids.len());
+        for (row, (&id, &kappa)) in ids.iter().zip(kappas.iter()).enumerate() {
+            if known.insert(id, kappa).is_some() {
+                return Err(Error::input(predictions, format!("row {row}: event {id} is there twice")));
+            }
+        }
+        let (all, lacking) = (self.len(), std::cell::Cell::new(0_u64));
+        let kept = self.filtered(|id| match known.get(&id) {
+            Some(kappa) if !kappa.is_nan() => *kappa >= least,
+            _ => {
+                lacking.set(lacking.get() + 1);
+                false
+            }
+        });
+        if lacking.get() > 0 && !kept.is_empty() {
+            tracing::warn!(
+                "`{}` gives no kappa of {} of the {all} events: they are left out; `predict --set train` predicts all",
+                predictions.display(),
+                lacking.get()
+            );
+        }
         if kept.is_empty() {
             let problem = format!("gives none of the events a kappa of at least {least}");
             return Err(Error::input(predictions, problem).hint("the predictions must be those of the same events"));

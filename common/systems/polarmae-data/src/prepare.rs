@@ -180,7 +180,7 @@ pub fn run(config: &PrepareConfig, limit: Option<u64>, stage: &mut Stage) -> Res
     let mut names = BTreeSet::new();
     let mut done = vec![];
     for (set, files) in sets {
-        let mut counts = Counts::default();
+        let (mut counts, mut twins) = (Counts::default(), BTreeSet::new());
         for found in files {
             signals::check("finished shards are kept; the same command continues")?;
             if most.is_some_and(|most| counts.kept >= most) {
@@ -188,7 +188,7 @@ pub fn run(config: &PrepareConfig, limit: Option<u64>, stage: &mut Stage) -> Res
             }
             let left = most.map(|most| most - counts.kept);
             bar.message(format!("{set}: {}", found.name));
-            file(config, set, &found, left, (stage, &journal, &mut names), &mut counts)?;
+            file(config, set, &found, left, (stage, &journal, &mut names), &mut twins, &mut counts)?;
             bar.tick(1);
         }
         if counts.kept == 0 {
@@ -211,6 +211,7 @@ fn file(
     found: &Found,
     left: Option<u64>,
     (stage, journal, names): (&mut Stage, &Journal, &mut BTreeSet<String>),
+    twins: &mut BTreeSet<PathBuf>,
     counts: &mut Counts,
 ) -> Result<()> {
     let path = &found.path;
@@ -232,7 +233,19 @@ fn file(
     {
         *name = format!("{set}/{}/{}", folder.display(), path.file_name().unwrap_or_default().to_string_lossy());
     }
-    journal.sources("", &files)?.note(stage)?;
+    // Links and virtual data sets lead to files whose content counts as well.
+    let linked = raw.linked();
+    files.extend(linked.into_iter().map(|path| (format!("{set}/linked/{}", path.display()), path)));
+    let read = journal.sources("", &files)?;
+    read.note(stage)?;
+    if let Some(twin) = journal.twin(path, &read) {
+        let problem = format!("has the same content as `{}`: its events would count twice", twin.display());
+        if twins.contains(&twin) {
+            return Err(Error::input(path, problem).hint("remove one of them, or name the files in `sets`"));
+        }
+        tracing::warn!("`{}` of `{set}` {problem}, in two sets", path.display());
+    }
+    twins.insert(path.clone());
     let index = raw.index()?;
     counts.events += index.len() as u64;
     let name = format!("{set}/{}_points.npy", found.name);

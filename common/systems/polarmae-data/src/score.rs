@@ -1,9 +1,11 @@
 //! Classes of points against their labels: F1, intersection over union, confusion.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use common::oof::resolve;
-use common::store::tables::ParquetFile;
+use common::store::tables::{ColumnKind, CsvText, ParquetFile, Table, read_csv};
+use common::submission::is_table;
 use common::system::{Score, ScoreRequest};
 use common::{Error, Result};
 use serde_json::{Value, json};
@@ -36,13 +38,53 @@ fn claims(request: &ScoreRequest) -> Result<bool> {
     }))
 }
 
+/// Columns that are read.
+const COLUMNS: [&str; 3] = ["event", "label", "prediction"];
+/// The label of points that have none.
+const NONE: i64 = -1;
+
+/// A table of classes in either format.
+enum Classes {
+    Parquet(ParquetFile),
+    /// As it comes from a spreadsheet or pandas, read whole.
+    Csv(Table, Vec<String>),
+}
+
+impl Classes {
+    fn open(path: &Path) -> Result<Self> {
+        if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet")) {
+            return ParquetFile::open(path).map(Self::Parquet);
+        }
+        let header = CsvText::open(path)?.header().to_vec();
+        Ok(Self::Csv(read_csv(path, &COLUMNS.map(|name| (name, ColumnKind::I64)))?, header))
+    }
+
+    fn names(&self) -> Vec<String> {
+        match self {
+            Self::Parquet(file) => file.schema().iter().map(|(name, _)| name.clone()).collect(),
+            Self::Csv(_, header) => header.clone(),
+        }
+    }
+
+    fn rows(&self) -> usize {
+        match self {
+            Self::Parquet(file) => file.rows(),
+            Self::Csv(table, _) => table.rows(),
+        }
+    }
+}
+
 /// Whether a table holds classes of points.
 fn is_classes(path: &Path) -> bool {
-    if path.extension().is_none_or(|e| e != "parquet") {
+    if !is_table(path) {
         return false;
     }
-    let Ok(file) = ParquetFile::open(path) else { return false };
-    ["event", "point", "label", "prediction"].iter().all(|name| file.schema().iter().any(|(known, _)| known == name))
+    let names = match path.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet")) {
+        true => ParquetFile::open(path).map(|file| file.schema().iter().map(|(name, _)| name.clone()).collect()),
+        false => CsvText::open(path).map(|text| text.header().to_vec()),
+    };
+    let Ok(names): Result<Vec<String>> = names else { return false };
+    ["event", "point", "label", "prediction"].iter().all(|name| names.iter().any(|known| known == name))
 }
 
 /// Scores tables of `predict`, whose rows bring their labels.
@@ -70,10 +112,11 @@ fn run(request: &ScoreRequest) -> Result<()> {
 }
 
 fn one(name: &str, path: &Path, limit: Option<u64>) -> Result<Value> {
-    let file = ParquetFile::open(path)?;
+    let file = Classes::open(path)?;
     let rows = limit.map_or(file.rows(), |n| file.rows().min(usize::try_from(n).unwrap_or(usize::MAX)));
     // Probabilities name the classes that the network knows.
-    let names: Vec<&str> = file.schema().iter().filter_map(|(name, _)| name.strip_prefix("p_")).collect();
+    let all = file.names();
+    let names: Vec<&str> = all.iter().filter_map(|name| name.strip_prefix("p_")).collect();
     let classes = names.len();
     if classes == 0 {
         return Err(Error::input(path, "has no column `p_shower` or of another class, so it is no table of `predict`"));
@@ -82,6 +125,7 @@ fn one(name: &str, path: &Path, limit: Option<u64>) -> Result<Value> {
     let mut sums = vec![0.0; classes];
     let mut events = 0u64;
     let mut current: (i64, Vec<i64>, Vec<i64>) = (-1, vec![], vec![]);
+    let mut seen = HashSet::new();
     let mut close = |current: &mut (i64, Vec<i64>, Vec<i64>)| {
         if !current.1.is_empty() {
             sums.iter_mut().zip(event_iou(&current.1, &current.2, classes)).for_each(|(sum, v)| *sum += v);
@@ -91,13 +135,26 @@ fn one(name: &str, path: &Path, limit: Option<u64>) -> Result<Value> {
         current.2.clear();
     };
     for begin in (0..rows).step_by(BLOCK) {
-        let table = file.read(Some(&["event", "label", "prediction"]), begin..(begin + BLOCK).min(rows))?;
-        let (event, label, guess) = (table.i64("event")?, table.i64("label")?, table.i64("prediction")?);
+        let read;
+        let (table, range) = match &file {
+            Classes::Parquet(file) => {
+                read = file.read(Some(&COLUMNS), begin..(begin + BLOCK).min(rows))?;
+                (&read, 0..read.rows())
+            }
+            Classes::Csv(table, _) => (table, begin..(begin + BLOCK).min(rows)),
+        };
+        let (event, label, guess) = (table.whole("event")?, table.whole("label")?, table.whole("prediction")?);
+        let (event, label, guess) = (&event[range.clone()], &label[range.clone()], &guess[range]);
+        demand_known((label, guess), classes, begin, path)?;
         pooled.add(label, guess);
-        for ((event, label), guess) in event.iter().zip(label).zip(guess) {
-            if *event != current.0 {
+        for (at, ((event, label), guess)) in event.iter().zip(label).zip(guess).enumerate() {
+            if *event != current.0 || current.1.is_empty() {
                 close(&mut current);
                 current.0 = *event;
+                if !seen.insert(*event) {
+                    let problem = format!("row {}: event {event} begins again, after other events", begin + at);
+                    return Err(Error::input(path, problem).hint("sort the rows by event, each point once"));
+                }
             }
             current.1.push(*label);
             current.2.push(*guess);
@@ -117,6 +174,22 @@ fn one(name: &str, path: &Path, limit: Option<u64>) -> Result<Value> {
         .into();
     report["iou_events_mean"] = json!(per_event.iter().sum::<f64>() / classes as f64);
     Ok(report)
+}
+
+/// Refuses classes that the network does not have: they would count nowhere.
+fn demand_known((label, guess): (&[i64], &[i64]), classes: usize, first: usize, path: &Path) -> Result<()> {
+    let known = |class: i64| (0..classes as i64).contains(&class);
+    for (row, (&label, &guess)) in label.iter().zip(guess).enumerate() {
+        for (name, value, good) in
+            [("label", label, known(label) || label == NONE), ("prediction", guess, known(guess))]
+        {
+            if !good {
+                let problem = format!("row {}: {name} is {value}, expected 0 to {}", first + row, classes - 1);
+                return Err(Error::input(path, problem).hint("points without a label have -1"));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn table(reports: &[Value]) -> String {

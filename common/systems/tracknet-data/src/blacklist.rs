@@ -44,6 +44,11 @@ impl Blacklist {
         PARTS.iter().filter_map(|part| event::part_if_there(&prefix, part).transpose()).collect()
     }
 
+    /// Whether nothing is listed.
+    pub fn is_empty(&self) -> bool {
+        self.hits.is_empty() && self.particles.is_empty()
+    }
+
     /// Whether any hit is listed.
     pub fn has_hits(&self) -> bool {
         !self.hits.is_empty()

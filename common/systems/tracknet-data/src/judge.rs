@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use common::{Error, Result};
 use rayon::prelude::*;
 
+use crate::blacklist::Blacklist;
 use crate::cuts::{Cuts, Missing};
 use crate::event::{self, Hits, Particles, Truth};
 use crate::figures::{Comparison, Figures, Rule};
 use crate::files;
+use crate::gaps::{self, Gaps};
 use crate::submission::{self, Submission};
 use crate::trackml::{self, Phase};
 
@@ -99,6 +101,13 @@ pub fn judge(path: &Path, truth: &[PathBuf], cuts: &Cuts, limit: Option<u64>) ->
         .into_par_iter()
         .map(|i| one(path, numbers[i], &truth[i], submitted.get(&numbers[i]).unwrap_or(&nothing), cuts))
         .collect::<Result<Vec<_>>>()?;
+    let odd: Vec<(String, Vec<String>)> = each
+        .iter()
+        .zip(truth)
+        .filter(|(event, _)| !event.odd.is_empty())
+        .map(|(event, prefix)| (prefix.display().to_string(), event.odd.clone()))
+        .collect();
+    gaps::warn(&odd, "figures of these events are not to be trusted");
     let mut all = Judgement::new(cuts.clone(), missing);
     each.into_iter().for_each(|event| all.add(event));
     all.warn(path);
@@ -113,6 +122,8 @@ pub(crate) struct Judged {
     pub figures: Option<Vec<Figures>>,
     pub missing_hits: u64,
     pub short_tracks: u64,
+    /// What the event's files do not agree in.
+    pub odd: Vec<String>,
 }
 
 fn one(path: &Path, number: i64, prefix: &Path, submission: &Submission, cuts: &Cuts) -> Result<Judged> {
@@ -135,8 +146,12 @@ fn one(path: &Path, number: i64, prefix: &Path, submission: &Submission, cuts: &
     let (score, _) = trackml::score(&truth, submission)?;
     let submitted: HashSet<i32> = submission.hit_id.iter().copied().collect();
     let absent = truth.hit_id.iter().filter(|hit| !submitted.contains(hit)).count() as u64;
-    let mut judged = Judged { number, score, figures: None, missing_hits: absent, short_tracks: 0 };
+    let mut judged = Judged { number, score, figures: None, missing_hits: absent, short_tracks: 0, odd: vec![] };
     if let (Some(hits), Some(particles)) = (&hits, &particles) {
+        if !event::knows_particles(prefix)? {
+            let none = Blacklist::default();
+            judged.odd = Gaps::of(hits, particles, (&truth.hit_id, &truth.particle_id), &none).told();
+        }
         let file = event::part(prefix, "hits")?;
         let comparison = Comparison::new((hits, particles, &truth), submission, cuts, &file)?;
         judged.short_tracks = comparison.short;

@@ -6,6 +6,7 @@ pub mod blacklist;
 pub mod classes;
 pub mod cuts;
 pub mod figures;
+pub mod gaps;
 pub mod judge;
 mod judgement;
 pub mod normalizer;

@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 use crate::blacklist::{self, Blacklist};
 use crate::event;
 use crate::files;
+use crate::gaps;
 use crate::normalizer::Normalizer;
 use crate::tracks::{Filters, Recipe, Tracks, Transform};
 
@@ -169,11 +170,18 @@ pub fn run(config: &PrepareConfig, sources: &Sources, stage: &mut Stage) -> Resu
         let set = format!("{part}/{name}");
         let files = raw_files(prefix, sources.blacklists.as_deref())?;
         let from = journal.sources(&format!("tracks 1 {set} {about} {recipe:?}"), &files)?;
+        if let Some(twin) = files.first().and_then(|(_, hits)| journal.twin(hits, &from)) {
+            tracing::warn!(
+                "`{}` and `{}` have the same content: one event is there twice",
+                raw.display(),
+                twin.display()
+            );
+        }
         if let Some(finished) = journal.kept(&set, &from.key) {
             bar.tick(1);
             return Ok((from, set, finished, true));
         }
-        let tracks = Tracks::of_event(prefix, sources.blacklists.as_deref(), &recipe)?;
+        let (tracks, gaps) = Tracks::with_gaps(prefix, sources.blacklists.as_deref(), &recipe)?;
         let below = PathBuf::from(format!("{set}.safetensors"));
         let mut written = write(&tracks, &folder.join(&below), &about)?;
         written.path = below;
@@ -181,10 +189,11 @@ pub fn run(config: &PrepareConfig, sources: &Sources, stage: &mut Stage) -> Resu
         let (key, rows, sources) = (from.key.clone(), tracks.len() as u64, tracks.xyz.len() as u64);
         let outputs = BTreeMap::from([(set.clone(), written)]);
         bar.tick(1);
-        Ok((from, set, Finished { key, rows, sources, skipped: vec![], outputs }, false))
+        Ok((from, set, Finished { key, rows, sources, skipped: gaps.told(), outputs }, false))
     };
     let mut report = Report::default();
     let mut names = BTreeSet::new();
+    let mut odd = Vec::new();
     // What is finished is recorded after so many events, so that a long run can be gone on with.
     for some in all.chunks(4 * rayon::current_num_threads()) {
         let made = some.par_iter().map(|(part, prefix)| prepare(part, prefix)).collect::<Vec<Result<_>>>();
@@ -200,10 +209,14 @@ pub fn run(config: &PrepareConfig, sources: &Sources, stage: &mut Stage) -> Resu
             *(if set.starts_with("train/") { &mut report.train } else { &mut report.valid }) += finished.rows;
             report.kept += u64::from(kept);
             finished.outputs.iter().for_each(|(name, file)| stage.output(name, file));
+            if !finished.skipped.is_empty() {
+                odd.push((set.rsplit('/').next().unwrap_or_default().to_string(), finished.skipped));
+            }
             names.insert(set);
         }
     }
     bar.finish();
+    gaps::warn(&odd, "what does not fit is in no track");
     if report.kept > 0 {
         tracing::info!("{} events kept from an earlier run", report.kept);
     }
@@ -271,6 +284,7 @@ fn raw_files(prefix: &Path, blacklists: Option<&Path>) -> Result<Vec<(String, Pa
     for part in PARTS {
         files.extend(event::part_if_there(prefix, part)?);
     }
+    files.extend(event::geometry(prefix)?);
     let name = prefix.file_name().unwrap_or_default().to_string_lossy();
     if let Some(folder) = blacklists {
         files.extend(Blacklist::files(folder, &name)?);

@@ -21,8 +21,13 @@ pub struct Submission {
 pub fn read_submission(path: &Path) -> Result<Vec<(i64, Submission)>> {
     let columns = [("event_id", Kind::I64, false), ("hit_id", Kind::I32, true), ("track_id", Kind::I64, true)];
     let mut table = Table::read_optional(path, &columns)?;
-    let events = if table.has(0) { table.i64(0)? } else { vec![-1; table.rows()] };
+    let named = table.has(0);
+    let events = if named { table.i64(0)? } else { vec![-1; table.rows()] };
     let (hits, tracks) = (table.i32(1)?, table.i64(2)?);
+    if named && let Some(row) = events.iter().position(|event| *event < 0) {
+        let problem = format!("line {}: `event_id` is {}, expected a number >= 0", row + 2, events[row]);
+        return Err(Error::input(path, problem));
+    }
     let mut found: Vec<(i64, Submission)> = Vec::new();
     let mut at: HashMap<i64, usize> = HashMap::new();
     for (row, ((event, hit), track)) in events.into_iter().zip(hits).zip(tracks).enumerate() {
@@ -46,5 +51,9 @@ pub fn read_submission(path: &Path) -> Result<Vec<(i64, Submission)>> {
 fn duplicate(path: &Path, event: i64, submission: &Submission) -> Error {
     let mut seen = std::collections::HashSet::new();
     let hit = submission.hit_id.iter().find(|hit| !seen.insert(**hit)).copied().unwrap_or_default();
+    if event < 0 {
+        let problem = format!("hit {hit} has two rows, and no column `event_id` tells events apart");
+        return Error::input(path, problem).hint("the header is `event_id,hit_id,track_id`");
+    }
     Error::input(path, format!("event {event}: hit {hit} has two rows, expected one"))
 }

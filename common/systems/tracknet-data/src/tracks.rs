@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::blacklist::Blacklist;
 use crate::event::{self, Hits, Particles, Places, Truth};
+use crate::gaps::Gaps;
 use crate::normalizer::Normalizer;
 
 /// What is done to a track, in order.
@@ -131,13 +132,24 @@ impl Tracks {
 
     /// Reads an event and makes its tracks.
     pub fn of_event(prefix: &Path, blacklist: Option<&Path>, recipe: &Recipe) -> Result<Self> {
+        Self::with_gaps(prefix, blacklist, recipe).map(|(tracks, _)| tracks)
+    }
+
+    /// The same, with what the files of the event do not agree in.
+    pub fn with_gaps(prefix: &Path, blacklist: Option<&Path>, recipe: &Recipe) -> Result<(Self, Gaps)> {
         let hits = Hits::read(prefix)?;
         let particles = Particles::read(prefix)?;
         let (truth_hits, truth_particles) = Truth::read_ids(prefix)?;
         let name = prefix.file_name().unwrap_or_default().to_string_lossy();
         let blacklist = blacklist.map(|folder| Blacklist::read(folder, &name)).transpose()?.unwrap_or_default();
         let path = event::part(prefix, "hits")?;
-        Self::build(&hits, &particles, (&truth_hits, &truth_particles), &blacklist, recipe, &path)
+        let truth = (truth_hits.as_slice(), truth_particles.as_slice());
+        // Truth and hits of ACTS are made of one another, and secondary particles may be listed elsewhere.
+        let gaps = match event::knows_particles(prefix)? {
+            true => Gaps::default(),
+            false => Gaps::of(&hits, &particles, truth, &blacklist),
+        };
+        Ok((Self::build(&hits, &particles, truth, &blacklist, recipe, &path)?, gaps))
     }
 
     /// Makes the tracks of tables in memory; `path` names the hits in messages.

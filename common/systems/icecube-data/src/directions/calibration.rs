@@ -97,7 +97,7 @@ impl Calibration {
     pub fn read(path: &Path, name: &str) -> Result<Self> {
         let file =
             if path.is_dir() { Manifest::read(&path.to_string_lossy())?.output("score")? } else { path.to_path_buf() };
-        let text = std::fs::read_to_string(&file).map_err(|e| Error::opening(&file, e))?;
+        let text = common::store::foreign::read_text(&file)?;
         let value: serde_json::Value =
             serde_json::from_str(&text).map_err(|e| Error::input(&file, format!("reading a calibration: {e}")))?;
         let scores: Vec<&serde_json::Value> = value["scores"].as_array().into_iter().flatten().collect();

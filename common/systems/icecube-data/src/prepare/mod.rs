@@ -18,7 +18,7 @@ use common::durable::Written;
 use common::journal::{self, Finished, Journal};
 use common::ordered::ordered;
 use common::stage::Stage;
-use common::store::tables::read_parquet;
+use common::store::tables::{Column, Table, write_parquet};
 use common::store::tensors::TensorFile;
 use common::{Error, Result};
 
@@ -35,6 +35,7 @@ use crate::graphnet::GraphnetFolder;
 use crate::nevents::{self, Counts, Nevents};
 use crate::raw::{self, PulseFile, RawFolder};
 use crate::sensors::Sensors;
+use crate::submission;
 
 /// What an interrupted run says.
 pub(crate) const SAVED: &str = "finished files are kept; the same command goes on from there";
@@ -207,7 +208,8 @@ impl Sources {
         let about = if self.layout == Layout::Competition && self.detector == DetectorConfig::default() {
             String::new()
         } else {
-            format!(" {:?} {:?}", self.layout, self.detector)
+            // Pulses that name no sensors are numbered by where these are.
+            format!(" {:?} {:?} {}", self.layout, self.detector, self.places.identity())
         };
         // Ids of sensors are checked against their number.
         format!("{} sensors{about}", self.sensors.len())
@@ -242,6 +244,10 @@ pub fn run(options: &Options, sources: &Sources, stage: &mut Stage) -> Result<Re
         |i| {
             let (part, file) = &sources.files[i];
             let from = raw_files(&journal, part, file, &sources.recipe())?;
+            if let Some(twin) = journal.twin(&file.path, &from) {
+                let (one, other) = (file.path.display(), twin.display());
+                tracing::warn!("`{one}` and `{other}` have the same content: their events are there twice");
+            }
             if let Some(finished) = journal.kept(&set(part, file), &from.key) {
                 return Ok((from, finished, true));
             }
@@ -357,9 +363,10 @@ fn write_tables(sources: &Sources, folder: &Path, counts: &Nevents, stage: &mut 
         stage.output("nevents", &nevents::write_json(&folder.join("nevents.json"), counts)?);
         stage.output("nevents_pickle", &nevents::write_pickle(&folder.join(raw::NEVENTS), counts)?);
     }
-    let sample = sources.root.join(raw::SAMPLE);
-    if sources.files.iter().any(|(part, _)| *part == "test") && sample.is_file() {
-        stage.input(raw::SAMPLE, &sample)?;
+    let sample = raw::SAMPLES.iter().find(|name| sources.root.join(name).is_file());
+    if let Some(name) = sample.filter(|_| sources.files.iter().any(|(part, _)| *part == "test")) {
+        let sample = sources.root.join(name);
+        stage.input(name, &sample)?;
         stage.output("sample_submission", &copy_sample(&sample, &folder.join(raw::SAMPLE))?);
     }
     Ok(())
@@ -382,5 +389,7 @@ fn compare(path: &Path, counts: &Nevents) -> Result<()> {
 
 /// The order of a submission's rows, kept beside the events that are predicted.
 fn copy_sample(from: &Path, to: &Path) -> Result<Written> {
-    common::store::tables::write_parquet(to, &read_parquet(from, Some(&["event_id"]))?)
+    let mut table = Table::new();
+    table.push("event_id", Column::I64(submission::sample_ids(from)?))?;
+    write_parquet(to, &table)
 }

@@ -7,6 +7,7 @@ use common::store::tables::{Cells, ParquetFile, Table};
 use common::{Error, Result};
 
 use super::scan::Directions;
+use crate::geometry;
 use crate::graphnet::{Columns, GraphnetConfig, TruthColumns};
 use crate::raw::PulseFile;
 use crate::targets::{self, Extra};
@@ -156,7 +157,8 @@ fn truth_of(file: &ParquetFile, columns: &TruthColumns) -> Result<Directions> {
         None => (0..file.rows() as i64).collect(),
     };
     let (azimuth, zenith) = (table.numbers(&columns.azimuth)?, table.numbers(&columns.zenith)?);
-    let turned = |a: f64| a.rem_euclid(std::f64::consts::TAU);
+    // What is no angle in radians stays as it is, and is refused where it is joined.
+    let turned = |a: f64| if a.abs() <= std::f64::consts::TAU { a.rem_euclid(std::f64::consts::TAU) } else { a };
     let angles = azimuth.iter().zip(zenith.iter()).map(|(a, z)| [turned(*a), *z]).collect();
     let extra = extra_of(file, columns)?;
     Ok(Directions { rows: (0..ids.len()).collect(), ids, angles, ranges: None, extra: Some(extra) })
@@ -283,8 +285,16 @@ pub fn positions(
                 let [x, y, z] = &columns.position;
                 let table = file.read(Some(&[x, y, z]), begin..begin + super::scan::SLICE_ROWS)?;
                 let (x, y, z) = (table.numbers(x)?, table.numbers(y)?, table.numbers(z)?);
-                all.extend((0..x.len()).map(|i| [x[i], y[i], z[i]]));
-                all.sort_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
+                for i in 0..x.len() {
+                    // Zero has no sign here.
+                    let place = [x[i] + 0.0, y[i] + 0.0, z[i] + 0.0];
+                    if !place.iter().all(|v| v.is_finite()) {
+                        let problem = format!("row {}: a sensor at {place:?}, expected finite numbers", begin + i);
+                        return Err(Error::input(&source.path, problem));
+                    }
+                    all.push(place);
+                }
+                all.sort_by(geometry::by_place);
                 all.dedup();
             }
             Ok(all)
@@ -303,6 +313,15 @@ pub struct Places {
 const NEAR_M: f64 = 0.02;
 
 impl Places {
+    /// A hash over the positions in their order, which numbers the sensors of pulses.
+    pub fn identity(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        self.positions.as_flattened().iter().for_each(|value| {
+            hasher.update(&value.to_le_bytes());
+        });
+        hasher.finalize().to_hex().to_string()
+    }
+
     /// Sensors in their order.
     pub fn new(positions: Vec<[f64; 3]>) -> Self {
         let mut cells: HashMap<[i64; 3], Vec<usize>> = HashMap::new();

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use common::config::{Config, Problems};
 use common::stage::Manifest;
+use neural::loader::Shuffle;
 use neural::trainer::Training;
 use neural::weights::Choice;
 use schemars::JsonSchema;
@@ -176,6 +177,9 @@ impl Config for TrainConfig {
                 });
             }
         }
+        problems.demand(self.training.shuffle == Shuffle::default(), "training.shuffle", || {
+            "is set, but events come in the order of `sampler`".into()
+        });
         if let Some(filter) = &self.kappa_filter {
             problems.demand(filter.least.is_finite(), "kappa_filter.least", || "is not a finite number".into());
         }

@@ -54,7 +54,7 @@ impl Task for Train {
     }
 
     fn overrides(request: &Request<TrainFlags>) -> Result<Vec<String>> {
-        Ok(request.flags.init_as("weights", "weights_part"))
+        request.flags.init_as("weights", "weights_part")
     }
 
     fn config(request: &Request<TrainFlags>) -> Result<Resolved<TrainConfig>> {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use common::Result;
 use common::config::Resolved;
-use common::driver::{Ending, Help, PrepareFlags, Request, Task};
+use common::driver::{Ending, Help, PrepareFlags, Request, Task, path_override};
 use common::stage::Stage;
 
 use super::{Options, PrepareConfig, Sources, run};
@@ -42,10 +42,10 @@ impl Task for Prepare {
     type Flags = PrepareFlags;
     type Config = PrepareConfig;
 
-    fn raw(data: &Path) -> Vec<String> {
+    fn raw(data: &Path) -> Result<Vec<String>> {
         let low = data.join("ClimSim_low-res");
         let climsim = if low.is_dir() { &low } else { data };
-        vec![format!("raw.climsim={}", climsim.display()), format!("raw.kaggle={}", data.join("kaggle-data").display())]
+        Ok(vec![path_override("raw.climsim", climsim)?, path_override("raw.kaggle", &data.join("kaggle-data"))?])
     }
 
     fn plan(request: &Request<PrepareFlags>, config: Resolved<PrepareConfig>) -> Result<Self> {

@@ -131,15 +131,18 @@ impl CsvFile {
             match slot {
                 Role::RowNumber => {}
                 Role::Id => {
-                    let number =
-                        text.strip_prefix(self.id_prefix).and_then(|n| n.parse::<i32>().ok()).filter(|n| *n >= 0);
+                    let number = text
+                        .trim()
+                        .strip_prefix(self.id_prefix)
+                        .and_then(|n| n.parse::<i32>().ok())
+                        .filter(|n| *n >= 0);
                     id = Some(number.ok_or_else(|| {
                         fail(format!("`sample_id` is `{text}`, expected `{}` and a number", self.id_prefix))
                     })?);
                 }
                 Role::Value(column) => {
                     let digits = self.text.number(&part);
-                    let value = std::str::from_utf8(&digits).ok().and_then(|digits| digits.parse::<f64>().ok());
+                    let value = std::str::from_utf8(&digits).ok().and_then(|digits| digits.trim().parse::<f64>().ok());
                     let value = value.filter(|v| v.is_finite());
                     out[*column] = value
                         .ok_or_else(|| fail(format!("field {} is `{text}`, expected a finite number", field + 1)))?;

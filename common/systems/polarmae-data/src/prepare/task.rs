@@ -4,7 +4,7 @@ use std::path::Path;
 
 use common::Result;
 use common::config::Resolved;
-use common::driver::{Ending, Help, PrepareFlags, Request, Task};
+use common::driver::{Ending, Help, PrepareFlags, Request, Task, path_override};
 use common::stage::Stage;
 
 use super::{Counts, PrepareConfig, find, run};
@@ -33,8 +33,8 @@ impl Task for Prepare {
     type Flags = PrepareFlags;
     type Config = PrepareConfig;
 
-    fn raw(data: &Path) -> Vec<String> {
-        vec![format!("raw={}", data.display())]
+    fn raw(data: &Path) -> Result<Vec<String>> {
+        Ok(vec![path_override("raw", data)?])
     }
 
     fn plan(request: &Request<PrepareFlags>, config: Resolved<PrepareConfig>) -> Result<Self> {

@@ -4,6 +4,7 @@
 //! of points belongs to `prepare-data`.
 
 mod interpolate;
+mod known;
 mod origin;
 
 use std::path::Path;
@@ -63,6 +64,7 @@ pub fn load<T: Config>(file: &Path, overrides: &[String]) -> Result<Resolved<T>>
 
 /// A config of the original as a config of `train-model`.
 pub fn translate(config: &Value) -> Result<Value> {
+    known::demand(config)?;
     let resolved = interpolate::resolve(config)?;
     let at = |section: &'static str| Section { value: resolved.get(section).unwrap_or(&Value::Null), path: section };
     let (model, trainer) = (at("model"), at("trainer"));

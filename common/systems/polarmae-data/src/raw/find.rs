@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
+use common::store::leftovers;
 use common::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -130,25 +131,20 @@ fn one(
     Err(missing(Error::opening(&path, std::io::Error::from(std::io::ErrorKind::NotFound))))
 }
 
-/// All readable files below a folder, without hidden ones and the indexes of the original.
+/// All readable files below a folder, without hidden ones, copies, and the indexes of the original.
 fn walk(at: &Path, found: &mut BTreeSet<PathBuf>, depth: usize) -> Result<()> {
     for entry in std::fs::read_dir(at).map_err(|e| Error::opening(at, e))? {
-        let path = entry.map_err(|e| Error::io("listing", at, e))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.starts_with('.') {
-            continue;
-        }
-        if path.is_dir() {
-            if depth < DEPTH {
-                walk(&path, found, depth + 1)?;
-            }
-            continue;
-        }
-        let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
-        if ENDINGS.contains(&ending.as_str()) && !name.ends_with("_points.npy") {
-            found.insert(path);
+        let entry = entry.map_err(|e| Error::io("listing", at, e))?;
+        let hidden = leftovers::hidden(&entry.file_name().to_string_lossy());
+        if !hidden && depth < DEPTH && entry.path().is_dir() {
+            walk(&entry.path(), found, depth + 1)?;
         }
     }
+    let readable = |name: &str| {
+        let ending = Path::new(name).extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
+        ENDINGS.contains(&ending.as_str()) && !name.ends_with("_points.npy")
+    };
+    found.extend(leftovers::data_files(at, readable)?);
     Ok(())
 }
 
@@ -214,6 +210,9 @@ mod tests {
             "train/._b.h5",
             "train/a_points.npy",
             "train/notes.txt",
+            "train/b (1).h5",
+            "train/__MACOSX/c.h5",
+            "train/d.h5.part",
         ] {
             common::durable::write(raw.join(name), b"x").unwrap();
         }

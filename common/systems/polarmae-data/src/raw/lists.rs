@@ -58,6 +58,12 @@ impl ListSource {
         self.points.len()
     }
 
+    /// The files that its data sets lie in.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        let clusters = self.clusters.iter().flat_map(|clusters| clusters.lists.files());
+        self.points.files().iter().chain(clusters).map(AsRef::as_ref)
+    }
+
     pub(super) fn labelled(&self) -> bool {
         self.clusters.is_some()
     }

@@ -92,6 +92,17 @@ impl RawFile {
         &self.path
     }
 
+    /// Other files that parts of it lie in, by links and virtual data sets.
+    pub fn linked(&self) -> Vec<PathBuf> {
+        let Source::Lists(lists) = &self.source else { return Vec::new() };
+        let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+        let own = real(&self.path);
+        let mut others: Vec<PathBuf> = lists.files().map(real).filter(|path| *path != own).collect();
+        others.sort();
+        others.dedup();
+        others
+    }
+
     /// Number of events.
     pub fn len(&self) -> usize {
         match &self.source {
@@ -161,23 +172,29 @@ impl RawFile {
         Ok(events)
     }
 
-    /// Voxels of every event: from the index beside the file where there is one, else from the file.
+    /// Voxels of every event, as the file has them. An index beside the file must say the same: one of an older file would
+    /// choose other events.
     ///
-    /// Differs: without an index upstream uses every event, whatever its voxels.
+    /// Differs: upstream believes the index, and without one uses every event, whatever its voxels.
     pub fn index(&self) -> Result<Vec<i64>> {
-        let path = index_path(&self.path);
-        if path.is_file() && path != self.path {
-            // Also without a dimension: what upstream writes for a file of one event.
-            let counts = npy::NpyArray::open(&path)?.to_i64()?;
-            if counts.len() != self.len() {
-                let problem = format!("lists {} events, `{}` has {}", counts.len(), self.path.display(), self.len());
-                return Err(Error::input(&path, problem).hint("remove it: the events are counted anew without it"));
-            }
-            return Ok(counts);
-        }
         let mut counts = Vec::with_capacity(self.len());
         for start in (0..self.len()).step_by(BLOCK) {
             counts.extend(self.counts(start..(start + BLOCK).min(self.len()))?);
+        }
+        let path = index_path(&self.path);
+        if path.is_file() && path != self.path {
+            // Also without a dimension: what upstream writes for a file of one event.
+            let given = npy::NpyArray::open(&path)?.to_i64()?;
+            let hint = "it is the index of another file; remove it: the events are counted anew without it";
+            if given.len() != counts.len() {
+                let problem = format!("lists {} events, `{}` has {}", given.len(), self.path.display(), self.len());
+                return Err(Error::input(&path, problem).hint(hint));
+            }
+            if let Some(event) = (0..given.len()).find(|&i| given[i] != counts[i]) {
+                let (said, found) = (given[event], counts[event]);
+                let problem = format!("gives event {event} {said} points, `{}` has {found}", self.path.display());
+                return Err(Error::input(&path, problem).hint(hint));
+            }
         }
         Ok(counts)
     }

@@ -1,5 +1,7 @@
 //! One raw event to what networks read, with the count of what was left out and why.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::Event;
@@ -229,12 +231,13 @@ fn runs(
             Ok(rows.chunks_exact(width).enumerate().map(one).collect())
         }
         Owners::Points { semantic, cluster, particle } => {
+            let numbers = cluster.map(numbered);
             let one = |at: usize| {
                 let semantic = semantic.map(|values| values[at]);
                 Run {
                     size: 1,
                     number: at,
-                    instance: cluster.map_or(-1, |values| i32::try_from(values[at]).unwrap_or(-1)),
+                    instance: numbers.as_ref().map_or(-1, |numbers| numbers[at]),
                     semantic,
                     particle: particle.map(|values| values[at]),
                     removed: remove && semantic == Some(scatters),
@@ -245,9 +248,33 @@ fn runs(
     }
 }
 
+/// Numbers of the clusters of an event in 32 bits: as they are where they fit, else in the order of their first points.
+/// Negative ones are no cluster.
+fn numbered(clusters: &[i64]) -> Vec<i32> {
+    if clusters.iter().all(|&number| number <= i64::from(i32::MAX)) {
+        return clusters.iter().map(|&number| i32::try_from(number).unwrap_or(-1)).collect();
+    }
+    let mut known = HashMap::new();
+    let one = |&number: &i64| match number {
+        ..0 => -1,
+        _ => {
+            let next = known.len() as i32;
+            *known.entry(number).or_insert(next)
+        }
+    };
+    clusters.iter().map(one).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_of_clusters_beyond_32_bits_are_counted_anew() {
+        assert_eq!(numbered(&[5, -7, 5, 0]), [5, -1, 5, 0]);
+        let wide = 1 << 40;
+        assert_eq!(numbered(&[wide, 3, -1, wide, wide + 1]), [0, 1, -1, 0, 2]);
+    }
 
     fn row(energy: f32) -> [f32; 8] {
         [1.0, 2.0, 3.0, energy, 0.0, 0.0, 0.0, 0.0]

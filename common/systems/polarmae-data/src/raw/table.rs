@@ -18,6 +18,9 @@ use super::select::{Owners, RawEvent};
 /// Rows of the event column that are held at a time.
 const BLOCK_ROWS: usize = 1 << 20;
 
+/// Columns that rows of points have at most, unless there are more rows still.
+const MOST_COLUMNS: usize = 32;
+
 /// An open table.
 #[derive(Debug)]
 pub(super) struct TableSource {
@@ -236,6 +239,10 @@ fn of_array(path: &Path, array: &NpyArray, layout: &Layout) -> Result<Rows> {
     if *width < least {
         let problem = format!("has {width} columns, expected at least {least}: x, y, z, energy at {places:?}");
         return Err(Error::input(path, problem).hint("`layout.point_columns` says where they are"));
+    }
+    if *width > MOST_COLUMNS && width > points {
+        let problem = format!("has {points} rows of {width} columns, expected a row a point");
+        return Err(Error::input(path, problem).hint("the array lies on its side: write its transpose, `array.T`"));
     }
     let values: Vec<f32> = match array.elements::<f32>() {
         Ok(values) => values.into_owned(),

@@ -63,7 +63,7 @@ impl Task for Train {
         // Which keys `--init` is short for depends on what is trained.
         let model = if matches!(config.value.model, ModelConfig::Mae(_)) { "mae" } else { "segmentation" };
         let init =
-            request.flags.init_as(&format!("model.{model}.pretrained"), &format!("model.{model}.pretrained_part"));
+            request.flags.init_as(&format!("model.{model}.pretrained"), &format!("model.{model}.pretrained_part"))?;
         if init.is_empty() { Ok(config) } else { load(&[overrides, init].concat()) }
     }
 

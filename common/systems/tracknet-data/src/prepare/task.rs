@@ -4,7 +4,7 @@ use std::path::Path;
 
 use common::Result;
 use common::config::Resolved;
-use common::driver::{Ending, Flags, Help, PrepareFlags, Request, Task};
+use common::driver::{Ending, Flags, Help, PrepareFlags, Request, Task, path_value};
 use common::stage::Stage;
 
 use super::{PrepareConfig, Sources, run};
@@ -33,8 +33,8 @@ impl Task for Prepare {
     type Flags = PrepareFlags;
     type Config = PrepareConfig;
 
-    fn raw(data: &Path) -> Vec<String> {
-        vec![format!("data_dirs=[{:?}]", data.to_string_lossy())]
+    fn raw(data: &Path) -> Result<Vec<String>> {
+        Ok(vec![format!("data_dirs=[{}]", path_value(data)?)])
     }
 
     fn overrides(request: &Request<PrepareFlags>) -> Result<Vec<String>> {
@@ -43,7 +43,7 @@ impl Task for Prepare {
             Some(file) if file.is_file() => Some(file.clone()),
             _ => PrepareFlags::raw(request)?,
         };
-        Ok(raw.map(|raw| Self::raw(&raw)).unwrap_or_default())
+        raw.map_or(Ok(Vec::new()), |raw| Self::raw(&raw))
     }
 
     fn plan(request: &Request<PrepareFlags>, config: Resolved<PrepareConfig>) -> Result<Self> {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 
 use super::csv::{self, Kind, Table};
-use super::event::{Hits, Particles, Truth, part, part_if_there};
+use super::event::{Hits, Particles, Truth, is_there, part, part_if_there};
 use super::files::ENDS;
 use common::{Error, Result};
 
@@ -249,14 +249,21 @@ impl Plane {
     }
 }
 
+/// The `detectors.csv` of an event, beside it or in the folder above, where it is one of ACTS.
+pub(super) fn modules(prefix: &Path) -> Result<Option<PathBuf>> {
+    let folders = prefix.ancestors().skip(1).take(2);
+    for path in folders.flat_map(|folder| ENDS.map(|end| folder.join(format!("detectors{end}")))) {
+        if is_there(&path)? {
+            let is_ours = csv::header(&path)?.iter().any(|name| name == "geometry_id");
+            return Ok(is_ours.then_some(path));
+        }
+    }
+    Ok(None)
+}
+
 /// The modules of `detectors.csv`, by geometry id; none where there is no such file.
 fn planes(prefix: &Path) -> Result<HashMap<i64, Plane>> {
-    let folders = prefix.ancestors().skip(1).take(2);
-    let candidates = folders.flat_map(|folder| ENDS.map(|end| folder.join(format!("detectors{end}"))));
-    let Some(path) = candidates.into_iter().find(|path: &PathBuf| path.is_file()) else { return Ok(HashMap::new()) };
-    if !csv::header(&path)?.iter().any(|name| name == "geometry_id") {
-        return Ok(HashMap::new());
-    }
+    let Some(path) = modules(prefix)? else { return Ok(HashMap::new()) };
     let names = ["cx", "cy", "cz", "rot_xu", "rot_yu", "rot_zu", "rot_xv", "rot_yv", "rot_zv"];
     let mut columns = vec![("geometry_id", Kind::I64)];
     columns.extend(names.map(|name| (name, Kind::F32)));

@@ -1,15 +1,19 @@
-//! Reading the comma-separated files of TrackML, plain or gzip, at the speed of memory.
+//! Reading the comma-separated files of TrackML, plain or gzip, at the speed of memory. Files that other programs wrote
+//! otherwise (quotes, semicolons, tabs, spaces, UTF-16) are rewritten in memory first ([`dialect`]).
 //!
 //! A file is read whole (15 MB an event at most) into a buffer that its thread keeps, and walked once, eight bytes at a
 //! time (`number`); only the columns asked for are turned into numbers. A reader is told its columns by name; other
 //! columns are skipped, their order is free.
 
+mod dialect;
+
 use std::cell::RefCell;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use super::number::{ROOM, field_end, line_end, long, short};
 use common::store::archive::{self, Archive};
+use common::store::foreign;
 use common::{Error, Result};
 
 /// Type of a column.
@@ -169,7 +173,7 @@ fn point(bytes: &[u8], mut at: usize, skipped: usize) -> Option<([f32; 3], usize
 fn each_row(bytes: &[u8], begin: usize, mut read: impl FnMut(usize, usize) -> Result<usize>) -> Result<usize> {
     let (mut at, mut rows) = (begin, 0);
     while at < bytes.len() - ROOM {
-        if matches!(bytes[at], b'\n' | b'\r') {
+        if matches!(bytes[at], b'\n' | b'\r' | b' ') {
             at += 1;
             continue;
         }
@@ -219,13 +223,34 @@ impl Header {
                 (None, _) => {}
             }
         }
+        let begin = (end + 1).min(text.len());
+        demand_width(path, &text[begin..], names.len())?;
         // Fields behind the last wanted one need not be walked.
         places.truncate(places.iter().rposition(Option::is_some).map_or(0, |at| at + 1));
-        let begin = (end + 1).min(text.len());
         // The first row is about as short as rows get: its id has one digit.
         let rows = text.len() / line_end(bytes, begin).saturating_sub(end).max(8) + 1;
         Ok(Self { places, found, begin, rows })
     }
+}
+
+/// Refuses rows that have other fields than the header. Looked at are the first one, because a writer's habit shows in all
+/// of them, and the last one, which a file that was cut off lacks a part of.
+fn demand_width(path: &Path, rows: &[u8], width: usize) -> Result<()> {
+    let filled = rows.trim_ascii_end();
+    let first = filled.iter().position(|&b| b == b'\n').map_or(filled, |end| &filled[..end]);
+    let last = filled.iter().rposition(|&b| b == b'\n').map_or(filled, |end| &filled[end + 1..]);
+    for (row, which) in [(first, "first"), (last, "last")].into_iter().filter(|(row, _)| !row.trim_ascii().is_empty()) {
+        let fields = 1 + row.iter().filter(|&&b| b == b',').count();
+        let surplus = row.trim_ascii_end().iter().rev().take_while(|&&b| b == b',').count();
+        if fields < width || fields - surplus.min(fields - width) > width {
+            let problem = format!("the {which} row has {fields} fields, the header {width}");
+            return Err(Error::input(path, problem).hint(match which {
+                "first" => "numbers with a decimal comma need another sign between the fields, such as a semicolon",
+                _ => "the end of the file is missing: fetch it again",
+            }));
+        }
+    }
+    Ok(())
 }
 
 /// Gives `read` the content of a file, with a line end and [`ROOM`] behind it.
@@ -250,6 +275,13 @@ const KEPT: usize = 32 << 20;
 pub fn header(path: &Path) -> Result<Vec<String>> {
     let mut bytes = Vec::new();
     raw(path, &mut bytes, 1 << 14)?;
+    if !dialect::is_plain(&bytes) {
+        // Cut off behind a whole row, so that what is there can be read.
+        let end = bytes.iter().rposition(|&b| b == b'\n').map_or(bytes.len(), |end| end + 1);
+        let half = bytes.starts_with(b"\xff\xfe") && end % 2 == 1;
+        bytes.truncate(end + usize::from(half));
+        bytes = dialect::plain(path, bytes)?;
+    }
     let end = bytes.iter().position(|&b| b == b'\n').unwrap_or(bytes.len());
     Ok(names(&String::from_utf8_lossy(&bytes[..end])).map(str::to_string).collect())
 }
@@ -263,6 +295,12 @@ fn names(line: &str) -> impl Iterator<Item = &str> {
 fn content(path: &Path, bytes: &mut Vec<u8>) -> Result<()> {
     bytes.clear();
     raw(path, bytes, u64::MAX)?;
+    if bytes.is_empty() {
+        return Err(Error::input(path, "is empty, expected a header line and rows"));
+    }
+    if !dialect::is_plain(bytes) {
+        *bytes = dialect::plain(path, std::mem::take(bytes))?;
+    }
     if bytes.last().is_some_and(|&last| last != b'\n') {
         bytes.push(b'\n');
     }
@@ -270,26 +308,24 @@ fn content(path: &Path, bytes: &mut Vec<u8>) -> Result<()> {
     Ok(())
 }
 
-/// The first bytes of a file, or of an entry of an archive, unpacked.
+/// The first bytes of a file, or of an entry of an archive, unpacked: gzip is told by how it begins, whatever the name says.
 fn raw(path: &Path, bytes: &mut Vec<u8>, most: u64) -> Result<()> {
-    let (inner, gzip);
+    let inner;
     let source: Box<dyn Read + '_> = match archive::within(path) {
         Some((file, name)) => {
             inner = Archive::shared(&file)?;
             // A zip of one file, as single files are downloaded.
             let only = inner.files().next().unwrap_or_default().to_string();
             let name = if name.is_empty() { only } else { name };
-            gzip = has_end(Path::new(&name), "gz");
-            let content = inner.read(&name)?;
-            Box::new(std::io::Cursor::new(content))
+            Box::new(std::io::Cursor::new(inner.read(&name)?))
         }
-        None => {
-            gzip = has_end(path, "gz");
-            Box::new(std::fs::File::open(path).map_err(|e| Error::opening(path, e))?)
-        }
+        None => Box::new(std::fs::File::open(path).map_err(|e| Error::opening(path, e))?),
     };
-    if gzip {
-        flate2::read::MultiGzDecoder::new(std::io::BufReader::with_capacity(1 << 18, source))
+    let mut source = BufReader::with_capacity(1 << 18, source);
+    let beginning = source.fill_buf().map_err(|e| Error::io("reading", path, e))?;
+    foreign::demand_data(path, beginning)?;
+    if beginning.starts_with(b"\x1f\x8b") {
+        flate2::bufread::MultiGzDecoder::new(source)
             .take(most)
             .read_to_end(bytes)
             .map_err(|e| Error::input(path, format!("is no sound gzip file: {e}")))?;
@@ -297,10 +333,6 @@ fn raw(path: &Path, bytes: &mut Vec<u8>, most: u64) -> Result<()> {
         source.take(most).read_to_end(bytes).map_err(|e| Error::io("reading", path, e))?;
     }
     Ok(())
-}
-
-fn has_end(path: &Path, end: &str) -> bool {
-    path.extension().is_some_and(|e| e.eq_ignore_ascii_case(end))
 }
 
 /// Reads one row; gives the place of the next one, or the place of the field at fault and what is wrong with it.
@@ -334,11 +366,13 @@ fn row(
         };
         match &mut values[*column] {
             Values::I32(list) => {
-                let value = number.integer().filter(|_| exact()).and_then(|n| i32::try_from(n).ok());
+                let value = number.integer().filter(|_| exact()).or_else(|| whole(text()?));
+                let value = value.and_then(|n| i32::try_from(n).ok());
                 list.push(value.ok_or_else(|| bad("a 32-bit whole number"))?);
             }
             Values::I64(list) => {
                 let value = number.integer().filter(|_| exact()).or_else(|| text()?.parse().ok());
+                let value = value.or_else(|| whole(text()?));
                 list.push(value.ok_or_else(|| bad("a 64-bit whole number"))?);
             }
             Values::F32(list) => {
@@ -353,6 +387,13 @@ fn row(
         at += usize::from(bytes[at] == b',');
     }
     Ok(line_end(bytes, at) + 1)
+}
+
+/// A whole number that a program with missing values in the column wrote as a float, `12.0`, where a float holds it exactly.
+fn whole(text: &str) -> Option<i64> {
+    let (digits, zeros) = text.split_once('.')?;
+    let value: i64 = digits.parse().ok()?;
+    (!zeros.is_empty() && zeros.bytes().all(|b| b == b'0') && value.unsigned_abs() <= 1 << 53).then_some(value)
 }
 
 #[cfg(test)]
@@ -372,8 +413,11 @@ mod tests {
             read("n,other,x,id\r\n-1,a,0.1,9007199254740993\r\n7,,-1e-3,4503668346847232\n+0,,12345678901234567890,-5")
                 .unwrap_err();
         assert!(table.to_string().contains("line 4: column `n` is `+0`"), "{table}");
-        table = read("x,id,n\n1,2,3.0\n").unwrap_err();
-        assert!(table.to_string().contains("`n` is `3.0`, expected a 32-bit whole number"));
+        table = read("x,id,n\n1,2,3.5\n").unwrap_err();
+        assert!(table.to_string().contains("`n` is `3.5`, expected a 32-bit whole number"));
+        let mut floats = read("x,id,n\n1,4503668346847232.0,3.00\n").unwrap();
+        assert_eq!((floats.i64(0).unwrap(), floats.i32(2).unwrap()), (vec![4_503_668_346_847_232], vec![3]));
+        assert!(read("x,id,n\n1,40533015121625088.0,3\n").is_err(), "beyond what floats hold");
         let mut table =
             read("n,other,x,id\r\n-1,a,0.1,9007199254740993\r\n7,,-1.5e-3,9223372036854775807\n0,,123.456,-5").unwrap();
         assert_eq!(table.i64(0).unwrap(), [9_007_199_254_740_993, i64::MAX, -5]);
@@ -395,7 +439,7 @@ mod tests {
             "x,y,z\n",
             "i,x,y,z\n1,2,3\n",
             "i,x,y,z\n1,2,3,4\n1,2,inf,4\n",
-            "i,x,y,z\n1\n",
+            "i,x,y,z\n1,2,3,4\n1\n1,2,3,4\n",
             "i,x,y,z\n1,2,3 4,5\n",
             "i,x,y\n",
         ] {
@@ -407,6 +451,40 @@ mod tests {
     }
 
     #[test]
+    fn the_dialects_of_common_writers_hold_the_same_rows() {
+        let wide: Vec<u8> = "\u{feff}id,x,n\r\n7,-1.5,3\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let packed = {
+            use std::io::Write as _;
+            let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            packer.write_all(b"id,x,n\n7,-1.5,3\n").unwrap();
+            packer.finish().unwrap()
+        };
+        let texts: [&[u8]; 11] = [
+            b"id,x,n\n7,-1.5,3\n",
+            b"\xef\xbb\xbfid,x,n\r\n7,-1.5,3\r\n",
+            b"\"id\",\"x\",\"n\"\n\"7\",\"-1.5\",\"3\"\n",
+            b"id;x;n\n7;-1,5;3\n",
+            b"id\tx\tn\n7\t-1.5\t3\n\n",
+            b"id, x, n\n7, -1.5, 3\n  \n",
+            b"id,x,n\r7,-1.5,3\r",
+            b",id,x,n\n0,7,-1.5,3\n",
+            b"id,x,n,\n7,-1.5,3,\n",
+            &wide,
+            &packed,
+        ];
+        for text in texts {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("event000000001-hits.csv");
+            common::durable::write(&path, text).unwrap();
+            let shown = String::from_utf8_lossy(text);
+            let columns = [("id", Kind::I64), ("x", Kind::F32), ("n", Kind::I32)];
+            let mut table = Table::read(&path, &columns).unwrap_or_else(|e| panic!("{shown}: {e}"));
+            assert_eq!((table.i64(0).unwrap(), table.f32(1).unwrap()), (vec![7], vec![-1.5]), "{shown}");
+            assert!(header(&path).unwrap().iter().any(|name| name == "x"), "{shown}");
+        }
+    }
+
+    #[test]
     fn mistakes_name_line_column_and_value() {
         for (text, part) in [
             ("id,x\n1,2\n", "has no column `n`"),
@@ -414,7 +492,13 @@ mod tests {
             ("id,x,n\n1,nan,3\n", "line 2: column `x` is `nan`, expected a finite number"),
             ("id,x,n\n1,2,3\n1,,3\n", "line 3: column `x` is empty"),
             ("id,x,n\n4.5e15,2,3\n", "`id` is `4.5e15`, expected a 64-bit whole number"),
-            ("id,x,n\n1,2\n", "column `n` is empty"),
+            ("id,x,n\n1,2\n", "the first row has 2 fields, the header 3"),
+            ("id,x,n\n1,2,3\n4,5\n", "the last row has 2 fields, the header 3"),
+            ("id,x,n\n1,2,3,4\n", "the first row has 4 fields, the header 3"),
+            ("id,x,n\n1,2,3\n1,2\n1,2,3\n", "line 3: column `n` is empty"),
+            ("", "is empty, expected a header"),
+            ("version https://git-lfs.github.com/spec/v1\nsize 7\n", "is a pointer of git-lfs"),
+            ("<!DOCTYPE html><html></html>", "is a web page"),
             ("id,x,n\n99999999999999999999,2,3\n", "expected a 64-bit"),
         ] {
             let error = read(text).unwrap_err();

@@ -101,9 +101,22 @@ pub fn has_particles(prefix: &Path) -> Result<bool> {
     Ok(part_if_there(prefix, "particles")?.is_some() || acts::is_acts_event(prefix)?)
 }
 
+/// The table of modules that tells where an event's measurements lie: events of ACTS alone have one.
+pub fn geometry(prefix: &Path) -> Result<Option<PathBuf>> {
+    if acts::is_acts_event(prefix)? { acts::modules(prefix) } else { Ok(None) }
+}
+
 /// Whether an event without truth file says its truth in another form: that of ACTS.
 pub fn knows_particles(prefix: &Path) -> Result<bool> {
     acts::is_acts_event(prefix)
+}
+
+/// Whether a file is there, on disk or in a zip archive.
+pub(super) fn is_there(path: &Path) -> Result<bool> {
+    match archive::within(path) {
+        Some((file, name)) if !name.is_empty() => Ok(Archive::shared(&file)?.files().any(|inside| inside == name)),
+        _ => Ok(path.is_file()),
+    }
 }
 
 fn parts(prefix: &Path, name: &str) -> Result<Vec<PathBuf>> {
@@ -167,6 +180,9 @@ impl Hits {
             module: if table.has(6) { table.i32(6)? } else { vec![0; table.rows()] },
         };
         Places::of(&hits.hit_id, path)?;
+        if hits.is_empty() {
+            return Err(Error::input(path, "holds no hit"));
+        }
         Ok(hits)
     }
 
@@ -272,6 +288,10 @@ impl Truth {
             weight: if table.has(8) { table.f32(8)? } else { vec![f32::NAN; rows] },
         };
         Places::of(&truth.hit_id, &path)?;
+        if let Some(row) = truth.weight.iter().position(|weight| *weight < 0.0) {
+            let problem = format!("line {}: `weight` is {}, expected 0 or more", row + 2, truth.weight[row]);
+            return Err(Error::input(&path, problem));
+        }
         Ok(truth)
     }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use common::store::archive::{self, Archive};
+use common::store::leftovers;
 use common::{Error, Result};
 
 /// Prefixes (`DIR/event000001000`) of all events: the directories in the given order, events sorted inside each. A
@@ -14,9 +15,30 @@ use common::{Error, Result};
 pub fn events(folders: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut all = Vec::new();
     for folder in folders {
-        let mut found = prefixes(&names(folder)?, "hits");
+        let names = names(folder)?;
+        let (mut found, others): (Vec<_>, Vec<_>) =
+            prefixes(&names, "hits").into_iter().partition(|prefix| super::event::number(prefix).is_ok());
+        if let Some(first) = others.first() {
+            tracing::warn!(
+                "left out: {} events whose names end with no number, `{}` first: names are `event000001000`",
+                others.len(),
+                first.display()
+            );
+        }
         if found.is_empty() {
             return Err(nothing(folder));
+        }
+        let known = |prefix: &PathBuf| found.binary_search(prefix).is_ok() || others.contains(prefix);
+        let mut lacking: Vec<_> = ["truth", "particles"].iter().flat_map(|part| prefixes(&names, part)).collect();
+        lacking.sort();
+        lacking.dedup();
+        lacking.retain(|prefix| !known(prefix));
+        if let Some(first) = lacking.first() {
+            tracing::warn!(
+                "left out: {} events that have truth or particles and no hits, `{}` first",
+                lacking.len(),
+                first.display()
+            );
         }
         all.append(&mut found);
     }
@@ -61,6 +83,11 @@ pub fn prefixes(names: &[PathBuf], part: &str) -> Vec<PathBuf> {
 /// How the files of an event end: plain, gzip, or a zip of one file.
 pub const ENDS: [&str; 3] = [".csv", ".csv.gz", ".csv.zip"];
 
+/// Whether a file is one of an event, by its name.
+fn is_part(name: &str) -> bool {
+    name.starts_with("event") && ENDS.iter().any(|end| name.ends_with(end))
+}
+
 /// The files of a folder, or of all folders of a zip archive.
 ///
 /// # Errors
@@ -68,7 +95,8 @@ pub const ENDS: [&str; 3] = [".csv", ".csv.gz", ".csv.zip"];
 pub fn names(folder: &Path) -> Result<Vec<PathBuf>> {
     if let Some((file, inside)) = archive::within(folder) {
         let archive = Archive::shared(&file)?;
-        let names = archive.files().map(|name| file.join(name));
+        let shown = archive.files().filter(|name| !name.split('/').any(leftovers::hidden));
+        let names = shown.map(|name| file.join(name));
         return Ok(names.filter(|path| inside.is_empty() || path.starts_with(folder)).collect());
     }
     if folder.is_file() {
@@ -82,8 +110,7 @@ pub fn names(folder: &Path) -> Result<Vec<PathBuf>> {
             false => Error::input(folder, "is a file, expected a folder of events or a zip archive of it"),
         });
     }
-    let entries = std::fs::read_dir(folder).map_err(|e| Error::opening(folder, e))?;
-    Ok(entries.flatten().map(|e| e.path()).filter(|path| !path.is_dir()).collect())
+    leftovers::data_files(folder, is_part)
 }
 
 /// What is said of a folder without events: what is in it instead, where that leads on.

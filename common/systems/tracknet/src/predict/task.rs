@@ -9,8 +9,10 @@ use common::{Error, Result};
 use neural::stages::{self, PredictFlags};
 
 use super::{Finder, PredictConfig, next_hits, picture, submission};
+use crate::build::BuildConfig;
 use crate::dataset::Dataset;
 use crate::submission::read_submission;
+use crate::tracker::SearchConfig;
 use crate::{event, files, prepare, tracker};
 
 /// A prediction about to run.
@@ -20,6 +22,8 @@ pub struct Predict {
     weights: PathBuf,
     trained: Option<Manifest>,
     prepared: Option<Manifest>,
+    /// Prepared validating tracks, where next hits are predicted.
+    tracks: Option<Dataset>,
     /// Beginnings of the names of their files.
     events: Vec<PathBuf>,
 }
@@ -45,7 +49,13 @@ impl Task for Predict {
         let finder = Finder::open(&weights)?;
         let (prepared, mut events) = events(request.flags.data.as_deref(), trained.as_ref())?;
         events.truncate(request.limited(usize::MAX));
-        Ok(Self { config: config.value, finder, weights, trained, prepared, events })
+        let config = config.value;
+        tell_unread(&config, &finder);
+        let tracks = match config.next_hits {
+            true => Some(tracks_of(prepared.as_ref(), &finder, &config)?),
+            false => None,
+        };
+        Ok(Self { config, finder, tracks, weights, trained, prepared, events })
     }
 
     fn describe(&self) -> Vec<String> {
@@ -65,9 +75,10 @@ impl Task for Predict {
     }
 
     fn run(self, stage: &mut Stage) -> Result<Ending> {
-        let config = &self.config;
+        let Self { config, finder, events, tracks, .. } = self;
+        let config = &config;
         let mut noted: Option<PathBuf> = None;
-        for prefix in &self.events {
+        for prefix in &events {
             let path = event::part(prefix, "hits")?;
             // Events in a zip archive are noted with the archive, once.
             let path = common::store::archive::on_disk(&path);
@@ -78,7 +89,7 @@ impl Task for Predict {
             noted = Some(path.to_path_buf());
         }
         let path = stage.folder().join("submission.csv");
-        let (written, report, fitted) = submission(&self.finder, config, &self.events, &path)?;
+        let (written, report, fitted) = submission(&finder, config, &events, &path)?;
         stage.output("submission", &written);
         if config.fit {
             let [parquet, csv] = tracker::fitted::write(&fitted, stage.folder())?;
@@ -86,12 +97,7 @@ impl Task for Predict {
             stage.output("tracks.csv", &csv);
             stage.metric("unfitted_tracks", fitted.iter().filter(|row| row.fit.is_none()).count());
         }
-        if config.next_hits {
-            let (Finder::StepAhead(loaded), Some(prepared)) = (&self.finder, &self.prepared) else {
-                return Err(Error::usage("`next_hits` needs the published network and prepared tracks")
-                    .hint("train from a `prepare-data` stage, or leave it out: `next_hits=false`"));
-            };
-            let data = Dataset::of_stage(prepared, "valid")?;
+        if let (Some(data), Finder::StepAhead(loaded)) = (tracks, &finder) {
             let path = stage.folder().join("next_hits.safetensors");
             let (written, metrics) = next_hits(loaded, data, config.batch_size, &path)?;
             stage.output("next_hits", &written);
@@ -102,7 +108,7 @@ impl Task for Predict {
             }
         }
         if config.picture
-            && let Some(first) = self.events.first()
+            && let Some(first) = events.first()
         {
             let found = read_submission(&written.path)?;
             let submission = found.first().map(|(_, submission)| submission.clone()).unwrap_or_default();
@@ -124,6 +130,46 @@ impl Task for Predict {
             written.path.display()
         );
         Ok(Ending::Finished)
+    }
+}
+
+/// The prepared validating tracks, which must be normalised as those that the network learned from.
+fn tracks_of(prepared: Option<&Manifest>, finder: &Finder, config: &PredictConfig) -> Result<Dataset> {
+    let (Finder::StepAhead(loaded), Some(prepared)) = (finder, prepared) else {
+        return Err(Error::usage("`next_hits` needs the published network and prepared tracks")
+            .hint("train from a `prepare-data` stage, or leave it out: `next_hits=false`"));
+    };
+    let data = Dataset::of_stage(prepared, "valid")?;
+    let (found, learned) = (data.normalizer(), config.normalizer.unwrap_or(loaded.normalizer));
+    if found != learned {
+        let problem = format!("its tracks are normalised by {found:?}, the network learned from {learned:?}");
+        return Err(
+            Error::input(&prepared.folder, problem).hint("prepare them as those that the network was trained on")
+        );
+    }
+    Ok(data)
+}
+
+/// Says what the network at hand does not read of the config.
+fn tell_unread(config: &PredictConfig, finder: &Finder) {
+    let (own, other) = match finder {
+        Finder::StepAhead(_) => ("published network", "tracker"),
+        Finder::Tracker(_) => ("tracker", "published network"),
+    };
+    let unread = match finder {
+        Finder::StepAhead(_) => vec![
+            ("search", config.search != SearchConfig::default()),
+            ("conditions", config.conditions.is_some() && !config.fit),
+        ],
+        Finder::Tracker(_) => {
+            vec![("build", config.build != BuildConfig::default()), ("normalizer", config.normalizer.is_some())]
+        }
+    };
+    for (key, _) in unread.iter().filter(|(_, given)| *given) {
+        tracing::warn!("`{key}` is read by the {other} alone, the weights are those of the {own}: it changes nothing");
+    }
+    if config.batch_size != PredictConfig::default().batch_size && !config.next_hits {
+        tracing::warn!("`batch_size` is read for `next_hits` alone: it changes nothing");
     }
 }
 

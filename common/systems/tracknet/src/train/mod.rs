@@ -1,5 +1,6 @@
 //! Training the step-ahead network: the task that the trainer runs, and a whole run.
 
+mod asked;
 pub mod config;
 mod run;
 mod task;

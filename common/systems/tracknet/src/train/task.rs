@@ -3,20 +3,20 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use common::Result;
 use common::config::Resolved;
 use common::driver::{Ending, Help, Request, Task};
 use common::stage::{Manifest, Stage};
+use common::{Result, durable};
 use neural::loader::{Head, Source};
 use neural::stages::{self, Begun, TrainFlags};
 use neural::trainer::Outcome;
 
 use super::config::NetworkKind;
-use super::{TrainConfig, train};
+use super::{TrainConfig, asked, train};
 use crate::boxes::demand_normalizer;
 use crate::dataset::Dataset;
 use crate::tracker::source::TrackerSource;
-use crate::tracker::train as tracker;
+use crate::tracker::train::{self as tracker, TrackerConfig};
 use crate::{checkpoint, predict};
 
 /// A training about to run.
@@ -58,15 +58,21 @@ impl Task for Train {
     type Config = TrainConfig;
 
     fn overrides(request: &Request<TrainFlags>) -> Result<Vec<String>> {
-        Ok(request.flags.init_as("pretrained", "pretrained_part"))
+        request.flags.init_as("pretrained", "pretrained_part")
     }
 
     fn plan(request: &Request<TrainFlags>, config: Resolved<TrainConfig>) -> Result<Self> {
         let prepared = stages::prepared(request, Self::SYSTEM)?;
         let begun = Begun::training(request)?;
         let value = &config.value;
+        asked::tell_differences(request.config, request.overrides, &prepared);
+        tell_unread(value);
         let initial = value.pretrained.as_deref().map(stages::weights_of).transpose()?;
-        let hash = stages::identity(&config.hash, &prepared, initial.as_deref(), begun.limit)?;
+        let mut hash = stages::identity(&config.hash, &prepared, initial.as_deref(), begun.limit)?;
+        if let Some(map) = density_map(value) {
+            // Its figures stand in the logs of the run.
+            hash += &format!(" density {}", durable::hash_file(map)?.blake3);
+        }
         let tracks = match value.network {
             NetworkKind::StepAhead => Tracks::StepAhead {
                 train: Arc::new(Dataset::of_stage(&prepared, "train")?),
@@ -100,7 +106,9 @@ impl Task for Train {
     }
 
     fn inputs(&self) -> Vec<(String, PathBuf)> {
-        self.initial.iter().map(|file| ("init".to_string(), file.clone())).collect()
+        let initial = self.initial.iter().map(|file| ("init".to_string(), file.clone()));
+        let map = density_map(&self.config.value).map(|map| ("hit_density".to_string(), map.to_path_buf()));
+        initial.chain(map).collect()
     }
 
     fn run(self, stage: &mut Stage) -> Result<Ending> {
@@ -130,6 +138,24 @@ impl Task for Train {
         }
         Ok(Ending::Finished)
     }
+}
+
+/// The map of hits, where the run has one.
+fn density_map(config: &TrainConfig) -> Option<&Path> {
+    let path = config.hit_density_stats_path.as_deref()?;
+    (config.network == NetworkKind::StepAhead && path.is_file()).then_some(path)
+}
+
+/// Says what the chosen network does not read of the config.
+fn tell_unread(config: &TrainConfig) {
+    let (unread, whose) = match config.network {
+        NetworkKind::StepAhead if config.tracker != TrackerConfig::default() => ("tracker", "the tracker"),
+        NetworkKind::Tracker if config.hit_density_stats_path.is_some() => {
+            ("hit_density_stats_path", "the published network")
+        }
+        _ => return,
+    };
+    tracing::warn!("`{unread}` is read by {whose} alone, `network` is {:?}: it changes nothing", config.network);
 }
 
 /// Names the files and figures that the run leaves behind.
