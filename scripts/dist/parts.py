@@ -2,8 +2,10 @@
 
 import datetime
 import json
+import os
 import pathlib
 import re
+import shlex
 import subprocess
 import uuid
 
@@ -44,7 +46,7 @@ def crates(root):
 
 
 def licences(root):
-    command = ["cargo", "metadata", "--locked", "--offline", "--format-version", "1", "--filter-platform", "x86_64-unknown-linux-gnu"]
+    command = [*shlex.split(os.environ.get("PODIUM_CARGO") or "cargo"), "metadata", "--locked", "--offline", "--format-version", "1", "--filter-platform", "x86_64-unknown-linux-gnu"]
     answer = subprocess.run(command, cwd=root, capture_output=True, text=True)
     if answer.returncode != 0:
         return {}
