@@ -110,6 +110,8 @@ fn the_archive_runs_under_any_path() {
     fs::rename(unpacked, &moved).unwrap();
     let bin = moved.join("bin");
 
+    let notices = fs::read_to_string(moved.join("share/doc/podium/THIRD-PARTY.txt")).unwrap();
+    assert!(["The HDF Group", "Unidata", "polars-core ", "zstd-sys "].iter().all(|part| notices.contains(part)));
     let loaded = text(&succeeds(plain(bin.join("predict")).env("LD_TRACE_LOADED_OBJECTS", "1")).stdout);
     let library = loaded.lines().find(|line| line.contains("libtorch_cpu.so")).unwrap();
     assert!(library.contains("moved here/bin/../lib/"), "{library}");
@@ -140,7 +142,14 @@ fn the_archive_runs_under_any_path() {
     let again = succeeds(front().arg("configs").arg(&project));
     assert!(text(&again.stderr).contains("exp195.yaml` differs"), "{}", text(&again.stderr));
     assert_eq!(fs::read_to_string(&config).unwrap(), "mine: 1\n");
-    succeeds(plain(bin.join("run-pipeline")).arg(project.join("pipelines/leap-data")).arg("--dry-run"));
+    let pipeline = || {
+        let mut command = plain(bin.join("run-pipeline"));
+        command.current_dir(&project).arg("pipelines/leap-data");
+        command
+    };
+    succeeds(pipeline().arg("--dry-run"));
+    let planned = text(&succeeds(pipeline().args(["--size", "small", "--explain"])).stdout);
+    assert!(planned.contains("leap-small"), "{planned}");
 }
 
 #[test]
@@ -152,6 +161,13 @@ fn the_wheel_runs_with_the_torch_of_its_environment_and_without() {
     let install = ["-m", "pip", "install", "--quiet", "--no-index", "--no-deps"];
     succeeds(plain(environment.join("bin/python")).args(install).arg(only(made.path(), ".whl")));
     let bin = environment.join("bin");
+
+    let packages = fs::read_dir(environment.join("lib")).unwrap().next().unwrap().unwrap().path().join("site-packages");
+    let info = packages.join("podium-0.1.0.dist-info");
+    for text in ["LICENSE-MIT", "LICENSE-APACHE", "THIRD-PARTY.txt"] {
+        assert!(info.join("licenses").join(text).is_file(), "{text}");
+    }
+    assert!(fs::read_to_string(info.join("METADATA")).unwrap().contains("\nRequires-Dist: torch==2.11.*\n"));
 
     // Without torch: six programs run, four say what is missing.
     for name in TEN {
@@ -167,7 +183,6 @@ fn the_wheel_runs_with_the_torch_of_its_environment_and_without() {
     assert!(environment.join("share/man/man1/predict.1").is_file());
 
     // With it: the folder that the tests have, where pip would have put it.
-    let packages = fs::read_dir(environment.join("lib")).unwrap().next().unwrap().unwrap().path().join("site-packages");
     symlink(libtorch(), packages.join("torch")).unwrap();
     let work = tempfile::tempdir().unwrap();
     pipe(&bin, work.path());
@@ -180,6 +195,66 @@ fn the_wheel_runs_with_the_torch_of_its_environment_and_without() {
     fs::write(info.join("METADATA"), "Metadata-Version: 2.1\nName: torch\nVersion: 2.10.0\n").unwrap();
     let refused = plain(bin.join("predict")).arg("--version").output().unwrap();
     assert!(text(&refused.stderr).contains("torch is version 2.10.0 here"), "{}", text(&refused.stderr));
+}
+
+/// Every path below a folder, relative to it, folders too.
+fn tree(folder: &Path) -> Vec<String> {
+    let listing = succeeds(Command::new("find").arg(".").current_dir(folder)).stdout;
+    let mut paths: Vec<_> = text(&listing).lines().map(str::to_owned).collect();
+    paths.sort();
+    paths
+}
+
+#[test]
+fn what_is_installed_runs_by_itself_and_is_taken_away_again() {
+    let place = tempfile::tempdir().unwrap();
+    let prefix = place.path().join("a prefix");
+    for shared in ["bin/mine", "share/man/man1/mine.1"] {
+        common::durable::write(prefix.join(shared), b"not podium's\n").unwrap();
+    }
+    let before = tree(&prefix);
+    let target = binary("podium").ancestors().nth(2).unwrap().to_path_buf();
+    let make = |target: &Path, goal: &str| {
+        let mut command = Command::new("make");
+        command.current_dir(root()).arg("--silent").arg(goal).arg(format!("PREFIX={}", prefix.display()));
+        // Were anything built, this would be called.
+        command.env("CARGO_TARGET_DIR", target).env("CARGO", "false");
+        command
+    };
+    // Nothing was built there: refused, and nothing is built.
+    let refused = make(place.path(), "install").output().unwrap();
+    assert!(!refused.status.success());
+    assert!(text(&refused.stderr).contains("hint: run `make build` first"), "{}", text(&refused.stderr));
+    assert_eq!(tree(&prefix), before);
+
+    succeeds(&mut make(&target, "install"));
+    let bin = prefix.join("bin");
+    let loaded = text(&succeeds(plain(bin.join("predict")).env("LD_TRACE_LOADED_OBJECTS", "1")).stdout);
+    let library = loaded.lines().find(|line| line.contains("libtorch_cpu.so")).unwrap();
+    assert!(library.contains("a prefix/bin/../lib/podium/"), "{library}");
+    let work = tempfile::tempdir().unwrap();
+    pipe(&bin, work.path());
+    for file in ["share/man/man1/predict.1", "share/bash-completion/completions/predict", "share/podium/pipelines/leap.yaml"] {
+        assert!(prefix.join(file).is_file(), "{file}");
+    }
+    let debug = Command::new("readelf").args(["--sections", "--wide"]).arg(bin.join("podium")).output().unwrap();
+    assert!(!text(&debug.stdout).contains(".symtab"));
+
+    // Again over what is there, with a file of a version before that this one lacks.
+    common::durable::write(prefix.join("share/podium/configs/old.yaml"), b"gone: 1\n").unwrap();
+    let list = prefix.join("share/podium/installed");
+    let listed = fs::read_to_string(&list).unwrap();
+    common::durable::write(&list, (listed.clone() + "share/podium/configs/old.yaml\n").as_bytes()).unwrap();
+    let installed = tree(&prefix);
+    succeeds(&mut make(&target, "install"));
+    let left: Vec<_> = installed.into_iter().filter(|path| !path.ends_with("configs/old.yaml")).collect();
+    assert_eq!(tree(&prefix), left);
+    assert_eq!(fs::read_to_string(&list).unwrap(), listed);
+
+    succeeds(&mut make(&target, "uninstall"));
+    assert_eq!(tree(&prefix), before);
+    let again = make(&target, "uninstall").output().unwrap();
+    assert!(!again.status.success() && text(&again.stderr).contains("nothing was installed there"));
 }
 
 #[test]
