@@ -10,12 +10,14 @@ SHELL := /bin/bash
 PREFIX ?= /usr/local
 ifdef OFFLINE
 override OFFLINE := $(abspath $(OFFLINE))
-CARGO ?= cargo --offline --config "$(OFFLINE)/cargo.toml"
+CARGO ?= cargo --offline --config 'source.crates-io.replace-with="vendored"' --config 'source.vendored.directory="$(OFFLINE)/crates"'
 export PIP_NO_INDEX := 1
 export PIP_FIND_LINKS := $(OFFLINE)/wheels
 else
 CARGO ?= cargo
 endif
+# For scripts that ask cargo something.
+export PODIUM_CARGO := $(CARGO)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 JOBS ?= 0
 DEMO_leap := pipelines/leap-blend
@@ -78,7 +80,7 @@ dist: build ## Wheel, archive, list of parts and checksums into dist/
 	python3 scripts/dist
 
 vendor: setup ## Gather every crate and wheel in VENDOR=DIR (default vendor/) for `OFFLINE=DIR` on a machine without a network
-	@CARGO="$(CARGO)" scripts/vendor "$(or $(VENDOR),vendor)" $(if $(filter 1 yes true,$(CUDA)),--cuda)
+	@scripts/vendor "$(or $(VENDOR),vendor)" $(if $(filter 1 yes true,$(CUDA)),--cuda)
 
 install: ## Install what `make build` built into PREFIX: programs, configs, pipelines, man pages, completions
 	@scripts/install "$(TARGET)/release" "$(DESTDIR)$(PREFIX)"

@@ -1,4 +1,9 @@
-//! Passes on how to link libtorch; `common/neural/build.rs` says why.
+//! Passes on how to link libtorch (`common/neural/build.rs` says why), and how what is handed out is linked.
+
+use std::path::PathBuf;
+
+#[path = "packaging/oldest/mod.rs"]
+mod oldest;
 
 /// Where the binary with networks looks for libtorch when it is handed out, from its own place: beside an installation
 /// (`lib/podium`), in an unpacked archive (`lib`), in the Python environment that the wheel was installed into. Handing out
@@ -7,9 +12,19 @@ const HANDED_OUT: &str = "-Wl,-rpath,$ORIGIN/../lib/podium:$ORIGIN/../lib:$ORIGI
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=packaging/oldest");
     let arguments = std::env::var("DEP_PODIUM_TORCH_EXT_LINK_ARGS").unwrap_or_default();
     for argument in arguments.split('\t').filter(|a| !a.is_empty()) {
         println!("cargo:rustc-link-arg={argument}");
     }
-    ["podium", "podium-torch"].iter().for_each(|name| println!("cargo:rustc-link-arg-bin={name}={HANDED_OUT}"));
+    let folder = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default()).join("oldest");
+    let older = oldest::link(&folder).unwrap_or_else(|problem| {
+        println!("cargo:warning=what is handed out will run on systems as new as this one alone: {problem}");
+        Default::default()
+    });
+    for (name, arguments) in [("podium", older.0), ("podium-torch", older.1)] {
+        for argument in std::iter::once(HANDED_OUT.to_string()).chain(arguments) {
+            println!("cargo:rustc-link-arg-bin={name}={argument}");
+        }
+    }
 }

@@ -27,9 +27,10 @@ const TEN: [&str; 10] = [
     "train-model",
 ];
 
-/// The newest versions that the programs may need: those of Debian 12. The wheel's tag says the same of glibc.
-const HIGHEST_GLIBC: (u32, u32) = (2, 36);
-const HIGHEST_GLIBCXX: (u32, u32, u32) = (3, 4, 30);
+/// The newest versions that the programs may need: those of RHEL 8 and Debian 10 (`packaging/oldest`). The wheel's tag says the same
+/// of glibc.
+const HIGHEST_GLIBC: [u32; 2] = [2, 28];
+const HIGHEST_GLIBCXX: [u32; 3] = [3, 4, 25];
 
 /// Ready to run as a user would: nothing of cargo's, and no library path.
 fn plain(program: impl AsRef<Path>) -> Command {
@@ -109,6 +110,8 @@ fn the_archive_runs_under_any_path() {
     fs::rename(unpacked, &moved).unwrap();
     let bin = moved.join("bin");
 
+    let notices = fs::read_to_string(moved.join("share/doc/podium/THIRD-PARTY.txt")).unwrap();
+    assert!(["The HDF Group", "Unidata", "polars-core ", "zstd-sys "].iter().all(|part| notices.contains(part)));
     let loaded = text(&succeeds(plain(bin.join("predict")).env("LD_TRACE_LOADED_OBJECTS", "1")).stdout);
     let library = loaded.lines().find(|line| line.contains("libtorch_cpu.so")).unwrap();
     assert!(library.contains("moved here/bin/../lib/"), "{library}");
@@ -139,7 +142,14 @@ fn the_archive_runs_under_any_path() {
     let again = succeeds(front().arg("configs").arg(&project));
     assert!(text(&again.stderr).contains("exp195.yaml` differs"), "{}", text(&again.stderr));
     assert_eq!(fs::read_to_string(&config).unwrap(), "mine: 1\n");
-    succeeds(plain(bin.join("run-pipeline")).arg(project.join("pipelines/leap-data")).arg("--dry-run"));
+    let pipeline = || {
+        let mut command = plain(bin.join("run-pipeline"));
+        command.current_dir(&project).arg("pipelines/leap-data");
+        command
+    };
+    succeeds(pipeline().arg("--dry-run"));
+    let planned = text(&succeeds(pipeline().args(["--size", "small", "--explain"])).stdout);
+    assert!(planned.contains("leap-small"), "{planned}");
 }
 
 #[test]
@@ -151,6 +161,13 @@ fn the_wheel_runs_with_the_torch_of_its_environment_and_without() {
     let install = ["-m", "pip", "install", "--quiet", "--no-index", "--no-deps"];
     succeeds(plain(environment.join("bin/python")).args(install).arg(only(made.path(), ".whl")));
     let bin = environment.join("bin");
+
+    let packages = fs::read_dir(environment.join("lib")).unwrap().next().unwrap().unwrap().path().join("site-packages");
+    let info = packages.join("podium-0.1.0.dist-info");
+    for text in ["LICENSE-MIT", "LICENSE-APACHE", "THIRD-PARTY.txt"] {
+        assert!(info.join("licenses").join(text).is_file(), "{text}");
+    }
+    assert!(fs::read_to_string(info.join("METADATA")).unwrap().contains("\nRequires-Dist: torch==2.11.*\n"));
 
     // Without torch: six programs run, four say what is missing.
     for name in TEN {
@@ -166,7 +183,6 @@ fn the_wheel_runs_with_the_torch_of_its_environment_and_without() {
     assert!(environment.join("share/man/man1/predict.1").is_file());
 
     // With it: the folder that the tests have, where pip would have put it.
-    let packages = fs::read_dir(environment.join("lib")).unwrap().next().unwrap().unwrap().path().join("site-packages");
     symlink(libtorch(), packages.join("torch")).unwrap();
     let work = tempfile::tempdir().unwrap();
     pipe(&bin, work.path());
@@ -179,6 +195,66 @@ fn the_wheel_runs_with_the_torch_of_its_environment_and_without() {
     fs::write(info.join("METADATA"), "Metadata-Version: 2.1\nName: torch\nVersion: 2.10.0\n").unwrap();
     let refused = plain(bin.join("predict")).arg("--version").output().unwrap();
     assert!(text(&refused.stderr).contains("torch is version 2.10.0 here"), "{}", text(&refused.stderr));
+}
+
+/// Every path below a folder, relative to it, folders too.
+fn tree(folder: &Path) -> Vec<String> {
+    let listing = succeeds(Command::new("find").arg(".").current_dir(folder)).stdout;
+    let mut paths: Vec<_> = text(&listing).lines().map(str::to_owned).collect();
+    paths.sort();
+    paths
+}
+
+#[test]
+fn what_is_installed_runs_by_itself_and_is_taken_away_again() {
+    let place = tempfile::tempdir().unwrap();
+    let prefix = place.path().join("a prefix");
+    for shared in ["bin/mine", "share/man/man1/mine.1"] {
+        common::durable::write(prefix.join(shared), b"not podium's\n").unwrap();
+    }
+    let before = tree(&prefix);
+    let target = binary("podium").ancestors().nth(2).unwrap().to_path_buf();
+    let make = |target: &Path, goal: &str| {
+        let mut command = Command::new("make");
+        command.current_dir(root()).arg("--silent").arg(goal).arg(format!("PREFIX={}", prefix.display()));
+        // Were anything built, this would be called.
+        command.env("CARGO_TARGET_DIR", target).env("CARGO", "false");
+        command
+    };
+    // Nothing was built there: refused, and nothing is built.
+    let refused = make(place.path(), "install").output().unwrap();
+    assert!(!refused.status.success());
+    assert!(text(&refused.stderr).contains("hint: run `make build` first"), "{}", text(&refused.stderr));
+    assert_eq!(tree(&prefix), before);
+
+    succeeds(&mut make(&target, "install"));
+    let bin = prefix.join("bin");
+    let loaded = text(&succeeds(plain(bin.join("predict")).env("LD_TRACE_LOADED_OBJECTS", "1")).stdout);
+    let library = loaded.lines().find(|line| line.contains("libtorch_cpu.so")).unwrap();
+    assert!(library.contains("a prefix/bin/../lib/podium/"), "{library}");
+    let work = tempfile::tempdir().unwrap();
+    pipe(&bin, work.path());
+    for file in ["share/man/man1/predict.1", "share/bash-completion/completions/predict", "share/podium/pipelines/leap.yaml"] {
+        assert!(prefix.join(file).is_file(), "{file}");
+    }
+    let debug = Command::new("readelf").args(["--sections", "--wide"]).arg(bin.join("podium")).output().unwrap();
+    assert!(!text(&debug.stdout).contains(".symtab"));
+
+    // Again over what is there, with a file of a version before that this one lacks.
+    common::durable::write(prefix.join("share/podium/configs/old.yaml"), b"gone: 1\n").unwrap();
+    let list = prefix.join("share/podium/installed");
+    let listed = fs::read_to_string(&list).unwrap();
+    common::durable::write(&list, (listed.clone() + "share/podium/configs/old.yaml\n").as_bytes()).unwrap();
+    let installed = tree(&prefix);
+    succeeds(&mut make(&target, "install"));
+    let left: Vec<_> = installed.into_iter().filter(|path| !path.ends_with("configs/old.yaml")).collect();
+    assert_eq!(tree(&prefix), left);
+    assert_eq!(fs::read_to_string(&list).unwrap(), listed);
+
+    succeeds(&mut make(&target, "uninstall"));
+    assert_eq!(tree(&prefix), before);
+    let again = make(&target, "uninstall").output().unwrap();
+    assert!(!again.status.success() && text(&again.stderr).contains("nothing was installed there"));
 }
 
 #[test]
@@ -202,18 +278,79 @@ fn the_programs_state_the_oldest_system_that_they_run_on() {
     let found = succeeds(command.args([binary("podium"), binary("podium-torch")])).stdout;
     let found: serde_json::Value = serde_json::from_slice(&found).unwrap();
     let version = |name: &str| -> Vec<u32> { serde_json::from_value(found[name].clone()).unwrap() };
-    // Built on a newer system they need what that has; the tag of the wheel says so.
-    let own = text(&succeeds(Command::new("getconf").arg("GNU_LIBC_VERSION")).stdout);
-    let own: Vec<u32> = own.trim().rsplit(' ').next().unwrap().split('.').map(|n| n.parse().unwrap()).collect();
-    let allowed = vec![HIGHEST_GLIBC.0, HIGHEST_GLIBC.1].max(own);
-    assert!(version("GLIBC") <= allowed, "{found} needs a newer glibc than {allowed:?}");
-    if allowed == [HIGHEST_GLIBC.0, HIGHEST_GLIBC.1] {
-        assert!(version("GLIBCXX") <= vec![HIGHEST_GLIBCXX.0, HIGHEST_GLIBCXX.1, HIGHEST_GLIBCXX.2], "{found}");
-    }
+    assert!(version("GLIBC") <= HIGHEST_GLIBC.to_vec(), "{found} needs a newer glibc than {HIGHEST_GLIBC:?}");
+    assert!(version("GLIBCXX") <= HIGHEST_GLIBCXX.to_vec(), "{found} needs a newer C++ library than {HIGHEST_GLIBCXX:?}");
+    assert!(version("CXXABI") <= vec![1, 3, 11], "{found}");
     let made = made("wheel");
     let wheel = only(made.path(), ".whl");
     let tag = format!("manylinux_{}_{}_x86_64", version("GLIBC")[0], version("GLIBC")[1]);
     assert!(wheel.to_str().unwrap().contains(&tag), "{}", wheel.display());
     let megabytes = fs::metadata(&wheel).unwrap().len() as f64 / 1e6;
     assert!(megabytes <= 60.0, "the wheel has {megabytes:.1} MB");
+}
+
+/// What 2.28 lacks and `packaging/oldest` brings, asked for by a program in C, gives what the system's own does.
+#[test]
+fn what_older_systems_lack_does_what_the_newer_ones_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = r#"
+        #define _GNU_SOURCE
+        #include <fcntl.h>
+        #include <stdio.h>
+        #include <string.h>
+        #include <sys/stat.h>
+        long __isoc23_strtol(const char *, char **, int);
+        unsigned long long __isoc23_strtoull(const char *, char **, int);
+        int __isoc23_sscanf(const char *, const char *, ...);
+        size_t strlcpy(char *, const char *, size_t), strlcat(char *, const char *, size_t);
+        extern char __libc_single_threaded;
+        static int started;
+        __attribute__((constructor)) static void before(int count, char **arguments) { started = count + (arguments[1] != NULL); }
+        static void show(int code, struct stat64 *of) { printf("%d %lu %lu %o\n", code, of->st_ino, of->st_size, of->st_mode); }
+        int main(int count, char **arguments) {
+          struct stat64 of = {0};
+          show(stat64(arguments[1], &of), &of);
+          show(lstat64(arguments[1], &of), &of);
+          int file = open(arguments[1], O_RDONLY);
+          show(fstat64(file, &of), &of);
+          show(fstatat64(AT_FDCWD, arguments[1], &of, AT_SYMLINK_NOFOLLOW), &of);
+          printf("%d\n", stat64("/no/such/file", &of));
+          char *end, text[8] = "ab";
+          long value = __isoc23_strtol("-0x1fz", &end, 0);
+          printf("%ld %s %llu\n", value, end, __isoc23_strtoull("18446744073709551615", NULL, 10));
+          int one = 0, read = __isoc23_sscanf("7 seven", "%d %s", &one, text);
+          printf("%d %d %s\n", read, one, text);
+          size_t length = strlcat(text, "ty-seven", sizeof text);
+          printf("%zu %s\n", length, text);
+          length = strlcpy(text, "0123456789", 4);
+          printf("%zu %s\n", length, text);
+          printf("%d %d\n", started, __libc_single_threaded);
+        }"#;
+    fs::write(folder.path().join("probe.c"), source).unwrap();
+    fs::write(folder.path().join("file"), "twelve bytes").unwrap();
+    symlink("file", folder.path().join("link")).unwrap();
+    let compile = ["-std=gnu11", "-O1", "-fPIE", "-o", "probe", "probe.c", "-Wl,--wrap=__libc_start_main"];
+    let compiler = || std::env::var_os("CC").unwrap_or_else(|| "cc".into());
+    let later = root().join("packaging/oldest/later.c");
+    succeeds(Command::new(compiler()).args(compile).arg(later).current_dir(folder.path()));
+    let said = text(&succeeds(Command::new("./probe").arg("link").current_dir(folder.path())).stdout);
+
+    let of = |path: &str| {
+        use std::os::unix::fs::MetadataExt;
+        let found = fs::symlink_metadata(folder.path().join(path)).unwrap();
+        format!("0 {} {} {:o}", found.ino(), found.len(), found.mode())
+    };
+    let wanted = [
+        of("file"),
+        of("link"),
+        of("file"),
+        of("link"),
+        "-1".into(),
+        "-31 z 18446744073709551615".into(),
+        "2 7 seven".into(),
+        "13 seventy".into(),
+        "10 012".into(),
+        "3 0".into(),
+    ];
+    assert_eq!(said.lines().collect::<Vec<_>>(), wanted);
 }

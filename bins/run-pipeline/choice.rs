@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -137,6 +138,35 @@ fn locks(file: &Path) -> Vec<OsString> {
     own.filter_map(|target| target.file_name().map(OsString::from)).collect()
 }
 
+/// Where the lock of a pipeline that has none yet belongs; none where it comes in one size only.
+fn missing_lock(folder: &Path) -> Option<PathBuf> {
+    let file = main_file(folder).ok().flatten().filter(|file| file.parent() == folder.parent())?;
+    let mut name = folder.file_name()?.to_owned();
+    name.push(".lock");
+    Some(link(&file).join(name))
+}
+
+/// Makes what a clone brings and a copy may lack (a wheel holds no links): the link of the file of sizes, and those of the locks of
+/// the pipelines that read it.
+fn link_all(file: &Path, link: &Path) -> Result<()> {
+    let make = |target: &Path, at: &Path| match symlink(target, at) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(Error::io("linking", at, e)),
+        _ => Ok(()),
+    };
+    let system = Path::new(FOLDER).join(link.file_name().unwrap_or_default());
+    make(&system.join(VALUES), file)?;
+    for entry in file.parent().and_then(|folder| fs::read_dir(folder).ok()).into_iter().flatten().flatten() {
+        let own = entry.path().join(lock::FILE);
+        if !entry.path().join(file::FILE).is_file() || fs::symlink_metadata(&own).is_ok() {
+            continue;
+        }
+        if let Some(target) = missing_lock(&entry.path()).filter(|target| target.parent() == Some(link)) {
+            make(&Path::new("..").join(&system).join(target.file_name().unwrap_or_default()), &own)?;
+        }
+    }
+    Ok(())
+}
+
 /// Makes a link, in the place of what may be there, in one step.
 fn relink(target: &Path, link: &Path) -> Result<()> {
     let name = link.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -252,8 +282,15 @@ impl Choices {
     /// Where the lock of a pipeline lies, and the name of its choice.
     pub fn lock(&self, folder: &Path) -> (PathBuf, Option<String>) {
         let own = folder.join(lock::FILE);
-        let Ok(target) = fs::read_link(&own) else { return (own, None) };
-        let target = normal(&folder.join(target));
+        let target = match fs::read_link(&own) {
+            Ok(target) => normal(&folder.join(target)),
+            // The link is made when the choice comes into force.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => match missing_lock(folder) {
+                Some(target) => target,
+                None => return (own, None),
+            },
+            Err(_) => return (own, None),
+        };
         let file = target.parent().and_then(|link| {
             let system = link.file_name()?.to_str()?;
             let choices = link.parent().filter(|choices| choices.ends_with(FOLDER))?;
@@ -272,19 +309,12 @@ impl Choices {
         let Some(choice) = self.of(file) else { return Ok(None) };
         let link = link(file);
         let folder = link.parent().unwrap_or(Path::new("."));
-        let linked = fs::symlink_metadata(file).is_ok();
-        if !linked && self.wanted.is_empty() {
-            return Ok(None); // a copy without links: the size is the usual one, and nothing has to be kept apart
-        }
         durable::create_folder(folder)?;
         let ignore = folder.join(".gitignore");
         if !ignore.exists() {
             durable::write(&ignore, b"*\n!.gitignore\n")?;
         }
-        if !linked {
-            let target = Path::new(FOLDER).join(link.file_name().unwrap_or_default()).join(VALUES);
-            symlink(&target, file).map_err(|e| Error::io("linking", file, e))?;
-        }
+        link_all(file, &link)?;
         let held = Held::open(&link)?;
         let wanted = choice.folder();
         let target = PathBuf::from(wanted.file_name().unwrap_or_default());

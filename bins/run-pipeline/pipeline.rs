@@ -27,8 +27,11 @@ pub struct PipelineArgs {
     /// Folder of a `dvc.yaml`, or the file [default: .]
     #[arg(value_name = "PIPELINE", help_heading = "Input")]
     pub pipeline: Option<PathBuf>,
+    /// Nothing: read to say where a stage is named
+    #[arg(value_name = "STAGE", hide = true)]
+    pub stray: Vec<PathBuf>,
     /// Stages that may run at the same time; 0: as many as cores
-    #[arg(short, long, value_name = "N", default_value_t = 1, help_heading = "Run")]
+    #[arg(short, long, value_name = "N", default_value_t = 1, allow_negative_numbers = true, help_heading = "Run")]
     pub jobs: usize,
     /// Run only this stage (or group) and what it needs
     #[arg(long, value_name = "STAGE", help_heading = "Run")]
@@ -98,6 +101,12 @@ pub struct PipelineArgs {
 /// Does what was asked for.
 pub fn run(arguments: &PipelineArgs) -> anyhow::Result<()> {
     let (given, force) = split(arguments);
+    if let Some(name) = arguments.stray.first() {
+        let [name, given] = [name, &given].map(|word| quote(&word.to_string_lossy()));
+        return Err(Error::usage(format!("`{name}` is one word too many: one pipeline is named"))
+            .hint(format!("a stage is named with `--until`: `run-pipeline {given} --until {name}`"))
+            .into());
+    }
     let wanted = Wanted { size: arguments.size.clone(), sets: arguments.set.clone() };
     let choices = Choices::find(&given, &wanted)?;
     let mut project = Project::read(&given, &choices)?;

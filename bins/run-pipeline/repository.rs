@@ -54,8 +54,5 @@ pub fn pipelines(root: &Path, written: &[PathBuf]) -> Vec<PathBuf> {
 
 /// Whether DVC leaves git alone here (`dvc init --no-scm`).
 pub fn is_without_git(dvc: &Path) -> bool {
-    ["config.local", "config"]
-        .iter()
-        .find_map(|name| cache::setting(&dvc.join(name), "core", "no_scm"))
-        .is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    cache::is_on(dvc, "core", "no_scm")
 }

@@ -7,6 +7,7 @@ import subprocess
 import tarfile
 import zipfile
 
+import crates
 import elf
 import tree
 
@@ -23,7 +24,7 @@ def write(out, version, programs, root, libtorch, time, level):
         # One thread more or less does not change what zstd writes with -T.
         packer = subprocess.Popen(["zstd", "-q", f"-{level}", "--long=27", "-T0", "-c"], stdin=subprocess.PIPE, stdout=file)
         with tarfile.open(fileobj=packer.stdin, mode="w|", format=tarfile.GNU_FORMAT) as tar:
-            for entry in sorted(entries(programs, found, root), key=lambda entry: entry[0]):
+            for entry in sorted([*entries(programs, found, root), notices(root)], key=lambda entry: entry[0]):
                 add(tar, name, time, *entry)
         packer.stdin.close()
         if packer.wait() != 0:
@@ -56,6 +57,10 @@ def entries(programs, libraries, root):
         yield f"share/doc/podium/{path.name}", path, 0o644
     for name, text in licences(root):
         yield f"share/doc/podium/{name}", text, 0o644
+
+
+def notices(root):
+    return "share/doc/podium/THIRD-PARTY.txt", crates.notices(root), 0o644
 
 
 def licences(root):

@@ -4,12 +4,13 @@ import datetime
 import json
 import pathlib
 import re
-import subprocess
 import uuid
+
+import crates
 
 
 def listing(root, version, time):
-    packages = crates(root) + wheels(root)
+    packages = locked(root) + wheels(root)
     own = {"type": "application", "name": "podium", "version": version, "bom-ref": "podium", "licenses": [{"expression": "MIT OR Apache-2.0"}]}
     stamp = datetime.datetime.fromtimestamp(time, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     document = {
@@ -24,10 +25,10 @@ def listing(root, version, time):
     return json.dumps(document, indent=1) + "\n"
 
 
-def crates(root):
+def locked(root):
     """The crates that the lock file pins; licences where cargo can tell them without a network."""
     text = (pathlib.Path(root) / "Cargo.lock").read_text()
-    told = licences(root)
+    told = crates.licences(root)
     found = []
     for block in text.split("[[package]]")[1:]:
         field = dict(re.findall(r'(?m)^(\w+) = "(.*)"$', block))
@@ -41,15 +42,6 @@ def crates(root):
             entry["licenses"] = [{"expression": told[name, version]}]
         found.append(entry)
     return found
-
-
-def licences(root):
-    command = ["cargo", "metadata", "--locked", "--offline", "--format-version", "1", "--filter-platform", "x86_64-unknown-linux-gnu"]
-    answer = subprocess.run(command, cwd=root, capture_output=True, text=True)
-    if answer.returncode != 0:
-        return {}
-    # "MIT/Apache-2.0" is how SPDX's OR was once written.
-    return {(p["name"], p["version"]): (p["license"] or "").replace("/", " OR ") for p in json.loads(answer.stdout)["packages"]}
 
 
 def wheels(root):

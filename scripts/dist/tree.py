@@ -1,5 +1,8 @@
 """What is handed out beside the programs: configs, pipelines, schemas, man pages, completions, licences."""
 
+import pathlib
+import subprocess
+
 # Which program does which stage. `podium` starts without libtorch.
 PROGRAMS = {
     "podium": ["hill-climb", "hit-density", "prepare-data", "run-pipeline", "score", "simulate-data"],
@@ -11,13 +14,15 @@ LEFT_OUT = {"outputs", ".choice", ".podium", ".dvc", "__pycache__"}
 
 
 def files(root, below):
-    """All files of a folder of the repository, as paths relative to `root`, sorted."""
-    found = []
-    for path in sorted((root / below).rglob("*")):
-        relative = path.relative_to(root)
-        if path.is_file() and not LEFT_OUT.intersection(relative.parts) and not path.name.endswith(".pyc"):
-            found.append(relative)
-    return found
+    """All files of a folder of the repository, as paths relative to `root`, sorted. Where git knows them, no others."""
+    try:
+        listed = subprocess.run(["git", "ls-files", "-z", "--", below], cwd=root, capture_output=True, check=True).stdout
+        paths = [pathlib.Path(name) for name in listed.decode().split("\0") if name]
+    except (OSError, subprocess.CalledProcessError):
+        paths = [path.relative_to(root) for path in (root / below).rglob("*") if path.suffix != ".pyc"]
+    # Links lead to the size in force here; `run-pipeline` makes them anew where the files are copied to.
+    kept = (path for path in paths if not LEFT_OUT.intersection(path.parts) and not (root / path).is_symlink())
+    return sorted(path for path in kept if (root / path).is_file())
 
 
 def shared(root):

@@ -6,6 +6,7 @@ import pathlib
 import time as clock
 import zipfile
 
+import crates
 import elf
 import tree
 
@@ -26,6 +27,7 @@ def write(out, version, programs, root, time):
     content.update({f"podium/share/podium/{place}": (path.read_bytes(), 0o644) for place, path in tree.shared(root)})
     content.update({f"{data}/share/{place}": (path.read_bytes(), 0o644) for place, path in tree.system(root)})
     content.update({f"{info}/licenses/{path.name}": (path.read_bytes(), 0o644) for path in tree.papers(root) if path.name.startswith("LICENSE")})
+    content[f"{info}/licenses/THIRD-PARTY.txt"] = (crates.notices(root), 0o644)
     content[f"{info}/METADATA"] = (metadata(version, root), 0o644)
     content[f"{info}/WHEEL"] = (f"Wheel-Version: 1.0\nGenerator: podium\nRoot-Is-Purelib: false\nTag: {tag}\n".encode(), 0o644)
     content[f"{info}/entry_points.txt"] = (entry_points(), 0o644)
@@ -61,6 +63,7 @@ def metadata(version, root):
         "License-Expression: MIT OR Apache-2.0",
         "License-File: LICENSE-APACHE",
         "License-File: LICENSE-MIT",
+        "License-File: THIRD-PARTY.txt",
         "Requires-Python: >=3.8",
         f"Requires-Dist: {TORCH}",
         "Description-Content-Type: text/markdown",

@@ -58,6 +58,17 @@ fn a_mistake_shows_file_line_column_and_the_nearest_key() {
 }
 
 #[test]
+fn a_stage_in_the_place_of_a_pipeline_or_behind_it_is_answered_with_until() {
+    let folder = chain();
+    for args in [&["train"][..], &[".", "train"], &[".", "train", "score"], &["-j", "2", ".", "train"]] {
+        let refused = cmd("run-pipeline").args(args).within(folder.path()).fails(2);
+        refused.says("hint: ").says("`run-pipeline . --until train`");
+    }
+    cmd("run-pipeline").args([".", "-j", "-1"]).within(folder.path()).fails(2).says("invalid value '-1' for '--jobs <N>'");
+    assert!(!folder.path().join("dvc.lock").exists());
+}
+
+#[test]
 fn cycles_duplicate_outs_missing_deps_and_bad_expressions_are_refused_with_their_place() {
     for (text, code, says) in [
         (

@@ -337,3 +337,38 @@ fn a_fresh_clone_works_for_dvc_before_anything_ran() {
     assert!(status.contains("leap-blend") && status.contains("tracknet"), "{status}");
     assert!(dvc.run("dvc", &["dag"], project.path()).contains("polarmae-pretrain"));
 }
+
+/// Where the file system has no locks: both take the lock by names, and neither leaves one that stops the other.
+#[test]
+fn a_lock_by_names_lets_dvc_in_at_once() {
+    let Some(dvc) = tools::dvc() else { return };
+    let project = Project::new(&[("dvc.yaml", "stages:\n  a:\n    cmd: echo 1 > out\n    outs: [out]\n")]);
+    let git = Command::new("git").args(["init", "-q", "."]).current_dir(project.path()).output().unwrap();
+    checked(&git, "git init");
+    dvc.run("dvc", &["init", "-q"], project.path());
+    dvc.run("dvc", &["config", "core.hardlink_lock", "true"], project.path());
+    project.run(&["-q"]);
+    assert_eq!(changed(&dvc, &project), [""; 0]);
+    dvc.run("dvc", &["repro", "-q", "--force"], project.path());
+    assert_eq!(project.ran(&["--force"]), ["a"]);
+    assert_eq!(changed(&dvc, &project), [""; 0]);
+}
+
+/// Names of outs that mean something in a pattern stand in `.gitignore` as dvc writes them.
+#[test]
+fn gitignore_is_the_one_that_dvc_writes() {
+    let Some(dvc) = tools::dvc() else { return };
+    let names = ["a#b", "#c", "!d", "e*f", "g[1]", "h i"];
+    let touch = names.map(|name| format!("'{name}'")).join(" ");
+    let outs = names.map(|name| format!("    - {name:?}\n")).concat();
+    let pipeline = format!("stages:\n  a:\n    cmd: touch {touch}\n    outs:\n{outs}");
+    let written = [true, false].map(|ours| {
+        let project = Project::new(&[("dvc.yaml", &pipeline)]);
+        let git = Command::new("git").args(["init", "-q", "."]).current_dir(project.path()).output().unwrap();
+        checked(&git, "git init");
+        dvc.run("dvc", &["init", "-q"], project.path());
+        if ours { drop(project.run(&["-q"])) } else { drop(dvc.run("dvc", &["repro", "-q"], project.path())) }
+        project.read(".gitignore")
+    });
+    assert_eq!(written[0].replace(".podium\n", "").replace("/.podium/\n", ""), written[1]);
+}

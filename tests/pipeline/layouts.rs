@@ -34,6 +34,16 @@ fn what_dvcignore_names_and_what_podium_keeps_do_not_belong_to_a_dep() {
 }
 
 #[test]
+fn patterns_inside_of_a_dep_are_refused_as_dvc_refuses_them() {
+    let pipeline = "stages:\n  a:\n    cmd: cat src/a > out\n    deps: [src]\n    outs: [out]\n";
+    let files = [("dvc.yaml", pipeline), ("src/a", "1"), ("src/sub/.dvcignore", "b\n"), ("src/sub/b", "1")];
+    let project = repository(&files);
+    let refused = cmd("run-pipeline").within(project.path()).fails(3);
+    refused.says("src/sub/.dvcignore").says("which dvc refuses").says("hint: ");
+    assert!(!project.at("out").exists());
+}
+
+#[test]
 fn a_stage_of_another_folder_counts_and_that_of_a_repository_inside_does_not() {
     let below = "stages:\n  p:\n    cmd: cat ../in > x\n    deps: [../in]\n    outs: [x]\n";
     let top = "stages:\n  t:\n    cmd: cat deep/prep/x > out\n    deps: [deep/prep/x]\n    outs: [out]\n";
@@ -188,6 +198,34 @@ fn each_size_has_its_lock_and_outs_and_stays_in_force_until_another_is_chosen() 
     assert_eq!(project.ran(&["pipelines/s-one", "--size", "demo"]), [""; 0], "the demo's lock is as it was");
     let error = cmd("run-pipeline").args(["pipelines/s-one", "--size", "huge"]).within(project.path()).fails(2);
     error.says("its sizes are demo, published");
+}
+
+/// A wheel holds no links: `podium configs` gives files alone.
+#[test]
+fn a_copy_without_links_has_all_sizes_and_gets_the_links_with_its_first_run() {
+    for first in [&["--size", "published"][..], &[]] {
+        let project = sized();
+        for link in ["pipelines/s.yaml", "pipelines/s-one/dvc.lock"] {
+            fs::remove_file(project.at(link)).unwrap();
+        }
+        project.write("pipelines/s-two/dvc.yaml", "vars: ['../s.yaml:text']\nstages: {}\n");
+        assert!(project.run(&["pipelines/s-one", "--dag"]).stdout.contains('a'));
+        assert!(fs::symlink_metadata(project.at("pipelines/s.yaml")).is_err(), "looking makes nothing");
+        project.run(&[&["pipelines/s-one", "-q"], first].concat());
+        for (link, target) in [
+            ("s.yaml", ".choice/s/vars.yaml"),
+            ("s-one/dvc.lock", "../.choice/s/s-one.lock"),
+            ("s-two/dvc.lock", "../.choice/s/s-two.lock"),
+        ] {
+            assert_eq!(fs::read_link(project.at("pipelines").join(link)).unwrap().to_str(), Some(target));
+        }
+        let out = if first.is_empty() { "demo/out" } else { "runs/out" };
+        assert!(project.read("pipelines/s-one/dvc.lock").contains(out));
+        assert_eq!(project.ran(&["pipelines/s-one"]), [""; 0]);
+        let other = if first.is_empty() { "published" } else { "demo" };
+        assert_eq!(project.ran(&["pipelines/s-one", "--size", other]), ["a", "b"]);
+        assert!(!project.read("pipelines/s-one/dvc.lock").contains(out), "each size has a lock of its own");
+    }
 }
 
 #[test]

@@ -8,7 +8,6 @@ use crate::{prepare, simulate};
 
 const INPUT: i32 = 3;
 const USAGE: i32 = 2;
-const FAILED: i32 = 1;
 
 /// Prepares `folder/sim/raw` after `damage` was done to it, and demands this exit code.
 fn prepared(folder: &Path, code: i32, more: &[&str]) -> Outcome {
@@ -95,7 +94,7 @@ fn splits_and_filters_that_leave_nothing_are_refused() {
     simulate(folder.path());
     prepared(folder.path(), USAGE, &["validation_split=0.1"]).says("leaves no validation event of 5").says("hint:");
     prepared(folder.path(), USAGE, &["validation_split=1.0"]).says("leaves no training event of 5");
-    prepared(folder.path(), FAILED, &["filters.min_pt=1000"]).says("no training track passes the filters");
+    prepared(folder.path(), INPUT, &["filters.min_pt=1000"]).says("no training track passes the filters");
     prepared(folder.path(), USAGE, &["filters.min_hits=2"]).says("`filters.min_hits` is 2, expected at least 3");
     let empty = tempfile::tempdir().unwrap();
     let command = cmd("prepare-data").args(["tracknet", "configs/tracknet/demo/prepare.yaml", "--raw"]).within(root());

@@ -25,10 +25,8 @@ impl Cache {
     /// The cache that serves a folder; none outside of a DVC repository.
     pub fn find(folder: &Path) -> Option<Self> {
         let dvc = folder.ancestors().map(|f| f.join(".dvc")).find(|f| f.is_dir())?;
-        let mut levels = vec![dvc.join("config.local"), dvc.join("config")];
-        levels.extend(user_configs());
-        let configured = levels.iter().find_map(|file| Some((file.parent()?, setting(file, "cache", "dir")?)));
-        let folder = configured.map_or_else(|| dvc.join("cache"), |(beside, dir)| beside.join(expanded(&dir)));
+        let folder = configured(&dvc, "cache", "dir")
+            .map_or_else(|| dvc.join("cache"), |(beside, dir)| beside.join(expanded(&dir)));
         Some(Self { folder })
     }
 
@@ -135,8 +133,21 @@ fn user_configs() -> Vec<PathBuf> {
     own.into_iter().chain(shared).map(|folder| folder.join("config")).collect()
 }
 
+/// A key of a section as the nearest of DVC's configs has it, and that config's folder. `dvc` is the `.dvc` folder.
+pub fn configured(dvc: &Path, section: &str, key: &str) -> Option<(PathBuf, String)> {
+    let own = [dvc.join("config.local"), dvc.join("config")];
+    own.into_iter().chain(user_configs()).find_map(|file| Some((file.parent()?.into(), setting(&file, section, key)?)))
+}
+
+/// True where that key says so, in the words that DVC takes for it.
+pub fn is_on(dvc: &Path, section: &str, key: &str) -> bool {
+    configured(dvc, section, key).is_some_and(|(_, value)| {
+        ["true", "yes", "on", "y", "1"].iter().any(|word| value.eq_ignore_ascii_case(word))
+    })
+}
+
 /// A key of a section of one of DVC's configs, unquoted.
-pub fn setting(config: &Path, section: &str, key: &str) -> Option<String> {
+fn setting(config: &Path, section: &str, key: &str) -> Option<String> {
     let text = fs::read_to_string(config).ok()?;
     let mut inside = false;
     let mut found = None;

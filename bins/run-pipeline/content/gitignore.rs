@@ -34,9 +34,9 @@ pub fn add(out: &Path, root: &Path) -> Result<()> {
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }
-    // What has a meaning in a pattern is written as itself.
+    // What has a meaning in a pattern is written as itself, the same signs as DVC's.
     let escaped: String =
-        name.chars().flat_map(|c| "*?[]\\".contains(c).then_some('\\').into_iter().chain([c])).collect();
+        name.chars().flat_map(|c| "*?[]!#\\".contains(c).then_some('\\').into_iter().chain([c])).collect();
     text += &format!("/{escaped}\n");
     durable::write(&file, text.as_bytes()).map(|_| ())
 }
@@ -53,10 +53,10 @@ mod tests {
             fs::create_dir(root.join(name)).unwrap();
         }
         durable::write(root.join(".gitignore"), b"*.log").unwrap();
-        for name in ["model.bin", "model.bin", "run.log", "a*b", "sub/x"] {
+        for name in ["model.bin", "model.bin", "run.log", "a*b", "!a", "b#", "sub/x"] {
             add(&root.join(name), root).unwrap();
         }
-        assert_eq!(fs::read_to_string(root.join(".gitignore")).unwrap(), "*.log\n/model.bin\n/a\\*b\n");
+        assert_eq!(fs::read_to_string(root.join(".gitignore")).unwrap(), "*.log\n/model.bin\n/a\\*b\n/\\!a\n/b\\#\n");
         assert_eq!(fs::read_to_string(root.join("sub/.gitignore")).unwrap(), "/x\n");
     }
 }

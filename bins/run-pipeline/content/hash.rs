@@ -82,6 +82,10 @@ fn walk(folder: &Path, prefix: &str, seen: &Seen, entries: &mut Vec<Entry>) -> R
         if seen.ignores(&path, kind.is_dir()) {
             continue;
         }
+        if name == ".dvcignore" {
+            return Err(Error::input(&path, "lies in a folder that is a dep or an out, which dvc refuses")
+                .hint("move its lines into the `.dvcignore` of a folder above"));
+        }
         if kind.is_dir() {
             walk(&path, &format!("{prefix}{name}/"), seen, entries)?;
             continue;

@@ -7,13 +7,15 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <c10/util/Exception.h>
 
+#include <dirent.h>
 #include <dlfcn.h>
 
+#include <cstdlib>
 #include <exception>
-#include <filesystem>
 #include <map>
+#include <memory>
 #include <mutex>
-#include <system_error>
+#include <string>
 #include <utility>
 
 #include "mamba_source.h"
@@ -23,8 +25,20 @@ namespace {
 constexpr int kMajor = 75, kMinor = 76;  // CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR
 constexpr unsigned kWarp = 32;
 
-std::filesystem::path folder_of(const Dl_info& library) {
-  return std::filesystem::canonical(library.dli_fname).parent_path();
+// Links followed, with a slash at the end. The C++ library of g++ 8 keeps std::filesystem apart, so POSIX serves.
+std::string folder_of(const Dl_info& library) {
+  const std::unique_ptr<char, decltype(&std::free)> resolved(realpath(library.dli_fname, nullptr), &std::free);
+  const std::string path = resolved ? resolved.get() : library.dli_fname;
+  return path.substr(0, path.rfind('/') + 1);
+}
+
+// Loads every library of a folder whose name begins so.
+void load_all(const std::string& folder, const std::string& beginning) {
+  const std::unique_ptr<DIR, int (*)(DIR*)> opened(opendir(folder.c_str()), [](DIR* open) { return closedir(open); });
+  while (const dirent* file = opened ? readdir(opened.get()) : nullptr) {
+    const std::string name = file->d_name;
+    if (name.rfind(beginning, 0) == 0) dlopen((folder + name).c_str(), RTLD_LAZY | RTLD_LOCAL);
+  }
 }
 
 // The library beside libtorch's CUDA part that brings NVRTC and the driver.
@@ -33,17 +47,10 @@ void* nvrtc_and_driver() {
     Dl_info about{};
     const void* inside = dlsym(RTLD_DEFAULT, "_ZN2at4cuda9CUDAGraph6replayEv");
     if (inside == nullptr || dladdr(inside, &about) == 0) return static_cast<void*>(nullptr);
-    void* both = dlopen((folder_of(about) / "libcaffe2_nvrtc.so").c_str(), RTLD_NOW | RTLD_LOCAL);
+    void* both = dlopen((folder_of(about) + "libcaffe2_nvrtc.so").c_str(), RTLD_NOW | RTLD_LOCAL);
     // NVRTC asks for a library of its own by name, wherever it lies itself.
     const void* nvrtc = both == nullptr ? nullptr : dlsym(both, "nvrtcCompileProgram");
-    if (nvrtc != nullptr && dladdr(nvrtc, &about) != 0) {
-      std::error_code ignored;
-      for (const auto& file : std::filesystem::directory_iterator(folder_of(about), ignored)) {
-        if (file.path().filename().string().rfind("libnvrtc-builtins.so", 0) == 0) {
-          dlopen(file.path().c_str(), RTLD_LAZY | RTLD_LOCAL);
-        }
-      }
-    }
+    if (nvrtc != nullptr && dladdr(nvrtc, &about) != 0) load_all(folder_of(about), "libnvrtc-builtins.so");
     return both;
   }();
   return library;

@@ -96,6 +96,11 @@ impl ParquetFile {
         self.names().any(|known| known == name)
     }
 
+    /// Whether the cells of a column are lists, or of another type that no column of a [`Table`] has.
+    pub fn is_nested(&self, name: &str) -> bool {
+        self.others.iter().any(|(known, _)| known == name)
+    }
+
     /// Names of the columns that are structures.
     pub fn structures(&self) -> Vec<String> {
         let mut names: Vec<String> =

@@ -19,6 +19,8 @@ use crate::preparation::Preparation;
 pub struct Events {
     shards: Arc<Vec<Shard>>,
     events: u64,
+    /// The file of the first ones, for messages.
+    place: PathBuf,
     /// The scales that energies are on and are brought onto, where they differ.
     rescale: Option<(EnergyScale, EnergyScale)>,
 }
@@ -125,12 +127,18 @@ impl Events {
             shards.push(Shard { file, source, raw, first, events });
             first += events;
         }
-        Ok(Self { shards: Arc::new(shards), events: first, rescale: None })
+        let place = paths.first().cloned().unwrap_or_default();
+        Ok(Self { shards: Arc::new(shards), events: first, place, rescale: None })
     }
 
     /// Number of events.
     pub fn len(&self) -> u64 {
         self.events
+    }
+
+    /// A file of the events, to be named where something is wrong with all of them.
+    pub fn place(&self) -> &Path {
+        &self.place
     }
 
     /// Whether there are none.

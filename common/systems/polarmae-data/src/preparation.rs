@@ -3,6 +3,8 @@
 //! A network learns the scale of energies, the threshold and the size of a voxel along with its events. They travel with
 //! its weights, and whoever gives it other events is told.
 
+use std::path::Path;
+
 use common::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -94,8 +96,8 @@ impl Preparation {
     /// warned of.
     ///
     /// # Errors
-    /// [`Error::Failed`] with every setting that differs.
-    pub fn demand(&self, found: &Self, adapt: bool, hint: &str) -> Result<Option<EnergyScale>> {
+    /// [`Error::Input`] with every setting that differs; `place` is a file of the events.
+    pub fn demand(&self, found: &Self, place: &Path, adapt: bool, hint: &str) -> Result<Option<EnergyScale>> {
         let differences = self.differences(found);
         let told = |wanted: &dyn Fn(&Difference) -> bool| -> String {
             let lines = differences.iter().filter(|d| wanted(d));
@@ -107,7 +109,7 @@ impl Preparation {
         if differences.iter().any(|d| d.matters) && !adapt {
             let message =
                 format!("the events were prepared otherwise than those that the network learned from:{}", told(&fatal));
-            return Err(Error::failed(message).hint(hint));
+            return Err(Error::input(place, message).hint(hint));
         }
         let rest = told(&|d| fatal(d) || !d.matters);
         if !rest.is_empty() {
@@ -163,19 +165,19 @@ mod tests {
 
     #[test]
     fn other_scales_are_refused_or_adapted_and_other_selections_told() {
-        let trained = Preparation::of(&Layout::default(), &Selection::default());
-        assert_eq!(trained.demand(&trained.clone(), false, "").unwrap(), None);
+        let (trained, place) = (Preparation::of(&Layout::default(), &Selection::default()), Path::new("events"));
+        assert_eq!(trained.demand(&trained.clone(), place, false, "").unwrap(), None);
         let other = Selection { log_floor: Some(0.01), energy_max: 200.0, ..Selection::default() };
         let found = Preparation::of(&Layout::default(), &other);
-        let error = trained.demand(&found, false, "prepare them again").unwrap_err();
+        let error = trained.demand(&found, place, false, "prepare them again").unwrap_err();
         assert!(
             error.to_string().contains("`selection.log_floor` is 0.01 MeV, the network was trained with 0.13 MeV"),
             "{error}"
         );
         assert!(error.to_string().contains("`selection.energy_max`"), "{error}");
-        assert_eq!(trained.demand(&found, true, "").unwrap(), Some(trained.energy));
+        assert_eq!(trained.demand(&found, place, true, "").unwrap(), Some(trained.energy));
         let fewer = Preparation { min_points: 5, ..trained.clone() };
-        assert_eq!(trained.demand(&fewer, false, "").unwrap(), None);
+        assert_eq!(trained.demand(&fewer, place, false, "").unwrap(), None);
         assert!(!trained.differences(&fewer)[0].matters);
     }
 }

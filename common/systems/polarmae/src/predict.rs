@@ -175,7 +175,7 @@ impl Learned {
         let (Some(learned), Some(found)) = (&self.data, events.preparation()) else { return Ok(events) };
         let hint = "prepare the events as those of the training, or bring their energies onto the network's scale: \
                     `adapt_energies=true`";
-        Ok(match learned.demand(&found, adapt, hint)? {
+        Ok(match learned.demand(&found, events.place(), adapt, hint)? {
             Some(scale) => events.onto(scale),
             None => events,
         })

@@ -221,8 +221,9 @@ pub fn run(config: &PrepareConfig, sources: &Sources, stage: &mut Stage) -> Resu
         tracing::info!("{} events kept from an earlier run", report.kept);
     }
     for (part, tracks) in [("training", report.train), ("validation", report.valid)] {
+        let first = all.first().map_or(Path::new("."), |(_, prefix)| prefix.parent().unwrap_or(prefix));
         if tracks == 0 && !(config.only_validation && part == "training") {
-            return Err(Error::failed(format!("no {part} track passes the filters"))
+            return Err(Error::input(first, format!("no {part} track passes the filters"))
                 .hint("loosen them: `filters.min_pt=0.5`, `filters.min_hits=3`, `filters.first_layers=[]`"));
         }
     }

@@ -1,5 +1,6 @@
 //! Sets from mli/mlo files: months of training steps and the validation set, each raw file read once for all chains.
 
+use std::path::PathBuf;
 use std::sync::Mutex;
 
 use common::cli::signals;
@@ -33,7 +34,7 @@ pub fn concurrency(threads: usize, columns: usize, chains: usize) -> (usize, usi
 /// Writes one set from `pairs`, in order. With a table also the values before normalisation.
 pub fn write_set(plan: &Plan, name: &str, kind: Kind, pairs: &[Pair], table: bool, key: String) -> Result<Finished> {
     let mut pairs = pairs.to_vec();
-    let mut skipped = Vec::new();
+    let (mut skipped, mut last) = (Vec::new(), PathBuf::new());
     loop {
         let bad = match attempt(plan, name, kind, &pairs, table)? {
             Attempt::Done { rows, outputs } => {
@@ -45,12 +46,12 @@ pub fn write_set(plan: &Plan, name: &str, kind: Kind, pairs: &[Pair], table: boo
         for (pair, reason) in bad {
             tracing::warn!("{name}: left out: {reason}");
             pairs.retain(|p| *p != pair);
+            last = pair.mli;
             skipped.push(reason);
         }
         if pairs.is_empty() {
-            return Err(Error::failed(format!(
-                "all steps of `{name}` hold values that are not finite; nothing is left of it"
-            )));
+            let problem = format!("all steps of `{name}` hold values that are not finite; nothing is left of it");
+            return Err(Error::input(&last, problem));
         }
     }
 }

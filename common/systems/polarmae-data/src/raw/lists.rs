@@ -1,26 +1,29 @@
-//! Events of HDF5 files: one list of numbers an event in each data set.
+//! Events as lists of numbers: one list an event in each data set of an HDF5 file, or in each column of a parquet file.
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
-use common::store::hdf5::{ListFile, Lists};
+use common::store::hdf5::ListFile;
+use common::store::tables::ParquetFile;
 use common::{Error, Result};
 
 use super::BLOCK;
+use super::column::{ListColumn, ParquetColumn};
 use super::layout::Layout;
 use super::select::{Owners, RawEvent};
 
 /// An open file of lists.
 #[derive(Debug)]
 pub(super) struct ListSource {
-    points: Lists,
+    points: ListColumn,
     clusters: Option<Clusters>,
 }
 
 /// The clusters of a file, and the numbers of their rows.
 #[derive(Debug)]
 struct Clusters {
-    lists: Lists,
+    lists: ListColumn,
     width: usize,
 }
 
@@ -34,9 +37,26 @@ impl ListSource {
             file.holds(name) || file.nearest(name).is_some_and(|near| near != layout.points)
         });
         let lists = match name {
-            Some(name) => file.lists(name).map_err(|error| named(error, "layout.clusters", true))?,
-            None => return Ok(Self { points, clusters: None }),
+            Some(name) => Some(file.lists(name).map_err(|error| named(error, "layout.clusters", true))?),
+            None => None,
         };
+        Self::of(path, ListColumn::Hdf5(points), lists.map(ListColumn::Hdf5), layout)
+    }
+
+    /// Opens a parquet file with a row an event, whose cells are lists, as the third release has it. None where it is a table
+    /// of another kind.
+    pub(super) fn parquet(path: &Path, layout: &Layout) -> Result<Option<Self>> {
+        let file = Arc::new(ParquetFile::open(path)?);
+        if !file.is_nested(&layout.points) {
+            return Ok(None);
+        }
+        let column = |name: &str| Ok(ListColumn::Parquet(ParquetColumn::new(path.to_path_buf(), &file, name)?));
+        let clusters = layout.clusters.as_deref().filter(|name| file.has(name)).map(column).transpose()?;
+        Self::of(path, column(&layout.points)?, clusters, layout).map(Some)
+    }
+
+    fn of(path: &Path, points: ListColumn, lists: Option<ListColumn>, layout: &Layout) -> Result<Self> {
+        let Some(lists) = lists else { return Ok(Self { points, clusters: None }) };
         if points.len() != lists.len() {
             let problem = format!(
                 "has {} elements in `{}` and {} in `{}`, expected as many",
@@ -124,7 +144,7 @@ fn named(error: Error, key: &str, or_none: bool) -> Error {
 }
 
 /// The only width under which the sizes of the clusters add up to the points, from the first events that tell.
-fn detect(points: &Lists, clusters: &Lists, layout: &Layout) -> Result<usize> {
+fn detect(points: &ListColumn, clusters: &ListColumn, layout: &Layout) -> Result<usize> {
     let mut possible = vec![5, 6];
     let size = layout.cluster_columns.size;
     for start in (0..points.len()).step_by(BLOCK) {

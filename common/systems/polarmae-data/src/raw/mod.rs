@@ -1,11 +1,12 @@
-//! Raw files: PILArNet-M's HDF5, one list of voxels and one of clusters an event, and point clouds of other programs in
-//! HDF5, `.npy`, `.npz` and parquet.
+//! Raw files: PILArNet-M's HDF5 and parquet, one list of voxels and one of clusters an event, and point clouds of other programs
+//! in HDF5, `.npy`, `.npz` and parquet.
 //!
 //! In PILArNet-M `point` holds rows of 8 (x, y, z in voxels, value in MeV, energy deposit, time, electrons, dx), ordered by
 //! cluster; `cluster` rows of 5 (points, fragment, group, interaction, semantic type) or, in later releases, 6 (the last is
 //! the particle). The first cluster is the one of low-energy scatters. Both widths are told apart by their sums. What other
 //! files hold, and where, is said by a [`Layout`].
 
+mod column;
 pub mod find;
 pub mod layout;
 mod lists;
@@ -81,7 +82,10 @@ impl RawFile {
         let source = match ending.as_str() {
             "npy" => Source::Table(TableSource::npy(path, layout)?),
             "npz" => Source::Table(TableSource::npz(path, layout)?),
-            "parquet" => Source::Table(TableSource::parquet(path, layout)?),
+            "parquet" => match ListSource::parquet(path, layout)? {
+                Some(lists) => Source::Lists(lists),
+                None => Source::Table(TableSource::parquet(path, layout)?),
+            },
             _ => Source::Lists(ListSource::open(path, layout)?),
         };
         Ok(Self { path: path.to_path_buf(), layout: layout.clone(), source })

@@ -154,7 +154,8 @@ impl Task for Predict {
 
     fn run(self, stage: &mut Stage) -> Result<Ending> {
         let scale = self.events.energy_scale().ok_or_else(|| {
-            Error::failed("the prepared events do not say how their energies were scaled").hint("prepare them again")
+            let problem = "the prepared events do not say how their energies were scaled";
+            Error::input(self.events.place(), problem).hint("prepare them again")
         })?;
         match &self.work {
             Work::Classes(segmenter) => self.classes(segmenter, scale, stage)?,

@@ -94,7 +94,7 @@ pub fn gather(
         labels.extend(chosen.into_iter().map(|(_, label)| label));
     }
     if labels.len() < 2 {
-        return Err(Error::failed("the probe of points finds no labelled point")
+        return Err(Error::input(events.place(), "the probe of points finds no labelled point")
             .hint("events without labels can be embedded, not probed"));
     }
     labels.truncate(config.max_points);

@@ -113,7 +113,7 @@ impl Task for Pretrain {
         let sum = |i: usize| parts.iter().map(|part| part[i]).sum::<f64>();
         let (total, chamfer, energy, rows) = (sum(0), sum(1), sum(2), sum(3));
         if rows == 0.0 {
-            return Err(Error::failed("no validation event has a token to hide")
+            return Err(Error::input(self.setup.valid.place(), "no validation event has a token to hide")
                 .hint("raise `model.mae.network.masking_ratio`, or prepare larger events"));
         }
         let mut metrics = vec![metric("loss", total / rows), metric("loss/chamfer", chamfer / rows)];

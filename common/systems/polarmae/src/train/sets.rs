@@ -42,7 +42,7 @@ impl Sets {
             let hint = "prepare the events as those of the pretraining, or bring their energies onto its scale: \
                         `data.adapt_energies=true`";
             let scale = match before {
-                Some(before) => before.demand(found, config.data.adapt_energies, hint)?,
+                Some(before) => before.demand(found, train.place(), config.data.adapt_energies, hint)?,
                 None => None,
             };
             if let Some(scale) = scale {
@@ -56,11 +56,11 @@ impl Sets {
 
 fn demand_labels(train: &Events, config: &TrainConfig) -> Result<()> {
     if !train.labelled() {
-        return Err(Error::failed("the training events have no labels, which a segmentation learns from")
+        return Err(Error::input(train.place(), "the training events have no labels, which a segmentation learns from")
             .hint("prepare files with labels, or pretrain on these: they need none"));
     }
     if !train.knows(config.data.target) {
-        return Err(Error::failed("the training events do not say the kinds of their particles").hint(
+        return Err(Error::input(train.place(), "the training events do not say the kinds of their particles").hint(
             "prepare a later release, whose clusters have a sixth column, or classify by `data.target=semantic`",
         ));
     }
