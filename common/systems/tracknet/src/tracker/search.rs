@@ -307,7 +307,8 @@ impl<'a> Search<'a> {
         let begun = out.len();
         for &(number, share) in &self.next[self.layers.of_hit[last as usize] as usize] {
             let layer = &self.layers.all[number];
-            let crossing = if layer.disk { helix.at_plane(layer.middle) } else { helix.at_radius(layer.middle) };
+            let crossing =
+                if layer.disk { from.state.at_plane(&helix, layer.middle) } else { helix.at_radius(layer.middle) };
             let Some(crossing) = crossing else { continue };
             let (width_u, width_v) = from.state.widths(&helix, &crossing, layer.kind, layer.disk);
             let (sigma_u, sigma_v) = (width_u * scale_u, width_v * scale_v);
