@@ -196,7 +196,12 @@ struct Mark {
 /// Simulates event `number`.
 pub fn simulate(config: &SimulateConfig, number: u32) -> Result<Event> {
     let mut rng = rng_for(config.seed, "tracknet-event", u64::from(number));
-    let layers = layers(config.barrel_only);
+    let mut layers = layers(config.barrel_only);
+    if let Some(resolution) = config.disk_resolution {
+        for layer in layers.iter_mut().filter(|layer| matches!(layer.surface, Surface::Disk { .. })) {
+            [layer.sigma_phi, layer.sigma_long] = resolution[layer.kind()];
+        }
+    }
     let mut marks: Vec<Mark> = Vec::new();
     let mut particles: Vec<(State, usize, bool)> = Vec::new();
     let vertices: Vec<[f64; 3]> = (0..200)

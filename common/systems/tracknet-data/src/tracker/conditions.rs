@@ -24,8 +24,11 @@ pub struct Conditions {
     pub field: f64,
     /// The solenoid that makes it, whose field falls off along the beam; `null`: the same field everywhere.
     pub solenoid: Option<Solenoid>,
-    /// Resolution across and along, mm, > 0: pixels, short strips, long strips. Steps between modules are in it.
+    /// Resolution of cylinders across and along, mm, > 0: pixels, short strips, long strips. Steps between modules are in it.
     pub resolution: [[f64; 2]; 3],
+    /// Resolution of disks along the circle and along the radius, mm, > 0, of the same kinds. The strips of a disk's module
+    /// are parallel to each other, not to the radius: long ones measure the azimuth badly.
+    pub resolution_disks: [[f64; 2]; 3],
     /// Scattering angle of a layer times momentum, GeV rad, >= 0.
     pub scattering: f64,
 }
@@ -52,6 +55,7 @@ impl Conditions {
         field: 2.0,
         solenoid: Some(Solenoid::TRACKML),
         resolution: [[0.004, 0.01], [0.018, 0.26], [0.028, 3.0]],
+        resolution_disks: [[0.016, 0.01], [0.021, 0.33], [0.11, 3.0]],
         scattering: 0.0019,
     };
     /// The throughput phase of TrackML: a wide beam spot.
@@ -60,6 +64,11 @@ impl Conditions {
     /// Farthest from the middle of the beam spot that tracks are looked for, mm.
     pub fn max_z0(&self) -> f64 {
         REACH * self.beam_sigma_z
+    }
+
+    /// Resolution of a kind of module on a disk or cylinder, mm.
+    pub fn resolution_of(&self, kind: usize, disk: bool) -> [f64; 2] {
+        if disk { self.resolution_disks[kind] } else { self.resolution[kind] }
     }
 
     /// mm of radius of curvature per GeV/c of transverse momentum.
@@ -109,7 +118,8 @@ impl Conditions {
         positive("beam_sigma_z", self.beam_sigma_z);
         positive("beam_sigma_r", self.beam_sigma_r);
         positive("field", self.field);
-        self.resolution.iter().flatten().for_each(|sigma| positive("resolution", *sigma));
+        let both = self.resolution.iter().chain(&self.resolution_disks);
+        both.flatten().for_each(|sigma| positive("resolution", *sigma));
         problems.demand(self.beam_z.is_finite(), &format!("{at}.beam_z"), || "is not finite".into());
         problems.demand(self.scattering >= 0.0 && self.scattering.is_finite(), &format!("{at}.scattering"), || {
             format!("is {}, expected >= 0", self.scattering)

@@ -158,7 +158,7 @@ fn covariance(hits: &[Point], meetings: &[Meeting], helix: &Helix<'_>, condition
     let size = 2 * hits.len();
     let mut v = vec![0.0; size * size];
     for (i, hit) in hits.iter().enumerate() {
-        for (k, sigma) in conditions.resolution[hit.kind].into_iter().enumerate() {
+        for (k, sigma) in conditions.resolution_of(hit.kind, hit.disk).into_iter().enumerate() {
             v[(2 * i + k) * (size + 1)] = sigma * sigma;
         }
     }
@@ -298,6 +298,9 @@ mod tests {
     use super::*;
     use crate::simulate::{SimulateConfig, particle};
 
+    /// What the simulation smears by where nothing else is said.
+    const SIMULATED: [[f64; 2]; 3] = [[0.0025, 0.005], [0.017, 0.24], [0.026, 5.0 / 1.732_050_8]];
+
     /// Pulls of the parameters of simulated primary particles: (fitted - true) / sigma.
     fn pulls(min_pt: f64, conditions: &Conditions) -> [Vec<f64>; 5] {
         let solenoid = serde_json::to_string(&conditions.solenoid).unwrap();
@@ -342,7 +345,8 @@ mod tests {
             [(0.3, None), (1.0, None), (0.3, Some(Solenoid::TRACKML)), (1.0, Some(Solenoid::TRACKML))]
         {
             let conditions = Conditions {
-                resolution: [[0.0025, 0.005], [0.017, 0.24], [0.026, 5.0 / 3.0_f64.sqrt()]],
+                resolution: SIMULATED,
+                resolution_disks: SIMULATED,
                 scattering: 0.0017,
                 solenoid,
                 ..Conditions::ACCURACY

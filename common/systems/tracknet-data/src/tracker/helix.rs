@@ -69,8 +69,8 @@ pub fn turn(angle: f64) -> f64 {
     }
 }
 
-/// Share of the field in the middle below which a stretch of track does not tell its momentum.
-const WEAK: f64 = 0.4;
+/// Share of the field in the middle from which on a stretch of track tells its momentum as well as anywhere.
+const STRONG: f64 = 0.8;
 
 /// Side of the centre on which a point lies, seen from the axis.
 fn side_of(last: [f64; 2], centre: [f64; 2]) -> f64 {
@@ -91,17 +91,17 @@ impl Helix {
 
     /// The same hits in a field that changes along the track. `turned` is what turned it between the first two and the
     /// last two points, `next` what turns it around the next one, in units of the field in the middle; `known` is the
-    /// signed curvature (1/mm, in that field) of the hits before, which stands in where the field is too weak to tell.
+    /// signed curvature (1/mm, in that field) of the hits before, which counts the more the weaker the field is.
     #[must_use]
     pub fn bent(self, points: [[f64; 2]; 3], turned: [f64; 2], next: f64, known: Option<f64>) -> Self {
         let length = |a: [f64; 2], b: [f64; 2]| self.arc((b[0] - a[0]).hypot(b[1] - a[1]));
         let (first, second) = (length(points[0], points[1]), length(points[1], points[2]));
         let circle = self.sense / self.radius;
         let (way, felt) = (first + second, turned[0] * first + turned[1] * second);
-        let unit = match known {
-            Some(known) if felt < WEAK * way => known,
-            _ => circle * way / felt.abs().max(0.05 * way),
-        };
+        let fresh = circle * way / felt.abs().max(0.05 * way);
+        // The error of the fresh curvature grows as the field gets weaker.
+        let trust = (felt / (STRONG * way)).clamp(0.0, 1.0).powi(2);
+        let unit = known.map_or(fresh, |known| trust * fresh + (1.0 - trust) * known);
         let off = 0.5 * (unit * turned[1] - circle) * second;
         let (sin, cos) = off.sin_cos();
         let [x, y] = self.heading;
@@ -133,6 +133,12 @@ impl Helix {
     /// Transverse momentum, GeV/c.
     pub fn pt(&self) -> f64 {
         self.radius / MM_PER_GEV
+    }
+
+    /// Angle of the direction of flight at a point of the circle against the outward radius there, rad.
+    pub fn lean(&self, point: [f64; 2]) -> f64 {
+        let [dx, dy] = [point[0] - self.centre[0], point[1] - self.centre[1]];
+        turn((self.sense * dx).atan2(-self.sense * dy) - point[1].atan2(point[0]))
     }
 
     /// Length of the arc between two points of a circle of this radius.

@@ -104,7 +104,7 @@ impl<'c> State<'c> {
         };
         // The beam spot, so that the line has a direction from the second hit on.
         state.add_point(conditions.beam_z, conditions.beam_sigma_z, -hit.r);
-        state.add_point(hit.xyz[2], conditions.resolution[hit.kind][1], 0.0);
+        state.add_point(hit.xyz[2], conditions.resolution_of(hit.kind, hit.disk)[1], 0.0);
         state
     }
 
@@ -146,13 +146,13 @@ impl<'c> State<'c> {
 
     /// Expected widths of the residuals at a crossing of a module of some kind, mm.
     pub fn widths(&self, helix: &Helix, at: &Crossing, kind: usize, disk: bool) -> (f64, f64) {
-        let [res_u, res_v] = self.conditions.resolution[kind];
+        let [res_u, res_v] = self.conditions.resolution_of(kind, disk);
         let aslant = helix.slope.hypot(1.0);
         let pt = helix.radius / self.conditions.mm_per_gev();
         let kick = self.conditions.scattering / (pt * aslant) * at.arc * aslant;
         // The older points of the circle and the line extrapolate their own errors.
         let reach = at.arc / self.step.max(1.0);
-        let last = self.conditions.resolution[self.last.kind];
+        let last = self.conditions.resolution_of(self.last.kind, self.last.disk);
         let width_u = (res_u * res_u + kick * kick + (last[0] * (1.0 + 2.0 * reach)).powi(2)).sqrt();
         let bend = if disk { (aslant / helix.slope.abs().max(0.05)).powi(2) } else { aslant };
         let line = last[1].min(5.0) * (1.0 + reach);
@@ -172,7 +172,7 @@ impl<'c> State<'c> {
         let rough = Helix::new(points, hit.xyz[2], 0.0);
         let arc = rough.arc(chord).max(1e-3);
         next.advance(arc);
-        let [_, along] = self.conditions.resolution[hit.kind];
+        let [_, along] = self.conditions.resolution_of(hit.kind, hit.disk);
         // On a disk the radius is uncertain: it shows as an uncertainty of z along the track.
         let previous = self.slope();
         let along = if hit.disk { (along * previous.abs()).max(0.01) } else { along };
