@@ -21,6 +21,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Hits, Particles, Truth};
+use crate::tracker::field::Solenoid;
 
 pub use task::Simulate;
 
@@ -69,6 +70,13 @@ pub struct SimulateConfig {
     /// Share of its momentum that a particle loses in a layer, 0 <= share < 0.1. Real: 0.0006.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub energy_loss: f64,
+    /// The solenoid that makes the field, which falls off along the beam; `null`: 2 T everywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub solenoid: Option<Solenoid>,
+    /// Resolution of disks along the circle and along the radius, mm, > 0: pixels, short strips, long strips (there half the
+    /// width of a box along the radius). `null`: that of cylinders. Real: see `docs/tracknet.md`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_resolution: Option<[[f64; 2]; 3]>,
     /// Share of a module, at each edge, that its neighbour covers too, 0 to 0.5: barrel, disks. A layer of the real
     /// detector has a second hit for 20 to 24 % of the particles in the barrel and for 51 % in the pixel disks.
     #[serde(default = "overlap", skip_serializing_if = "is_overlap")]
@@ -161,6 +169,13 @@ impl Config for SimulateConfig {
             ("overlap.1", self.overlap[1], (0.0..=0.5).contains(&self.overlap[1])),
         ] {
             problems.demand(good && value.is_finite(), key, || format!("is {value}, out of range"));
+        }
+        for sigma in self.disk_resolution.iter().flatten().flatten() {
+            problems
+                .demand(*sigma > 0.0 && sigma.is_finite(), "disk_resolution", || format!("has {sigma}, expected > 0"));
+        }
+        if let Some(solenoid) = &self.solenoid {
+            solenoid.validate("solenoid", problems);
         }
         for share in self.noise_by_kind.iter().flatten() {
             problems.demand((0.0..1.0).contains(share), "noise_by_kind", || {

@@ -9,10 +9,14 @@ use rand_pcg::Pcg64;
 
 use super::detector::{Layer, MM_PER_GEV, Surface, layers};
 use super::{Event, SimulateConfig};
+use crate::tracker::field::Solenoid;
 use crate::trackml::{Phase, weights};
 
 /// Spread of the collisions across the beam, mm; measured on a real event.
 const VERTEX_XY: f64 = 0.015;
+
+/// Longest step in a field that changes, mm.
+const STEP: f64 = 60.0;
 
 /// A charged particle at a point of its helix.
 #[derive(Debug, Clone, Copy)]
@@ -27,9 +31,17 @@ pub struct State {
     pub slope: f64,
     /// Charge, 1 or -1.
     pub charge: f64,
+    /// What turns it here, in units of the field in the middle.
+    pub turning: f64,
 }
 
 impl State {
+    /// Radius of curvature (mm) and sense of rotation (1 is anticlockwise).
+    fn circle(&self) -> (f64, f64) {
+        let turning = if self.turning.abs() < 1e-4 { 1e-4_f64.copysign(self.turning) } else { self.turning };
+        (self.pt * MM_PER_GEV / turning.abs(), -self.charge * turning.signum())
+    }
+
     /// Momentum, GeV/c.
     pub fn momentum(&self) -> [f64; 3] {
         [self.pt * self.phi.cos(), self.pt * self.phi.sin(), self.pt * self.slope]
@@ -37,7 +49,7 @@ impl State {
 
     /// The state after the momentum turned by `t` radians (>= 0): positive charges turn clockwise.
     pub fn turned(&self, t: f64) -> Self {
-        let (radius, sign) = (self.pt * MM_PER_GEV, -self.charge);
+        let (radius, sign) = self.circle();
         let phi = self.phi + sign * t;
         let [x, y, z] = self.position;
         let position = [
@@ -50,7 +62,7 @@ impl State {
 
     /// Turning angle (0 < t < pi) at which the helix first crosses a cylinder around the axis.
     fn to_cylinder(self, r: f64) -> Option<f64> {
-        let (radius, sign) = (self.pt * MM_PER_GEV, -self.charge);
+        let (radius, sign) = self.circle();
         let (cx, cy) =
             (self.position[0] - sign * radius * self.phi.sin(), self.position[1] + sign * radius * self.phi.cos());
         let d = cx.hypot(cy);
@@ -67,8 +79,55 @@ impl State {
 
     /// Turning angle at which it reaches a plane across the axis.
     fn to_plane(self, z: f64) -> Option<f64> {
-        let t = (z - self.position[2]) / (self.pt * MM_PER_GEV * self.slope);
+        let t = (z - self.position[2]) / (self.circle().0 * self.slope);
         (t > 1e-9 && t < PI).then_some(t)
+    }
+
+    /// The same under the field of a solenoid around it: what turns it, and how its slope changes per mm of arc across the
+    /// beam. The radial part of the field turns what flies along the beam, and lifts what flies around it.
+    fn felt(self, solenoid: &Solenoid) -> (Self, f64) {
+        let [x, y, z] = self.position;
+        let r = x.hypot(y).max(1e-9);
+        let (sin, cos) = self.phi.sin_cos();
+        let (outward, around) = ((x * cos + y * sin) / r, (y * cos - x * sin) / r);
+        let radial = -0.5 * r * solenoid.gradient(z);
+        let turning = solenoid.axial(z) - self.slope * outward * radial;
+        // dpz per mm at constant momentum; the slope changes with both components.
+        let lift = self.charge * radial * around / MM_PER_GEV;
+        let change = lift / self.pt * (1.0 + self.slope * self.slope);
+        (Self { turning, ..self }, change)
+    }
+
+    /// The state that flies an arc (mm across the beam) as in the middle of it, and how its slope changes on half of it.
+    fn midway(self, arc: f64, solenoid: &Solenoid) -> (Self, f64) {
+        let (here, _) = self.felt(solenoid);
+        let (middle, change) = here.turned(0.5 * arc / here.circle().0).felt(solenoid);
+        let half = 0.5 * arc * change;
+        (here.inclined(half, middle.turning), half)
+    }
+
+    /// The same momentum at a slope that is larger by `by`.
+    fn inclined(self, by: f64, turning: f64) -> Self {
+        let slope = self.slope + by;
+        Self { slope, pt: self.pt * self.slope.hypot(1.0) / slope.hypot(1.0), turning, ..self }
+    }
+
+    /// Flies to the module of a layer under a solenoid, in short steps: the start of the last one, the crossing, the module
+    /// and the place on it.
+    fn fly_to(self, layer: &Layer, solenoid: &Solenoid) -> Option<(Self, Self, u32, f64)> {
+        let start = self.felt(solenoid).0;
+        let (t, ..) = start.to_module(layer)?;
+        let arc = t * start.circle().0;
+        let steps = (arc * start.slope.hypot(1.0) / STEP).ceil().max(1.0);
+        let mut state = self;
+        for _ in 1..steps as usize {
+            let (here, half) = state.midway(arc / steps, solenoid);
+            state = here.turned(arc / steps / here.circle().0).inclined(half, here.turning);
+        }
+        let (t, ..) = state.felt(solenoid).0.to_module(layer)?;
+        let (here, half) = state.midway(t * state.felt(solenoid).0.circle().0, solenoid);
+        let (t, module, edge) = here.to_module(layer)?;
+        Some((here, here.turned(t).inclined(half, here.turning), module, edge))
     }
 
     /// Turning angle at which it crosses the module of a layer that it meets, and that module.
@@ -137,7 +196,12 @@ struct Mark {
 /// Simulates event `number`.
 pub fn simulate(config: &SimulateConfig, number: u32) -> Result<Event> {
     let mut rng = rng_for(config.seed, "tracknet-event", u64::from(number));
-    let layers = layers(config.barrel_only);
+    let mut layers = layers(config.barrel_only);
+    if let Some(resolution) = config.disk_resolution {
+        for layer in layers.iter_mut().filter(|layer| matches!(layer.surface, Surface::Disk { .. })) {
+            [layer.sigma_phi, layer.sigma_long] = resolution[layer.kind()];
+        }
+    }
     let mut marks: Vec<Mark> = Vec::new();
     let mut particles: Vec<(State, usize, bool)> = Vec::new();
     let vertices: Vec<[f64; 3]> = (0..200)
@@ -153,6 +217,7 @@ pub fn simulate(config: &SimulateConfig, number: u32) -> Result<Event> {
             pt: draw_pt(&mut rng, config.min_pt, config.pt_scale),
             slope: eta.sinh(),
             charge: if rng.random::<bool>() { 1.0 } else { -1.0 },
+            turning: 1.0,
         };
         if !primary {
             // A neutral parent flew on before it made this one.
@@ -192,6 +257,9 @@ fn fly(
     let mut state = start;
     let mut passed = vec![false; layers.len()];
     loop {
+        if let Some(solenoid) = &config.solenoid {
+            state = state.felt(solenoid).0;
+        }
         let next = layers
             .iter()
             .enumerate()
@@ -201,7 +269,13 @@ fn fly(
         let Some((t, i, module, edge)) = next else { return };
         let layer = &layers[i];
         passed[i] = true;
-        let at = state.turned(t);
+        let (near, at, module, edge) = match &config.solenoid {
+            None => (state, state.turned(t), module, edge),
+            Some(solenoid) => match state.fly_to(layer, solenoid) {
+                Some(there) => there,
+                None => continue,
+            },
+        };
         if rng.random::<f64>() >= config.inefficiency {
             marks.push(Mark { layer: i, module, measured: measure(layer, module, &at, rng), particle, at });
             let overlap = config.overlap[usize::from(matches!(layer.surface, Surface::Disk { .. }))];
@@ -209,8 +283,8 @@ fn fly(
                 let side = if edge > 0.0 { 1 } else { layer.modules - 1 };
                 let other = (module + side) % layer.modules;
                 let phi = at.position[1].atan2(at.position[0]);
-                if let Some(t) = state.to_flat(layer, other, phi) {
-                    let at = state.turned(t);
+                if let Some(t) = near.to_flat(layer, other, phi) {
+                    let at = near.turned(t);
                     marks.push(Mark {
                         layer: i,
                         module: other,
@@ -338,4 +412,61 @@ fn assemble(
     let by_rule = weights(&event.truth, &event.particles, Phase::One, &path)?;
     event.truth.weight = by_rule.into_iter().map(|w| w as f32).collect();
     Ok(event)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Momentum (GeV/c) and position by the equation of motion, Runge and Kutta of fourth order in steps of 0.5 mm.
+    fn integrated(mut at: [f64; 6], charge: f64, solenoid: &Solenoid, z: f64) -> [f64; 6] {
+        let rate = |s: &[f64; 6]| {
+            let [x, y, z, px, py, pz] = *s;
+            let p = (px * px + py * py + pz * pz).sqrt();
+            let (axial, gradient) = (solenoid.axial(z), solenoid.gradient(z));
+            let field = [-0.5 * x * gradient, -0.5 * y * gradient, axial].map(|b| b / MM_PER_GEV * charge / p);
+            [
+                px / p,
+                py / p,
+                pz / p,
+                py * field[2] - pz * field[1],
+                pz * field[0] - px * field[2],
+                px * field[1] - py * field[0],
+            ]
+        };
+        let add = |a: &[f64; 6], b: &[f64; 6], h: f64| -> [f64; 6] { std::array::from_fn(|i| a[i] + h * b[i]) };
+        while at[2] < z {
+            let h = 0.5_f64.min((z - at[2]) / rate(&at)[2]).max(1e-9);
+            let a = rate(&at);
+            let b = rate(&add(&at, &a, 0.5 * h));
+            let c = rate(&add(&at, &b, 0.5 * h));
+            let d = rate(&add(&at, &c, h));
+            at = std::array::from_fn(|i| at[i] + h / 6.0 * (a[i] + 2.0 * b[i] + 2.0 * c[i] + d[i]));
+        }
+        at
+    }
+
+    #[test]
+    fn steps_in_a_solenoid_follow_the_equation_of_motion() {
+        let solenoid = Solenoid::TRACKML;
+        let disks: Vec<Layer> = layers(false).into_iter().filter(|layer| layer.volume == 14).collect();
+        for (pt, slope, charge, phi) in [(0.5, 4.5, 1.0, 0.4), (1.0, 5.5, -1.0, 2.0), (3.0, 6.0, 1.0, -1.0)] {
+            let start = State { position: [3.0, -2.0, 40.0], phi, pt, slope, charge, turning: 1.0 };
+            let (mut state, mut seen) = (start, 0);
+            let mut ordered = disks.clone();
+            ordered.sort_by_key(|layer| layer.layer);
+            for layer in &ordered {
+                let Some((_, at, ..)) = state.fly_to(layer, &solenoid) else { continue };
+                let [px, py, pz] = start.momentum();
+                let [x, y, z] = start.position;
+                let want = integrated([x, y, z, px, py, pz], charge, &solenoid, at.position[2]);
+                let off = (at.position[0] - want[0]).hypot(at.position[1] - want[1]);
+                assert!(off < 0.05, "{off} mm off at {:?} {want:?}", at.position);
+                let p = at.momentum();
+                assert!((0..3).all(|k| (p[k] - want[k + 3]).abs() < 2e-3 * pt), "{p:?} {want:?}");
+                (state, seen) = (at, seen + 1);
+            }
+            assert!(seen >= 3, "{seen} disks");
+        }
+    }
 }

@@ -5,6 +5,8 @@ use common::config::Problems;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::bends::Bends;
+use super::field::Solenoid;
 use super::helix::{MM_PER_GEV, estimate};
 use crate::tracks::{Tracks, pt};
 
@@ -18,10 +20,15 @@ pub struct Conditions {
     pub beam_sigma_z: f64,
     /// Width of the beam spot across the beam, mm, > 0.
     pub beam_sigma_r: f64,
-    /// Field along the beam, T, > 0. Both phases: 2.
+    /// Field along the beam in the middle of the detector, T, > 0. Both phases: 2.
     pub field: f64,
-    /// Resolution across and along, mm, > 0: pixels, short strips, long strips. Steps between modules are in it.
+    /// The solenoid that makes it, whose field falls off along the beam; `null`: the same field everywhere.
+    pub solenoid: Option<Solenoid>,
+    /// Resolution of cylinders across and along, mm, > 0: pixels, short strips, long strips. Steps between modules are in it.
     pub resolution: [[f64; 2]; 3],
+    /// Resolution of disks along the circle and along the radius, mm, > 0, of the same kinds. The strips of a disk's module
+    /// are parallel to each other, not to the radius: long ones measure the azimuth badly.
+    pub resolution_disks: [[f64; 2]; 3],
     /// Scattering angle of a layer times momentum, GeV rad, >= 0.
     pub scattering: f64,
 }
@@ -34,6 +41,8 @@ impl Default for Conditions {
 
 /// Tracks that an estimate needs at least.
 const LEAST: usize = 50;
+/// Tracks within this of the middle tell the strength of the field, mm.
+const CENTRAL: f32 = 800.0;
 /// Widths of the beam spot within which tracks are looked for.
 const REACH: f64 = 3.73;
 
@@ -44,7 +53,9 @@ impl Conditions {
         beam_sigma_z: 5.9,
         beam_sigma_r: 0.015,
         field: 2.0,
+        solenoid: Some(Solenoid::TRACKML),
         resolution: [[0.004, 0.01], [0.018, 0.26], [0.028, 3.0]],
+        resolution_disks: [[0.016, 0.01], [0.021, 0.33], [0.11, 3.0]],
         scattering: 0.0019,
     };
     /// The throughput phase of TrackML: a wide beam spot.
@@ -55,12 +66,17 @@ impl Conditions {
         REACH * self.beam_sigma_z
     }
 
+    /// Resolution of a kind of module on a disk or cylinder, mm.
+    pub fn resolution_of(&self, kind: usize, disk: bool) -> [f64; 2] {
+        if disk { self.resolution_disks[kind] } else { self.resolution[kind] }
+    }
+
     /// mm of radius of curvature per GeV/c of transverse momentum.
     pub fn mm_per_gev(&self) -> f64 {
         MM_PER_GEV * 2.0 / self.field
     }
 
-    /// Beam spot and field from true tracks in mm; what they do not tell stays. None for too few tracks.
+    /// Beam spot, field and its solenoid from true tracks in mm; what they do not tell stays. None for too few tracks.
     pub fn estimated(&self, parts: &[Tracks]) -> Option<Self> {
         let (mut places, mut fields) = (Vec::new(), Vec::new());
         for part in parts {
@@ -72,7 +88,8 @@ impl Conditions {
                 if found.d0.abs() < 1.0 && points[0][0].hypot(points[0][1]) < 60.0 {
                     places.push(found.z0);
                 }
-                if (0.5..3.0).contains(&truth) && points.len() >= 6 && found.d0.abs() < 5.0 {
+                let central = points.iter().all(|p| p[2].abs() < CENTRAL);
+                if (0.5..3.0).contains(&truth) && points.len() >= 6 && found.d0.abs() < 5.0 && central {
                     fields.push(2.0 * truth / found.pt);
                 }
             }
@@ -84,11 +101,15 @@ impl Conditions {
         // Half of the distance between the quantiles at one standard deviation: tails of other origin do not matter.
         let width = 0.5 * (quantile(&mut places, 0.8413) - quantile(&mut places, 0.1587));
         let field = if fields.len() < LEAST { self.field } else { quantile(&mut fields, 0.5) };
-        Some(Self { beam_z: middle, beam_sigma_z: width.max(0.1), field, ..*self })
+        let known = Self { beam_z: middle, beam_sigma_z: width.max(0.1), field, ..*self };
+        Some(Self { solenoid: Bends::of(parts, &known).map_or(known.solenoid, |bends| bends.solenoid()), ..known })
     }
 
     /// Checks ranges.
     pub fn validate(&self, at: &str, problems: &mut Problems) {
+        if let Some(solenoid) = &self.solenoid {
+            solenoid.validate(&format!("{at}.solenoid"), problems);
+        }
         let mut positive = |key: &str, value: f64| {
             problems.demand(value > 0.0 && value.is_finite(), &format!("{at}.{key}"), || {
                 format!("is {value}, expected > 0")
@@ -97,7 +118,8 @@ impl Conditions {
         positive("beam_sigma_z", self.beam_sigma_z);
         positive("beam_sigma_r", self.beam_sigma_r);
         positive("field", self.field);
-        self.resolution.iter().flatten().for_each(|sigma| positive("resolution", *sigma));
+        let both = self.resolution.iter().chain(&self.resolution_disks);
+        both.flatten().for_each(|sigma| positive("resolution", *sigma));
         problems.demand(self.beam_z.is_finite(), &format!("{at}.beam_z"), || "is not finite".into());
         problems.demand(self.scattering >= 0.0 && self.scattering.is_finite(), &format!("{at}.scattering"), || {
             format!("is {}, expected >= 0", self.scattering)
@@ -139,7 +161,14 @@ mod tests {
             let share = (f64::from(i) + 0.5) / 200.0;
             // Quantiles of a wide beam spot.
             let z = 60.0 * (share / (1.0 - share)).ln() / 1.702;
-            let state = State { position: [0.0, 0.0, 4.0 + z], phi: f64::from(i), pt: 1.2, slope: 0.4, charge: 1.0 };
+            let state = State {
+                position: [0.0, 0.0, 4.0 + z],
+                phi: f64::from(i),
+                pt: 1.2,
+                slope: 0.4,
+                charge: 1.0,
+                turning: 1.0,
+            };
             tracks.particle_id.push(i64::from(i));
             tracks.momentum.push([1.2, 0.0, 0.48]);
             for turn in [0.01, 0.03, 0.06, 0.09, 0.15, 0.2, 0.3] {

@@ -5,6 +5,7 @@
 //! the same model, in one solution. Energy loss is not in the model. Sums follow Strandlie and Frühwirth (2010), section III.
 
 use super::conditions::Conditions;
+use super::field::{Solenoid, mean_turning};
 use super::helix::{estimate, turn};
 use super::state::Point;
 
@@ -36,11 +37,20 @@ const NUDGE: Parameters = [1e-4, 1e-3, 1e-6, 1e-6, 1e-6];
 
 /// A helix under a field.
 #[derive(Clone, Copy)]
-struct Helix {
+struct Helix<'c> {
     p: Parameters,
-    /// Change of azimuth per mm of arc across the beam.
+    /// Change of azimuth per mm of arc across the beam, in the field in the middle.
     curvature: f64,
+    solenoid: Option<&'c Solenoid>,
 }
+
+/// Places and weights of Gauss and Legendre for four points between 0 and 1.
+const GAUSS: [(f64, f64); 4] = [
+    (0.069_431_844_202_973_71, 0.173_927_422_568_726_93),
+    (0.330_009_478_207_571_9, 0.326_072_577_431_273_07),
+    (0.669_990_521_792_428_1, 0.326_072_577_431_273_07),
+    (0.930_568_155_797_026_3, 0.173_927_422_568_726_93),
+];
 
 /// Where a helix meets the surface of a hit.
 #[derive(Clone, Copy)]
@@ -59,21 +69,44 @@ fn chord(curvature: f64, arc: f64) -> [f64; 2] {
     [arc * sinc * half.cos(), arc * sinc * half.sin()]
 }
 
-impl Helix {
-    fn new(p: Parameters, conditions: &Conditions) -> Self {
-        Self { p, curvature: -p[4] / (p[3].sin() * conditions.mm_per_gev()) }
+impl<'c> Helix<'c> {
+    fn new(p: Parameters, conditions: &'c Conditions) -> Self {
+        let curvature = -p[4] / (p[3].sin() * conditions.mm_per_gev());
+        Self { p, curvature, solenoid: conditions.solenoid.as_ref() }
+    }
+
+    /// Curvature over a stretch of arc from the nearest point to the axis.
+    fn over(&self, from: f64, to: f64) -> f64 {
+        let cot = self.p[3].cos() / self.p[3].sin();
+        let z0 = self.p[1];
+        self.curvature * mean_turning(self.solenoid, z0, z0 + from * cot, z0 + to * cot)
+    }
+
+    /// (along, across) the direction at the nearest point to the axis after an arc, and how far the direction has turned.
+    fn way(&self, arc: f64) -> ([f64; 2], f64) {
+        if self.solenoid.is_none() {
+            return (chord(self.curvature, arc), self.curvature * arc);
+        }
+        let mut way = [0.0; 2];
+        for (share, weight) in GAUSS {
+            let upto = share * arc;
+            let (sin, cos) = (upto * self.over(0.0, upto)).sin_cos();
+            way[0] += weight * arc * cos;
+            way[1] += weight * arc * sin;
+        }
+        (way, arc * self.over(0.0, arc))
     }
 
     fn at(&self, arc: f64) -> Meeting {
         let [d0, z0, phi, theta, _] = self.p;
         let (sin, cos) = phi.sin_cos();
-        let [along, across] = chord(self.curvature, arc);
+        let ([along, across], turned) = self.way(arc);
         let position = [
             -d0 * sin + along * cos - across * sin,
             d0 * cos + along * sin + across * cos,
             z0 + arc * theta.cos() / theta.sin(),
         ];
-        Meeting { arc, position, heading: phi + self.curvature * arc }
+        Meeting { arc, position, heading: phi + turned }
     }
 
     /// Where it meets the cylinder or the plane that a hit lies on, on its way out.
@@ -121,11 +154,11 @@ fn shown(hit: &Point, at: &Meeting, theta: f64, moved: [f64; 3]) -> [f64; 2] {
 }
 
 /// Covariance of all measurements, row by row.
-fn covariance(hits: &[Point], meetings: &[Meeting], helix: &Helix, conditions: &Conditions) -> Vec<f64> {
+fn covariance(hits: &[Point], meetings: &[Meeting], helix: &Helix<'_>, conditions: &Conditions) -> Vec<f64> {
     let size = 2 * hits.len();
     let mut v = vec![0.0; size * size];
     for (i, hit) in hits.iter().enumerate() {
-        for (k, sigma) in conditions.resolution[hit.kind].into_iter().enumerate() {
+        for (k, sigma) in conditions.resolution_of(hit.kind, hit.disk).into_iter().enumerate() {
             v[(2 * i + k) * (size + 1)] = sigma * sigma;
         }
     }
@@ -152,8 +185,9 @@ fn covariance(hits: &[Point], meetings: &[Meeting], helix: &Helix, conditions: &
             let by_phi = shown(&hits[i], to, theta, [-dy / sin, dx / sin, 0.0]);
             // The polar angle turns at constant momentum: the slope changes, and the curvature with the transverse part.
             let nudge = 1e-7;
-            let (before, after) = (chord(helix.curvature, arc), chord(helix.curvature + nudge, arc));
-            let rate = -helix.curvature * cot / nudge;
+            let curvature = helix.over(from.arc, to.arc);
+            let (before, after) = (chord(curvature, arc), chord(curvature + nudge, arc));
+            let rate = -curvature * cot / nudge;
             let (along, across) = ((after[0] - before[0]) * rate, (after[1] - before[1]) * rate);
             let moved = [along * cosine - across * sine, along * sine + across * cosine, -arc / (sin * sin)];
             let by_theta = shown(&hits[i], to, theta, moved);
@@ -264,11 +298,15 @@ mod tests {
     use super::*;
     use crate::simulate::{SimulateConfig, particle};
 
+    /// What the simulation smears by where nothing else is said.
+    const SIMULATED: [[f64; 2]; 3] = [[0.0025, 0.005], [0.017, 0.24], [0.026, 5.0 / 1.732_050_8]];
+
     /// Pulls of the parameters of simulated primary particles: (fitted - true) / sigma.
     fn pulls(min_pt: f64, conditions: &Conditions) -> [Vec<f64>; 5] {
+        let solenoid = serde_json::to_string(&conditions.solenoid).unwrap();
         let text = format!(
             "{{\"system\": \"tracknet\", \"seed\": 3, \"events\": 1, \"particles\": 1500, \"min_pt\": {min_pt}, \
-             \"secondaries\": 0.0, \"noise\": 0.0}}"
+             \"secondaries\": 0.0, \"noise\": 0.0, \"solenoid\": {solenoid}}}"
         );
         let config: SimulateConfig = serde_json::from_str(&text).unwrap();
         let event = particle::simulate(&config, 1).unwrap();
@@ -303,18 +341,25 @@ mod tests {
 
     #[test]
     fn pulls_of_simulated_tracks_have_width_one() {
-        let conditions = Conditions {
-            resolution: [[0.0025, 0.005], [0.017, 0.24], [0.026, 5.0 / 3.0_f64.sqrt()]],
-            scattering: 0.0017,
-            ..Conditions::ACCURACY
-        };
-        for min_pt in [0.3, 1.0] {
+        for (min_pt, solenoid) in
+            [(0.3, None), (1.0, None), (0.3, Some(Solenoid::TRACKML)), (1.0, Some(Solenoid::TRACKML))]
+        {
+            let conditions = Conditions {
+                resolution: SIMULATED,
+                resolution_disks: SIMULATED,
+                scattering: 0.0017,
+                solenoid,
+                ..Conditions::ACCURACY
+            };
             for (name, mut list) in NAMES.iter().zip(pulls(min_pt, &conditions)) {
                 assert!(list.len() > 700, "{} tracks", list.len());
                 list.sort_by(f64::total_cmp);
                 let at = |share: f64| list[(share * (list.len() - 1) as f64) as usize];
                 let (width, middle) = (0.5 * (at(0.8413) - at(0.1587)), at(0.5));
-                assert!((width - 1.0).abs() < 0.15 && middle.abs() < 0.2, "{name} above {min_pt}: {width} {middle}");
+                assert!(
+                    (width - 1.0).abs() < 0.15 && middle.abs() < 0.2,
+                    "{name} above {min_pt}, {solenoid:?}: {width} {middle}"
+                );
             }
         }
     }

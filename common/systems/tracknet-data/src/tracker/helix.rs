@@ -7,8 +7,14 @@ pub const MM_PER_GEV: f64 = 1000.0 / (0.299_792_458 * 2.0);
 #[derive(Debug, Clone, Copy)]
 pub struct Helix {
     centre: [f64; 2],
-    /// Radius of curvature, mm.
+    /// Radius of curvature in the field in the middle of the detector, mm.
     pub radius: f64,
+    /// Signed curvature in that field, positive anticlockwise, 1/mm.
+    pub unit: f64,
+    /// Radius of curvature around the next hit, mm.
+    local: f64,
+    /// Direction at the last hit, a unit vector.
+    heading: [f64; 2],
     /// Distance of the centre from the axis.
     distance: f64,
     /// Side of the centre on which the track lies, seen from the axis: 1 or -1.
@@ -63,14 +69,59 @@ pub fn turn(angle: f64) -> f64 {
     }
 }
 
+/// Share of the field in the middle from which on a stretch of track tells its momentum as well as anywhere.
+const STRONG: f64 = 0.8;
+
+/// Side of the centre on which a point lies, seen from the axis.
+fn side_of(last: [f64; 2], centre: [f64; 2]) -> f64 {
+    let off = turn(last[1].atan2(last[0]) - centre[1].atan2(centre[0]));
+    if off < 0.0 { -1.0 } else { 1.0 }
+}
+
 impl Helix {
     /// The circle through three points and the line through (z at the last one, slope).
     pub fn new(points: [[f64; 2]; 3], z: f64, slope: f64) -> Self {
         let (centre, radius, sense) = circle(points[0], points[1], points[2]);
         let last = points[2];
         let distance = centre[0].hypot(centre[1]).max(1e-9);
-        let off = turn(last[1].atan2(last[0]) - centre[1].atan2(centre[0]));
-        Self { centre, radius, distance, side: if off < 0.0 { -1.0 } else { 1.0 }, sense, last, z, slope }
+        let heading = [-sense * (last[1] - centre[1]) / radius, sense * (last[0] - centre[0]) / radius];
+        let side = side_of(last, centre);
+        Self { centre, radius, unit: sense / radius, local: radius, heading, distance, side, sense, last, z, slope }
+    }
+
+    /// The same hits in a field that changes along the track. `turned` is what turned it between the first two and the
+    /// last two points, `next` what turns it around the next one, in units of the field in the middle; `known` is the
+    /// signed curvature (1/mm, in that field) of the hits before, which counts the more the weaker the field is.
+    #[must_use]
+    pub fn bent(self, points: [[f64; 2]; 3], turned: [f64; 2], next: f64, known: Option<f64>) -> Self {
+        let length = |a: [f64; 2], b: [f64; 2]| self.arc((b[0] - a[0]).hypot(b[1] - a[1]));
+        let (first, second) = (length(points[0], points[1]), length(points[1], points[2]));
+        let circle = self.sense / self.radius;
+        let (way, felt) = (first + second, turned[0] * first + turned[1] * second);
+        let fresh = circle * way / felt.abs().max(0.05 * way);
+        // The error of the fresh curvature grows as the field gets weaker.
+        let trust = (felt / (STRONG * way)).clamp(0.0, 1.0).powi(2);
+        let unit = known.map_or(fresh, |known| trust * fresh + (1.0 - trust) * known);
+        let off = 0.5 * (unit * turned[1] - circle) * second;
+        let (sin, cos) = off.sin_cos();
+        let [x, y] = self.heading;
+        let heading = [x * cos - y * sin, x * sin + y * cos];
+        let curvature = unit * next;
+        let curvature = if curvature.abs() < 1e-6 { 1e-6_f64.copysign(curvature) } else { curvature };
+        let (local, sense) = (1.0 / curvature.abs(), curvature.signum());
+        let last = self.last;
+        let centre = [last[0] - heading[1] / curvature, last[1] + heading[0] / curvature];
+        Self {
+            centre,
+            radius: (1.0 / unit.abs()).min(1e6),
+            unit,
+            local,
+            heading,
+            distance: centre[0].hypot(centre[1]).max(1e-9),
+            side: side_of(last, centre),
+            sense,
+            ..self
+        }
     }
 
     /// The same circle with another line.
@@ -84,14 +135,20 @@ impl Helix {
         self.radius / MM_PER_GEV
     }
 
+    /// Angle of the direction of flight at a point of the circle against the outward radius there, rad.
+    pub fn lean(&self, point: [f64; 2]) -> f64 {
+        let [dx, dy] = [point[0] - self.centre[0], point[1] - self.centre[1]];
+        turn((self.sense * dx).atan2(-self.sense * dy) - point[1].atan2(point[0]))
+    }
+
     /// Length of the arc between two points of a circle of this radius.
     pub fn arc(&self, chord: f64) -> f64 {
-        2.0 * self.radius * (chord / (2.0 * self.radius)).min(1.0).asin()
+        2.0 * self.local * (chord / (2.0 * self.local)).min(1.0).asin()
     }
 
     /// Where it crosses the cylinder of radius `r`, if it does.
     pub fn at_radius(&self, r: f64) -> Option<Crossing> {
-        let cosine = (self.distance * self.distance + r * r - self.radius * self.radius) / (2.0 * self.distance * r);
+        let cosine = (self.distance * self.distance + r * r - self.local * self.local) / (2.0 * self.distance * r);
         if !(-1.0..=1.0).contains(&cosine) {
             return None;
         }
@@ -101,15 +158,19 @@ impl Helix {
         Some(Crossing { phi: turn(phi), r, z: self.z + self.slope * arc, arc })
     }
 
-    /// Where it crosses the plane at `z`, if that lies ahead within half a turn.
-    pub fn at_plane(&self, z: f64) -> Option<Crossing> {
+    /// Where it crosses the plane at `z`, if that lies ahead within half a turn. `turned` is what turns it on the way there,
+    /// in units of the field in the middle.
+    pub fn at_plane(&self, z: f64, turned: f64) -> Option<Crossing> {
         let arc = (z - self.z) / self.slope;
-        if !(arc > 0.0 && arc < std::f64::consts::PI * self.radius) {
+        let angle = self.unit * turned * arc;
+        if !(arc > 0.0 && angle.abs() < std::f64::consts::PI) {
             return None;
         }
-        let (sin, cos) = (self.sense * arc / self.radius).sin_cos();
-        let (dx, dy) = (self.last[0] - self.centre[0], self.last[1] - self.centre[1]);
-        let (x, y) = (self.centre[0] + cos * dx - sin * dy, self.centre[1] + sin * dx + cos * dy);
+        let half = 0.5 * angle;
+        let sinc = if half.abs() < 1e-4 { 1.0 - half * half / 6.0 } else { half.sin() / half };
+        let (along, across) = (arc * sinc * half.cos(), arc * sinc * half.sin());
+        let [hx, hy] = self.heading;
+        let (x, y) = (self.last[0] + along * hx - across * hy, self.last[1] + along * hy + across * hx);
         Some(Crossing { phi: y.atan2(x), r: x.hypot(y), z, arc })
     }
 }
@@ -202,7 +263,7 @@ mod tests {
     #[test]
     fn a_helix_through_three_points_of_a_track_meets_its_later_points() {
         for (charge, phi, slope) in [(1.0, 0.3, 0.4), (-1.0, 2.9, -1.5), (1.0, -3.0, 0.01), (-1.0, -1.2, 3.0)] {
-            let state = State { position: [0.01, -0.02, 3.0], phi, pt: 0.9, slope, charge };
+            let state = State { position: [0.01, -0.02, 3.0], phi, pt: 0.9, slope, charge, turning: 1.0 };
             let p: Vec<[f64; 3]> = [0.05, 0.09, 0.15, 0.24].iter().map(|t| state.turned(*t).position).collect();
             let flat = |i: usize| [p[i][0], p[i][1]];
             let helix = Helix::new([flat(0), flat(1), flat(2)], p[2][2], slope);
@@ -211,7 +272,7 @@ mod tests {
             let (r, at) = (p[3][0].hypot(p[3][1]), p[3][1].atan2(p[3][0]));
             let barrel = helix.at_radius(r).unwrap();
             assert!(turn(barrel.phi - at).abs() < 1e-8 && (barrel.z - p[3][2]).abs() < 1e-5, "{barrel:?} {p:?}");
-            let disk = helix.at_plane(p[3][2]).unwrap();
+            let disk = helix.at_plane(p[3][2], 1.0).unwrap();
             assert!(turn(disk.phi - at).abs() < 1e-8 && (disk.r - r).abs() < 1e-5, "{disk:?}");
             let hits: Vec<[f32; 3]> = p.iter().map(|p| p.map(|v| v as f32)).collect();
             let found = estimate(&hits).unwrap();

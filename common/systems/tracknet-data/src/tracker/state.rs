@@ -2,6 +2,7 @@
 //! resolution and scattering make likely, and the numbers that the network reads.
 
 use super::conditions::Conditions;
+use super::field::turning;
 use super::helix::{Crossing, Helix, turn};
 
 /// Numbers that the network reads after each hit.
@@ -66,6 +67,8 @@ pub struct State<'c> {
     last: Point,
     /// The hit before the last, across the beam.
     before: [f64; 2],
+    /// Its place along the beam.
+    before_z: f64,
     /// Hits so far.
     pub hits: usize,
     /// The helix; none for a single hit.
@@ -88,6 +91,7 @@ impl<'c> State<'c> {
             conditions,
             last: hit,
             before: [0.0; 2],
+            before_z: conditions.beam_z,
             hits: 1,
             helix: None,
             step: hit.r,
@@ -100,7 +104,7 @@ impl<'c> State<'c> {
         };
         // The beam spot, so that the line has a direction from the second hit on.
         state.add_point(conditions.beam_z, conditions.beam_sigma_z, -hit.r);
-        state.add_point(hit.xyz[2], conditions.resolution[hit.kind][1], 0.0);
+        state.add_point(hit.xyz[2], conditions.resolution_of(hit.kind, hit.disk)[1], 0.0);
         state
     }
 
@@ -126,21 +130,29 @@ impl<'c> State<'c> {
     /// The residual of `hit`, if the helix gets there.
     pub fn residual(&self, hit: &Point) -> Option<Residual> {
         let helix = self.helix.as_ref()?;
-        let at = if hit.disk { helix.at_plane(hit.xyz[2])? } else { helix.at_radius(hit.r)? };
+        let at = if hit.disk { self.at_plane(helix, hit.xyz[2])? } else { helix.at_radius(hit.r)? };
         let (width_u, width_v) = self.widths(helix, &at, hit.kind, hit.disk);
         let v = if hit.disk { hit.r - at.r } else { hit.xyz[2] - at.z };
         Some(Residual { u: hit.r * turn(hit.phi - at.phi) / width_u, v: v / width_v, width_u, width_v })
     }
 
+    /// Where the helix crosses the plane at `z`, in the field on the way there.
+    pub fn at_plane(&self, helix: &Helix, z: f64) -> Option<Crossing> {
+        let solenoid = self.conditions.solenoid.as_ref();
+        // What turns a track early moves it most: the field a third of the way on, exactly where it changes evenly.
+        let third = (z - helix.z) / 3.0;
+        helix.at_plane(z, turning(solenoid, helix.z + third, self.last.r * helix.slope + third))
+    }
+
     /// Expected widths of the residuals at a crossing of a module of some kind, mm.
     pub fn widths(&self, helix: &Helix, at: &Crossing, kind: usize, disk: bool) -> (f64, f64) {
-        let [res_u, res_v] = self.conditions.resolution[kind];
+        let [res_u, res_v] = self.conditions.resolution_of(kind, disk);
         let aslant = helix.slope.hypot(1.0);
         let pt = helix.radius / self.conditions.mm_per_gev();
         let kick = self.conditions.scattering / (pt * aslant) * at.arc * aslant;
         // The older points of the circle and the line extrapolate their own errors.
         let reach = at.arc / self.step.max(1.0);
-        let last = self.conditions.resolution[self.last.kind];
+        let last = self.conditions.resolution_of(self.last.kind, self.last.disk);
         let width_u = (res_u * res_u + kick * kick + (last[0] * (1.0 + 2.0 * reach)).powi(2)).sqrt();
         let bend = if disk { (aslant / helix.slope.abs().max(0.05)).powi(2) } else { aslant };
         let line = last[1].min(5.0) * (1.0 + reach);
@@ -160,17 +172,32 @@ impl<'c> State<'c> {
         let rough = Helix::new(points, hit.xyz[2], 0.0);
         let arc = rough.arc(chord).max(1e-3);
         next.advance(arc);
-        let [_, along] = self.conditions.resolution[hit.kind];
+        let [_, along] = self.conditions.resolution_of(hit.kind, hit.disk);
         // On a disk the radius is uncertain: it shows as an uncertainty of z along the track.
         let previous = self.slope();
         let along = if hit.disk { (along * previous.abs()).max(0.01) } else { along };
         next.add_point(hit.xyz[2], along, 0.0);
         next.before = self.last.flat();
+        next.before_z = self.last.xyz[2];
         next.last = hit;
         next.hits += 1;
         next.step = arc;
         let slope = next.slope();
         let z = next.height();
+        let solenoid = self.conditions.solenoid.as_ref();
+        let rough = match solenoid {
+            None => rough,
+            Some(_) => {
+                let r = |p: [f64; 2]| p[0].hypot(p[1]);
+                let at = |z: f64, r: f64| turning(solenoid, z, r * slope);
+                let first_z = if self.hits == 1 { self.conditions.beam_z } else { self.before_z };
+                let early = at(0.5 * (first_z + self.last.xyz[2]), 0.5 * (r(first) + self.last.r));
+                let late = at(0.5 * (self.last.xyz[2] + hit.xyz[2]), 0.5 * (self.last.r + hit.r));
+                // The next step is about as long as this one.
+                let ahead = at(hit.xyz[2] + 0.5 * slope * arc, hit.r + 0.5 * arc);
+                rough.bent(points, [early, late], ahead, self.helix.map(|h| h.unit))
+            }
+        };
         next.helix = Some(rough.with_line(z, slope));
         next
     }

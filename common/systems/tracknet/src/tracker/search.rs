@@ -58,7 +58,7 @@ impl Default for SearchConfig {
             max_z0: None,
             window: 4.5,
             branch: vec![20, 6, 3],
-            beam: 8,
+            beam: 12,
             min_hits: 3,
             min_score: 5.0,
             max_shared: 1,
@@ -125,6 +125,14 @@ const SOFTEST: f64 = 0.7;
 const SLANT: f64 = 1.2;
 /// Starts of one hit that stay in the race after the first step, in beams: its pairs are many and their triplets alike.
 const FIRST_BEAMS: usize = 4;
+/// Farthest that the modules of a layer lie apart, mm.
+const DEPTH: f64 = 18.0;
+/// How far second hits may lie from the track: across and along on cylinders, along the circle and the radius on disks, mm; pixels,
+/// short and long strips. About five of the resolutions that a real event shows (`docs/tracknet.md`).
+const SECOND_BARREL: [[f64; 2]; 3] = [[0.05, 0.15], [0.15, 1.2], [0.25, 9.0]];
+const SECOND_DISK: [[f64; 2]; 3] = [[0.11, 0.15], [0.15, 1.6], [0.7, 10.5]];
+/// Where corners of modules meet, a track has up to four hits of a layer.
+const MOST_SECOND: usize = 3;
 /// Layers that a next hit may be in, with the logarithm of their share.
 type Next = Vec<(usize, f64)>;
 
@@ -333,7 +341,8 @@ impl<'a> Search<'a> {
         let begun = out.len();
         for &(number, share) in &self.next[self.layers.of_hit[last as usize] as usize] {
             let layer = &self.layers.all[number];
-            let crossing = if layer.disk { helix.at_plane(layer.middle) } else { helix.at_radius(layer.middle) };
+            let crossing =
+                if layer.disk { from.state.at_plane(&helix, layer.middle) } else { helix.at_radius(layer.middle) };
             let Some(crossing) = crossing else { continue };
             let (width_u, width_v) = from.state.widths(&helix, &crossing, layer.kind, layer.disk);
             let (sigma_u, sigma_v) = (width_u * scale_u, width_v * scale_v);
@@ -387,57 +396,54 @@ impl<'a> Search<'a> {
 
     /// Second hits of overlapping modules: free hits on the layers of a track that lie on its helix.
     fn absorb(&mut self, hits: &[u32], track: i64, track_of: &mut [i64]) {
-        let points = &self.layers.points;
         for at in 2..hits.len() {
             let window = [hits[at - 2], hits[at - 1], hits[at]];
-            let [a, b, c] = window.map(|h| points[h as usize]);
-            let chord =
-                |p: &super::state::Point, q: &super::state::Point| (q.xyz[0] - p.xyz[0]).hypot(q.xyz[1] - p.xyz[1]);
-            for (own, hit) in [(a, window[0]), (b, window[1]), (c, window[2])] {
-                // All three of the first window, one more of each later one.
-                if at > 2 && hit != window[2] {
-                    continue;
-                }
-                let layer = &self.layers.all[self.layers.of_hit[hit as usize] as usize];
-                let slope = (c.xyz[2] - a.xyz[2]) / (chord(&a, &b) + chord(&b, &c)).max(1e-3);
-                let helix = super::helix::Helix::new(
-                    [[a.xyz[0], a.xyz[1]], [b.xyz[0], b.xyz[1]], [c.xyz[0], c.xyz[1]]],
-                    c.xyz[2],
-                    slope,
-                );
-                let along = if layer.disk { own.r } else { own.xyz[2] };
-                let reach = if layer.disk { 12.0 } else { 12.0 * slope.abs() + 2.0 };
-                let mut best: Option<(f64, u32)> = None;
-                let loose = [0.3, 1.0, 7.0][layer.kind];
-                layer.near(own.phi, along, 12.0 / own.r, reach + loose, |other| {
-                    let p = &points[other as usize];
-                    let depth = if layer.disk { p.xyz[2] - own.xyz[2] } else { p.r - own.r };
-                    if !self.free[other as usize] || depth.abs() < 0.2 || depth.abs() > 13.0 {
-                        return;
-                    }
-                    // Relative to the track's own hit there: scattering cancels.
-                    let cross = |q: &super::state::Point| helix.at_radius(q.r).map(|x| x.phi);
-                    let (Some(here), Some(there)) = (cross(&own), cross(p)) else { return };
-                    let u = p.r * turn(turn(p.phi - there) - turn(own.phi - here));
-                    let run = if layer.disk { depth } else { slope * depth };
-                    let v = if layer.disk {
-                        (p.r - own.r) - depth / if slope.abs() < 1e-3 { 1e-3 } else { slope }
-                    } else {
-                        (p.xyz[2] - own.xyz[2]) - run
-                    };
-                    let (cut_u, cut_v) = ([0.05, 0.15, 0.25][layer.kind], [0.15, 1.2, 9.0][layer.kind]);
-                    if u.abs() < cut_u && v.abs() < cut_v {
-                        let cost = (u / cut_u).powi(2) + (v / cut_v).powi(2);
-                        if best.is_none_or(|(least, _)| cost < least) {
-                            best = Some((cost, other));
-                        }
-                    }
-                });
-                if let Some((_, other)) = best {
+            // All three of the first window, one more of each later one.
+            for &own in if at == 2 { &window[..] } else { &window[2..] } {
+                for other in self.second_hits(window, own) {
                     track_of[other as usize] = track;
                     self.free[other as usize] = false;
                 }
             }
         }
+    }
+
+    /// The free hits that the track of three hits left on the layer of one of them, the best ones first.
+    fn second_hits(&self, window: [u32; 3], own: u32) -> Vec<u32> {
+        let points = &self.layers.points;
+        let [a, b, c] = window.map(|h| points[h as usize]);
+        let chord = |p: &super::state::Point, q: &super::state::Point| (q.xyz[0] - p.xyz[0]).hypot(q.xyz[1] - p.xyz[1]);
+        let layer = &self.layers.all[self.layers.of_hit[own as usize] as usize];
+        let own = points[own as usize];
+        let slope = (c.xyz[2] - a.xyz[2]) / (chord(&a, &b) + chord(&b, &c)).max(1e-3);
+        let slope = if slope.abs() < 1e-3 { 1e-3_f64.copysign(slope) } else { slope };
+        let flat = |p: &super::state::Point| [p.xyz[0], p.xyz[1]];
+        let helix = super::helix::Helix::new([flat(&a), flat(&b), flat(&c)], c.xyz[2], slope);
+        let (sin, cos) = helix.lean(flat(&own)).sin_cos();
+        let along = if layer.disk { own.r } else { own.xyz[2] };
+        let reach = if layer.disk { DEPTH / slope.abs() } else { DEPTH * slope.abs() } + 2.0;
+        let cuts = if layer.disk { SECOND_DISK } else { SECOND_BARREL }[layer.kind];
+        let mut found: Vec<(f64, u32)> = Vec::new();
+        layer.near(own.phi, along, (DEPTH + cuts[0]) / own.r, reach + cuts[1], |other| {
+            let p = &points[other as usize];
+            let depth = if layer.disk { p.xyz[2] - own.xyz[2] } else { p.r - own.r };
+            if !self.free[other as usize] || depth.abs() < 0.2 || depth.abs() > DEPTH {
+                return;
+            }
+            // Relative to the track's own hit there: scattering cancels.
+            let (u, v) = if layer.disk {
+                let way = depth / slope;
+                (own.r * turn(p.phi - own.phi) - way * sin, (p.r - own.r) - way * cos)
+            } else {
+                let cross = |q: &super::state::Point| helix.at_radius(q.r).map(|x| x.phi);
+                let (Some(here), Some(there)) = (cross(&own), cross(p)) else { return };
+                (p.r * turn(turn(p.phi - there) - turn(own.phi - here)), (p.xyz[2] - own.xyz[2]) - slope * depth)
+            };
+            if u.abs() < cuts[0] && v.abs() < cuts[1] {
+                found.push(((u / cuts[0]).powi(2) + (v / cuts[1]).powi(2), other));
+            }
+        });
+        found.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
+        found.into_iter().take(MOST_SECOND).map(|(_, hit)| hit).collect()
     }
 }

@@ -61,8 +61,11 @@ pub fn sources(prepared: &Manifest, config: &TrackerConfig, seed: u64) -> Result
             config.conditions
         }),
     };
+    let ends = conditions.solenoid.map_or("the same everywhere".into(), |solenoid| {
+        format!("of a solenoid of {:.0} mm half length and {:.0} mm radius", solenoid.half_length, solenoid.radius)
+    });
     tracing::info!(
-        "beam spot at z = {:.1} mm, {:.1} mm wide; field {:.2} T",
+        "beam spot at z = {:.1} mm, {:.1} mm wide; field {:.2} T, {ends}",
         conditions.beam_z,
         conditions.beam_sigma_z,
         conditions.field
@@ -186,17 +189,25 @@ pub struct Loaded {
     pub conditions: Conditions,
 }
 
+/// The conditions of a checkpoint. What an old one does not name were constants when it was trained: those of the accuracy phase
+/// in a field that is the same everywhere, disks as precise as cylinders.
+fn conditions(known: &Value) -> serde_json::Result<Conditions> {
+    let accuracy = Conditions::ACCURACY;
+    let then = Conditions { solenoid: None, resolution_disks: accuracy.resolution, ..accuracy };
+    let mut all = serde_json::to_value(then)?;
+    if let (Value::Object(all), Value::Object(known)) = (&mut all, known) {
+        all.extend(known.clone());
+    }
+    serde_json::from_value(all)
+}
+
 /// Opens the weights of a trained tracker.
 pub fn load(path: &Path) -> Result<Loaded> {
     let about = weights::metadata(path)?.unwrap_or(Value::Null);
     let transitions = serde_json::from_value(about["transitions"].clone())
         .map_err(|e| Error::input(path, format!("is no checkpoint of a tracker: `transitions`: {e}")))?;
-    // Checkpoints without conditions were trained under those of the accuracy phase, which were constants then.
-    let conditions = match &about["conditions"] {
-        Value::Null => Conditions::ACCURACY,
-        known => serde_json::from_value(known.clone())
-            .map_err(|e| Error::input(path, format!("is no checkpoint of a tracker: `conditions`: {e}")))?,
-    };
+    let conditions = conditions(&about["conditions"])
+        .map_err(|e| Error::input(path, format!("is no checkpoint of a tracker: `conditions`: {e}")))?;
     let hidden = about["hidden_features"].as_i64().filter(|h| *h > 0);
     let hidden = hidden.ok_or_else(|| Error::input(path, "is no checkpoint of a tracker: no `hidden_features`"))?;
     let params = Params::new(Device::Cpu, 0);
