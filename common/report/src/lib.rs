@@ -45,6 +45,7 @@ mod chart;
 pub mod color;
 mod page;
 mod raw;
+pub mod scene;
 pub mod svg;
 mod table;
 mod text;
