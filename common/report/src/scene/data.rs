@@ -147,6 +147,11 @@ impl Data {
         self.count == 0
     }
 
+    /// Whether there is a column of that name.
+    pub fn has(&self, column: &str) -> bool {
+        self.columns.iter().any(|(name, _)| *name == column)
+    }
+
     /// A number of a column.
     pub(super) fn value(&self, column: &str, row: usize) -> Option<f64> {
         match &self.columns.iter().find(|(name, _)| *name == column)?.1 {
