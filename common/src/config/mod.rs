@@ -5,6 +5,7 @@
 //! file, then the overrides. An override is typed by the field it sets: `name=010` stays text where text is wanted
 //! and is refused where a float is `abc`.
 
+mod differences;
 pub mod hydra;
 mod lines;
 mod overrides;
@@ -25,6 +26,7 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use overrides::Override;
 
+pub use differences::{Difference, differences};
 pub use yaml::point_at;
 
 /// Longest config file that is read, in bytes.

@@ -1,9 +1,10 @@
 //! What stages with networks have beside the driver ([`common::driver`]): their flags, device and threads, what a training
 //! leaves behind, and what a system knows of files of weights.
 
-mod curves;
+pub mod curves;
 mod flags;
 mod import;
+pub mod page;
 mod training;
 
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use tch::Device;
 
 pub use flags::{Computes, FinetuneFlags, PredictFlags, Set, TrainFlags, ZeroList};
 pub use import::{Import, Network, Weights, says_system};
+pub use page::Told;
 pub use training::{Begun, ending, hparams, identity, prepared, prepared_of, publish};
 
 use crate::{device, memory};

@@ -3,7 +3,7 @@
 const Podium = (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const slots = new Map(data.colors);
-  const fixed = new Map([["train", 0], ["valid", 1], ["test", 2], ["prediction", 1], ["truth", -1], ["blend", -1], ["all", -1], ["median", -1]]);
+  const fixed = new Map(data.fixed);
   const DASHES = [[], [7, 3], [2, 3], [9, 3, 2, 3]];
   const listeners = [];
   const modules = new Map();

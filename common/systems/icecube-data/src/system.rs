@@ -18,4 +18,5 @@ pub static SYSTEM: System = System {
     score: Some(crate::score::SCORE),
     blend: Some(crate::blend::BLEND),
     density: None,
+    levels: None,
 };

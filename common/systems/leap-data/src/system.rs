@@ -3,7 +3,7 @@
 use common::driver::Entry;
 use common::system::System;
 
-use crate::{prepare, simulate};
+use crate::{levels, prepare, simulate};
 
 /// Name in configs, manifests and command lines.
 pub const NAME: &str = "leap";
@@ -18,4 +18,5 @@ pub static SYSTEM: System = System {
     score: None,
     blend: None,
     density: None,
+    levels: Some(levels::of_group),
 };

@@ -18,4 +18,5 @@ pub static SYSTEM: System = System {
     score: Some(crate::score::SCORE),
     blend: None,
     density: None,
+    levels: None,
 };
