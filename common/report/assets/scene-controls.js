@@ -45,7 +45,7 @@ Object.assign(Scene.prototype, {
     const panel = { node, number, view: spec.views.find(v => v.id === given.view), flat: { at: null, zoom: 1 }, color: spec.colors.find(c => c.id === given.color) };
     node.setAttribute("role", "application");
     head.append(make("span", { textContent: given.label || panel.view.label }));
-    if (spec.colors.length > 1) {
+    if (spec.colors.length > 1 && panel.color) {
       const names = spec.colors.map(c => c.label);
       this.choice(head, "colour", names, i => { panel.color = spec.colors[i]; this.legend(); this.describe(); this.request(); },
         list => (list.value = spec.colors.indexOf(panel.color)));
@@ -286,7 +286,7 @@ Object.assign(Scene.prototype, {
   file(kind) { return `${this.spec.file || "event"}-${this.event}.${kind}`; },
 
   /** Title, axes and legends around the data, for a file: gives the height below the views. */
-  around(pen, below) {
+  around(pen) {
     const ink = this.kit.ink("text"), muted = this.kit.ink("muted"), e = this.spec.events[this.event];
     pen.text(8, 22, `${this.spec.title}: ${e.name}`, ink, "start", 15);
     let x = 8, y = this.height + HEAD + 22;
@@ -308,11 +308,11 @@ Object.assign(Scene.prototype, {
       const w = 7 * l.label.length + 26;
       room(w); pen.circle(x + 5, y - 4, 5, l.color[this.kit.dark() ? 1 : 0]); pen.text(x + 14, y, l.label, muted); x += w;
     }
-    return y + 14 - below;
+    return y + 14;
   },
 
   png() {
-    const ratio = 2, canvas = make("canvas"), deep = this.around(svgPen(), 0);
+    const ratio = 2, canvas = make("canvas"), deep = this.around(svgPen());
     this.moving = 0; this.draw();
     canvas.width = this.width * ratio; canvas.height = deep * ratio;
     const ctx = canvas.getContext("2d"), pen = canvasPen(ctx);
@@ -321,17 +321,17 @@ Object.assign(Scene.prototype, {
     ctx.save(); ctx.translate(0, HEAD); ctx.drawImage(this.canvas, 0, 0, this.width, this.height);
     for (const p of this.panels) { this.axes(pen, p); this.titled(pen, p); }
     ctx.restore();
-    this.around(pen, 0);
+    this.around(pen);
     canvas.toBlob(blob => this.kit.save(this.file("png"), blob, "image/png"));
   },
 
   titled(pen, p) { pen.text(p.whole.x + 8, p.whole.y + 18, p.view.label + (p.color ? ", " + p.color.label : ""), this.kit.ink("text")); },
 
   svg() {
-    const pen = svgPen(), deep = this.around(svgPen(), 0), out = pen.out, o = [0, 0, 0];
+    const pen = svgPen(), deep = this.around(svgPen()), out = pen.out, o = [0, 0, 0];
     this.draw();
     pen.rect(0, 0, this.width, deep, this.kit.ink("page"));
-    this.around(pen, 0);
+    this.around(pen);
     out.push(`<g transform="translate(0 ${HEAD})">`);
     this.panels.forEach((p, k) => {
       const r = p.rect, shapes = [];
