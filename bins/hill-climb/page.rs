@@ -52,13 +52,18 @@ fn headline(problem: &Problem, blend: &Blend, honest: Option<&OutOfFold>, page: 
     page.figure(figure(&format!("{} of the blend", metric.name()), blend.score).note(whose));
     if let Some(honest) = honest {
         let Estimate { mean, error } = honest.score(0);
-        page.figure(figure("held-out", mean).note(format!("± {}, {} folds", report::number(error), honest.folds.len())));
+        page.figure(figure("held-out", mean).note(format!(
+            "± {}, {} folds",
+            report::number(error),
+            honest.folds.len()
+        )));
         let Estimate { mean, error } = honest.gain();
         let gain = Figure::new("held-out gain over the best member", mean).sense(Sense::Higher);
         page.figure(gain.note(format!("± {}", report::number(error))));
     }
     if let Some(best) = (0..singles.len()).max_by(|&a, &b| singles[a].total_cmp(&singles[b])) {
-        let note = format!("{}, the blend gains {}", problem.members[best].name, report::number(blend.score - singles[best]));
+        let note =
+            format!("{}, the blend gains {}", problem.members[best].name, report::number(blend.score - singles[best]));
         page.figure(figure("best member alone", singles[best]).note(note));
     }
     let taken = blend.global.weights.iter().filter(|weight| **weight != 0.0).count();
@@ -89,10 +94,15 @@ fn weights(problem: &Problem, blend: &Blend, page: &mut Page) {
         bars = bars.spread(order.iter().map(|&k| ends(k)).map(|(low, high)| Spread { low, high }).collect());
         note = format!("mean of {} bags, smallest and largest", blend.global.bags.len());
     }
-    page.chart(Chart::profile("Weights", Axis::new("weight"), Axis::new("").names(names()).reversed()).with(bars).note(note));
+    page.chart(
+        Chart::profile("Weights", Axis::new("weight"), Axis::new("").names(names()).reversed()).with(bars).note(note),
+    );
     let alone = Series::points("alone", place(&|k| metric.signed(blend.global.singles[k])));
     let chart = Chart::profile("Members alone", Axis::new(metric.name()), Axis::new("").names(names()).reversed());
-    let note = format!("{}, in the order of their weights", if metric.higher() { "higher is better" } else { "lower is better" });
+    let note = format!(
+        "{}, in the order of their weights",
+        if metric.higher() { "higher is better" } else { "lower is better" }
+    );
     page.chart(chart.with(alone).note(note));
     let mut table = Table::new("Members", ["model", metric.name(), "weight", "blend without its weight"]);
     for k in order {
@@ -114,7 +124,8 @@ fn weights(problem: &Problem, blend: &Blend, page: &mut Page) {
 /// Scores on rows that the weights were not searched on.
 fn out_of_fold(problem: &Problem, blend: &Blend, honest: &OutOfFold, page: &mut Page) {
     let metric = problem.config.shown();
-    const NAMES: [(&str, &str); 3] = [("blend", "blend"), ("best member", "best member"), ("equal weights", "equal weights")];
+    const NAMES: [(&str, &str); 3] =
+        [("blend", "blend"), ("best member", "best member"), ("equal weights", "equal weights")];
     let series = NAMES.iter().enumerate().map(|(which, (name, color))| {
         let points = honest.folds.iter().enumerate().map(|(i, fold)| (i as f64, metric.signed(fold.scores[which])));
         Series::line(*name, points.collect()).colored(*color)
@@ -142,7 +153,14 @@ fn out_of_fold(problem: &Problem, blend: &Blend, honest: &OutOfFold, page: &mut 
     let single = |k: usize| format!("{:.6}", metric.signed(blend.global.singles[k]));
     let best = (0..problem.members.len()).max_by(|&a, &b| blend.global.singles[a].total_cmp(&blend.global.singles[b]));
     let inside = format!("{:.6}", metric.signed(blend.score));
-    table.row(["in-sample".into(), problem.rows().to_string(), inside, best.map_or("-".into(), single), "-".into(), String::new()]);
+    table.row([
+        "in-sample".into(),
+        problem.rows().to_string(),
+        inside,
+        best.map_or("-".into(), single),
+        "-".into(),
+        String::new(),
+    ]);
     page.table(table);
 }
 

@@ -21,7 +21,8 @@ pub fn columns(problem: &Problem, blend: &Blend, gram: &Gram, page: &mut Page) {
         .collect();
     let mean = |scores: &[f64], from: usize, to: usize| scores[from..to].iter().sum::<f64>() / (to - from) as f64;
     let groups = problem.table.groups();
-    let mut table = Table::new("R2 per group of columns", ["group", "columns", "best member", "its R2", "blend", "gain"]);
+    let mut table =
+        Table::new("R2 per group of columns", ["group", "columns", "best member", "its R2", "blend", "gain"]);
     for group in &groups {
         let of = |scores: &[f64]| mean(scores, group.start, group.end);
         let best = (0..members).max_by(|&a, &b| of(&alone[a]).total_cmp(&of(&alone[b])));
@@ -37,9 +38,10 @@ pub fn columns(problem: &Problem, blend: &Blend, gram: &Gram, page: &mut Page) {
         ]);
     }
     if groups.len() > 1 {
-        let values = alone.iter().chain([&of_blend]).flat_map(|scores| {
-            groups.iter().map(|group| mean(scores, group.start, group.end)).collect::<Vec<_>>()
-        });
+        let values = alone
+            .iter()
+            .chain([&of_blend])
+            .flat_map(|scores| groups.iter().map(|group| mean(scores, group.start, group.end)).collect::<Vec<_>>());
         let names = problem.members.iter().map(|member| member.name.as_str()).chain(["blend"]);
         let (x, y) = (Axis::new("group").names(groups.iter().map(|g| &*g.name)), Axis::new("").names(names).reversed());
         page.chart(Chart::heat("R2 of each member and group", x, y, Heat::new("R2", values.collect())));

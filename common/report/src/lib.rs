@@ -46,6 +46,7 @@ pub mod color;
 mod csv;
 mod page;
 mod raw;
+pub mod scene;
 pub mod svg;
 mod table;
 mod text;

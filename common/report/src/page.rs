@@ -345,7 +345,8 @@ mod tests {
     fn a_page_stands_alone_and_escapes_what_it_shows() {
         let html = page().html();
         assert_eq!(html, page().html());
-        for part in ["&lt;seed&gt;", "↑ higher is better, at step &lt;9&gt;", "a: &lt;b&gt;", "exp195&lt;/title&gt;"] {
+        for part in ["&lt;seed&gt;", "↑ higher is better, at step &lt;9&gt;", "a: &lt;b&gt;", "exp195&lt;/title&gt;"]
+        {
             assert!(html.contains(part), "{part}");
         }
         assert!(!html.contains("Empty"));

@@ -59,10 +59,8 @@ mod tests {
         let path = Path::new("config.yaml");
         let found = differences(&texts.map(|text| (path, text))).unwrap();
         let expected = [("b.c", Some("[1,2]"), Some("[1,3]")), ("e", None, Some("true"))];
-        let expected = expected.map(|(key, a, b)| Difference {
-            key: key.into(),
-            values: [a, b].map(|v| v.map(str::to_string)).to_vec(),
-        });
+        let expected = expected
+            .map(|(key, a, b)| Difference { key: key.into(), values: [a, b].map(|v| v.map(str::to_string)).to_vec() });
         assert_eq!(found, expected);
         assert!(differences(&[(path, "a: [")]).is_err());
     }

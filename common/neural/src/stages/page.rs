@@ -4,15 +4,15 @@ use std::path::Path;
 
 use common::config::differences;
 use common::criterion::Better;
+use common::curves::Curves;
 use common::provenance::Link;
 use common::stage::{CONFIG, Stage};
 use common::{Result, durable};
 use report::{Axis, Chart, Figure, Page, Sense, Series, Table};
 
-use common::curves::Curves;
 use super::curves;
-use crate::{device, parallel};
 use crate::trainer::{Outcome, Sample};
+use crate::{device, parallel};
 
 /// Metrics of the best evaluation among the headline figures, at most.
 const HEADLINES: usize = 4;
@@ -35,7 +35,8 @@ pub struct Told<'a> {
 /// Those of reading its metric log and its parent's config.
 pub fn of_run(stage: &Stage, told: &Told, outcome: &Outcome) -> Result<Page> {
     let curves = Curves::read(&stage.folder().join(common::scalars::JSONL))?;
-    let mut page = Page::new(told.member, format!("{} of {}: {}", stage.manifest().stage, stage.manifest().system, told.subtitle));
+    let mut page =
+        Page::new(told.member, format!("{} of {}: {}", stage.manifest().stage, stage.manifest().system, told.subtitle));
     headline(&mut page, stage, &curves, outcome, told.rows);
     page.section("Curves");
     let best = outcome.state.kept.as_ref().map(|kept| kept.global_step);
@@ -82,10 +83,13 @@ fn pace(page: &mut Page, samples: &[Sample], rows: &str) {
     let mebibytes = |bytes: u64| (bytes >> 20) as f64;
     let over_steps = |title: &str, y: Axis| Chart::lines(title, Axis::new("step"), y);
     let rows = rows.replace("_per_", " per ");
-    page.chart(over_steps("Throughput", Axis::new(&rows).range(0.0, 0.0)).smoothing().with(line(&rows, &Sample::rows_per_s)));
+    page.chart(
+        over_steps("Throughput", Axis::new(&rows).range(0.0, 0.0)).smoothing().with(line(&rows, &Sample::rows_per_s)),
+    );
     let waiting = Axis::new("share of the time").range(0.0, 0.0);
     page.chart(over_steps("Waiting for data", waiting).with(line("data wait", &Sample::data_wait)));
-    let mut memory = over_steps("Memory", Axis::new("MiB").range(0.0, 0.0)).with(line("process", &|s| mebibytes(s.memory)));
+    let mut memory =
+        over_steps("Memory", Axis::new("MiB").range(0.0, 0.0)).with(line("process", &|s| mebibytes(s.memory)));
     if samples.iter().any(|s| s.gpu_memory > 0) {
         memory = memory.with(line("GPU", &|s| mebibytes(s.gpu_memory)));
     }
@@ -167,7 +171,10 @@ fn commands(stage: &Stage) -> Vec<(String, String)> {
             format!("{again} --out {folder} --resume auto"),
         ),
         ("predict".into(), format!("predict --from {folder} --out {}", next(&format!("{member}-predictions")))),
-        ("compare with other runs".into(), format!("run-pipeline report {folder} OTHER_RUN --out {}", next("comparison"))),
+        (
+            "compare with other runs".into(),
+            format!("run-pipeline report {folder} OTHER_RUN --out {}", next("comparison")),
+        ),
     ]
 }
 

@@ -107,7 +107,11 @@ pub(super) fn bar(heat: &Heat, sheet: &mut Sheet, (x, y, height): (f64, f64, f64
     }
     let mut widest = 0.0_f64;
     for share in [0.0, 0.25, 0.5, 0.75, 1.0] {
-        let value = if heat.log { 10f64.powf(low.log10() + share * (high.log10() - low.log10())) } else { low + share * (high - low) };
+        let value = if heat.log {
+            10f64.powf(low.log10() + share * (high.log10() - low.log10()))
+        } else {
+            low + share * (high - low)
+        };
         let small = 1e-3 * low.abs().max(high.abs());
         let text = digits_of(if !heat.log && value.abs() < small { 0.0 } else { value }, 3);
         widest = widest.max(super::wide(&text));
@@ -163,7 +167,8 @@ pub(super) fn sky(sheet: &mut Sheet, heat: &Heat, chart: &Chart, top: f64) -> f6
     }
     let mut lines = String::new();
     for step in 0..=6 {
-        let meridian: Vec<(f64, f64)> = (0..=60).map(|i| (f64::from(step) * 60.0, -90.0 + 3.0 * f64::from(i))).collect();
+        let meridian: Vec<(f64, f64)> =
+            (0..=60).map(|i| (f64::from(step) * 60.0, -90.0 + 3.0 * f64::from(i))).collect();
         lines += &path(&meridian);
     }
     for parallel in [-60.0, -30.0, 0.0, 30.0, 60.0] {
@@ -178,4 +183,3 @@ pub(super) fn sky(sheet: &mut Sheet, heat: &Heat, chart: &Chart, top: f64) -> f6
     sheet.text((cx, cy + half / 2.0 + 16.0), "middle", MUTED, &label);
     cy + half / 2.0 + 32.0
 }
-

@@ -117,7 +117,9 @@ fn round(value: f64) -> f64 {
 /// A text cut to a width.
 fn fitted(text: &str, room: f64) -> String {
     let most = (room / (0.6 * LETTERS)) as usize;
-    if text.chars().count() <= most { return text.into() }
+    if text.chars().count() <= most {
+        return text.into();
+    }
     let cut: String = text.chars().take(most.saturating_sub(1)).collect();
     format!("{cut}…")
 }
@@ -135,9 +137,7 @@ fn heading(chart: &Chart, colors: &mut Colors, sheet: &mut Sheet) -> f64 {
         top = 50.0;
     }
     let named: Vec<(String, Slot)> = match &chart.body {
-        Body::Series(all) => {
-            all.iter().filter(|s| !s.hidden).map(|s| (s.name.clone(), colors.of(&s.color))).collect()
-        }
+        Body::Series(all) => all.iter().filter(|s| !s.hidden).map(|s| (s.name.clone(), colors.of(&s.color))).collect(),
         Body::Gantt(bars) => {
             let mut seen: Vec<(String, Slot)> = vec![];
             for bar in bars {

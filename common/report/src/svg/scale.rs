@@ -63,7 +63,10 @@ impl Scale {
         let step = timed.or(round).unwrap_or(raw);
         let first = (self.low / step - 1e-9).ceil();
         let count = ((self.high / step + 1e-9).floor() - first) as i64;
-        (0..=count.clamp(0, 100)).map(|i| (first + i as f64) * step).map(|v| if v.abs() < step * 1e-6 { 0.0 } else { v }).collect()
+        (0..=count.clamp(0, 100))
+            .map(|i| (first + i as f64) * step)
+            .map(|v| if v.abs() < step * 1e-6 { 0.0 } else { v })
+            .collect()
     }
 
     fn decades(&self, most: usize) -> Vec<f64> {

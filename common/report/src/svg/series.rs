@@ -151,7 +151,8 @@ fn draw_bars(
         middles.push(from + 0.5 * thick);
         let low = if chart.along_y { plot.x.low() } else { plot.y.low() };
         let floor = if low > 0.0 { low } else { 0.0 };
-        let corners = [(from, floor), (from + thick, value)].map(|(free, value)| if chart.along_y { (value, free) } else { (free, value) });
+        let corners = [(from, floor), (from + thick, value)]
+            .map(|(free, value)| if chart.along_y { (value, free) } else { (free, value) });
         let [Some(a), Some(b)] = corners.map(|corner| plot.at(corner)) else { continue };
         sheet.rect((a.0.min(b.0), a.1.min(b.1)), ((a.0 - b.0).abs().max(1.0), (a.1 - b.1).abs().max(1.0)), hue);
     }

@@ -18,9 +18,23 @@ fn every_kind_becomes_a_picture_with_its_names_and_no_number_that_is_none() {
     let all = [
         lines.with(steps),
         bars,
-        Chart::heat("Heat", Axis::new("x").names(["p", "q"]), Axis::new("y").names(["r"]), Heat::new("v", vec![1.0, -1.0]).centre(0.0)),
-        Chart::sky("Sky", "azimuth", "altitude", Sky::new("v", vec![0.0, 180.0, 360.0], vec![-90.0, 90.0], vec![1.0, f64::NAN])),
-        Chart::gantt("Stages", Axis::new("time").seconds(), vec![Bar { row: "train".into(), from: 0.0, to: 75.0, state: "ran".into(), note: String::new() }]),
+        Chart::heat(
+            "Heat",
+            Axis::new("x").names(["p", "q"]),
+            Axis::new("y").names(["r"]),
+            Heat::new("v", vec![1.0, -1.0]).centre(0.0),
+        ),
+        Chart::sky(
+            "Sky",
+            "azimuth",
+            "altitude",
+            Sky::new("v", vec![0.0, 180.0, 360.0], vec![-90.0, 90.0], vec![1.0, f64::NAN]),
+        ),
+        Chart::gantt(
+            "Stages",
+            Axis::new("time").seconds(),
+            vec![Bar { row: "train".into(), from: 0.0, to: 75.0, state: "ran".into(), note: String::new() }],
+        ),
     ];
     for chart in all {
         let svg = chart.svg();
@@ -49,5 +63,8 @@ fn ticks_are_round_numbers_inside_the_range() {
     };
     assert_eq!(texts((-0.04, 1.04), Axis::new(""), 6), ["0", "0.2", "0.4", "0.6", "0.8", "1"]);
     assert_eq!(texts((3e-7, 2e-3), Axis::new("").log(), 8), ["1e-6", "1e-5", "0.0001", "0.001"]);
-    assert_eq!(texts((0.0, 200.0), Axis::new("").seconds(), 8), ["0", "30 s", "1:00", "1:30", "2:00", "2:30", "3:00"].map(|t| if t == "0" { "0 s" } else { t }));
+    assert_eq!(
+        texts((0.0, 200.0), Axis::new("").seconds(), 8),
+        ["0", "30 s", "1:00", "1:30", "2:00", "2:30", "3:00"].map(|t| if t == "0" { "0 s" } else { t })
+    );
 }

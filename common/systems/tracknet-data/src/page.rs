@@ -99,7 +99,13 @@ fn steps(name: &str, classes: &Classes, share: Share) -> Series {
             continue;
         }
         let (below, above) = interval(part, whole);
-        let beyond = if to.is_infinite() { ", and beyond" } else if from.is_infinite() { ", and below" } else { "" };
+        let beyond = if to.is_infinite() {
+            ", and beyond"
+        } else if from.is_infinite() {
+            ", and below"
+        } else {
+            ""
+        };
         let (from, to) = (f64::from(from).max(low - edge), f64::from(to).min(high + edge));
         levels.push((from, to, part as f64 / whole as f64));
         spread.push(Spread { low: below, high: above });

@@ -37,7 +37,13 @@ pub fn of(stage: &Stage, config: &FinetuneConfig, annotated: &str, merged: &Merg
         let (base, now) = (tuned.base, merged.score.group(tuned.group));
         let taken = if tuned.from_base { "base" } else { "fine-tuned" };
         let best = tuned.best.map_or("-".into(), |best| format!("{best:.6}"));
-        table.row([GROUP_NAMES[tuned.group].into(), format!("{base:.6}"), best, format!("{:+.6}", now - base), taken.into()]);
+        table.row([
+            GROUP_NAMES[tuned.group].into(),
+            format!("{base:.6}"),
+            best,
+            format!("{:+.6}", now - base),
+            taken.into(),
+        ]);
     }
     page.table(table);
     page.section("Curves");

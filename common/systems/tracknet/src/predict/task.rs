@@ -1,5 +1,6 @@
 //! `predict tracknet`: the tracks of events as a submission.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use common::config::Resolved;
@@ -8,9 +9,9 @@ use common::stage::{MANIFEST, Manifest, Stage};
 use common::{Error, Result};
 use neural::stages::{self, PredictFlags};
 
-use super::{Finder, PredictConfig, next_hits, picture, submission};
+use super::{Finder, PredictConfig, next_hits, submission};
 use crate::dataset::Dataset;
-use crate::submission::read_submission;
+use crate::submission::{Submission, read_submission};
 use crate::{event, files, prepare, tracker};
 
 /// A prediction about to run.
@@ -77,6 +78,16 @@ impl Task for Predict {
             stage.input(&path.file_name().unwrap_or_default().to_string_lossy(), path)?;
             noted = Some(path.to_path_buf());
         }
+        if config.picture {
+            // Tracks are drawn beside the truth, where there is one.
+            for prefix in &self.events {
+                for part in ["truth", "particles"] {
+                    if let Some(path) = event::part_if_there(prefix, part)?.filter(|path| path.is_file()) {
+                        stage.input(&path.file_name().unwrap_or_default().to_string_lossy(), &path)?;
+                    }
+                }
+            }
+        }
         let path = stage.folder().join("submission.csv");
         let (written, report, fitted) = submission(&self.finder, config, &self.events, &path)?;
         stage.output("submission", &written);
@@ -101,12 +112,11 @@ impl Task for Predict {
                 stage.metric(&format!("search_area_t{}", horizon + 1), figures.search_area);
             }
         }
-        if config.picture
-            && let Some(first) = self.events.first()
-        {
-            let found = read_submission(&written.path)?;
-            let submission = found.first().map(|(_, submission)| submission.clone()).unwrap_or_default();
-            let (page, flat) = picture(first, &submission, stage.folder())?;
+        if config.picture && !self.events.is_empty() {
+            let found: HashMap<i64, Submission> = read_submission(&written.path)?.into_iter().collect();
+            let numbers = self.events.iter().map(|prefix| event::number(prefix)).collect::<Result<Vec<_>>>()?;
+            let of = |place: usize| found.get(&numbers[place]).cloned().unwrap_or_default();
+            let (page, flat) = crate::picture::event::write(&self.events, of, stage.folder())?;
             stage.output("event.html", &page);
             stage.output("event.svg", &flat);
         }

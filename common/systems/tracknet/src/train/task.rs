@@ -130,8 +130,7 @@ fn publish(stage: &mut Stage, config: &Resolved<TrainConfig>, outcome: &Outcome,
             stage.metric(&metric.name, metric.value);
         }
     }
-    let told =
-        Told { member: &value.member, subtitle: &subtitle, annotated: config.annotated(), rows: "rows_per_s" };
+    let told = Told { member: &value.member, subtitle: &subtitle, annotated: config.annotated(), rows: "rows_per_s" };
     stages::ending(stage, outcome, &told)?;
     tracing::info!("{}: validation loss {best:.6}", value.member);
     Ok(())
