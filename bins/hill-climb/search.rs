@@ -88,6 +88,7 @@ pub fn run(args: &SearchArgs) -> Result<()> {
     );
     stage.output("history", &durable::write(out.join("history.csv"), report::history(&problem, &blend).as_bytes())?);
     let about = page::page(&problem, &blend, honest.as_ref(), config.annotated());
+    stage.texts(about.beside())?;
     stage.output("report", &durable::write(out.join("report.html"), about.html().as_bytes())?);
     if args.write_oof {
         stage.output("oof", &write_oof(&out.join("oof.safetensors"), &problem, &blend)?);

@@ -4,6 +4,7 @@
 pub mod cli;
 pub mod config;
 pub mod criterion;
+pub mod curves;
 pub mod driver;
 pub mod durable;
 pub mod error;

@@ -170,6 +170,18 @@ impl Stage {
         self.manifest.outputs.insert(name.into(), artifact);
     }
 
+    /// Writes small files (path below the folder, text) and names each among the outputs by its path.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn texts(&mut self, files: Vec<(String, String)>) -> Result<()> {
+        for (path, text) in files {
+            let written = durable::write(self.folder().join(&path), text.as_bytes())?;
+            self.output(&path, &written);
+        }
+        Ok(())
+    }
+
     /// Notes a figure.
     pub fn metric(&mut self, name: &str, value: impl Into<Value>) {
         self.manifest.metrics.insert(name.into(), value.into());

@@ -43,6 +43,7 @@
 
 mod chart;
 pub mod color;
+mod csv;
 mod page;
 mod raw;
 pub mod scene;

@@ -1,7 +1,7 @@
 //! What stages with networks have beside the driver ([`common::driver`]): their flags, device and threads, what a training
 //! leaves behind, and what a system knows of files of weights.
 
-pub mod curves;
+mod curves;
 mod flags;
 mod import;
 pub mod page;

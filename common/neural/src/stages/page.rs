@@ -4,12 +4,13 @@ use std::path::Path;
 
 use common::config::differences;
 use common::criterion::Better;
+use common::curves::Curves;
 use common::provenance::Link;
 use common::stage::{CONFIG, Stage};
 use common::{Result, durable};
 use report::{Axis, Chart, Figure, Page, Sense, Series, Table};
 
-use super::curves::Curves;
+use super::curves;
 use crate::trainer::{Outcome, Sample};
 use crate::{device, parallel};
 
@@ -39,9 +40,9 @@ pub fn of_run(stage: &Stage, told: &Told, outcome: &Outcome) -> Result<Page> {
     headline(&mut page, stage, &curves, outcome, told.rows);
     page.section("Curves");
     let best = outcome.state.kept.as_ref().map(|kept| kept.global_step);
-    curves.charts(best).into_iter().for_each(|chart| page.chart(chart));
+    curves::charts(&curves, best).into_iter().for_each(|chart| page.chart(chart));
     let header = ["name", "last", "lowest", "highest", "points"];
-    page.table(Table::new("All figures", header).rows(curves.summary()).folded());
+    page.table(Table::new("All figures", header).rows(curves::summary(&curves)).folded());
     page.section("Speed and memory");
     pace(&mut page, &outcome.pace, told.rows);
     about(&mut page, stage, told.annotated)?;

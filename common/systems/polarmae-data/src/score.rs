@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tracing::info;
 
 use crate::confusion::{Confusion, event_iou};
+use crate::page;
 use crate::system::NAME;
 
 /// Points that are held at a time.
@@ -65,6 +66,10 @@ fn run(request: &ScoreRequest) -> Result<()> {
         if let [only] = reports.as_slice() {
             stage.metric("score", only["f1_mean"].clone());
         }
+        let page = page::page(&reports);
+        stage.texts(page.beside())?;
+        let written = common::durable::write(stage.folder().join("report.html"), page.html().as_bytes())?;
+        stage.output("report", &written);
         Ok(())
     })
 }

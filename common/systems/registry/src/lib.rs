@@ -38,7 +38,9 @@ pub fn truth(system: &str) -> &'static [&'static str] {
     SYSTEMS.iter().find(|known| known.name == system).map_or(&["valid"], |known| known.truth)
 }
 
-/// What the columns of a group of `system` are along, where they are levels.
+/// What the columns of a group of `system` are along, where they are levels. Files that name no system have the groups of
+/// the first that knows them.
 pub fn levels(system: &str, group: &str) -> Option<Levels> {
-    SYSTEMS.iter().find(|known| known.name == system).and_then(|known| known.levels?(group))
+    let known = SYSTEMS.iter().filter(|known| system.is_empty() || known.name == system);
+    known.filter_map(|known| known.levels?(group)).next()
 }

@@ -20,8 +20,8 @@ const SHARES: [(&str, &str, Share); 3] = [
     ("duplicate rate", "lower is better", |c| (c.clones, c.tracks)),
 ];
 
-/// Writes `figures.csv` and `report.html` of one or more submissions into a folder.
-pub fn write(judgements: &[(&str, &Judgement)], folder: &Path) -> Result<(Written, Written)> {
+/// Writes `figures.csv` and `report.html` of one or more submissions into a folder; the page is returned, too.
+pub fn write(judgements: &[(&str, &Judgement)], folder: &Path) -> Result<(Written, Written, Page)> {
     let mut text = String::new();
     for (i, (name, judgement)) in judgements.iter().enumerate() {
         for (row, line) in judgement.csv().lines().enumerate().filter(|(row, _)| i == 0 || *row > 0) {
@@ -30,7 +30,8 @@ pub fn write(judgements: &[(&str, &Judgement)], folder: &Path) -> Result<(Writte
         }
     }
     let table = durable::write(folder.join("figures.csv"), text.as_bytes())?;
-    Ok((table, durable::write(folder.join("report.html"), page(judgements).html().as_bytes())?))
+    let page = page(judgements);
+    Ok((table, durable::write(folder.join("report.html"), page.html().as_bytes())?, page))
 }
 
 /// The page.

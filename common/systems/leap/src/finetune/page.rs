@@ -1,9 +1,9 @@
 //! The page of a fine-tuning: what each group gained over the base, and the curves of its run.
 
 use common::Result;
+use common::curves::Curves;
 use common::scalars::JSONL;
 use common::stage::Stage;
-use neural::stages::curves::Curves;
 use neural::stages::page;
 use report::{Axis, Chart, Figure, Page, Sense, Series, Table};
 
