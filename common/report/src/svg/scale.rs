@@ -1,6 +1,8 @@
 //! Ranges and ticks of axes.
 
-use crate::chart::{Axis, Body, Chart, Series, Style};
+use crate::axis::Axis;
+use crate::chart::{Body, Chart};
+use crate::series::{Series, Style};
 use crate::text::number;
 
 /// Values on an axis, as shares of its length.

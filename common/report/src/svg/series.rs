@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use super::{MUTED, Plot, Sheet, round, scale};
-use crate::chart::{Chart, Series, Style};
+use crate::chart::Chart;
 use crate::color::{self, Colors};
+use crate::series::{Series, Style};
 
 /// Points of a line that get a dot of their own, at most.
 const DOTTED: usize = 80;
