@@ -50,7 +50,8 @@ demo-polarmae: ## PoLAr-MAE at small size: simulate, prepare, pretrain, fine-tun
 demo-tracknet: ## TrackNET at small size: simulate, prepare, train, find tracks, score
 
 pictures: demo-leap demo-icecube demo-polarmae demo-tracknet ## Make docs/images anew from all four demos
-	@scripts/pictures "$(TARGET)/release"
+	@scripts/pictures/charts "$(TARGET)/release"
+	@PATH="$(abspath $(TARGET))/release:$$PATH" scripts/pictures/events
 
 reproduce: setup ## The blend pipeline at its smallest size from nothing, byte for byte as committed
 	$(CARGO) test --release --workspace --test reproduce

@@ -507,7 +507,7 @@ class Scene {
     this.width = all.width; this.height = all.height;
     for (const panel of this.panels) {
       const r = panel.node.getBoundingClientRect(), flat = panel.view.flat;
-      const [left, top, bottom, right] = flat ? [58, 30, 40, 10] : [0, 0, 0, 0];
+      const [left, top, bottom, right] = flat ? [58, panel.node.firstChild.offsetHeight + 8, 40, 10] : [0, 0, 0, 0];
       panel.whole = { x: r.left - all.left, y: r.top - all.top, w: r.width, h: r.height };
       panel.rect = { x: panel.whole.x + left, y: panel.whole.y + top, w: Math.max(8, r.width - left - right), h: Math.max(8, r.height - top - bottom) };
     }

@@ -245,13 +245,13 @@ mod tests {
             "{}",
             event.note
         );
+        // The predicted line: from the middle of the charge to where it came from.
+        let end = usual(vector.map(|v| f64::from(v) / angles::length(vector.map(f64::from)))).map(|v| pictures.reach * v);
+        assert!(end[1] > 600.0 && end[0].abs() < 0.01 && end[2].abs() < 0.01, "{end:?}");
         let folder = tempfile::tempdir().unwrap();
         let (page, still) = pictures.write(folder.path(), "event 24").unwrap();
         let html = std::fs::read_to_string(page.path).unwrap();
-        // The predicted line: from the middle, 0, to +y.
-        let reach = 0.35 * 3f32.sqrt() * 1000.0;
-        let line = report::floats(&[0.0, 0.0, 0.0, usual(vector.map(|v| f64::from(v) / 100.0))[0] * reach]);
-        assert!(html.contains(&line[..16]), "{line}");
+        assert!(html.contains(&report::floats(&[0.0, 0.0, 0.0, end[0], end[1], end[2]])));
         let svg = std::fs::read_to_string(still.path).unwrap();
         assert!(svg.contains("true direction") && svg.contains("time (ns)") && !svg.contains("NaN"), "{svg}");
         assert_eq!(usual(angles::vector(90f64.to_radians(), 90f64.to_radians())).map(f32::round), [0.0, 1.0, 0.0]);

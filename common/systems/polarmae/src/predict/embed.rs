@@ -57,10 +57,12 @@ impl Embedder {
             None => described(path)?,
         };
         let built = build(&known.model, device, 0)?;
-        // A pretraining that says itself what it is has its decoder as well.
+        // A pretraining that says itself what it is has its decoder as well, as a rule.
         if whole && matches!(built.network, Network::Mae(_)) {
-            weights::load(&built.params.state(), path, &crate::import::allow())?;
-            return Ok(Self { learned: Learned::of(path)?, rebuilds: true, ..Self::of(known, built, device)? });
+            match weights::load(&built.params.state(), path, &crate::import::allow()) {
+                Ok(_) => return Ok(Self { learned: Learned::of(path)?, rebuilds: true, ..Self::of(known, built, device)? }),
+                Err(error) => tracing::info!("hidden groups are not rebuilt: {error}"),
+            }
         }
         // A pretraining's file may be read with the config of a segmentation: the encoder alone is wanted.
         let own: Vec<_> = built.params.state().into_iter().filter(|(name, _)| name.starts_with("encoder.")).collect();
@@ -138,6 +140,9 @@ impl Embedder {
             return Ok(None);
         }
         let mask = random_mask(groups.len(), network.masking_ratio(), 0, 0, number);
+        if mask.masked.is_empty() {
+            return Ok(None);
+        }
         let (local, runs) = tch::no_grad(|| network.rebuilt(&embedded.batch.grouped, std::slice::from_ref(&mask)))?;
         let (width, local) = (local.size()[1] as usize, floats(&local)?);
         let mut starts = vec![0];
