@@ -216,11 +216,6 @@ impl Table {
         self.layout.columns.get(c).cloned().unwrap_or_else(|| format!("column_{c}"))
     }
 
-    /// Mean and standard deviation of every column, where the values are stored as `(x - mean) / std`.
-    pub fn normalisation(&self) -> Option<(&[f64], &[f64])> {
-        self.normalisation.as_ref().map(|(mean, std)| (mean.as_slice(), std.as_slice()))
-    }
-
     /// The groups of the metadata, or one group of all columns.
     pub fn groups(&self) -> Vec<Group> {
         if self.layout.groups.is_empty() {
