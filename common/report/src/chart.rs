@@ -96,7 +96,7 @@ impl Chart {
 
     /// Values over the whole sky.
     pub fn sky(title: impl Into<String>, longitude: &str, latitude: &str, sky: Sky) -> Self {
-        Self { wide: true, ..Self::new(title, Axis::new(longitude), Axis::new(latitude), Body::Sky(sky)) }
+        Self::new(title, Axis::new(longitude), Axis::new(latitude), Body::Sky(sky))
     }
 
     /// Adds a series; one without a finite value is left out.

@@ -30,6 +30,11 @@ impl Scale {
         self.high
     }
 
+    /// The value half way between two on the axis.
+    pub fn middle(&self, a: f64, b: f64) -> f64 {
+        if self.log && a > 0.0 && b > 0.0 { (a * b).sqrt() } else { f64::midpoint(a, b) }
+    }
+
     /// 0 at the left or lower end, 1 at the other; NaN for a value without logarithm on a logarithmic axis.
     pub fn share(&self, value: f64) -> f64 {
         let place = |v: f64| {

@@ -122,7 +122,7 @@ fn resolution(
             let alone = members.len() == 1;
             let called = if alone { name.to_string() } else { format!("{} {name}", report.name) };
             let series = Series::steps(called, &classes).spread(spread).notes(notes);
-            let series = if alone { series } else { series.colored(format!("{} {name}", report.name)) };
+            let series = if alone || share != 0.5 { series } else { series.colored(&report.name) };
             // The median alone of several members, so that they can be told apart.
             chart = chart.with(if alone || share == 0.5 { series } else { series.hidden() });
         }
@@ -220,7 +220,8 @@ fn coverage(name: &str, alone: bool, known: &[(f64, f64)], within: &[f64]) -> Ve
             }
             let region = format!("{:.0} % region", 100.0 * nominal);
             let called = if alone { region } else { format!("{name}, {region}") };
-            Series::steps(called, &levels).spread(spread).notes(notes)
+            let series = Series::steps(called, &levels).spread(spread).notes(notes);
+            if alone { series } else { series.colored(name) }
         })
         .collect()
 }
