@@ -47,6 +47,12 @@ pub fn run(arguments: &ReportArgs) -> Result<()> {
     }
     let page = page(&found, &pipelines)?;
     durable::write(&arguments.out, page.html().as_bytes())?;
+    // PAGE.html has its pictures and numbers in PAGE.plots.
+    let beside = arguments.out.with_extension("plots");
+    for (name, text) in page.beside() {
+        let name = Path::new(&name).file_name().unwrap_or_default().to_owned();
+        durable::write(beside.join(name), text.as_bytes())?;
+    }
     tracing::info!("wrote `{}`: {} runs, {} pipelines", arguments.out.display(), found.len(), pipelines.len());
     Ok(())
 }

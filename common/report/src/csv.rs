@@ -1,7 +1,10 @@
 //! The data of charts as csv, the columns being those of a page's own downloads.
 
-use crate::chart::{Axis, Body, Chart, Heat, Series};
+use crate::axis::Axis;
+use crate::chart::{Body, Chart};
+use crate::heat::Heat;
 use crate::page::Page;
+use crate::series::Series;
 
 impl Chart {
     /// All numbers of the chart, with a header.

@@ -41,18 +41,25 @@
 //! });
 //! ```
 
+mod arrays;
+mod axis;
 mod chart;
 pub mod color;
 mod csv;
+mod heat;
 mod page;
 mod raw;
 pub mod scene;
+mod series;
 pub mod svg;
 mod table;
 mod text;
 
-pub use chart::{Axis, Bar, Body, Chart, Heat, Mark, Series, Sky, Spread, Style};
+pub use axis::Axis;
+pub use chart::{Bar, Body, Chart, Mark};
+pub use heat::{Heat, Sky};
 pub use page::{Figure, Page, Sense};
 pub use raw::{Raw, bytes, floats};
+pub use series::{Series, Spread, Style};
 pub use table::Table;
 pub use text::{escape, number};

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::chart::{Arrays, Chart};
+use crate::arrays::Arrays;
+use crate::chart::Chart;
 use crate::color::{self, Colors};
 use crate::raw::Raw;
 use crate::table::Table;
@@ -11,6 +12,7 @@ use crate::text::{escape, number, script, slug};
 const STYLE: &str = include_str!("../assets/page.css");
 const UPLOT_STYLE: &str = include_str!("../assets/uplot/uPlot.min.css");
 const UPLOT: &str = include_str!("../assets/uplot/uPlot.iife.min.js");
+const UPLOT_LICENCE: &str = include_str!("../assets/uplot/LICENSE");
 /// The kit's own scripts, in the order in which they need each other.
 const KIT: [&str; 7] = [
     include_str!("../assets/kit/core.js"),
@@ -189,7 +191,7 @@ impl Page {
         html += &format!("<style>\n{UPLOT_STYLE}\n{STYLE}\n{}</style>\n</head>\n<body>\n", inside.styles.join("\n"));
         html += &body;
         html += &format!("<script type=\"application/json\" id=\"data\">{}</script>\n", script(&data));
-        html += &format!("<script>/* uPlot 1.6.32, https://github.com/leeoniya/uPlot, MIT */\n{UPLOT}\n</script>\n");
+        html += &format!("<script>\n/* uPlot 1.6.32\n{UPLOT_LICENCE}*/\n{UPLOT}\n</script>\n");
         for part in KIT.iter().chain(&inside.scripts) {
             html += &format!("<script>\n{part}</script>\n");
         }

@@ -87,6 +87,7 @@
       if (log) {
         made.splits = () => decades(current[across ? "x" : "y"], across ? wide / 64 : 8);
         made.filter = (_, splits) => splits;
+        made.values = (_, splits) => splits.map((v) => v >= 1e5 || v < 1e-3 ? v.toExponential().replace("e+", "e") : P.number(v));
       }
       if (spec.names) {
         const longest = Math.max(...spec.names.map(widthOf));
@@ -108,7 +109,7 @@
     };
 
     const options = (wide, tall) => ({
-      width: wide, height: tall, legend: { show: false }, padding: [10, painter.right || 14, 4, 4],
+      width: wide, height: tall, legend: { show: false }, padding: [10, painter.right || 18, 4, 4],
       scales: {
         x: { time: false, distr: state.logX ? 3 : 1, dir: chart.x.reversed ? -1 : 1, range: () => current.x },
         y: { distr: state.logY ? 3 : 1, dir: chart.y.reversed ? -1 : 1, range: () => current.y },

@@ -88,6 +88,13 @@
       }
       flush();
     };
+    // Classes have their middle where it is on the axis, also on a logarithmic one.
+    const centred = (v, s) => {
+      if (!s.from) return v;
+      const F = chart.alongY ? v.Y : v.X, middles = new Map(s.free.map((f, i) => [f, (F(s.from[i]) + F(s.to[i])) / 2]));
+      const middle = (f) => middles.get(f) ?? F(f);
+      return chart.alongY ? { ...v, Y: middle } : { ...v, X: middle };
+    };
     const dots = (v, xs, ys, color, size, shift = 0) => {
       const { ctx, X, Y, ratio } = v;
       ctx.fillStyle = color;
@@ -210,8 +217,8 @@
         ctx.stroke();
         ctx.setLineDash([]);
         if (s.low) {
-          whiskers(v, s, color, shift(v, s));
-          dots(v, s.x, s.y, color, 2.5, shift(v, s));
+          whiskers(centred(v, s), s, color, shift(v, s));
+          dots(centred(v, s), s.x, s.y, color, 2.5, shift(v, s));
         }
       }
     };
@@ -290,7 +297,7 @@
         let i = s.from ? s.from.findIndex((from, j) => inverse >= from && inverse < s.to[j] && s.has(j)) : -1;
         if (i < 0) i = P.nearest(s.free, inverse, s.sorted, s.has);
         if (i < 0) continue;
-        const f = s.style === "bars" ? (() => { const [from, to] = barOf(v, s, i); return F((from + to) / 2); })() : F(s.free[i]), g = G(s.value[i]);
+        const f = s.style === "bars" ? (() => { const [from, to] = barOf(v, s, i); return F((from + to) / 2); })() : s.from ? (F(s.from[i]) + F(s.to[i])) / 2 : F(s.free[i]), g = G(s.value[i]);
         found.push({ s, i, f, g });
       }
       if (!found.length) return null;

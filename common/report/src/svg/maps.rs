@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use super::scale::time;
 use super::{LINE, MUTED, Plot, Sheet, WIDTH, round};
-use crate::chart::{Bar, Chart, Heat};
+use crate::chart::{Bar, Chart};
 use crate::color::{self, Colors};
+use crate::heat::Heat;
 
 /// Room for the bar that says which colour is which value.
 pub(super) const BAR: f64 = 104.0;

@@ -6,7 +6,8 @@ mod series;
 
 use std::fmt::Write as _;
 
-use crate::chart::{Axis, Body, Chart};
+use crate::axis::Axis;
+use crate::chart::{Body, Chart};
 use crate::color::{self, Colors, Slot};
 use crate::text::escape;
 use scale::Scale;

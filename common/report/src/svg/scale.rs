@@ -1,6 +1,8 @@
 //! Ranges and ticks of axes.
 
-use crate::chart::{Axis, Body, Chart, Series, Style};
+use crate::axis::Axis;
+use crate::chart::{Body, Chart};
+use crate::series::{Series, Style};
 use crate::text::number;
 
 /// Values on an axis, as shares of its length.
@@ -26,6 +28,11 @@ impl Scale {
     /// Greatest value shown.
     pub fn high(&self) -> f64 {
         self.high
+    }
+
+    /// The value half way between two on the axis.
+    pub fn middle(&self, a: f64, b: f64) -> f64 {
+        if self.log && a > 0.0 && b > 0.0 { (a * b).sqrt() } else { f64::midpoint(a, b) }
     }
 
     /// 0 at the left or lower end, 1 at the other; NaN for a value without logarithm on a logarithmic axis.

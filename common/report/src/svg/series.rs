@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use super::{MUTED, Plot, Sheet, round, scale};
-use crate::chart::{Chart, Series, Style};
+use crate::chart::Chart;
 use crate::color::{self, Colors};
+use crate::series::{Series, Style};
 
 /// Points of a line that get a dot of their own, at most.
 const DOTTED: usize = 80;
@@ -110,9 +111,21 @@ fn band(chart: &Chart, series: &Series, hue: &str, sheet: &mut Sheet, plot: &Plo
     }
 }
 
+/// The points, those of classes where the middle is on the axis, also on a logarithmic one.
+fn centres(chart: &Chart, series: &Series, plot: &Plot) -> Vec<(f64, f64)> {
+    let scale = if chart.along_y { &plot.y } else { &plot.x };
+    let moved = |(i, point): (usize, &(f64, f64))| match series.edges.get(i) {
+        Some((from, to)) if chart.along_y => (point.0, scale.middle(*from, *to)),
+        Some((from, to)) => (scale.middle(*from, *to), point.1),
+        None => *point,
+    };
+    series.points.iter().enumerate().map(moved).collect()
+}
+
 fn whiskers(chart: &Chart, series: &Series, hue: &str, shift: f64, sheet: &mut Sheet, plot: &Plot) {
     let mut d = String::new();
-    for ((x, y), spread) in series.points.iter().zip(&series.spread) {
+    let points = centres(chart, series, plot);
+    for ((x, y), spread) in points.iter().zip(&series.spread) {
         let ends = [spread.low, spread.high].map(|end| plot.at(if chart.along_y { (end, *y) } else { (*x, end) }));
         let [Some(a), Some(b)] = ends else { continue };
         if chart.along_y {
@@ -126,8 +139,7 @@ fn whiskers(chart: &Chart, series: &Series, hue: &str, shift: f64, sheet: &mut S
     }
     if !d.is_empty() {
         sheet.add(format_args!("<path d=\"{d}\" fill=\"none\" stroke=\"{hue}\" stroke-width=\"1.3\"/>"));
-        let centres: Vec<(f64, f64)> = series.points.iter().filter_map(|point| plot.at(*point)).collect();
-        for (x, y) in centres {
+        for (x, y) in points.iter().filter_map(|point| plot.at(*point)) {
             let (x, y) = if chart.along_y { (x, y + shift) } else { (x + shift, y) };
             let (x, y) = (round(x), round(y));
             sheet.add(format_args!("<circle cx=\"{x}\" cy=\"{y}\" r=\"2.4\" fill=\"{hue}\"/>"));

@@ -107,7 +107,8 @@ fn scored(predictions: &Predictions, truth: &Truth) -> Result<(Vec<Scored>, Miss
     let scored = known.into_iter().zip(&predictions.directions).enumerate().map(|(place, (known, direction))| Scored {
         angle: angles::opening(*direction, known.direction),
         zenith: known.zenith,
-        azimuth: known.direction[1].atan2(known.direction[0]).rem_euclid(std::f64::consts::TAU),
+        // The first component is the sine: see `angles::vector`.
+        azimuth: known.direction[0].atan2(known.direction[1]).rem_euclid(std::f64::consts::TAU),
         kappa: predictions.kappas.as_ref().map(|kappas| kappas[place]),
         pulses: known.pulses,
         kind: known.kind,

@@ -122,7 +122,7 @@ fn resolution(
             let alone = members.len() == 1;
             let called = if alone { name.to_string() } else { format!("{} {name}", report.name) };
             let series = Series::steps(called, &classes).spread(spread).notes(notes);
-            let series = if alone { series } else { series.colored(format!("{} {name}", report.name)) };
+            let series = if alone || share != 0.5 { series } else { series.colored(&report.name) };
             // The median alone of several members, so that they can be told apart.
             chart = chart.with(if alone || share == 0.5 { series } else { series.hidden() });
         }
@@ -193,18 +193,26 @@ fn coverage(name: &str, alone: bool, known: &[(f64, f64)], within: &[f64]) -> Ve
     let mut order: Vec<usize> = (0..known.len()).collect();
     order.sort_by(|&a, &b| known[a].0.total_cmp(&known[b].0));
     let classes = (known.len() / FEW).clamp(1, KAPPA_CLASSES);
-    let cut = |i: usize| order.len() * i / classes;
+    // Events of one kappa stay together, so classes may be fewer.
+    let mut cuts = vec![0];
+    for class in 1..=classes {
+        let mut cut = (order.len() * class / classes).max(cuts[cuts.len() - 1]);
+        while cut > 0 && cut < order.len() && known[order[cut]].0 == known[order[cut - 1]].0 {
+            cut += 1;
+        }
+        cuts.push(cut);
+    }
+    cuts.dedup();
     [0.5, 0.9]
         .into_iter()
         .map(|nominal| {
             let (mut levels, mut spread, mut notes) = (vec![], vec![], vec![]);
-            for class in 0..classes {
-                let inside = &order[cut(class)..cut(class + 1)];
-                let next = order.get(cut(class + 1)).copied().unwrap_or(order[order.len() - 1]);
+            for pair in cuts.windows(2) {
+                let inside = &order[pair[0]..pair[1]];
+                let next = order.get(pair[1]).copied().unwrap_or(order[order.len() - 1]);
                 let (from, to) = (known[inside[0]].0, known[next].0);
-                if to <= from {
-                    continue;
-                }
+                // A last class of one kappa is drawn with some width.
+                let to = if to > from { to } else { 1.05 * from };
                 let (found, ends) = share(inside.iter().filter(|&&i| within[i] <= nominal).count(), inside.len());
                 levels.push((from, to, found));
                 spread.push(ends);
@@ -212,7 +220,8 @@ fn coverage(name: &str, alone: bool, known: &[(f64, f64)], within: &[f64]) -> Ve
             }
             let region = format!("{:.0} % region", 100.0 * nominal);
             let called = if alone { region } else { format!("{name}, {region}") };
-            Series::steps(called, &levels).spread(spread).notes(notes)
+            let series = Series::steps(called, &levels).spread(spread).notes(notes);
+            if alone { series } else { series.colored(name) }
         })
         .collect()
 }
