@@ -66,7 +66,7 @@ pub fn columns(problem: &Problem, blend: &Blend, gram: &Gram, page: &mut Page) {
         };
         let chart = match &levels {
             Some(levels) => {
-                let axis = Axis::new(&levels.axis).reversed();
+                let axis = Axis::new(levels.axis).reversed();
                 let axis = if levels.log { axis.log() } else { axis };
                 Chart::profile(format!("R2 of {}", levels.title), Axis::new("R2"), axis)
             }
