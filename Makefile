@@ -27,7 +27,7 @@ DEMO_tracknet := pipelines/tracknet
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 TEST := $(if $(NEXTEST),$(CARGO) nextest run --release --workspace --no-fail-fast,$(CARGO) test --release --workspace --no-fail-fast)
 
-.PHONY: help setup build binaries demo demo-leap demo-icecube demo-polarmae demo-tracknet reproduce test test-long fuzz lint docs bench dist vendor install uninstall clean
+.PHONY: help setup build binaries demo demo-leap demo-icecube demo-polarmae demo-tracknet pictures reproduce test test-long fuzz lint docs bench dist vendor install uninstall clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,10 @@ demo-leap demo-icecube demo-polarmae demo-tracknet: binaries
 demo-icecube: ## IceCube at small size: simulate, prepare, train two networks, predict, blend, score
 demo-polarmae: ## PoLAr-MAE at small size: simulate, prepare, pretrain, fine-tune, predict, score
 demo-tracknet: ## TrackNET at small size: simulate, prepare, train, find tracks, score
+
+pictures: demo-leap demo-icecube demo-polarmae demo-tracknet ## Make docs/images anew from all four demos
+	@scripts/pictures/charts "$(TARGET)/release"
+	@PATH="$(abspath $(TARGET))/release:$$PATH" scripts/pictures/events
 
 reproduce: setup ## The blend pipeline at its smallest size from nothing, byte for byte as committed
 	$(CARGO) test --release --workspace --test reproduce

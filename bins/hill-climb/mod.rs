@@ -12,6 +12,7 @@ mod measure;
 mod members;
 mod page;
 mod problem;
+mod profiles;
 mod report;
 mod samples;
 mod search;

@@ -1,80 +1,147 @@
-//! The page about a blend: members, steps of the search, correlations, scores per group and per column.
+//! The page about a blend: weights, honest score, steps of the search, correlations, scores per group and per level.
 
 use climb::{Gram, MoveKind};
-use common::Result;
-use common::report::{Report, Series};
+use report::{Axis, Chart, Figure, Heat, Page, Sense, Series, Spread, Table};
 
 use crate::hill_climb::folds::{Estimate, OutOfFold};
 use crate::hill_climb::problem::{Blend, Problem};
-
-/// Members that are drawn beside the blend in the plots of single columns.
-const DRAWN: usize = 3;
+use crate::hill_climb::profiles;
 
 /// The whole page, offline in one file.
-pub fn page(problem: &Problem, blend: &Blend, honest: Option<&OutOfFold>, recipe: &str) -> Result<Report> {
-    let (metric, members) = (problem.config.shown(), problem.members.len());
+pub fn page(problem: &Problem, blend: &Blend, honest: Option<&OutOfFold>, recipe: &str) -> Page {
+    let members = problem.members.len();
     let subtitle = format!(
-        "{} {:.6} of {members} models on {} rows x {} columns of {}",
-        metric.name(),
-        metric.signed(blend.score),
+        "{members} models on {} rows x {} columns of {}",
         problem.rows(),
         problem.table.columns(),
         problem.table.path().file_name().unwrap_or_default().to_string_lossy()
     );
-    let mut page = Report::new("Blend", subtitle);
-    page.table("Members", &["model", metric.name(), "weight", "blend without its weight"], member_rows(problem, blend));
+    let mut page = Page::new("Blend", subtitle);
+    headline(problem, blend, honest, &mut page);
+    page.section("Weights");
+    weights(problem, blend, &mut page);
     if let Some(honest) = honest {
-        out_of_fold(problem, honest, &mut page);
+        page.section("Held-out rows");
+        out_of_fold(problem, blend, honest, &mut page);
     }
+    page.section("Search");
     match blend.global.spread() {
         Some(spread) => bags(problem, blend, &spread, &mut page),
-        None => steps(problem, blend, &mut page)?,
+        None => steps(problem, blend, &mut page),
     }
     if let Some(gram) = &blend.gram {
+        page.section("Correlations");
         correlations(problem, gram, &mut page);
-        columns(problem, blend, gram, &mut page)?;
+        page.section("Groups and levels");
+        profiles::columns(problem, blend, gram, &mut page);
     }
-    page.text("Configuration", recipe);
-    Ok(page)
+    page.section("Configuration");
+    page.code("Config, with the origin of each value", recipe);
+    page
 }
 
-/// Largest weight first.
-fn member_rows(problem: &Problem, blend: &Blend) -> Vec<Vec<String>> {
-    let metric = problem.config.shown();
-    let mut order: Vec<usize> = (0..problem.members.len()).collect();
+fn sense(problem: &Problem) -> Sense {
+    if problem.config.shown().higher() { Sense::Higher } else { Sense::Lower }
+}
+
+fn headline(problem: &Problem, blend: &Blend, honest: Option<&OutOfFold>, page: &mut Page) {
+    let (metric, singles) = (problem.config.shown(), &blend.global.singles);
+    let sense = sense(problem);
+    let figure = |name: &str, score: f64| Figure::new(name, metric.signed(score)).sense(sense);
+    let whose = "on the rows that the weights were searched on";
+    page.figure(figure(&format!("{} of the blend", metric.name()), blend.score).note(whose));
+    if let Some(honest) = honest {
+        let Estimate { mean, error } = honest.score(0);
+        page.figure(figure("held-out", mean).note(format!(
+            "± {}, {} folds",
+            report::number(error),
+            honest.folds.len()
+        )));
+        let Estimate { mean, error } = honest.gain();
+        let gain = Figure::new("held-out gain over the best member", mean).sense(Sense::Higher);
+        page.figure(gain.note(format!("± {}", report::number(error))));
+    }
+    if let Some(best) = (0..singles.len()).max_by(|&a, &b| singles[a].total_cmp(&singles[b])) {
+        let note =
+            format!("{}, the blend gains {}", problem.members[best].name, report::number(blend.score - singles[best]));
+        page.figure(figure("best member alone", singles[best]).note(note));
+    }
+    let taken = blend.global.weights.iter().filter(|weight| **weight != 0.0).count();
+    page.figure(Figure::text("members with weight", format!("{taken} of {}", problem.members.len())));
+}
+
+/// Places of the members, largest weight first.
+fn by_weight(blend: &Blend) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..blend.global.weights.len()).collect();
     order.sort_by(|&a, &b| blend.global.weights[b].total_cmp(&blend.global.weights[a]));
-    let row = |k: usize| {
+    order
+}
+
+fn weights(problem: &Problem, blend: &Blend, page: &mut Page) {
+    let metric = problem.config.shown();
+    let order = by_weight(blend);
+    let names = || order.iter().map(|&k| problem.members[k].name.clone());
+    let place = |value: &dyn Fn(usize) -> f64| -> Vec<(f64, f64)> {
+        order.iter().enumerate().map(|(place, &k)| (value(k), place as f64)).collect()
+    };
+    let mut bars = Series::bars("weight", place(&|k| blend.global.weights[k]));
+    let mut note = String::new();
+    if !blend.global.bags.is_empty() {
+        let ends = |k: usize| {
+            let all = blend.global.bags.iter().map(|bag| bag.weights[k]);
+            all.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), weight| (low.min(weight), high.max(weight)))
+        };
+        bars = bars.spread(order.iter().map(|&k| ends(k)).map(|(low, high)| Spread { low, high }).collect());
+        note = format!("mean of {} bags, smallest and largest", blend.global.bags.len());
+    }
+    page.chart(
+        Chart::profile("Weights", Axis::new("weight"), Axis::new("").names(names()).reversed()).with(bars).note(note),
+    );
+    let alone = Series::points("alone", place(&|k| metric.signed(blend.global.singles[k])));
+    let chart = Chart::profile("Members alone", Axis::new(metric.name()), Axis::new("").names(names()).reversed());
+    let note = format!(
+        "{}, in the order of their weights",
+        if metric.higher() { "higher is better" } else { "lower is better" }
+    );
+    page.chart(chart.with(alone).note(note));
+    let mut table = Table::new("Members", ["model", metric.name(), "weight", "blend without its weight"]);
+    for k in order {
         let without = blend.without.get(k).copied().flatten();
-        vec![
+        table.row([
             problem.members[k].name.clone(),
             format!("{:.6}", metric.signed(blend.global.singles[k])),
             format!("{:.6}", blend.global.weights[k]),
             without.map_or("-".into(), |score| format!("{:.6}", metric.signed(score))),
-        ]
-    };
-    let mut rows: Vec<Vec<String>> = order.into_iter().map(row).collect();
-    let others = blend.global.others.iter();
-    rows.extend(others.map(|(name, score)| {
+        ]);
+    }
+    for (name, score) in &blend.global.others {
         let score = score.map_or("-".into(), |score| format!("{:.6}", metric.signed(score)));
-        vec![format!("({name})"), score, String::new(), String::new()]
-    }));
-    rows
+        table.row([format!("({name})"), score, String::new(), String::new()]);
+    }
+    page.table(table);
 }
 
 /// Scores on rows that the weights were not searched on.
-fn out_of_fold(problem: &Problem, honest: &OutOfFold, page: &mut Report) {
+fn out_of_fold(problem: &Problem, blend: &Blend, honest: &OutOfFold, page: &mut Page) {
     let metric = problem.config.shown();
-    let mut rows: Vec<Vec<String>> = honest
-        .folds
-        .iter()
-        .enumerate()
-        .map(|(i, fold)| {
-            let mut row = vec![format!("fold {i}"), fold.rows.to_string()];
-            row.extend(fold.scores.iter().map(|score| format!("{:.6}", metric.signed(*score))));
-            row.push(problem.members[fold.best_member].name.clone());
-            row
-        })
-        .collect();
+    const NAMES: [(&str, &str); 3] =
+        [("blend", "blend"), ("best member", "best member"), ("equal weights", "equal weights")];
+    let series = NAMES.iter().enumerate().map(|(which, (name, color))| {
+        let points = honest.folds.iter().enumerate().map(|(i, fold)| (i as f64, metric.signed(fold.scores[which])));
+        Series::line(*name, points.collect()).colored(*color)
+    });
+    let folds = (0..honest.folds.len()).map(|i| format!("fold {i}"));
+    let chart = Chart::lines("Score of each fold", Axis::new("held-out fold").names(folds), Axis::new(metric.name()));
+    let level = metric.signed(blend.score);
+    page.chart(chart.with_all(series).level(level, format!("in-sample {}", report::number(level))));
+    let header = ["", "rows", "blend", "best member", "equal weights", "best on the other rows"];
+    let mut table = Table::new("Out of fold", header);
+    for (i, fold) in honest.folds.iter().enumerate() {
+        let mut row = vec![format!("fold {i}"), fold.rows.to_string()];
+        row.extend(fold.scores.iter().map(|score| format!("{:.6}", metric.signed(*score))));
+        row.push(problem.members[fold.best_member].name.clone());
+        table.row(row);
+    }
     let mut mean = vec!["mean".to_string(), problem.rows().to_string()];
     mean.extend((0..3).map(|which| {
         let Estimate { mean, error } = honest.score(which);
@@ -82,117 +149,85 @@ fn out_of_fold(problem: &Problem, honest: &OutOfFold, page: &mut Report) {
     }));
     let Estimate { mean: gain, error } = honest.gain();
     mean.push(format!("gain over it {gain:+.6} ± {error:.6}"));
-    rows.push(mean);
-    page.table("Out of fold", &["", "rows", "blend", "best member", "equal weights", "best on the other rows"], rows);
+    table.marked(mean);
+    let single = |k: usize| format!("{:.6}", metric.signed(blend.global.singles[k]));
+    let best = (0..problem.members.len()).max_by(|&a, &b| blend.global.singles[a].total_cmp(&blend.global.singles[b]));
+    let inside = format!("{:.6}", metric.signed(blend.score));
+    table.row([
+        "in-sample".into(),
+        problem.rows().to_string(),
+        inside,
+        best.map_or("-".into(), single),
+        "-".into(),
+        String::new(),
+    ]);
+    page.table(table);
 }
 
 /// How the weights differ between bags.
-fn bags(problem: &Problem, blend: &Blend, spread: &[f64], page: &mut Report) {
+fn bags(problem: &Problem, blend: &Blend, spread: &[f64], page: &mut Page) {
     let scope = &blend.global;
-    let row = |k: usize| {
+    let title = format!("Weights of {} bags", scope.bags.len());
+    let mut table = Table::new(title, ["model", "bags with it", "mean", "std", "smallest", "largest"]);
+    for k in by_weight(blend) {
         let taken = scope.bags.iter().filter(|bag| bag.weights[k] != 0.0).count();
         let (least, most) = scope.bags.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), bag| {
             (least.min(bag.weights[k]), most.max(bag.weights[k]))
         });
-        let numbers = [scope.weights[k], spread[k], least, most];
         let mut row = vec![problem.members[k].name.clone(), taken.to_string()];
-        row.extend(numbers.iter().map(|number| format!("{number:.6}")));
-        row
-    };
-    let rows = (0..problem.members.len()).map(row).collect();
-    let title = format!("Weights of {} bags", scope.bags.len());
-    page.table(&title, &["model", "bags with it", "mean", "std", "smallest", "largest"], rows);
+        row.extend([scope.weights[k], spread[k], least, most].iter().map(|number| format!("{number:.6}")));
+        table.row(row);
+    }
+    page.table(table);
 }
 
 /// What every accepted step of the search gained.
-fn steps(problem: &Problem, blend: &Blend, page: &mut Report) -> Result<()> {
+fn steps(problem: &Problem, blend: &Blend, page: &mut Page) {
     let metric = problem.config.shown();
-    let mut points = vec![];
-    let mut rows = vec![];
+    let (mut points, mut gains, mut notes) = (vec![], vec![], vec![]);
+    let header = ["step", "kind", "model", "weight", metric.name(), "gain"];
+    let mut table = Table::new("Steps of the search", header).folded();
     let mut before: Option<f64> = None;
     for (i, step) in blend.global.moves.iter().filter(|m| m.score.is_finite()).enumerate() {
+        let (kind, name) = (step.kind.name(), problem.name(step.model));
         points.push((i as f64, metric.signed(step.score)));
+        notes.push(format!("{kind} {name}, weight {}", report::number(step.weight)));
         let gain = match (step.kind, before) {
-            (MoveKind::Start, _) | (_, None) => String::new(),
-            (_, Some(before)) => format!("{:.3e}", step.score - before),
+            (MoveKind::Start, _) | (_, None) => None,
+            (_, Some(before)) => Some(step.score - before),
         };
+        gains.extend(gain.map(|gain| (i as f64, gain)));
         before = Some(step.score);
-        rows.push(vec![
+        table.row([
             i.to_string(),
-            step.kind.name().to_string(),
-            problem.name(step.model).to_string(),
+            kind.to_string(),
+            name.to_string(),
             format!("{:.4}", step.weight),
             format!("{:.6}", metric.signed(step.score)),
-            gain,
+            gain.map_or(String::new(), |gain| format!("{gain:.3e}")),
         ]);
     }
-    let series = [Series { name: "blend".into(), points }];
-    page.plot("Score per step of the search", "step", metric.name(), &series)?;
-    page.table("Steps of the search", &["step", "kind", "model", "weight", metric.name(), "gain"], rows);
-    Ok(())
+    let chart = Chart::lines("Score per step of the search", Axis::new("step"), Axis::new(metric.name()));
+    page.chart(chart.with(Series::line("blend", points).notes(notes)));
+    let positive = gains.iter().all(|(_, gain)| *gain > 0.0);
+    let axis = Axis::new(format!("gain of {}", metric.name()));
+    let axis = if positive { axis.log() } else { axis };
+    page.chart(Chart::lines("Gain per step of the search", Axis::new("step"), axis).with(Series::line("gain", gains)));
+    page.table(table);
 }
 
 /// Correlations of the members' errors over all scored columns, each column on the scale of its variance.
-fn correlations(problem: &Problem, gram: &Gram, page: &mut Report) {
+fn correlations(problem: &Problem, gram: &Gram, page: &mut Page) {
     let scored = (0..gram.columns()).filter(|c| !problem.rules.fixed.contains(c) && gram.truth.m2[*c] > 0.0);
     let square = gram.weighted(scored.map(|c| (c, 1.0 / gram.truth.m2[c])));
-    let names = problem.members.iter().map(|m| m.name.clone());
-    let numbers: Vec<String> = (1..=problem.members.len()).map(|k| k.to_string()).collect();
-    let mut header = vec!["", "errors of"];
-    header.extend(numbers.iter().map(String::as_str));
-    let rows = names.enumerate().map(|(i, name)| {
-        let cell = |j: usize| {
-            let scale = (square.at(i, i) * square.at(j, j)).sqrt();
-            if scale > 0.0 { format!("{:.3}", square.at(i, j) / scale) } else { "-".into() }
-        };
-        let mut row = vec![numbers[i].clone(), name];
-        row.extend((0..problem.members.len()).map(cell));
-        row
-    });
-    page.table("Correlations of the members' errors", &header, rows.collect());
-}
-
-/// R2 per group of columns, and along the columns of every longer group (levels of a profile).
-fn columns(problem: &Problem, blend: &Blend, gram: &Gram, page: &mut Report) -> Result<()> {
-    let members = problem.members.len();
-    let by_column = blend.by_column(gram.columns());
-    let of_blend = gram.scores(|c| by_column[c], &problem.rules).columns;
-    let alone: Vec<Vec<f64>> = (0..members)
-        .map(|k| {
-            let only: Vec<f64> = (0..members).map(|m| f64::from(u8::from(m == k))).collect();
-            gram.scores(|_| &only, &problem.rules).columns
-        })
-        .collect();
-    let mean = |scores: &[f64], from: usize, to: usize| scores[from..to].iter().sum::<f64>() / (to - from) as f64;
-    let mut rows = vec![];
-    for group in problem.table.groups() {
-        let of = |scores: &[f64]| mean(scores, group.start, group.end);
-        let best = (0..members).max_by(|&a, &b| of(&alone[a]).total_cmp(&of(&alone[b])));
-        let (Some(best), all) = (best, of(&of_blend)) else { continue };
-        let best_score = of(&alone[best]);
-        rows.push(vec![
-            group.name.clone(),
-            (group.end - group.start).to_string(),
-            problem.members[best].name.clone(),
-            format!("{best_score:.6}"),
-            format!("{all:.6}"),
-            format!("{:+.6}", all - best_score),
-        ]);
-    }
-    page.table("R2 per group of columns", &["group", "columns", "best member", "its R2", "blend", "gain"], rows);
-
-    let mut best: Vec<usize> = (0..members).collect();
-    best.sort_by(|&a, &b| blend.global.singles[b].total_cmp(&blend.global.singles[a]));
-    for group in problem.table.groups().into_iter().filter(|group| group.end - group.start > 1) {
-        let free: Vec<usize> = (group.start..group.end).filter(|c| !problem.rules.fixed.contains(c)).collect();
-        let line = |name: &str, scores: &[f64]| {
-            // A score far below zero would hide all others.
-            let points = free.iter().map(|&c| ((c - group.start) as f64, scores[c].max(-1.0)));
-            Series { name: name.into(), points: points.collect() }
-        };
-        let mut series = vec![line("blend", &of_blend)];
-        series.extend(best.iter().take(DRAWN).map(|&k| line(&problem.members[k].name, &alone[k])));
-        page.plot(&format!("R2 of {} per level or column", group.name), "level or column", "R2", &series)?;
-    }
-    Ok(())
+    let count = problem.members.len();
+    let cell = |i: usize, j: usize| {
+        let scale = (square.at(i, i) * square.at(j, j)).sqrt();
+        if scale > 0.0 { square.at(i, j) / scale } else { f64::NAN }
+    };
+    let values: Vec<f64> = (0..count * count).map(|place| cell(place / count, place % count)).collect();
+    let names = || problem.members.iter().map(|member| member.name.clone());
+    let (x, y) = (Axis::new("errors of").names(names()), Axis::new("").names(names()).reversed());
+    let heat = Heat::new("correlation", values).centre(0.0).limits(-1.0, 1.0);
+    page.chart(Chart::heat("Correlations of the members' errors", x, y, heat));
 }

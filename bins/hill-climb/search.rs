@@ -87,8 +87,9 @@ pub fn run(args: &SearchArgs) -> Result<()> {
         &write_json(&out.join("weights.json"), &report::json(&problem, &blend, honest.as_ref()))?,
     );
     stage.output("history", &durable::write(out.join("history.csv"), report::history(&problem, &blend).as_bytes())?);
-    let about = page::page(&problem, &blend, honest.as_ref(), config.annotated())?;
-    stage.output("report", &about.write(&out.join("report.html"))?);
+    let about = page::page(&problem, &blend, honest.as_ref(), config.annotated());
+    stage.texts(about.beside())?;
+    stage.output("report", &durable::write(out.join("report.html"), about.html().as_bytes())?);
     if args.write_oof {
         stage.output("oof", &write_oof(&out.join("oof.safetensors"), &problem, &blend)?);
     }

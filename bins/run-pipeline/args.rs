@@ -10,6 +10,7 @@ Examples:
   run-pipeline pipelines/blend               run what is not up to date
   run-pipeline pipelines/blend -n            what would run, and why
   run-pipeline pipelines/blend -j 2 --until train
+  run-pipeline report runs/a runs/b          one page that compares runs
   run-pipeline doctor                        what this machine offers";
 
 /// Run the stages of a pipeline that are not up to date
@@ -31,6 +32,27 @@ pub struct RunPipeline {
 pub enum Action {
     /// Check versions, libtorch, devices, memory, threads and disk
     Doctor(DoctorArgs),
+    /// Compare runs, and show what pipelines did, on one page
+    ///
+    /// Curves overlaid, figures side by side, the keys in which configs differ; of pipelines the stages of their last run
+    /// over time, with memory and what was up to date.
+    Report(ReportArgs),
+}
+
+/// Arguments of `report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Folders of finished stages, and of pipelines that ran here
+    #[arg(value_name = "RUN", required = true)]
+    pub runs: Vec<std::path::PathBuf>,
+    /// The page that is written
+    #[arg(long, value_name = "PAGE", default_value = "report.html")]
+    pub out: std::path::PathBuf,
+    /// Replace a file that is no such page
+    #[arg(long)]
+    pub force: bool,
+    #[command(flatten)]
+    verbosity: Verbosity,
 }
 
 /// Arguments of `doctor`.
@@ -50,6 +72,7 @@ impl Arguments for RunPipeline {
     fn verbosity(&self) -> &Verbosity {
         match &self.action {
             Some(Action::Doctor(arguments)) => &arguments.verbosity,
+            Some(Action::Report(arguments)) => &arguments.verbosity,
             None => &self.pipeline.verbosity,
         }
     }

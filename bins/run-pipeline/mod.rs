@@ -9,6 +9,7 @@ mod doctor;
 mod graph;
 mod pipeline;
 mod quiet;
+mod report;
 mod repository;
 mod run;
 mod show;
@@ -24,6 +25,7 @@ pub fn main() -> std::process::ExitCode {
 fn run(arguments: RunPipeline) -> anyhow::Result<()> {
     match arguments.action {
         Some(Action::Doctor(arguments)) => doctor::run(&arguments),
+        Some(Action::Report(arguments)) => Ok(report::run(&arguments)?),
         None => pipeline::run(&arguments.pipeline),
     }
 }

@@ -1,6 +1,8 @@
 //! `score`: how well predictions meet a truth, per target, group and level. Uses no tensor library.
 
 mod args;
+mod density;
+mod page;
 mod report;
 mod tables;
 
@@ -87,6 +89,10 @@ fn values(request: &ScoreRequest) -> Result<()> {
         if let [only] = reports.as_slice() {
             stage.metric("score", only.mean);
         }
+        let page = page::page(&reports, &system);
+        stage.texts(page.beside())?;
+        let written = common::durable::write(stage.folder().join("report.html"), page.html().as_bytes())?;
+        stage.output("report", &written);
         Ok(())
     })
 }
@@ -106,5 +112,11 @@ fn arrays(request: &ScoreRequest, truth: &Table, table: &Table) -> Result<Report
     let scores = Scores::new(&sums, &rules);
     let names = (0..truth.columns()).map(|c| truth.column_name(c)).collect();
     let name = table.layout().member.clone().unwrap_or_else(|| table.path().display().to_string());
-    Ok(Report::new(name, table.path(), rows, names, &truth.layout().groups, &scores))
+    let mut report = Report::new(name, table.path(), rows, names, &truth.layout().groups, &scores);
+    let scale = |c: usize| truth.normalisation().map_or(1.0, |(_, std)| std[c]);
+    report.rmse = (0..sums.columns()).map(|c| sums.rmse(c) * scale(c)).collect();
+    if request.out.is_some() {
+        report.densities = density::of(&y, &p, &report.spans, &sums)?;
+    }
+    Ok(report)
 }

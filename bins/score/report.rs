@@ -8,6 +8,8 @@ use common::metrics::{Scores, mean};
 use common::oof::Group;
 use serde_json::{Map, Value, json};
 
+use crate::score::density::Density;
+
 /// Targets shown unless all are asked for.
 const WORST: usize = 8;
 
@@ -31,11 +33,18 @@ pub struct Report {
     pub parts: Vec<(String, f64)>,
     /// Targets scored as if zero were predicted.
     pub zero_list: Vec<String>,
+    /// Columns of every group.
+    pub spans: Vec<Group>,
+    /// Root of the mean squared error of every target, in its own unit; empty where it was not measured.
+    pub rmse: Vec<f64>,
+    /// Predictions over truth by group; empty where no page is written.
+    pub densities: Vec<Density>,
 }
 
 impl Report {
     /// Collects the scores; `names` are the targets in column order.
     pub fn new(name: String, path: &Path, rows: usize, names: Vec<String>, groups: &[Group], scores: &Scores) -> Self {
+        let spans = groups.to_vec();
         let groups = groups.iter().map(|g| (g.name.clone(), scores.mean_of(g.start..g.end))).collect();
         let mut by_level: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
         for (name, score) in names.iter().zip(&scores.columns) {
@@ -54,6 +63,9 @@ impl Report {
             targets: names.into_iter().zip(scores.columns.iter().copied()).collect(),
             parts: vec![],
             zero_list,
+            spans,
+            rmse: vec![],
+            densities: vec![],
         }
     }
 

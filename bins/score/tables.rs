@@ -10,6 +10,7 @@ use common::{Error, Result};
 use rayon::prelude::*;
 use tracing::info;
 
+use crate::score::density::{self, Density};
 use crate::score::report::Report;
 
 /// Doubles of the columns held at a time, 64 MiB of each table.
@@ -69,32 +70,60 @@ fn compare(request: &ScoreRequest, truth: &SubmissionFile, predictions: &Submiss
     let parts = Parts::of(truth, limit)?;
     let mut columns = Vec::with_capacity(names.len());
     let mut by_part = vec![Vec::with_capacity(names.len()); parts.named.len()];
+    let spans = groups(names);
+    let group_of = |c: usize| spans.iter().position(|group| (group.start..group.end).contains(&c)).unwrap_or(0);
+    let mut densities: Vec<Density> = spans.iter().map(|group| Density::new(&group.name)).collect();
+    let mut rmse = Vec::with_capacity(names.len());
+    let drawn = request.out.is_some();
     for batch in names.chunks((COLUMN_VALUES / truth.rows()).clamp(1, names.len())) {
         let batch: Vec<&str> = batch.iter().map(String::as_str).collect();
         let pairs: Vec<_> = truth.read(&batch)?.into_iter().zip(predictions.read(&batch)?).collect();
-        let scores: Vec<(f64, Vec<f64>)> = pairs
+        let scores: Vec<(Column, Vec<f64>)> = pairs
             .into_par_iter()
-            .map(|(y, p)| {
+            .enumerate()
+            .map(|(place, (y, p))| {
                 let p = order.align(p);
-                let of = |rows: &[usize]| -> Result<f64> {
+                let of = |rows: &[usize]| -> Result<ColumnSums> {
                     let take = |values: &[f64]| rows.iter().map(|&row| values[row]).collect::<Vec<f64>>();
                     let (y, p) = (take(&y), take(&p));
-                    Ok(ColumnSums::of(&Matrix::f64(&y, 1)?, &Matrix::f64(&p, 1)?)?.r2(0))
+                    ColumnSums::of(&Matrix::f64(&y, 1)?, &Matrix::f64(&p, 1)?)
                 };
-                Ok((of(&parts.all)?, parts.named.iter().map(|(_, rows)| of(rows)).collect::<Result<_>>()?))
+                let sums = of(&parts.all)?;
+                let mut cells = Density::new(&spans[group_of(columns.len() + place)].name);
+                if let Some(std) = density::spread(&sums, 0).filter(|_| drawn) {
+                    for &row in parts.all.iter().step_by(density::stride(parts.all.len())) {
+                        cells.add(y[row], p[row], sums.truth.mean[0], std);
+                    }
+                }
+                let column = Column { r2: sums.r2(0), rmse: sums.rmse(0), density: cells };
+                let of_parts = parts.named.iter().map(|(_, rows)| Ok(of(rows)?.r2(0)));
+                Ok((column, of_parts.collect::<Result<_>>()?))
             })
             .collect::<Result<_>>()?;
-        for (score, of_parts) in scores {
-            columns.push(score);
+        for (Column { r2, rmse: error, density }, of_parts) in scores {
+            let sum = &mut densities[group_of(columns.len())].counts;
+            sum.iter_mut().zip(density.counts).for_each(|(sum, count)| *sum += count);
+            columns.push(r2);
+            rmse.push(error);
             by_part.iter_mut().zip(of_parts).for_each(|(scores, score)| scores.push(score));
         }
     }
     let rows = parts.all.len();
     let scores = Scores { columns, zero_list: Vec::new() };
     let name = predictions.path().file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let mut report = Report::new(name, predictions.path(), rows, names.to_vec(), &groups(names), &scores);
+    let mut report = Report::new(name, predictions.path(), rows, names.to_vec(), &spans, &scores);
+    report.rmse = rmse;
+    report.densities = densities;
+    report.densities.retain(|density| density.counts.iter().any(|count| *count > 0.0));
     report.parts = parts.named.into_iter().zip(by_part).map(|((name, _), scores)| (name, mean(&scores))).collect();
     Ok(report)
+}
+
+/// What is known of a column.
+struct Column {
+    r2: f64,
+    rmse: f64,
+    density: Density,
 }
 
 /// Rows that count, and those of each part of the leaderboard.

@@ -4,6 +4,7 @@
 pub mod cli;
 pub mod config;
 pub mod criterion;
+pub mod curves;
 pub mod driver;
 pub mod durable;
 pub mod error;
@@ -15,7 +16,6 @@ pub mod near;
 pub mod oof;
 pub mod ordered;
 pub mod provenance;
-pub mod report;
 pub mod scalars;
 pub mod seed;
 pub mod share;

@@ -108,6 +108,11 @@ impl Stage {
         &self.manifest.folder
     }
 
+    /// Seconds since the stage began in this process.
+    pub fn seconds(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+
     /// Whether what an unfinished run left in the folder is to be forgotten.
     pub fn fresh(&self) -> bool {
         self.fresh
@@ -163,6 +168,18 @@ impl Stage {
         let path = written.path.strip_prefix(&self.manifest.folder).unwrap_or(&written.path).to_path_buf();
         let artifact = Artifact { path, bytes: written.bytes, blake3: written.blake3.clone() };
         self.manifest.outputs.insert(name.into(), artifact);
+    }
+
+    /// Writes small files (path below the folder, text) and names each among the outputs by its path.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn texts(&mut self, files: Vec<(String, String)>) -> Result<()> {
+        for (path, text) in files {
+            let written = durable::write(self.folder().join(&path), text.as_bytes())?;
+            self.output(&path, &written);
+        }
+        Ok(())
     }
 
     /// Notes a figure.

@@ -22,7 +22,7 @@ fn configs() -> tempfile::TempDir {
 fn flags_that_a_system_does_not_read_are_refused_with_the_systems_that_do() {
     let folder = configs();
     let predict: [(&str, &[&[&str]]); 4] = [
-        ("icecube", &[&["--picture", "1"], &["--zero-list", "apply"], &["--csv"]]),
+        ("icecube", &[&["--embeddings"], &["--zero-list", "apply"], &["--csv"]]),
         ("leap", &[&["--picture", "1"], &["--set", "test"]]),
         ("polarmae", &[&["--sample", "s.csv"], &["--zero-list", "auto"], &["--csv"]]),
         (

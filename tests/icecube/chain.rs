@@ -7,6 +7,8 @@ use std::sync::OnceLock;
 use common::store::tables::{Column, Table, read_parquet, write_parquet};
 use serde_json::Value;
 
+use crate::browser::Browser;
+use crate::event_page::{SCENE, look};
 use crate::raw::{self, prepare};
 use crate::support::{Cmd, Outcome, cmd, root};
 
@@ -108,6 +110,39 @@ fn the_five_published_members_predict_in_one_command() {
     for (a, b) in rows(&at("one/submission.csv")).iter().zip(&found) {
         assert!((a.1 - b.1).abs() < 1e-4 && (a.2 - b.2).abs() < 1e-4, "{a:?} {b:?}");
     }
+}
+
+#[test]
+fn events_are_drawn_with_true_and_predicted_directions_and_their_regions() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let run = || cmd("predict").args(["--device=cpu", "--threads=1", "--from"]).arg(workshop().join("run"));
+    run().args(["--picture", "5", "--limit", "12", "--out"]).arg(&out).succeeds();
+    let again = folder.path().join("again");
+    run().args(["--picture", "5", "--limit", "12", "--out"]).arg(&again).succeeds();
+    for name in ["event.html", "event.svg"] {
+        assert!(std::fs::read(out.join(name)).unwrap() == std::fs::read(again.join(name)).unwrap(), "{name} differs");
+    }
+    let table = read_parquet(out.join("predictions.parquet"), None).unwrap();
+    let svg = std::fs::read_to_string(out.join("event.svg")).unwrap();
+    for part in ["true direction", "predicted direction", "time (ns)", "regions of 50 % and 90 %", "off, "] {
+        assert!(svg.contains(part), "{part}");
+    }
+    if let Some(mut browser) = Browser::start() {
+        let seen = look(&mut browser, &out.join("event.html"), "pulses");
+        assert_eq!(seen.events, 7, "from the sixth of twelve on");
+        let name = browser.js(&format!("{SCENE}.spec.events[0].name"));
+        assert_eq!(name, format!("event {}", table.i64("event_id").unwrap()[5]));
+        // The region of 90 % is that of the table, the line points where the table does.
+        let cone = |column: &str, k: usize| format!("{SCENE}.show(0) || {SCENE}.own.cones.data.{column}[{k}]");
+        let mut number = |column: &str, k: usize| browser.js(&cone(column, k)).as_f64().unwrap();
+        let column = |name: &str| f64::from(table.f32(name).unwrap()[5]);
+        assert!((number("angle", 1) - column("angle90")).abs() < 1e-4);
+        for (k, axis) in ["x", "y", "z"].iter().enumerate() {
+            assert!((number("axis", k) - column(axis)).abs() < 1e-4, "{axis}");
+        }
+    }
+    run().args(["--picture", "12", "--limit", "12", "--out"]).arg(folder.path().join("none")).fails(2).says("0 to 11");
 }
 
 #[test]

@@ -1,5 +1,11 @@
 //! IceCube through the binaries: simulated and damaged raw files, the event store, scores.
 
+#[path = "../support/browser.rs"]
+mod browser;
+#[path = "../support/debian.rs"]
+mod debian;
+#[path = "../support/event_page.rs"]
+mod event_page;
 #[path = "../support/stand_in.rs"]
 mod stand_in;
 #[path = "../support/mod.rs"]

@@ -6,6 +6,8 @@ use std::path::Path;
 use common::store::npy::NpyArray;
 use common::store::tables::read_parquet;
 
+use crate::browser::Browser;
+use crate::event_page::{SCENE, look};
 use crate::raw::{Event, prepare, simulate, store, train, write};
 use crate::support::{Cmd, cmd};
 
@@ -109,7 +111,16 @@ fn embeddings_of_a_pretraining_lead_back_and_are_probed_beside_an_encoder_that_l
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
     assert!(report["trained"]["supports"]["track"].as_u64().unwrap() > 0);
     assert_eq!(report["trained"]["supports"], report["untrained"]["supports"]);
-    assert!(std::fs::read_to_string(at("e/event.svg")).unwrap().contains("<circle"));
+    assert!(std::fs::read_to_string(at("e/event.svg")).unwrap().contains("principal components"));
+    if let Some(mut browser) = Browser::start() {
+        look(&mut browser, &at("e/event.html"), "points");
+        let count = |layer: &str| format!("{SCENE}.spec.events[0].data.{layer}.n");
+        let mut number = |layer: &str| browser.js(&count(layer)).as_u64().unwrap();
+        let (points, seen, hidden, rebuilt) = (number("points"), number("seen"), number("hidden"), number("rebuilt"));
+        // Groups overlap: a point may be seen in one and hidden in another, and is rebuilt once a group.
+        assert!(hidden > 0 && rebuilt >= hidden && seen + hidden >= points / 2, "{points} {seen} {hidden} {rebuilt}");
+        assert!(number("tokens") > 1);
+    }
     predict(&at("mae"), &at("c")).fails(3).says("is a pretraining, which knows no classes");
 }
 

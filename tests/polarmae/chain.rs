@@ -3,6 +3,8 @@
 use common::store::hdf5::ListFile;
 use common::store::tables::read_parquet;
 
+use crate::browser::Browser;
+use crate::event_page::{SCENE, look};
 use crate::raw::{TINY, config, simulate, store, train};
 use crate::support::cmd;
 
@@ -37,6 +39,18 @@ fn the_stages_chain_through_pipes_to_classes_and_scores() {
         .succeeds();
     let manifest = predicted.manifest();
     assert_eq!(manifest["metrics"]["events"], 3);
+
+    if let Some(mut browser) = Browser::start() {
+        let seen = look(&mut browser, &at("classes/event.html"), "points");
+        assert_eq!(seen.events, 3, "each event can be chosen");
+        // Truth and prediction side by side: every point of the event twice.
+        let points = browser.js(&format!("{SCENE}.spec.events[0].data.points.n")).as_u64().unwrap();
+        assert_eq!(seen.points, 2 * points);
+        let units = browser.js(&format!("{SCENE}.spec.units.map(u => u.name).join()"));
+        assert_eq!(units, "voxels,cm");
+        let classes = browser.js(&format!("{SCENE}.spec.colors[0].names.join()"));
+        assert_eq!(classes, browser.js(&format!("{SCENE}.spec.colors[1].names.join()")));
+    }
 
     let table = read_parquet(at("classes/predictions.parquet"), None).unwrap();
     let file = ListFile::open(at("classes/predictions.h5")).unwrap();

@@ -1,10 +1,11 @@
 //! From simulated events to scored tracks.
 
-use std::process::Command;
 use std::time::Duration;
 
+use crate::browser::Browser;
+use crate::event_page::{SCENE, look};
 use crate::support::{binary, cmd, root};
-use crate::{SHORT, bytes, debian, prepare, simulate, training};
+use crate::{SHORT, bytes, prepare, simulate, training};
 
 const RESULTS: [&str; 4] = [
     "checkpoints/best/model.safetensors",
@@ -41,13 +42,23 @@ fn a_chain_of_stages_ends_with_a_score_and_a_repeated_one_with_the_same_bytes() 
     tracks("tracks_again");
     let names = ["submission.csv", "next_hits.safetensors", "event.html", "event.svg"];
     assert_eq!(bytes(&at("tracks"), &names), bytes(&at("tracks_again"), &names));
-    for (page, least) in [(at("tracks/event.html"), 1), (at("run/last_track_viz.html"), 6)] {
-        let text = std::fs::read_to_string(&page).unwrap();
-        assert!(!text.contains("http") && !text.contains("@DATA@"), "the page needs nothing else");
-        if let Some(drawn) = traces_drawn(&page) {
-            assert!(drawn >= least, "{drawn} traces drawn in {}", page.display());
+    let mut browser = Browser::start();
+    for (page, layer, least) in [(at("tracks/event.html"), "hits", 1), (at("run/last_track_viz.html"), "inputs", 6)] {
+        if let Some(browser) = &mut browser {
+            let seen = look(browser, &page, layer);
+            assert!(seen.drawn >= least && seen.points > 0, "{seen:?} in {}", page.display());
         }
     }
+    if let Some(browser) = &mut browser {
+        // The truth lies beside the hits of simulated events.
+        browser.open(&at("tracks/event.html"), 1280, 900);
+        let note = browser.js(&format!("{SCENE}.spec.events[0].note"));
+        assert!(note.as_str().unwrap().contains("reconstructible particles missed"), "{note}");
+        let equal = browser.js(&format!("{SCENE}.panels.every(p => !p.view.flat || p.flat.sx === p.flat.sy)"));
+        assert_eq!(equal, true, "flat views have equal scales");
+    }
+    let svg = std::fs::read_to_string(at("tracks/event.svg")).unwrap();
+    assert!(svg.contains("z (mm)") && svg.contains("r (mm)"), "{svg}");
     let hits = std::fs::read_to_string(at("sim/raw/event000001000-hits.csv")).unwrap().lines().count();
     let submission = std::fs::read_to_string(at("tracks/submission.csv")).unwrap();
     assert_eq!(submission.lines().count(), hits, "every hit of the event has a row");
@@ -69,33 +80,6 @@ fn a_chain_of_stages_ends_with_a_score_and_a_repeated_one_with_the_same_bytes() 
     assert!((0.0..=1.0).contains(&value), "{score}");
     let stage = cmd("score").arg(at("tracks")).arg("--truth").arg(at("data")).args(["-q", "--out"]).arg(at("score"));
     assert_eq!(stage.succeeds().manifest()["metrics"]["trackml_score"].as_f64().unwrap(), value);
-}
-
-/// Opens a page in a browser without a window and asks how many traces its script drew; none where no browser is.
-fn traces_drawn(page: &std::path::Path) -> Option<usize> {
-    let browser = || {
-        let works = |name: &&str| Command::new(name).arg("--version").output().is_ok_and(|o| o.status.success());
-        ["chromium", "chromium-browser", "google-chrome"].into_iter().find(works)
-    };
-    if let Err(reason) = debian::install(|| browser().is_some(), "--no-install-recommends chromium") {
-        eprintln!("skipped: `{}` is not opened: {reason}", page.display());
-        return None;
-    }
-    let browser = browser()?;
-    let profile = tempfile::tempdir().unwrap();
-    let output = Command::new(browser)
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=3000", "--dump-dom"])
-        .arg(format!("--user-data-dir={}", profile.path().display()))
-        .arg(format!("file://{}", page.display()))
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    let drawn = text.split("data-drawn=\"").nth(1).and_then(|rest| rest.split('"').next()?.parse().ok());
-    Some(
-        drawn.unwrap_or_else(|| {
-            panic!("the script of the page did not run: {}", String::from_utf8_lossy(&output.stderr))
-        }),
-    )
 }
 
 #[test]

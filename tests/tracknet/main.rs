@@ -2,8 +2,12 @@
 
 #![allow(clippy::disallowed_methods, clippy::print_stderr, reason = "tests damage files and say what they skip")]
 
+#[path = "../support/browser.rs"]
+mod browser;
 #[path = "../support/debian.rs"]
 mod debian;
+#[path = "../support/event_page.rs"]
+mod event_page;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use common::{Result, durable};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::work::Outcome;
 
@@ -13,10 +13,10 @@ use super::work::Outcome;
 const KEPT: usize = 50;
 
 /// A run.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Record {
     pub pipeline: String,
-    pub version: &'static str,
+    pub version: String,
     /// Seconds since 1970.
     pub started: u64,
     pub wall_s: f64,
@@ -24,33 +24,36 @@ pub struct Record {
 }
 
 /// One of its stages.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct StageRecord {
     pub stage: String,
     /// `ran`, `unchanged`, `verified` (frozen: its outs were taken as they lie), `failed`,
     /// `interrupted`, or `not reached`.
-    pub state: &'static str,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub state: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
+    /// When its commands began, in seconds after the run did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_s: Option<f64>,
     pub wall_s: Option<f64>,
     /// Highest anonymous memory of the stage's processes together.
     pub peak_bytes: Option<u64>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outs: Vec<OutRecord>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
 /// An output and its size.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct OutRecord {
     pub path: String,
     pub bytes: u64,
 }
 
 impl StageRecord {
-    /// The record of a stage; none: it was not reached.
-    pub fn new(title: &str, outcome: Option<&Outcome>) -> Self {
+    /// The record of a stage of a run that began at `started`; no outcome: it was not reached.
+    pub fn new(title: &str, outcome: Option<&Outcome>, started: Instant) -> Self {
         let (state, cost, error) = match outcome {
             None => ("not reached", None, None),
             Some(Outcome::Unchanged) => ("unchanged", None, None),
@@ -62,9 +65,10 @@ impl StageRecord {
         let outs = cost.map(|c| c.outs.as_slice()).unwrap_or_default();
         Self {
             stage: title.into(),
-            state,
+            state: state.into(),
             reasons: cost.map(|c| c.reasons.clone()).unwrap_or_default(),
-            wall_s: cost.map(|c| (c.wall.as_secs_f64() * 1e3).round() / 1e3),
+            start_s: cost.and_then(|c| c.begun).map(|begun| milliseconds(begun.duration_since(started))),
+            wall_s: cost.map(|c| milliseconds(c.wall)),
             peak_bytes: cost.map(|c| c.peak_bytes),
             outs: outs.iter().map(|(path, bytes)| OutRecord { path: path.clone(), bytes: *bytes }).collect(),
             error,
@@ -73,6 +77,18 @@ impl StageRecord {
 }
 
 impl Record {
+    /// The records that a pipeline's folder keeps, oldest first; what is no record is an error.
+    pub fn all(folder: &Path) -> Result<Vec<Self>> {
+        let Ok(entries) = fs::read_dir(folder.join("runs")) else { return Ok(vec![]) };
+        let mut files: Vec<_> = entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "json")).collect();
+        files.sort();
+        let read = |path: &std::path::PathBuf| {
+            let text = fs::read_to_string(path).map_err(|e| common::Error::opening(path, e))?;
+            serde_json::from_str(&text).map_err(|e| common::Error::input(path, format!("is no record of a run: {e}")))
+        };
+        files.iter().map(read).collect()
+    }
+
     /// Writes the record, and removes the oldest ones.
     pub fn write(&self, folder: &Path) -> Result<()> {
         let runs = folder.join("runs");
@@ -102,7 +118,7 @@ impl Record {
             let outs: Vec<String> = stage.outs.iter().map(|o| format!("{} ({})", o.path, size(o.bytes))).collect();
             rows.push([
                 stage.stage.clone(),
-                stage.state.into(),
+                stage.state.clone(),
                 stage.wall_s.map_or_else(|| "-".into(), seconds),
                 stage.peak_bytes.filter(|b| *b > 0).map_or_else(|| "-".into(), size),
                 if outs.is_empty() { "-".into() } else { outs.join(", ") },
@@ -118,6 +134,10 @@ impl Record {
         }
         text.trim_end().to_string()
     }
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e3).round() / 1e3
 }
 
 /// Seconds since 1970.

@@ -84,10 +84,10 @@ pub fn run(project: Project, options: &Options) -> Result<Done> {
     let saved = shared.seen.save(synced);
     let record = Record {
         pipeline: shared.homes[0].shown.display().to_string(),
-        version: common::VERSION,
+        version: common::VERSION.into(),
         started: time,
         wall_s: (started.elapsed().as_secs_f64() * 1e3).round() / 1e3,
-        stages: units.iter().zip(&scheduler.slots).map(|(u, s)| StageRecord::new(&u.title, s.outcome())).collect(),
+        stages: units.iter().zip(&scheduler.slots).map(|(u, s)| StageRecord::new(&u.title, s.outcome(), started)).collect(),
     };
     let mut result = scheduler.result();
     if record.stages.iter().any(|s| s.wall_s.is_some()) {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{Error, Result};
 
@@ -73,6 +73,8 @@ pub enum Outcome {
 /// What a run of a stage cost.
 #[derive(Debug, Clone, Default)]
 pub struct Cost {
+    /// When its commands began; none where none ran.
+    pub begun: Option<Instant>,
     pub wall: Duration,
     pub peak_bytes: u64,
     pub reasons: Vec<String>,
@@ -169,8 +171,9 @@ fn run(unit: &Unit, shared: &Shared, found: Verdict, held: &Held, group: &Arc<At
     variables.extend((threads > 0).then(|| ("OMP_NUM_THREADS".to_string(), threads.to_string())));
     variables.extend(held.visible_gpus.iter().map(|gpus| ("CUDA_VISIBLE_DEVICES".to_string(), gpus.clone())));
     let around = Surroundings { wdir: &stage.wdir, log: &log, variables, watch: &shared.watch, group };
+    let begun = Some(Instant::now());
     let ended = process::run(&stage.commands, &around)?;
-    let mut cost = Cost { wall: ended.wall, peak_bytes: ended.peak_bytes, ..Cost::of(&found) };
+    let mut cost = Cost { begun, wall: ended.wall, peak_bytes: ended.peak_bytes, ..Cost::of(&found) };
     if let Some((command, how)) = ended.failed {
         let sentence = format!("stage `{}` failed with {how}", unit.title);
         return Ok(Outcome::Failed(cost, Failure { sentence, command: Some(command), log: Some(log), hint: None }));

@@ -183,6 +183,11 @@ impl Shown {
         self.name
     }
 
+    /// Whether higher values of the metric are better.
+    pub fn higher(self) -> bool {
+        self.sign > 0.0
+    }
+
     /// The metric from the score that the search maximises, and back.
     pub fn signed(self, score: f64) -> f64 {
         self.sign * score

@@ -5,6 +5,7 @@
 //! file, then the overrides. An override is typed by the field it sets: `name=010` stays text where text is wanted
 //! and is refused where a float is `abc`.
 
+mod differences;
 pub mod hydra;
 mod lines;
 mod overrides;
@@ -23,6 +24,7 @@ use crate::error::{Error, Result};
 use overrides::Override;
 use text::read;
 
+pub use differences::{Difference, differences};
 pub use yaml::point_at;
 
 /// A config that can check itself.

@@ -31,6 +31,23 @@ pub struct System {
     pub blend: Option<Blend>,
     /// `hit-density`.
     pub density: Option<Density>,
+    /// What the columns of a group are along, where they are levels of a profile.
+    pub levels: Option<fn(&str) -> Option<Levels>>,
+}
+
+/// The levels of a group of columns, for charts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Levels {
+    /// What the group is: `temperature tendency`.
+    pub title: &'static str,
+    /// The unit of its values.
+    pub unit: &'static str,
+    /// What the levels are, with their unit: `pressure (hPa)`.
+    pub axis: &'static str,
+    /// Whether they are shown on a logarithmic axis.
+    pub log: bool,
+    /// The value of each level, in the order of the columns.
+    pub values: Vec<f64>,
 }
 
 /// Names as a choice: `` `a`, `b` or `c` ``.

@@ -4,6 +4,7 @@
 mod curves;
 mod flags;
 mod import;
+pub mod page;
 mod training;
 
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use tch::Device;
 
 pub use flags::{Computes, FinetuneFlags, PredictFlags, Set, TrainFlags, ZeroList};
 pub use import::{Import, Network, Weights, says_system};
+pub use page::Told;
 pub use training::{Begun, ending, hparams, identity, prepared, prepared_of, publish, weights_of};
 
 use crate::{device, memory};

@@ -8,7 +8,7 @@ use common::stage::{Manifest, Stage};
 use common::{Error, Result};
 use tch::Device;
 
-use super::curves::Curves;
+use super::page::{self, Told};
 use super::{FinetuneFlags, TrainFlags, compute};
 use crate::trainer::{Options, Outcome, Resume};
 
@@ -119,11 +119,11 @@ pub fn hparams(stage: &mut Stage, config: &str) -> Result<()> {
     Ok(())
 }
 
-/// Names the weights, the metric files and the page of curves, which it writes.
+/// Names the weights and the metric files.
 ///
 /// # Errors
-/// Those of reading and writing these files.
-pub fn publish(stage: &mut Stage, model: &Path, member: &str, subtitle: &str, annotated: &str) -> Result<()> {
+/// Those of reading these files.
+pub fn publish(stage: &mut Stage, model: &Path, member: &str) -> Result<()> {
     stage.output("model", &durable::hash_file(model)?);
     let folder = stage.folder().to_path_buf();
     for name in ["metrics.jsonl", "metrics.csv"] {
@@ -131,19 +131,20 @@ pub fn publish(stage: &mut Stage, model: &Path, member: &str, subtitle: &str, an
             stage.output(name, &durable::hash_file(folder.join(name))?);
         }
     }
-    let report = Curves::read(&folder.join("metrics.jsonl"))?.report(member, subtitle, annotated)?;
-    stage.output("report", &report.write(&folder.join("report.html"))?);
     stage.metric("member", member);
     Ok(())
 }
 
-/// Says how a run ended. `rows` names what it counts: `rows_per_s`, `events_per_s`.
-pub fn ending(stage: &mut Stage, outcome: &Outcome, rows: &str) {
+/// Says how a run ended, in figures and on the page that it writes.
+///
+/// # Errors
+/// Those of reading the metric log and of writing the page.
+pub fn ending(stage: &mut Stage, outcome: &Outcome, told: &Told) -> Result<()> {
     let state = &outcome.state;
     stage.metric("steps", state.global_step);
     stage.metric("skipped_steps", state.skipped);
     stage.metric("ended", state.finished.clone().unwrap_or_default());
-    stage.metric(rows, (outcome.rows_per_s * 10.0).round() / 10.0);
+    stage.metric(told.rows, (outcome.rows_per_s * 10.0).round() / 10.0);
     stage.metric("data_wait", (outcome.data_wait * 1e4).round() / 1e4);
     if outcome.rate_factor != 1.0 {
         stage.metric("learning_rate_factor", outcome.rate_factor);
@@ -151,4 +152,6 @@ pub fn ending(stage: &mut Stage, outcome: &Outcome, rows: &str) {
     if let Some(bytes) = outcome.gpu_peak {
         stage.metric("gpu_peak_mib", bytes >> 20);
     }
+    let made = page::of_run(stage, told, outcome)?;
+    page::write(stage, &made)
 }

@@ -9,6 +9,7 @@ use common::scalars::ScalarLog;
 use tch::Device;
 
 use super::Task;
+use super::pace::Pace;
 use super::state::{Evaluated, State};
 
 /// The line of an optimizer step.
@@ -60,11 +61,17 @@ pub(super) struct Speed {
     steps: Duration,
     waited: Duration,
     waited_here: Duration,
+    /// The same along the steps.
+    pub pace: Pace,
 }
 
 impl Speed {
-    /// A step over `rows` rows took `time`; its loader has waited for `waited` in all.
-    pub fn add(&mut self, rows: u64, time: Duration, waited: Duration) {
+    /// A step (its number, its rows) took `time`; its loader has waited for `waited` in all.
+    pub fn add(&mut self, (step, rows): (u64, u64), time: Duration, waited: Duration, device: Device) {
+        self.pace.add(step, rows, time, waited.saturating_sub(self.waited_here), || {
+            let gpu = device.is_cuda().then(|| crate::shim::cuda_memory(device).ok()).flatten();
+            (anonymous_bytes(), gpu.map_or(0, |memory| memory.allocated as u64))
+        });
         self.rows += rows;
         self.steps += time;
         self.waited_here = waited;

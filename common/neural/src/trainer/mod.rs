@@ -17,6 +17,7 @@ mod files;
 mod groups;
 mod keep;
 mod log;
+mod pace;
 mod recorded;
 mod run;
 pub mod state;
@@ -35,6 +36,7 @@ use crate::loader::{Order, Shard, Source};
 use crate::params::Params;
 pub use config::Training;
 pub use files::{AVERAGED, BEST, CHECKPOINTS, LAST, MODEL, OPTIMIZER};
+pub use pace::Sample;
 pub use run::train;
 pub use state::{Evaluated, Metric, State};
 
@@ -306,6 +308,8 @@ pub struct Outcome {
     pub rows_per_s: f64,
     /// Share of that time spent waiting for data.
     pub data_wait: f64,
+    /// Speed and memory along the steps that this process did.
+    pub pace: Vec<Sample>,
     /// What the written learning rates were multiplied by for the size of the batch (`training.scale_learning_rate`).
     pub rate_factor: f64,
     /// Most memory of the GPU that the run held at once, in bytes; none on the CPU.

@@ -224,11 +224,8 @@ impl Run {
                     }
                     self.step(plan, task, &batch.tensors)?;
                     let rows = batch.tensors.first().and_then(|t| t.size().first().copied()).unwrap_or(0);
-                    self.speed.add(
-                        batch_rows(plan, self.state.step - 1, rows as u64),
-                        begun.elapsed(),
-                        loader.waited(),
-                    );
+                    let rows = batch_rows(plan, self.state.step - 1, rows as u64);
+                    self.speed.add((self.state.global_step, rows), begun.elapsed(), loader.waited(), plan.device);
                     bar.tick(1);
                     bar.message(self.line(plan));
                     let due = match training.evaluate_every_steps {
@@ -490,6 +487,7 @@ impl Run {
             best: self.checkpoints.path(best),
             rows_per_s: self.speed.rows_per_s(),
             data_wait: self.speed.data_wait(),
+            pace: self.speed.pace.into_samples(),
             rate_factor: plan.training.rate_factor(),
             gpu_peak: if plan.device.is_cuda() {
                 shim::cuda_memory(plan.device).ok().map(|memory| memory.allocated_peak as u64)

@@ -8,6 +8,7 @@ pub mod directions;
 pub mod geometry;
 pub mod graphnet;
 pub mod nevents;
+pub mod picture;
 pub mod prepare;
 pub mod published;
 pub mod raw;

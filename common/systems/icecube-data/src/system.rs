@@ -15,4 +15,5 @@ pub static SYSTEM: System = System {
     score: Some(crate::score::SCORE),
     blend: Some(crate::blend::BLEND),
     density: None,
+    levels: None,
 };

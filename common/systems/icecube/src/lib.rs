@@ -15,6 +15,6 @@ pub mod visit;
 pub use networks::NETWORKS;
 
 pub use icecube_data::{
-    NAME, angles, detector, directions, geometry, graphnet, nevents, prepare, published, raw, score, selection,
-    sensors, simulate, submission, targets,
+    NAME, angles, detector, directions, geometry, graphnet, nevents, picture, prepare, published, raw, score,
+    selection, sensors, simulate, submission, targets,
 };

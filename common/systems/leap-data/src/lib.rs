@@ -2,6 +2,7 @@
 //! Nothing here uses a tensor, so programs that need no more than this start without libtorch.
 
 pub mod columns;
+pub mod levels;
 pub mod norm;
 pub mod prepare;
 pub mod raw;

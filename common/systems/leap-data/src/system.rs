@@ -3,7 +3,7 @@
 use common::driver::Entry;
 use common::system::System;
 
-use crate::{NAME, prepare, simulate};
+use crate::{NAME, levels, prepare, simulate};
 
 /// LEAP without networks.
 pub static SYSTEM: System = System {
@@ -15,4 +15,5 @@ pub static SYSTEM: System = System {
     score: None,
     blend: None,
     density: None,
+    levels: Some(levels::of_group),
 };

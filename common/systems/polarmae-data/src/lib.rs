@@ -10,6 +10,7 @@ pub mod geometry;
 pub mod grouping;
 pub mod instances;
 pub mod masking;
+mod page;
 pub mod picture;
 pub mod preparation;
 pub mod prepare;

@@ -13,6 +13,7 @@ use tracing::info;
 
 use crate::NAME;
 use crate::confusion::{Confusion, event_iou};
+use crate::page;
 
 /// Points that are held at a time.
 const BLOCK: usize = 1 << 20;
@@ -107,6 +108,10 @@ fn run(request: &ScoreRequest) -> Result<()> {
         if let [only] = reports.as_slice() {
             stage.metric("score", only["f1_mean"].clone());
         }
+        let page = page::page(&reports);
+        stage.texts(page.beside())?;
+        let written = common::durable::write(stage.folder().join("report.html"), page.html().as_bytes())?;
+        stage.output("report", &written);
         Ok(())
     })
 }

@@ -15,4 +15,5 @@ pub static SYSTEM: System = System {
     score: Some(crate::score::SCORE),
     blend: None,
     density: None,
+    levels: None,
 };

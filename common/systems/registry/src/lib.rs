@@ -2,7 +2,7 @@
 //! stages with networks; no other place names it.
 
 use common::driver::{Choice, NoFlags, PrepareFlags};
-use common::system::{Blend, Density, Score, System};
+use common::system::{Blend, Density, Levels, Score, System};
 
 /// All systems, in the order in which help lists them.
 pub static SYSTEMS: &[&System] =
@@ -36,4 +36,11 @@ pub fn density() -> impl Iterator<Item = &'static Density> {
 /// The outputs of a stage of `system` that hold true values, the first that exists.
 pub fn truth(system: &str) -> &'static [&'static str] {
     SYSTEMS.iter().find(|known| known.name == system).map_or(&["valid"], |known| known.truth)
+}
+
+/// What the columns of a group of `system` are along, where they are levels. Files that name no system have the groups of
+/// the first that knows them.
+pub fn levels(system: &str, group: &str) -> Option<Levels> {
+    let known = SYSTEMS.iter().filter(|known| system.is_empty() || known.name == system);
+    known.filter_map(|known| known.levels?(group)).next()
 }

@@ -1,7 +1,7 @@
 //! Tracking figures of an event: how many particles were found, how many tracks are real, under several rules of what a
 //! match is, whole and in classes of the particles' and tracks' kinematics.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use common::Result;
 
@@ -136,6 +136,8 @@ impl std::ops::AddAssign<&Figures> for Figures {
 
 /// A track of a submission and the particle that it is compared with.
 struct Track {
+    /// Its number in the submission.
+    number: i64,
     size: usize,
     particle: i64,
     shared: usize,
@@ -204,7 +206,7 @@ impl Comparison {
             members.entry(*track).or_default().push(*hit);
         }
         let (mut tracks, mut short) = (Vec::with_capacity(members.len()), 0);
-        for list in members.into_values() {
+        for (number, list) in members {
             if list.len() < cuts.min_track_hits {
                 short += 1;
                 continue;
@@ -218,9 +220,23 @@ impl Comparison {
                 }
             }
             let points: Vec<[f32; 3]> = list.iter().filter_map(|hit| Some(hits.xyz[*place.get(hit)?])).collect();
-            tracks.push(Track { size: list.len(), particle: best.1, shared: best.0, estimate: estimate(&points) });
+            let (size, estimate) = (list.len(), estimate(&points));
+            tracks.push(Track { number, size, particle: best.1, shared: best.0, estimate });
         }
         Ok(Self { tracks, particles: of_particles, short })
+    }
+
+    /// What became of each track by one rule: its number, and the particle that it is (none: a fake). And the reconstructible particles that no track is.
+    pub fn outcomes(&self, rule: Rule) -> (Vec<(i64, Option<i64>)>, Vec<i64>) {
+        let row_of: HashMap<i64, &Particle> = self.particles.iter().map(|p| (p.id, p)).collect();
+        let of = |track: &Track| {
+            let particle = row_of.get(&track.particle)?;
+            rule.matches(track.shared, track.size, particle.hits, particle.layers).then_some(particle.id)
+        };
+        let tracks: Vec<(i64, Option<i64>)> = self.tracks.iter().map(|track| (track.number, of(track))).collect();
+        let found: HashSet<i64> = tracks.iter().filter_map(|(_, particle)| *particle).collect();
+        let wanted = self.particles.iter().filter(|p| p.always && p.passes.iter().all(|passes| *passes));
+        (tracks, wanted.map(|p| p.id).filter(|id| !found.contains(id)).collect())
     }
 
     /// Counts by one rule.

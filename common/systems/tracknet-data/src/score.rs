@@ -81,9 +81,10 @@ fn run(request: &ScoreRequest) -> Result<()> {
     let inputs: Vec<_> = reports.iter().map(|(name, path, _, _)| (name.clone(), path.clone())).collect();
     request.publish(NAME, &value, &means, &inputs, |stage| {
         let tables: Vec<(&str, &Judgement)> = reports.iter().map(|(name, _, j, _)| (name.as_str(), j)).collect();
-        let (table, page) = page::write(&tables, stage.folder())?;
+        let (table, written, page) = page::write(&tables, stage.folder())?;
         stage.output("figures.csv", &table);
-        stage.output("report.html", &page);
+        stage.output("report.html", &written);
+        stage.texts(page.beside())?;
         if let [(_, _, judgement, speed)] = reports.as_slice() {
             stage.metric("trackml_score", judgement.trackml);
             if let Some((_, figures)) = judgement.figures.first() {

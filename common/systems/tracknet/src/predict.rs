@@ -66,7 +66,8 @@ pub struct PredictConfig {
     /// Also write the predictions of next hits along the prepared validating tracks (published network only).
     #[serde(default)]
     pub next_hits: bool,
-    /// Also draw the tracks of the first event: `event.html`, which turns under the mouse, and `event.svg`.
+    /// Also draw events: `event.html`, in which one of the first events is chosen, and `event.svg` of the first. Where their
+    /// truth lies beside their hits, tracks are told as found, missed and fake.
     #[serde(default)]
     pub picture: bool,
 }
@@ -234,25 +235,6 @@ pub fn submission(
 /// Tracks whose origins are looked at.
 const ENOUGH: usize = 20_000;
 
-/// Draws the tracks of an event as a submission has them, each hit once.
-pub fn picture(prefix: &Path, submission: &Submission, folder: &Path) -> Result<(Written, Written)> {
-    let hits = Hits::read(prefix)?;
-    let places = event::Places::of(&hits.hit_id, prefix)?;
-    let mut tracks: std::collections::BTreeMap<i64, Vec<[f32; 3]>> = std::collections::BTreeMap::new();
-    let mut rest = Vec::new();
-    for (hit, track) in submission.hit_id.iter().zip(&submission.track_id) {
-        let Some(row) = places.get(*hit) else { continue };
-        if *track > 0 { tracks.entry(*track).or_default().push(hits.xyz[row]) } else { rest.push(hits.xyz[row]) }
-    }
-    for points in tracks.values_mut() {
-        points.sort_by(|a, b| crate::tracks::radius(*a).total_cmp(&crate::tracks::radius(*b)));
-    }
-    let tracks: Vec<_> = tracks.into_iter().collect();
-    let name = prefix.file_name().unwrap_or_default().to_string_lossy();
-    let title = format!("{name}: {} tracks", tracks.len());
-    picture::write(folder, "event", &title, &picture::event(&tracks, rest))
-}
-
 /// Draws one track of `data` and what the network says along it, in mm.
 pub fn picture_of_track(network: &StepAhead, data: &Dataset, row: u64, folder: &Path) -> Result<(Written, Written)> {
     let track = data.track(row)?;
@@ -269,7 +251,7 @@ pub fn picture_of_track(network: &StepAhead, data: &Dataset, row: u64, folder: &
     let steps: Vec<picture::Step> =
         (0..n).map(|i| picture::Step { first: (c1[i], r1[i]), second: (c2[i], r2[i]) }).collect();
     let traces = picture::in_mm(picture::track(&track[..n], &track[1..], &steps), &data.normalizer());
-    picture::write(folder, "last_track_viz", "Track Visualization", &traces)
+    picture::write(folder, "last_track_viz", "Track Visualization", &traces, "mm")
 }
 
 /// Writes the predictions along the tracks of `data`: for track i and step t centres and radii for hits t + 1 and t + 2,

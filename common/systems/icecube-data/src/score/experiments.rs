@@ -162,6 +162,7 @@ mod tests {
         let event = |angle, kind: &str| Scored {
             angle,
             zenith: 1.0,
+            azimuth: 0.5,
             kappa: None,
             pulses: None,
             kind: Some(kind.into()),

@@ -1,6 +1,7 @@
 //! Opening angles between predicted and true directions.
 
 mod experiments;
+mod page;
 mod report;
 mod targets;
 
@@ -52,7 +53,7 @@ fn truth(request: &ScoreRequest) -> Result<Option<Truth>> {
 fn run(request: &ScoreRequest) -> Result<()> {
     let Some(truth) = truth(request)? else { return Err(Error::usage("the truth is none of directions")) };
     experiments::check(&request.table)?;
-    let (mut reports, mut rows) = (Vec::new(), Vec::new());
+    let (mut reports, mut rows, mut events) = (Vec::new(), Vec::new(), Vec::new());
     let mut inputs: Vec<PathBuf> = truth.files();
     for argument in &request.predictions {
         let (called, file) = named(argument);
@@ -67,6 +68,7 @@ fn run(request: &ScoreRequest) -> Result<()> {
         if !request.table.is_empty() {
             rows.push(Row::new(reports.last().ok_or_else(|| Error::failed("no report"))?, Path::new(file))?);
         }
+        events.push(scored);
         inputs.push(path);
     }
     if request.table.is_empty() {
@@ -83,6 +85,11 @@ fn run(request: &ScoreRequest) -> Result<()> {
         if let [only] = reports.as_slice() {
             stage.metric("score", only.mean);
         }
+        let members: Vec<(&Report, &[Scored])> = reports.iter().zip(events.iter().map(Vec::as_slice)).collect();
+        let page = page::page(&members);
+        stage.texts(page.beside())?;
+        let written = common::durable::write(stage.folder().join("report.html"), page.html().as_bytes())?;
+        stage.output("report", &written);
         Ok(())
     })
 }
@@ -100,6 +107,8 @@ fn scored(predictions: &Predictions, truth: &Truth) -> Result<(Vec<Scored>, Miss
     let scored = known.into_iter().zip(&predictions.directions).enumerate().map(|(place, (known, direction))| Scored {
         angle: angles::opening(*direction, known.direction),
         zenith: known.zenith,
+        // The first component is the sine: see `angles::vector`.
+        azimuth: known.direction[0].atan2(known.direction[1]).rem_euclid(std::f64::consts::TAU),
         kappa: predictions.kappas.as_ref().map(|kappas| kappas[place]),
         pulses: known.pulses,
         kind: known.kind,

@@ -16,6 +16,8 @@ pub struct Scored {
     pub angle: f64,
     /// True zenith in radians.
     pub zenith: f64,
+    /// True azimuth in radians, from 0 to 2 pi.
+    pub azimuth: f64,
     /// Predicted concentration.
     pub kappa: Option<f64>,
     /// Number of pulses.
@@ -65,14 +67,16 @@ pub struct Report {
     events: usize,
     /// Mean opening angle in radians: the competition's score.
     pub mean: f64,
-    median: f64,
+    /// Median opening angle in radians.
+    pub median: f64,
     by: Vec<(&'static str, Vec<Part>)>,
-    calibration: Option<Calibration>,
+    /// Whether kappa means what it says, where there is one.
+    pub calibration: Option<Calibration>,
     targets: Targets,
 }
 
 /// Upper ends of the classes of pulse counts.
-const PULSES: [u64; 7] = [16, 32, 64, 128, 192, 512, u64::MAX];
+pub const PULSES: [u64; 7] = [16, 32, 64, 128, 192, 512, u64::MAX];
 /// Width of a class of zenith angles in degrees.
 const ZENITH_DEGREES: usize = 30;
 /// Classes of kappa, of equal numbers of events.
@@ -209,7 +213,7 @@ fn by_kappa(scored: &[Scored], kappas: &[f64]) -> Vec<Part> {
     parts
 }
 
-fn median(values: &mut [f64]) -> f64 {
+pub fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     let n = values.len();
     if n == 0 { f64::NAN } else { f64::midpoint(values[(n - 1) / 2], values[n / 2]) }
@@ -289,6 +293,7 @@ mod tests {
         Scored {
             angle,
             zenith: 1.0,
+            azimuth: 0.5,
             kappa: Some(kappa),
             pulses: Some(pulses),
             kind: None,

@@ -38,6 +38,10 @@ pub struct PredictConfig {
     /// Also write a table of vectors for each member, which `hill-climb` fits weights on.
     #[serde(default = "yes")]
     pub tables: bool,
+    /// Draws events, from this one on in the order of their ids, counted from 0: `event.html`, in which one is chosen, and
+    /// `event.svg`. `null`: none.
+    #[serde(default)]
+    pub picture: Option<u64>,
     /// Calibrates kappa and the regions of the ensemble: the folder of a `score` stage on validation events, or its
     /// `score.json`. `null`: as the networks give it.
     #[serde(default)]

@@ -1,8 +1,10 @@
 //! `predict icecube`: an ensemble of networks on test events, to tables of directions and a submission.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::directions::Truth;
 use crate::directions::calibration::Calibration;
 use common::config::{self, Resolved};
 use common::driver::{Ending, Help, Request, Task};
@@ -13,13 +15,17 @@ use neural::stages::{self, PredictFlags};
 use tch::Device;
 
 use super::config::Set;
-use super::{About, Ensemble, Member, MemberConfig, PredictConfig, predict};
+use super::{About, Ensemble, Member, MemberConfig, PredictConfig, Table, predict};
 use crate::NAME;
 use crate::dataset::{EventSource, Events, Lengths};
 use crate::import;
+use crate::picture::{Known, Pictures};
 use crate::sampler;
 use crate::submission::{Sample, write_submission};
 use crate::train::{Visits, demand_frame};
+
+/// Events of a picture at most.
+const MOST_DRAWN: usize = 200;
 
 /// A prediction about to run.
 pub struct Predict {
@@ -27,6 +33,7 @@ pub struct Predict {
     ensemble: Ensemble,
     weights: Vec<PathBuf>,
     visits: Visits,
+    events: Arc<Events>,
     sample: Option<Sample>,
     calibration: Option<(PathBuf, Calibration)>,
     upstream: Vec<Manifest>,
@@ -47,6 +54,7 @@ impl Task for Predict {
                 "`test` (the default), or `train`: all training and validation files, which a filter by kappa asks for",
             ),
             ("--batch-size", "32 events unless the config says otherwise"),
+            ("--picture", "the events from this one on, in the order of their ids; left out: no picture"),
         ],
         examples: "  \
   The five published IceCube networks, and one that was trained:
@@ -55,7 +63,7 @@ impl Task for Predict {
     predict --from runs/b64 --out submissions/b64",
         ..Help::NONE
     };
-    const READS: &'static [&'static str] = &["--sample", "--set", "--batch-size", "--precision"];
+    const READS: &'static [&'static str] = &["--sample", "--set", "--picture", "--batch-size", "--precision"];
     const SMOKE_LIMIT: u64 = 8;
     type Flags = PredictFlags;
     type Config = PredictConfig;
@@ -102,7 +110,16 @@ impl Task for Predict {
             Some(most) if most < order.len() => Order::given(vec![order.epoch(0)?.rows(0, most)])?,
             _ => order,
         };
-        let source = Arc::new(EventSource::new(Arc::new(events), config.input.clone(), config.seed));
+        if let Some(first) = config.picture.filter(|first| *first >= order.len()) {
+            let problem = format!(
+                "`picture` is {first}, there are {} events: 0 to {}",
+                order.len(),
+                order.len().saturating_sub(1)
+            );
+            return Err(Error::usage(problem).hint("name one of them: `--picture N`"));
+        }
+        let events = Arc::new(events);
+        let source = Arc::new(EventSource::new(Arc::clone(&events), config.input.clone(), config.seed));
         let visits = Visits { source, order: Arc::new(order), batch: config.batch_size };
         let sample = match (&request.flags.sample, config.set) {
             (Some(file), _) => Some(Sample::read(file)?),
@@ -119,7 +136,19 @@ impl Task for Predict {
         let folder = prepared.folder.clone();
         let upstream = before.cloned().into_iter().chain([prepared]).collect();
         let limited = request.limit.is_some();
-        Ok(Self { config, ensemble, weights, visits, sample, calibration, upstream, prepared: folder, device, limited })
+        Ok(Self {
+            config,
+            ensemble,
+            weights,
+            visits,
+            events,
+            sample,
+            calibration,
+            upstream,
+            prepared: folder,
+            device,
+            limited,
+        })
     }
 
     fn describe(&self) -> Vec<String> {
@@ -154,6 +183,9 @@ impl Task for Predict {
                 stage.output(&format!("members/{name}"), &written);
             }
         }
+        if let Some(first) = self.config.picture {
+            self.draw(&predicted.blend, first, stage)?;
+        }
         let ids = match self.sample.take() {
             Some(sample) => sample.rows(&predicted.blend.ids, self.limited)?,
             None => predicted.blend.ids.clone(),
@@ -176,6 +208,65 @@ impl Task for Predict {
             stage.metric(&format!("not_finite/{name}"), *bad);
         }
         Ok(Ending::Finished)
+    }
+}
+
+impl Predict {
+    /// Draws the events from `first` on, by id, as many as a page holds.
+    fn draw(&self, table: &Table, first: u64, stage: &mut Stage) -> Result<()> {
+        let wanted = &table.ids[usize::try_from(first).unwrap_or(usize::MAX).min(table.ids.len())..];
+        let wanted = &wanted[..wanted.len().min(MOST_DRAWN)];
+        let mut places: HashMap<i64, u64> = HashMap::new();
+        for place in 0..self.events.len() {
+            let id = self.events.event(place)?.id;
+            if wanted.binary_search(&id).is_ok() {
+                places.insert(id, place);
+            }
+        }
+        let truth = self.truth(wanted, stage)?;
+        let mut pictures = Pictures::new(self.events.sensors(), table.calibration);
+        let mut drawn = 0;
+        for (row, id) in wanted.iter().enumerate() {
+            let Some(&place) = places.get(id).filter(|_| pictures.takes()) else { break };
+            let event = self.events.event(place)?;
+            let direction = event.direction.or_else(|| truth.get(id).copied());
+            pictures.add(event.pulses, &Known { id: *id, vector: table.vectors[first as usize + row], direction });
+            drawn += 1;
+        }
+        let all = table.ids.len();
+        let what = format!("{}: events {first} to {} of {all} by id", self.config.member, first + drawn - 1);
+        let (page, still) = pictures.write(stage.folder(), &what)?;
+        stage.output("picture", &page);
+        stage.output("picture.svg", &still);
+        Ok(())
+    }
+
+    /// True directions of events whose store does not know them: of simulated ones, where their table still lies there.
+    fn truth(&self, wanted: &[i64], stage: &mut Stage) -> Result<HashMap<i64, [f64; 2]>> {
+        let mut known = HashMap::new();
+        if self.events.directed() {
+            return Ok(known);
+        }
+        let prepared = self.upstream.iter().find(|manifest| manifest.folder == self.prepared);
+        let simulated = match prepared.map(|manifest| manifest.find_if_any("simulate-data")) {
+            Some(Ok(Some(simulated))) => simulated,
+            Some(Err(error)) => {
+                tracing::warn!("no true directions are drawn: {error}");
+                return Ok(known);
+            }
+            _ => return Ok(known),
+        };
+        let truth = Truth::of_stage(&simulated)?;
+        truth.each(|event| {
+            if wanted.binary_search(&event.id).is_ok() {
+                known.insert(event.id, event.direction);
+            }
+            Ok(())
+        })?;
+        for file in truth.files() {
+            stage.input("truth", &file)?;
+        }
+        Ok(known)
     }
 }
 

@@ -7,7 +7,7 @@ use common::driver::{Ending, Help, Request, Task};
 use common::durable;
 use common::stage::{Manifest, Stage};
 use common::{Error, Result};
-use neural::stages::{self, Begun, TrainFlags};
+use neural::stages::{self, Begun, Told, TrainFlags};
 use neural::trainer::{AVERAGED, CHECKPOINTS, LAST, MODEL};
 
 use super::{Data, TrainConfig, Trained, data, identity_of_filter, train};
@@ -125,7 +125,7 @@ fn publish(stage: &mut Stage, config: &TrainConfig, annotated: &str, trained: &T
         measures.angle,
         measures.events
     );
-    stages::publish(stage, &trained.model, &config.member, &subtitle, annotated)?;
+    stages::publish(stage, &trained.model, &config.member)?;
     stage.output("oof", &trained.oof);
     stage.output("history", &trained.history);
     // Both kinds of weights of the last sub-epoch, whichever is the result.
@@ -143,7 +143,8 @@ fn publish(stage: &mut Stage, config: &TrainConfig, annotated: &str, trained: &T
         stage.metric("best_epoch", kept.epoch + 1);
         stage.metric("best_angle", kept.score);
     }
-    stages::ending(stage, &trained.outcome, "events_per_s");
+    let told = Told { member: &config.member, subtitle: &subtitle, annotated, rows: "events_per_s" };
+    stages::ending(stage, &trained.outcome, &told)?;
     tracing::info!(
         "{}: mean opening angle {:.4} rad on {} validation events",
         config.member,

@@ -5,6 +5,7 @@
 
 mod config;
 pub mod groups;
+mod page;
 mod task;
 
 use std::path::{Path, PathBuf};

@@ -9,9 +9,10 @@ use common::durable;
 use common::stage::{Manifest, Stage};
 use common::{Error, Result};
 use neural::loader::{Head, Source};
-use neural::stages::{self, Begun, FinetuneFlags};
+use neural::stages::{self, Begun, FinetuneFlags, page};
 use neural::trainer::Resume;
 
+use super::page as own;
 use super::{Base, FinetuneConfig, Merged, is_done, merge, parse_groups, score_base, tune};
 use crate::columns::GROUPS;
 use crate::constants::{self, constants_of, identity_of};
@@ -132,6 +133,7 @@ impl Task for Finetune {
         }
         let merged = merge(base, score, tuned, config, arrays, &options)?;
         publish(stage, config, &merged)?;
+        page::write(stage, &own::of(stage, config, self.config.annotated(), &merged)?)?;
         Ok(Ending::Finished)
     }
 }

@@ -8,7 +8,7 @@ use common::driver::{Ending, Help, Request, Task};
 use common::stage::{Manifest, Stage};
 use common::{Error, Result};
 use neural::loader::{Head, Source};
-use neural::stages::{self, Begun, TrainFlags};
+use neural::stages::{self, Begun, Told, TrainFlags};
 
 use super::{Arrays, TrainConfig, Trained, train, write_npy};
 use crate::constants::{constants_of, identity_of};
@@ -141,7 +141,7 @@ fn publish(stage: &mut Stage, config: &TrainConfig, annotated: &str, trained: &T
         config.seed,
         trained.score.mean()
     );
-    stages::publish(stage, &trained.model, &config.member, &subtitle, annotated)?;
+    stages::publish(stage, &trained.model, &config.member)?;
     stage.output("oof", &trained.oof);
     if config.oof_npy {
         stage.output("oof.npy", &write_npy(&trained.oof.path, &stage.folder().join("oof.npy"))?);
@@ -155,7 +155,8 @@ fn publish(stage: &mut Stage, config: &TrainConfig, annotated: &str, trained: &T
         stage.metric("best_step", kept.global_step);
         stage.metric("best_score", kept.shown());
     }
-    stages::ending(stage, &trained.outcome, "rows_per_s");
+    let told = Told { member: &config.member, subtitle: &subtitle, annotated, rows: "rows_per_s" };
+    stages::ending(stage, &trained.outcome, &told)?;
     tracing::info!(
         "{}: R2 {:.6} on {} validation rows",
         config.member,

@@ -176,6 +176,27 @@ impl Mae {
     /// Losses of a batch under the given masks, one an event. A batch without hidden tokens has losses of zero.
     pub fn losses(&self, grouped: &Grouped, masks: &[Mask], train: bool) -> Result<Losses> {
         let device = grouped.features.device();
+        let (hidden, masked) = self.hidden(grouped, masks, train)?;
+        let (rows, runs) = grouped.points_of(&masked);
+        let truth = grouped.features.index_select(0, &index(&rows, device)); // [P, 4]
+        let slots = self.config.encoder.tokenizer.slots as i64;
+        let used = used_slots(&runs, slots);
+        let chamfer_loss = self.chamfer(&hidden, &truth, &runs, &used)?;
+        let mut terms = vec![Term { mean: &chamfer_loss * self.config.chamfer_weight, count: runs.len() as f64 }];
+        let energy = match &self.infilling {
+            None => None,
+            Some(infilling) => {
+                let loss = infilling.loss(&hidden, &truth, &runs, &used, train)?;
+                terms.push(Term { mean: &loss * self.config.energy_weight, count: runs.rows() as f64 });
+                Some(loss)
+            }
+        };
+        Ok(Losses { total: Term::sum(&terms)?, chamfer: chamfer_loss, energy, terms })
+    }
+
+    /// What the decoder makes of the hidden tokens of a batch, `[M, C]`, and which tokens they are.
+    fn hidden(&self, grouped: &Grouped, masks: &[Mask], train: bool) -> Result<(Tensor, Vec<i64>)> {
+        let device = grouped.features.device();
         let tokens = self.encoder.tokens(grouped, train)?;
         let starts = grouped.events.starts();
         let flat = |pick: fn(&Mask) -> &Vec<i64>| -> Vec<i64> {
@@ -194,30 +215,33 @@ impl Mae {
         let input = with_token.index_select(0, &index(&source, device));
         let layout = Layout::new(grouped.events.clone(), device);
         let decoded = self.decoder.forward(&input, &tokens.positions, &layout, train)?;
-        let hidden = decoded.index_select(0, &index(&masked, device)); // [M, C]
+        Ok((decoded.index_select(0, &index(&masked, device)), masked))
+    }
 
-        let (rows, runs) = grouped.points_of(&masked);
-        let truth = grouped.features.index_select(0, &index(&rows, device)); // [P, 4]
-        let slots = self.config.encoder.tokenizer.slots as i64;
-        let used = used_slots(&runs, slots);
-        let chamfer_loss = self.chamfer(&hidden, &truth, &runs, &used)?;
-        let mut terms = vec![Term { mean: &chamfer_loss * self.config.chamfer_weight, count: runs.len() as f64 }];
-        let energy = match &self.infilling {
-            None => None,
-            Some(infilling) => {
-                let loss = infilling.loss(&hidden, &truth, &runs, &used, train)?;
-                terms.push(Term { mean: &loss * self.config.energy_weight, count: runs.rows() as f64 });
-                Some(loss)
-            }
-        };
-        Ok(Losses { total: Term::sum(&terms)?, chamfer: chamfer_loss, energy, terms })
+    /// What stands in the place of the points of hidden groups: `[P, channels]` in the groups' own coordinates, and how many
+    /// points each hidden group has, which is known.
+    pub fn rebuilt(&self, grouped: &Grouped, masks: &[Mask]) -> Result<(Tensor, Runs)> {
+        let (hidden, masked) = self.hidden(grouped, masks, false)?;
+        let (_, runs) = grouped.points_of(&masked);
+        let used = used_slots(&runs, self.config.encoder.tokenizer.slots as i64);
+        Ok((self.points(&hidden, &used), runs))
+    }
+
+    /// Share of tokens that are hidden.
+    pub fn masking_ratio(&self) -> f64 {
+        self.config.masking_ratio
+    }
+
+    /// The used slots of hidden groups.
+    fn points(&self, hidden: &Tensor, used: &[i64]) -> Tensor {
+        let channels = self.config.mae_prediction.channels();
+        let predicted = self.increase.forward(hidden).to_kind(Kind::Float).view([-1, channels]);
+        predicted.index_select(0, &index(used, hidden.device())) // [P, channels]
     }
 
     fn chamfer(&self, hidden: &Tensor, truth: &Tensor, runs: &Runs, used: &[i64]) -> Result<Tensor> {
         let channels = self.config.mae_prediction.channels();
-        let predicted = self.increase.forward(hidden).to_kind(Kind::Float).view([-1, channels]);
-        let predicted = predicted.index_select(0, &index(used, hidden.device())); // [P, channels]
-        chamfer(&predicted, runs, &truth.narrow(1, 0, channels), runs)
+        chamfer(&self.points(hidden, used), runs, &truth.narrow(1, 0, channels), runs)
     }
 }
 

@@ -19,8 +19,10 @@ use crate::dataset::{EventView, Events};
 use crate::energy::EnergyScale;
 use crate::grouping::{CHANNELS, GroupingConfig};
 use crate::import::finetuning_name;
+use crate::masking::random_mask;
 use crate::models::encoder::Encoder;
 use crate::models::floats;
+use crate::picture::Rebuilt;
 use crate::probe::{Embedded, Embedding};
 use crate::train::{Built, ModelConfig, Network, build};
 use crate::transforms::Transform;
@@ -32,7 +34,9 @@ const PLACE: [&str; 4] = ["x", "y", "z", "energy_mev"];
 
 /// An encoder with what happens to events before it.
 pub struct Embedder {
-    encoder: Encoder,
+    network: Network,
+    /// Whether it is a pretraining whose decoder is as it was trained too.
+    rebuilds: bool,
     grouping: GroupingConfig,
     transforms: Vec<Transform>,
     /// What it learned from, as far as the file says.
@@ -47,11 +51,19 @@ pub struct Embedder {
 impl Embedder {
     /// The encoder of a pretraining or of a segmentation, whose weights say which it is, or a config does.
     pub fn open(path: &Path, known: Option<&NetworkConfig>, device: Device) -> Result<Self> {
+        let whole = known.is_none();
         let known = match known {
             Some(known) => known.clone(),
             None => described(path)?,
         };
         let built = build(&known.model, device, 0)?;
+        // A pretraining that says itself what it is has its decoder as well, as a rule.
+        if whole && matches!(built.network, Network::Mae(_)) {
+            match weights::load(&built.params.state(), path, &crate::import::allow()) {
+                Ok(_) => return Ok(Self { learned: Learned::of(path)?, rebuilds: true, ..Self::of(known, built, device)? }),
+                Err(error) => tracing::info!("hidden groups are not rebuilt: {error}"),
+            }
+        }
         // A pretraining's file may be read with the config of a segmentation: the encoder alone is wanted.
         let own: Vec<_> = built.params.state().into_iter().filter(|(name, _)| name.starts_with("encoder.")).collect();
         let source: Vec<_> = weights::read(path)?
@@ -78,23 +90,21 @@ impl Embedder {
 
     fn of(known: NetworkConfig, built: Built, device: Device) -> Result<Self> {
         let NetworkConfig { member, model, transforms } = known;
-        let (encoder, grouping, classes) = match (built.network, model) {
-            (Network::Mae(network), ModelConfig::Mae(task)) => {
+        let (grouping, classes) = match model {
+            ModelConfig::Mae(task) => {
                 let classes = task.svm.as_ref().map_or(4, |svm| svm.classes);
-                (network.encoder, task.network.encoder.tokenizer, classes)
+                (task.network.encoder.tokenizer, classes)
             }
-            (Network::Segmentation(network), ModelConfig::Segmentation(task)) => {
-                (network.encoder, task.network.encoder.tokenizer, task.network.num_classes)
-            }
-            _ => return Err(Error::failed("the network is not the one of the config")),
+            ModelConfig::Segmentation(task) => (task.network.encoder.tokenizer, task.network.num_classes),
         };
-        Ok(Self { encoder, grouping, transforms, learned: Learned::default(), member, classes, device })
+        let (network, learned) = (built.network, Learned::default());
+        Ok(Self { network, rebuilds: false, grouping, transforms, learned, member, classes, device })
     }
 
     /// For the probes.
     pub fn embedding(&self) -> Embedding<'_> {
         Embedding {
-            encoder: &self.encoder,
+            encoder: self.encoder(),
             grouping: &self.grouping,
             transforms: &self.transforms,
             device: self.device,
@@ -103,7 +113,61 @@ impl Embedder {
 
     /// Width of its features.
     pub fn width(&self) -> usize {
-        self.encoder.dim() as usize
+        self.encoder().dim() as usize
+    }
+
+    fn encoder(&self) -> &Encoder {
+        match &self.network {
+            Network::Mae(network) => &network.encoder,
+            Network::Segmentation(network) => &network.encoder,
+        }
+    }
+
+    /// Whether [`Embedder::rebuild`] can rebuild anything.
+    pub fn rebuilds(&self) -> bool {
+        self.rebuilds && matches!(self.transforms.as_slice(), [Transform::CenterAndScale { .. }])
+    }
+
+    /// Hides groups of an event as a pretraining does, and rebuilds them; none of a network that cannot.
+    pub fn rebuild(&self, embedded: &Embedded, points: &[f32], number: u64) -> Result<Option<Rebuilt>> {
+        let (Network::Mae(network), [Transform::CenterAndScale { center, scale }]) =
+            (&self.network, self.transforms.as_slice())
+        else {
+            return Ok(None);
+        };
+        let groups = &embedded.batch.groups[0];
+        if !self.rebuilds || groups.is_empty() {
+            return Ok(None);
+        }
+        let mask = random_mask(groups.len(), network.masking_ratio(), 0, 0, number);
+        if mask.masked.is_empty() {
+            return Ok(None);
+        }
+        let (local, runs) = tch::no_grad(|| network.rebuilt(&embedded.batch.grouped, std::slice::from_ref(&mask)))?;
+        let (width, local) = (local.size()[1] as usize, floats(&local)?);
+        let mut starts = vec![0];
+        groups.counts.iter().for_each(|&count| starts.push(starts[starts.len() - 1] + count as usize));
+        let places = |tokens: &[i64]| -> Vec<[f32; 3]> {
+            let mut rows: Vec<u32> = tokens
+                .iter()
+                .flat_map(|&t| groups.members[starts[t as usize]..starts[t as usize + 1]].to_vec())
+                .collect();
+            rows.sort_unstable();
+            rows.dedup();
+            rows.iter().map(|&row| std::array::from_fn(|axis| points[row as usize * CHANNELS + axis])).collect()
+        };
+        // From a group's own coordinates to voxels.
+        let radius = self.grouping.radius.map_or(1.0, |radius| radius as f32);
+        let mut rebuilt = Vec::with_capacity(local.len() / width.max(1));
+        for ((start, length), &token) in runs.iter().zip(&mask.masked) {
+            let middle = &groups.centers[token as usize * groups.center_width..];
+            for row in local.chunks_exact(width).skip(start as usize).take(length as usize) {
+                rebuilt.push(std::array::from_fn(|axis| {
+                    (row[axis] * radius + middle[axis]) / *scale as f32 + center[axis]
+                }));
+            }
+        }
+        Ok(Some(Rebuilt { seen: places(&mask.visible), hidden: places(&mask.masked), rebuilt }))
     }
 
     /// Embeds the first `most` events of a set in order, and hands each to `take`.

@@ -12,10 +12,11 @@ use serde_json::{Value, json};
 
 use super::embed::{Embedder, EmbeddingWriter};
 use super::{NetworkConfig, PredictConfig, Segmenter, Settings, Writer};
-use crate::dataset::{Events, Target};
+use crate::dataset::{EventView, Events, Target};
 use crate::energy::EnergyScale;
 use crate::grouping::CHANNELS;
-use crate::picture;
+use crate::picture::{Columns, Pictures, Token, feature_colors};
+use crate::probe::Embedded;
 use crate::probe::points::{PointProbeConfig, gather, judge};
 use crate::published;
 use crate::svm::Components;
@@ -55,6 +56,7 @@ impl Task for Predict {
                 "1 event unless the config says otherwise; with the published norm the events of a batch change one \
                  another's classes, 1 keeps them apart",
             ),
+            ("--picture", "the event that `event.html` shows first and `event.svg` shows; the page holds all that fit"),
             (
                 "--embeddings",
                 "features of tokens and points (`.npy`, `.parquet`) and probes of the points' classes beside an encoder that \
@@ -165,6 +167,39 @@ impl Task for Predict {
     }
 }
 
+/// Writes the pictures of a prediction.
+fn drawn(pictures: Pictures, events: u64, stage: &mut Stage) -> Result<()> {
+    if let Some((page, still)) = pictures.write(stage.folder(), events)? {
+        stage.output("picture", &page);
+        stage.output("picture.svg", &still);
+    }
+    Ok(())
+}
+
+/// Three principal components of an event's tokens as red, green and blue of its points and tokens; nothing where it has
+/// fewer than two tokens.
+fn components(event: &EventView, embedded: &Embedded) -> Result<(Vec<[u8; 3]>, Vec<Token>)> {
+    if embedded.tokens.size()[0] < 2 {
+        return Ok((vec![], vec![]));
+    }
+    let components = Components::fit(&embedded.tokens, 3)?;
+    let width = components.axes.size()[0] as usize;
+    let colors = |features: &tch::Tensor| -> Result<Vec<[u8; 3]>> {
+        Ok(feature_colors(&crate::models::floats(&components.project(features))?, width))
+    };
+    let groups = &embedded.batch.groups[0];
+    let (mut begin, mut tokens) = (0, vec![]);
+    for (&count, color) in groups.counts.iter().zip(colors(&embedded.tokens)?) {
+        let members = &groups.members[begin..begin + count as usize];
+        begin += count as usize;
+        let middle = |axis: usize| {
+            members.iter().map(|&m| event.points[m as usize * CHANNELS + axis]).sum::<f32>() / count.max(1) as f32
+        };
+        tokens.push(Token { place: std::array::from_fn(middle), points: i64::from(count), color });
+    }
+    Ok((colors(&embedded.points)?, tokens))
+}
+
 impl Predict {
     /// Classes of all points.
     fn classes(&self, segmenter: &Segmenter, scale: EnergyScale, stage: &mut Stage) -> Result<()> {
@@ -172,19 +207,19 @@ impl Predict {
         let names = segmenter.class_names();
         let target = segmenter.learned().target;
         let mut writer = Writer::create(stage.folder(), &names, scale, self.config.instances)?;
-        let mut shown = None;
+        let preparation = self.events.preparation();
+        let mut pictures = Pictures::new(&names, scale, preparation.as_ref(), self.config.picture);
         segmenter.run(&self.events, most, &self.settings, |number, event, predicted| {
-            if number == self.config.picture {
-                shown = Some(picture::Scene::new(event, &predicted.classes, scale));
-            }
-            writer.append(number, event, predicted, &event.labels_of(target))
+            let truth = event.labels_of(target);
+            let instances = writer.append(number, event, predicted, &truth)?.unwrap_or_default();
+            let columns =
+                Columns { truth: &truth, predicted: &predicted.classes, instances: &instances, features: &[] };
+            pictures.add(number, event, &columns, &[], None);
+            Ok(())
         })?;
         let finished = writer.finish(stage.folder())?;
         finished.outputs.iter().for_each(|(name, written)| stage.output(name, written));
-        if let Some(scene) = shown {
-            stage.output("picture", &scene.write_html(&stage.folder().join("event.html"))?);
-            stage.output("picture.svg", &scene.write_svg(&stage.folder().join("event.svg"))?);
-        }
+        drawn(pictures, self.most, stage)?;
         stage.metric("member", segmenter.member.clone());
         stage.metric("events", most);
         let counted = finished.counted;
@@ -219,23 +254,25 @@ impl Predict {
     /// Embeddings of all tokens and points, and what lies open in them.
     fn embeddings(&self, embedder: &Embedder, scale: EnergyScale, stage: &mut Stage) -> Result<()> {
         let mut writer = EmbeddingWriter::create(stage.folder(), embedder.width(), scale)?;
-        let mut shown = None;
+        let names = embedder.learned.class_names(embedder.classes);
+        let preparation = self.events.preparation();
+        let mut pictures = Pictures::of_features(&names, scale, preparation.as_ref(), self.config.picture);
+        if embedder.rebuilds() {
+            pictures = pictures.with_rebuilt();
+        }
         embedder.run(&self.events, self.most, |number, event, embedded| {
-            if number == self.config.picture && embedded.tokens.size()[0] > 1 {
-                // Three components of the event's tokens are the red, green and blue of its points.
-                let components = Components::fit(&embedded.tokens, 3)?;
-                let colors = crate::models::floats(&components.project(&embedded.points))?;
-                let width = components.axes.size()[0] as usize;
-                let title = format!("event {} of {}", event.row, event.source);
-                shown = Some(picture::colored(&title, event.points, CHANNELS, &colors, width));
+            if pictures.takes(number) {
+                let (features, tokens) = components(event, embedded)?;
+                let rebuilt = embedder.rebuild(embedded, event.points, number)?;
+                let truth = event.labels();
+                let columns = Columns { truth: &truth, features: &features, ..Columns::default() };
+                pictures.add(number, event, &columns, &tokens, rebuilt.as_ref());
             }
             writer.append(number, event, embedded)
         })?;
         let (tokens, points) = writer.counted;
         writer.finish()?.iter().for_each(|(name, written)| stage.output(name, written));
-        if let Some(svg) = shown {
-            stage.output("picture.svg", &common::durable::write(stage.folder().join("event.svg"), svg.as_bytes())?);
-        }
+        drawn(pictures, self.most, stage)?;
         tracing::info!("{} events: {tokens} tokens and {points} points", self.most);
         stage.metric("member", embedder.member.clone());
         stage.metric("events", self.most);

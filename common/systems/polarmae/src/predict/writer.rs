@@ -120,8 +120,14 @@ impl Writer {
         })
     }
 
-    /// Appends one event.
-    pub fn append(&mut self, number: u64, event: &EventView, predicted: &Predicted, labels: &[i64]) -> Result<()> {
+    /// Appends one event. Gives the instances of its points, where they are asked for.
+    pub fn append(
+        &mut self,
+        number: u64,
+        event: &EventView,
+        predicted: &Predicted,
+        labels: &[i64],
+    ) -> Result<Option<Vec<i32>>> {
         self.counted.add(labels, &predicted.classes);
         let mut points = event.points.to_vec();
         points.chunks_exact_mut(CHANNELS).for_each(|row| row[3] = self.scale.inverse(f64::from(row[3])));
@@ -172,7 +178,10 @@ impl Writer {
             self.points.texts[0].push(event.raw.to_string());
         }
         self.append_voxels(number, event, voxel, &predicted.classes);
-        if self.points.rows() >= BLOCK || self.all.rows() >= BLOCK { self.flush() } else { Ok(()) }
+        if self.points.rows() >= BLOCK || self.all.rows() >= BLOCK {
+            self.flush()?;
+        }
+        Ok(instances)
     }
 
     /// Every voxel of the raw event, those that were left out too.

@@ -6,7 +6,7 @@ use common::Result;
 use common::config::{self, Resolved};
 use common::driver::{Ending, Help, Request, Task};
 use common::stage::{Manifest, Stage};
-use neural::stages::{self, Begun, TrainFlags};
+use neural::stages::{self, Begun, Told, TrainFlags};
 
 use super::{ModelConfig, Sets, TrainConfig, Trained, train};
 use crate::dataset::Events;
@@ -141,7 +141,7 @@ fn publish(stage: &mut Stage, config: &TrainConfig, annotated: &str, trained: &T
     let figure = state.kept.as_ref().map(|kept| format!("{} {:.6}", kept.criterion.name, kept.shown()));
     let figure = figure.unwrap_or_else(|| "no finite score".to_string());
     let subtitle = format!("seed {}: {figure} on the validation events", config.seed);
-    stages::publish(stage, &trained.model, &config.member, &subtitle, annotated)?;
+    stages::publish(stage, &trained.model, &config.member)?;
     for (name, value) in &trained.before {
         stage.metric(&format!("untrained/{name}"), *value);
     }
@@ -161,6 +161,7 @@ fn publish(stage: &mut Stage, config: &TrainConfig, annotated: &str, trained: &T
             stage.metric(&metric.name, metric.value);
         }
     }
-    stages::ending(stage, &trained.outcome, "events_per_s");
+    let told = Told { member: &config.member, subtitle: &subtitle, annotated, rows: "events_per_s" };
+    stages::ending(stage, &trained.outcome, &told)?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! `predict tracknet`: the tracks of events as a submission.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use common::config::Resolved;
@@ -8,10 +9,10 @@ use common::stage::{MANIFEST, Manifest, Stage};
 use common::{Error, Result};
 use neural::stages::{self, PredictFlags};
 
-use super::{Finder, PredictConfig, next_hits, picture, submission};
+use super::{Finder, PredictConfig, next_hits, submission};
 use crate::build::BuildConfig;
 use crate::dataset::Dataset;
-use crate::submission::read_submission;
+use crate::submission::{Submission, read_submission};
 use crate::tracker::SearchConfig;
 use crate::{event, files, prepare, tracker};
 
@@ -88,6 +89,16 @@ impl Task for Predict {
             stage.input(&path.file_name().unwrap_or_default().to_string_lossy(), path)?;
             noted = Some(path.to_path_buf());
         }
+        if config.picture {
+            // Tracks are drawn beside the truth, where there is one.
+            for prefix in &events {
+                for part in ["truth", "particles"] {
+                    if let Some(path) = event::part_if_there(prefix, part)?.filter(|path| path.is_file()) {
+                        stage.input(&path.file_name().unwrap_or_default().to_string_lossy(), &path)?;
+                    }
+                }
+            }
+        }
         let path = stage.folder().join("submission.csv");
         let (written, report, fitted) = submission(&finder, config, &events, &path)?;
         stage.output("submission", &written);
@@ -107,12 +118,11 @@ impl Task for Predict {
                 stage.metric(&format!("search_area_t{}", horizon + 1), figures.search_area);
             }
         }
-        if config.picture
-            && let Some(first) = events.first()
-        {
-            let found = read_submission(&written.path)?;
-            let submission = found.first().map(|(_, submission)| submission.clone()).unwrap_or_default();
-            let (page, flat) = picture(first, &submission, stage.folder())?;
+        if config.picture && !events.is_empty() {
+            let found: HashMap<i64, Submission> = read_submission(&written.path)?.into_iter().collect();
+            let numbers = events.iter().map(|prefix| event::number(prefix)).collect::<Result<Vec<_>>>()?;
+            let of = |place: usize| found.get(&numbers[place]).cloned().unwrap_or_default();
+            let (page, flat) = crate::picture::event::write(&events, of, stage.folder())?;
             stage.output("event.html", &page);
             stage.output("event.svg", &flat);
         }

@@ -8,7 +8,7 @@ use common::driver::{Ending, Help, Request, Task};
 use common::stage::{Manifest, Stage};
 use common::{Result, durable};
 use neural::loader::{Head, Source};
-use neural::stages::{self, Begun, TrainFlags};
+use neural::stages::{self, Begun, Told, TrainFlags};
 use neural::trainer::Outcome;
 
 use super::config::NetworkKind;
@@ -163,7 +163,7 @@ fn publish(stage: &mut Stage, config: &Resolved<TrainConfig>, outcome: &Outcome,
     let (value, state) = (&config.value, &outcome.state);
     let best = state.kept.as_ref().map_or(f64::NAN, |kept| kept.score);
     let subtitle = format!("{:?}, seed {}: validation loss {best:.6}", value.network, value.seed);
-    stages::publish(stage, model, &value.member, &subtitle, config.annotated())?;
+    stages::publish(stage, model, &value.member)?;
     if let Some(kept) = &state.kept {
         stage.metric("val_loss", kept.score);
         stage.metric("best_epoch", kept.epoch + 1);
@@ -172,7 +172,8 @@ fn publish(stage: &mut Stage, config: &Resolved<TrainConfig>, outcome: &Outcome,
             stage.metric(&metric.name, metric.value);
         }
     }
-    stages::ending(stage, outcome, "rows_per_s");
+    let told = Told { member: &value.member, subtitle: &subtitle, annotated: config.annotated(), rows: "rows_per_s" };
+    stages::ending(stage, outcome, &told)?;
     tracing::info!("{}: validation loss {best:.6}", value.member);
     Ok(())
 }
