@@ -6,7 +6,7 @@ use common::config::{self, Resolved};
 use common::driver::{Ending, Help, Request, Task};
 use common::durable;
 use common::stage::{Manifest, Stage};
-use common::{Error, Result};
+use common::Result;
 use neural::stages::{self, Begun, Told, TrainFlags};
 use neural::trainer::{AVERAGED, CHECKPOINTS, LAST, MODEL};
 

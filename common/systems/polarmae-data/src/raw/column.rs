@@ -97,6 +97,14 @@ fn integers(values: &Column, range: Range<usize>) -> Result<Vec<i64>, String> {
 }
 
 impl ListColumn {
+    /// The files that it lies in.
+    pub(super) fn files(&self) -> &[PathBuf] {
+        match self {
+            Self::Hdf5(lists) => lists.files(),
+            Self::Parquet(column) => std::slice::from_ref(&column.path),
+        }
+    }
+
     /// Number of lists.
     pub(super) fn len(&self) -> usize {
         match self {
