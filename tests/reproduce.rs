@@ -56,6 +56,10 @@ fn collect(base: &Path, folder: &Path, files: &mut BTreeMap<String, String>) {
         let path = entry.path();
         let is_data = path.extension().is_some_and(|e| ["safetensors", "parquet", "csv"].iter().any(|d| e == *d));
         if entry.file_type().unwrap().is_dir() {
+            // The numbers of a page's charts belong to the page.
+            if path.file_name().is_some_and(|name| name == "plots") {
+                continue;
+            }
             collect(base, &path, files);
         } else if is_data {
             let name = path.strip_prefix(base).unwrap().to_str().unwrap().to_string();

@@ -5,6 +5,8 @@ use report::{Axis, Chart, Heat, Page, Series, Table};
 
 use crate::hill_climb::problem::{Blend, Problem};
 
+/// Columns of a group without levels that are drawn as bars with names, at most.
+const SINGLE: usize = 24;
 /// Members that are drawn beside the blend in the charts of single columns.
 const DRAWN: usize = 6;
 
@@ -58,9 +60,14 @@ pub fn columns(problem: &Problem, blend: &Blend, gram: &Gram, page: &mut Page) {
             Some(levels) => levels.values[c - group.start],
             None => (c - group.start) as f64,
         };
+        // Few columns that are no levels are single things with names.
+        let single = levels.is_none() && group.end - group.start <= SINGLE;
         // A score far below zero would hide all others.
         let line = |name: &str, scores: &[f64]| {
             let points = free.iter().map(|&c| (scores[c].max(-1.0), place(c))).collect();
+            if single {
+                return Series::bars(name, points);
+            }
             let notes = free.iter().map(|&c| problem.table.column_name(c)).collect();
             Series::line(name, points).notes(notes)
         };
@@ -69,6 +76,10 @@ pub fn columns(problem: &Problem, blend: &Blend, gram: &Gram, page: &mut Page) {
                 let axis = Axis::new(levels.axis).reversed();
                 let axis = if levels.log { axis.log() } else { axis };
                 Chart::profile(format!("R2 of {}", levels.title), Axis::new("R2"), axis)
+            }
+            None if single => {
+                let names = (group.start..group.end).map(|c| problem.table.column_name(c));
+                Chart::profile(format!("R2 of {}", group.name), Axis::new("R2"), Axis::new("").names(names).reversed())
             }
             None => Chart::profile(
                 format!("R2 of {} per level or column", group.name),

@@ -7,6 +7,8 @@ use report::{Axis, Chart, Figure, Heat, Page, Sense, Series, Table};
 use crate::score::density::Density;
 use crate::score::report::Report;
 
+/// Columns of a group without levels that are drawn as bars with names, at most.
+const SINGLE: usize = 24;
 /// Files whose levels are drawn as colours.
 const MAPS: usize = 3;
 
@@ -88,15 +90,14 @@ fn maps(page: &mut Page, report: &Report, known: &[(&Group, Option<Levels>)]) {
     let Some((_, first)) = with.first() else { return };
     let same: Vec<_> = with.iter().filter(|(_, levels)| levels.values == first.values).collect();
     let rows = (0..first.values.len()).flat_map(|level| same.iter().map(move |(group, _)| (group, level)));
-    // A score far below zero would hide all others.
-    let values = rows.clone().map(|(group, level)| report.targets[group.start + level].1.max(-1.0)).collect();
+    let values = rows.clone().map(|(group, level)| report.targets[group.start + level].1).collect();
     let notes = rows.map(|(group, level)| report.targets[group.start + level].0.clone()).collect();
     let heat = Heat::new("R2", values).edges((0..=same.len()).map(|i| i as f64 - 0.5).collect(), edges(&first.values));
     let names = same.iter().map(|(_, levels)| levels.title);
     let axis = Axis::new(first.axis).reversed();
     let axis = if first.log { axis.log() } else { axis };
-    let chart = Chart::heat(format!("R2 over {}: {}", first.axis, report.name), Axis::new("").names(names), axis, heat.notes(notes).limits(-1.0, 1.0));
-    page.chart(chart.note("values below -1 have the colour of -1"));
+    let chart = Chart::heat(format!("R2 over {}: {}", first.axis, report.name), Axis::new("").names(names), axis, heat.notes(notes).limits(0.0, 1.0));
+    page.chart(chart.note("values below 0 have the colour of 0"));
 }
 
 /// Edges of cells half way between the values.
@@ -110,17 +111,21 @@ fn edges(values: &[f64]) -> Vec<f64> {
 }
 
 fn profiles(page: &mut Page, reports: &[Report], group: &Group, levels: Option<&Levels>) {
+    // Few columns that are no levels are single things with names.
+    let single = levels.is_none() && group.end - group.start <= SINGLE;
+    let names = || reports[0].targets[group.start..group.end].iter().map(|(name, _)| name.clone());
     let axis = || match levels {
         Some(levels) if levels.log => Axis::new(levels.axis).reversed().log(),
         Some(levels) => Axis::new(levels.axis).reversed(),
+        None if single => Axis::new("").names(names()).reversed(),
         None => Axis::new("column of the group").reversed(),
     };
     let place = |c: usize| levels.map_or(c as f64, |levels| levels.values[c]);
     let (what, unit) = (title(group, levels), levels.map_or("", |levels| levels.unit));
     let line = |report: &Report, value: &dyn Fn(usize) -> f64| {
         let points = (group.start..group.end).map(|c| (value(c), place(c - group.start))).collect();
-        let notes = report.targets[group.start..group.end].iter().map(|(name, _)| name.clone()).collect();
-        Series::line(&report.name, points).notes(notes)
+        let notes: Vec<String> = report.targets[group.start..group.end].iter().map(|(name, _)| name.clone()).collect();
+        if single { Series::bars(&report.name, points) } else { Series::line(&report.name, points).notes(notes) }
     };
     let r2 = reports.iter().map(|report| line(report, &|c| report.targets[c].1.max(-1.0)));
     let clipped = reports.iter().any(|report| report.targets[group.start..group.end].iter().any(|(_, r2)| *r2 < -1.0));

@@ -58,8 +58,19 @@
     const shown = () => state.zoom || full();
     let u = null, current = shown();
 
+    // Names below an axis that would touch each other stand upright, and make the chart higher.
+    const LONGEST = 150;
+    const upright = (wide) => {
+      const names = chart.x.names;
+      if (!names) return 0;
+      const longest = Math.max(...names.map(widthOf)), shownNames = Math.max(1, Math.min(names.length, current.x[1] - current.x[0]));
+      return longest + 10 > (wide - 90) / shownNames ? Math.min(longest, LONGEST) : 0;
+    };
     const height = () => {
       const wide = plot.clientWidth;
+      return plain(wide) + upright(wide);
+    };
+    const plain = (wide) => {
       if (painter.height) return painter.height(wide);
       const names = chart.y.names;
       if (names) return Math.max(160, names.length * 24 + 70);
@@ -91,25 +102,25 @@
       }
       if (spec.names) {
         const longest = Math.max(...spec.names.map(widthOf));
-        const most = across ? 120 : Math.max(60, Math.min(260, wide * 0.36));
+        const most = across ? LONGEST : Math.max(60, Math.min(260, wide * 0.36));
         const fit = (name) => widthOf(name) <= most ? name : P.fitted(Object.assign(ruler, { font: FONT }), name, most);
         // Names that would touch each other stand upright; those that still would are thinned.
         const room = (chartOf) => (across ? chartOf.bbox.width : chartOf.bbox.height) / uPlot.pxRatio / Math.max(1e-9, current[across ? "x" : "y"][1] - current[across ? "x" : "y"][0]);
-        const upright = across && longest + 10 > (wide - 90) / Math.max(1, Math.min(spec.names.length, current.x[1] - current.x[0]));
+        const turned = across && upright(wide) > 0;
         made.grid = { show: false };
         made.splits = (chartOf) => {
-          const [low, high] = current[across ? "x" : "y"], step = Math.max(1, Math.ceil((upright || !across ? 14 : longest + 10) / room(chartOf)));
+          const [low, high] = current[across ? "x" : "y"], step = Math.max(1, Math.ceil((turned || !across ? 14 : longest + 10) / room(chartOf)));
           return spec.names.map((_, i) => i).filter((i) => i >= low && i <= high && i % step === 0);
         };
         made.values = (_, splits) => splits.map((i) => fit(spec.names[i] ?? ""));
-        if (upright) made.rotate = 90;
-        made.size = across ? (upright ? Math.ceil(Math.min(longest, most)) + 14 : 24) : Math.ceil(Math.min(longest, most)) + 14;
+        if (turned) made.rotate = 90;
+        made.size = across ? (turned ? Math.ceil(Math.min(longest, most)) + 14 : 24) : Math.ceil(Math.min(longest, most)) + 14;
       }
       return made;
     };
 
     const options = (wide, tall) => ({
-      width: wide, height: tall, legend: { show: false }, padding: [10, painter.right || 18, 4, 4],
+      width: wide, height: tall, legend: { show: false }, padding: [10, painter.right || margin(), 4, 4],
       scales: {
         x: { time: false, distr: state.logX ? 3 : 1, dir: chart.x.reversed ? -1 : 1, range: () => current.x },
         y: { distr: state.logY ? 3 : 1, dir: chart.y.reversed ? -1 : 1, range: () => current.y },
@@ -127,6 +138,8 @@
         setCursor: [(chartOf) => point(chartOf)],
       },
     });
+    // Labels of lines across stand beside the plot, where no curve is.
+    const margin = () => Math.max(18, ...(chart.marks || []).filter((m) => m.onY).map((m) => Math.min(widthOf(m.label), plot.clientWidth * 0.25) + 10));
     const ends = () => [[current.x[0], current.x[1]], [current.y[0], current.y[1]]];
 
     const build = () => {
@@ -225,10 +238,15 @@
         ctx.beginPath();
         if (onY) { ctx.moveTo(v.left, p); ctx.lineTo(v.left + v.width, p); } else { ctx.moveTo(p, v.top); ctx.lineTo(p, v.top + v.height); }
         ctx.stroke();
-        const right = !onY && p > v.left + v.width * 0.6;
-        ctx.textAlign = onY || right ? "right" : "left";
-        const x = onY ? v.left + v.width - 4 * ratio : p + (right ? -5 : 5) * ratio;
-        const y = onY ? p - 8 * ratio : v.top + (9 + 15 * line++) * ratio;
+        if (onY) {
+          ctx.textAlign = "left";
+          ctx.fillText(P.fitted(ctx, label, plot.clientWidth * 0.25 * ratio), v.left + v.width + 4 * ratio, p);
+          continue;
+        }
+        const right = p > v.left + v.width * 0.6;
+        ctx.textAlign = right ? "right" : "left";
+        const x = p + (right ? -5 : 5) * ratio;
+        const y = v.top + (9 + 15 * line++) * ratio;
         // A ground behind the words, so that curves do not cross them.
         const wide = ctx.measureText(label).width;
         ctx.save();

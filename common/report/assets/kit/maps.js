@@ -106,7 +106,7 @@
       return [label("x", xs, c), label("y", ys, r), value];
     })];
     const square = chart.x.names && chart.y.names;
-    const height = square ? (wide) => Math.round(Math.min(Math.max(180, rowsOf * 30 + 110), Math.max(240, wide * 0.9))) : undefined;
+    const height = square ? (wide) => Math.round(Math.min(Math.max(140, rowsOf * 30 + 60), Math.max(240, wide * 0.9))) : undefined;
     const says = () => `${columns} by ${rowsOf} values of ${chart.value} from ${P.number(chart.bounds[0], 4)} to ${P.number(chart.bounds[1], 4)}.`;
     P.frame(figure, chart, { bounds, draw, hover, places, rows, says, height, right: BAR, still: true, linear: !!(chart.x.names || chart.y.names), legend: [] });
   };

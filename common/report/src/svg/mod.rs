@@ -175,7 +175,10 @@ fn on_axes(chart: &Chart, colors: &mut Colors, sheet: &mut Sheet, top: f64) -> f
     let y_ticks = y.ticks(&chart.y, 7);
     let widest = y_ticks.iter().map(|(_, text)| wide(text)).fold(16.0, f64::max).min(0.35 * WIDTH);
     let left = 14.0 + widest + 8.0 + if chart.y.label.is_empty() { 0.0 } else { 18.0 };
-    let bar = if matches!(chart.body, Body::Heat(_)) { maps::BAR } else { 16.0 };
+    // Labels of lines across stand beside the plot, where no curve is.
+    let labels = chart.marks.iter().filter(|mark| mark.on_y).map(|mark| wide(&mark.label) + 10.0);
+    let margin = labels.fold(16.0, f64::max).min(0.25 * WIDTH);
+    let bar = if matches!(chart.body, Body::Heat(_)) { maps::BAR } else { margin };
     let width = WIDTH - left - bar;
     let longest = chart.x.names.iter().map(|name| wide(name)).fold(0.0, f64::max);
     let upright = longest + 8.0 > width / chart.x.names.len().max(1) as f64;
@@ -248,7 +251,7 @@ fn marks(chart: &Chart, sheet: &mut Sheet, plot: &Plot) {
         if mark.on_y {
             let y = plot.y(mark.at);
             sheet.line((plot.left, y), (plot.left + plot.width, y), MUTED, style);
-            sheet.text((plot.left + plot.width - 4.0, y - 8.0), "end", color::INK, &mark.label);
+            sheet.text((plot.left + plot.width + 4.0, y), "start", color::INK, &fitted(&mark.label, 0.25 * WIDTH));
         } else {
             let x = plot.x(mark.at);
             sheet.line((x, plot.top), (x, plot.top + plot.height), MUTED, style);

@@ -184,7 +184,7 @@ fn calibration(page: &mut Page, members: &[Member]) {
     page.chart(shares.note("on the dashed line kappa means what it says; above it regions are too large"));
     page.chart(by_kappa.level(0.5, "nominal 50 %").level(0.9, "nominal 90 %"));
     let rayleigh = (0..=80).map(|i| f64::from(i) / 16.0).map(|x| (x, x * (-0.5 * x * x).exp()));
-    pull = pull.with(Series::line("expected (Rayleigh)", rayleigh.collect()).colored("truth"));
+    pull = pull.with(Series::line("expected (Rayleigh)", rayleigh.collect()).colored("expected"));
     page.chart(pull.note("the predicted one-sigma angle holds 39.3 % of the events, as a normal error in two dimensions does"));
 }
 

@@ -132,7 +132,8 @@ impl Task for Finetune {
         }
         let merged = merge(base, score, tuned, config, arrays, &options)?;
         publish(stage, config, &merged)?;
-        page::write(stage, &own::of(stage, config, self.config.annotated(), &merged)?)?;
+        let made = own::of(stage, config, self.config.annotated(), &merged)?;
+        page::write(stage, &made)?;
         Ok(Ending::Finished)
     }
 }
