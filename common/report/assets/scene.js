@@ -8,7 +8,7 @@
 const TYPES = { u8: Uint8Array, u16: Uint16Array, i16: Int16Array, u32: Uint32Array, i32: Int32Array, f32: Float32Array };
 const GREY = [[140, 146, 154], [118, 126, 136]];
 /** Drawing that takes longer while the view moves, ms, is followed by one of fewer points. EYE: half the angle of view. */
-const SLOW = 40, EYE = 0.26;
+const SLOW = 60, EYE = 0.26;
 
 // ---- numbers ----
 const clamp = (v, low, high) => Math.min(high, Math.max(low, v));
