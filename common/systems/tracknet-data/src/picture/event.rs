@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn helices_run_through_the_hits_that_they_were_fitted_to() {
         for (charge, phi, slope) in [(1.0, 0.3, 0.4), (-1.0, 2.9, -1.5), (1.0, -3.0, 0.01)] {
-            let state = State { position: [0.01, -0.02, 3.0], phi, pt: 0.9, slope, charge };
+            let state = State { position: [0.01, -0.02, 3.0], phi, pt: 0.9, slope, charge, turning: 1.0 };
             let points: Vec<[f32; 3]> =
                 [0.05, 0.1, 0.2, 0.3].iter().map(|t| state.turned(*t).position.map(|v| v as f32)).collect();
             let mut drawn = Drawn::default();
