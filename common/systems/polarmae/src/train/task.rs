@@ -55,9 +55,11 @@ impl Task for Train {
 
     fn config(request: &Request<TrainFlags>) -> Result<Resolved<TrainConfig>> {
         let overrides = request.all_overrides::<Self>()?;
-        let load = |overrides: &[String]| match request.config {
-            Some(file) => published::load(file, overrides),
-            None => config::load(None, overrides),
+        let load = |overrides: &[String]| -> Result<Resolved<TrainConfig>> {
+            match request.config {
+                Some(file) => published::load(file, overrides),
+                None => config::load(None, overrides),
+            }
         };
         let config = load(&overrides)?;
         // Which keys `--init` is short for depends on what is trained.
