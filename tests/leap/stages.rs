@@ -205,7 +205,7 @@ fn a_network_takes_arrays_of_the_constants_that_it_learned_with_and_refuses_othe
     let train = |data: &Path, out: &str| {
         let run = cmd("train-model").arg(root().join("configs/leap/max2020/007.yaml")).args(crate::SMALL);
         let run = run.args(["model.max007.h1=3", "model.max007.h2=4", "training.epochs=1", "-q", "--from"]).arg(data);
-        run.args(["training.learning_rate=1e-30", "training.schedule=constant"])
+        run.args(["training.learning_rate=1e-30", "training.group_learning_rates={}", "training.schedule=constant"])
             .arg("--out")
             .arg(at(out))
             .within(workshop())
