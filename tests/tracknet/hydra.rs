@@ -225,5 +225,5 @@ fn tracks_that_were_prepared_otherwise_than_the_folder_asks_for_are_told() {
         run.arg("data.blacklist_dir=null").args(["--dry-run", "--out"]).arg(at("run")).succeeds()
     };
     assert!(!train("same").stderr.contains("prepared otherwise"), "{}", train("same").stderr);
-    train("other").says("prepared otherwise").says("`filters.min_pt` is Some(0.6)");
+    train("other").says("prepared otherwise").says("`filters.min_pt` is 0.6");
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use common::config;
 use common::stage::{CONFIG, Manifest};
+use serde::Serialize;
 
 use crate::prepare::PrepareConfig;
 
@@ -26,6 +27,10 @@ pub fn tell_differences(file: Option<&Path>, overrides: &[String], prepared: &Ma
     }
 }
 
+fn text(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
 /// Settings that differ, each in a line.
 fn differences(asked: &PrepareConfig, found: &PrepareConfig) -> Vec<String> {
     let mut told = Vec::new();
@@ -34,13 +39,13 @@ fn differences(asked: &PrepareConfig, found: &PrepareConfig) -> Vec<String> {
             told.push(format!("`{key}` is {found}, the config asks for {asked}"));
         }
     };
-    compare("transforms", format!("{:?}", asked.transforms), format!("{:?}", found.transforms));
+    compare("transforms", text(&asked.transforms), text(&found.transforms));
     let (wanted, there) = (&asked.filters, &found.filters);
-    compare("filters.min_hits", format!("{:?}", wanted.min_hits), format!("{:?}", there.min_hits));
-    compare("filters.min_pt", format!("{:?}", wanted.min_pt), format!("{:?}", there.min_pt));
-    compare("filters.first_layers", format!("{:?}", wanted.first_layers), format!("{:?}", there.first_layers));
-    compare("validation_split", asked.validation_split.to_string(), found.validation_split.to_string());
-    let lists = |config: &PrepareConfig| if config.blacklist_dir.is_some() { "given" } else { "null" }.to_string();
+    compare("filters.min_hits", text(&wanted.min_hits), text(&there.min_hits));
+    compare("filters.min_pt", text(&wanted.min_pt), text(&there.min_pt));
+    compare("filters.first_layers", text(&wanted.first_layers), text(&there.first_layers));
+    compare("validation_split", text(&asked.validation_split), text(&found.validation_split));
+    let lists = |config: &PrepareConfig| text(&config.blacklist_dir.as_ref().map(|_| "given"));
     compare("blacklist_dir", lists(asked), lists(found));
     told
 }
@@ -58,6 +63,6 @@ mod tests {
         assert!(differences(&plain, &config("seed: 7\ndata_dirs: [elsewhere]\n")).is_empty());
         let told = differences(&config("filters: {min_pt: 2.0}\nblacklist_dir: lists\n"), &plain);
         assert_eq!(told.len(), 4, "{told:?}");
-        assert!(told[1].contains("`filters.min_pt` is Some(1.0), the config asks for Some(2.0)"), "{told:?}");
+        assert!(told[1].contains("`filters.min_pt` is 1.0, the config asks for 2.0"), "{told:?}");
     }
 }
