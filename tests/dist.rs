@@ -234,7 +234,7 @@ fn what_is_installed_runs_by_itself_and_is_taken_away_again() {
     assert!(library.contains("a prefix/bin/../lib/podium/"), "{library}");
     let work = tempfile::tempdir().unwrap();
     pipe(&bin, work.path());
-    for file in ["share/man/man1/predict.1", "share/bash-completion/completions/predict", "share/podium/pipelines/leap.yaml"] {
+    for file in ["share/man/man1/predict.1", "share/bash-completion/completions/predict", "share/podium/pipelines/leap.demo.yaml"] {
         assert!(prefix.join(file).is_file(), "{file}");
     }
     let debug = Command::new("readelf").args(["--sections", "--wide"]).arg(bin.join("podium")).output().unwrap();
