@@ -234,7 +234,11 @@ fn what_is_installed_runs_by_itself_and_is_taken_away_again() {
     assert!(library.contains("a prefix/bin/../lib/podium/"), "{library}");
     let work = tempfile::tempdir().unwrap();
     pipe(&bin, work.path());
-    for file in ["share/man/man1/predict.1", "share/bash-completion/completions/predict", "share/podium/pipelines/leap.demo.yaml"] {
+    for file in [
+        "share/man/man1/predict.1",
+        "share/bash-completion/completions/predict",
+        "share/podium/pipelines/leap.demo.yaml",
+    ] {
         assert!(prefix.join(file).is_file(), "{file}");
     }
     let debug = Command::new("readelf").args(["--sections", "--wide"]).arg(bin.join("podium")).output().unwrap();
@@ -279,7 +283,10 @@ fn the_programs_state_the_oldest_system_that_they_run_on() {
     let found: serde_json::Value = serde_json::from_slice(&found).unwrap();
     let version = |name: &str| -> Vec<u32> { serde_json::from_value(found[name].clone()).unwrap() };
     assert!(version("GLIBC") <= HIGHEST_GLIBC.to_vec(), "{found} needs a newer glibc than {HIGHEST_GLIBC:?}");
-    assert!(version("GLIBCXX") <= HIGHEST_GLIBCXX.to_vec(), "{found} needs a newer C++ library than {HIGHEST_GLIBCXX:?}");
+    assert!(
+        version("GLIBCXX") <= HIGHEST_GLIBCXX.to_vec(),
+        "{found} needs a newer C++ library than {HIGHEST_GLIBCXX:?}"
+    );
     assert!(version("CXXABI") <= vec![1, 3, 11], "{found}");
     let made = made("wheel");
     let wheel = only(made.path(), ".whl");
