@@ -315,6 +315,7 @@ impl Choices {
             durable::write(&ignore, b"*\n!.gitignore\n")?;
         }
         link_all(file, &link)?;
+        self.link_others(file)?;
         let held = Held::open(&link)?;
         let wanted = choice.folder();
         let target = PathBuf::from(wanted.file_name().unwrap_or_default());
@@ -328,6 +329,24 @@ impl Choices {
             relink(&target, &link)?;
         }
         held.shared().map(Some)
+    }
+
+    /// DVC reads all pipelines of a repository, so those of other systems get their links with the first run of any.
+    fn link_others(&self, file: &Path) -> Result<()> {
+        let entries = file.parent().and_then(|folder| fs::read_dir(folder).ok()).into_iter().flatten().flatten();
+        let pipelines = entries.map(|entry| entry.path()).filter(|folder| folder.join(file::FILE).is_file());
+        let files: BTreeSet<PathBuf> = pipelines.filter_map(|folder| main_file(&folder).ok().flatten()).collect();
+        let lacks = |other: &&PathBuf| other.parent() == file.parent() && fs::symlink_metadata(other).is_err();
+        for other in files.iter().filter(lacks) {
+            let Some(choice) = self.of(other) else { continue };
+            let (link, folder) = (link(other), choice.folder());
+            link_all(other, &link)?;
+            self.fill(&choice, &folder)?;
+            if fs::symlink_metadata(&link).is_err() {
+                relink(Path::new(folder.file_name().unwrap_or_default()), &link)?;
+            }
+        }
+        Ok(())
     }
 
     /// The values of a choice, what it is, and at its first use the locks of the size that it differs from.

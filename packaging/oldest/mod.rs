@@ -16,8 +16,13 @@ type Result<T> = std::result::Result<T, String>;
 const NEWEST: [(&str, [u32; 3]); 3] = [("GLIBC", [2, 28, 0]), ("GLIBCXX", [3, 4, 25]), ("CXXABI", [1, 3, 11])];
 
 /// What Rust's library asks for weakly: where a system lacks it, it does without, but not when it is asked for by version.
-const WEAK: [&str; 5] =
-    ["gettid", "pidfd_getpid", "pidfd_spawnp", "posix_spawn_file_actions_addchdir", "posix_spawn_file_actions_addchdir_np"];
+const WEAK: [&str; 5] = [
+    "gettid",
+    "pidfd_getpid",
+    "pidfd_spawnp",
+    "posix_spawn_file_actions_addchdir",
+    "posix_spawn_file_actions_addchdir_np",
+];
 
 /// What was a library of its own until it became part of libc in 2.34 (`libpthread` partly before): by the names' beginnings.
 const ONCE_APART: [(&str, &[&str]); 3] = [
@@ -106,7 +111,8 @@ fn parsed(version: &str) -> Option<(&str, [u32; 3])> {
 }
 
 fn is_later(version: &str) -> bool {
-    parsed(version).is_some_and(|(interface, numbers)| NEWEST.iter().any(|(of, newest)| *of == interface && numbers > *newest))
+    parsed(version)
+        .is_some_and(|(interface, numbers)| NEWEST.iter().any(|(of, newest)| *of == interface && numbers > *newest))
 }
 
 /// One version of each name: the newest that the older system has, or the one that programs are linked with today.

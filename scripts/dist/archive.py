@@ -41,7 +41,7 @@ def libraries(programs, libtorch):
     return found
 
 
-def entries(programs, libraries, root):
+def entries(programs, libraries, root, handed_on=True):
     """`(path in the archive, file or target of a link or text, mode)`."""
     for program, names in tree.PROGRAMS.items():
         yield f"bin/{program}", programs[program], 0o755
@@ -49,13 +49,15 @@ def entries(programs, libraries, root):
             yield f"bin/{name}", f"-> {program}", 0o777
     for name, path in libraries.items():
         yield f"lib/{name}", path, 0o755
+    # What `podium doctor` says of the library.
+    yield "lib/torch-version", f"{pinned(root)['torch'][1]}\n".encode(), 0o644
     for place, path in tree.shared(root):
         yield f"share/podium/{place}", path, 0o644
     for place, path in tree.system(root):
         yield f"share/{place}", path, 0o644
     for path in tree.papers(root):
         yield f"share/doc/podium/{path.name}", path, 0o644
-    for name, text in licences(root):
+    for name, text in licences(root, handed_on):
         yield f"share/doc/podium/{name}", text, 0o644
 
 
@@ -63,21 +65,29 @@ def notices(root):
     return "share/doc/podium/THIRD-PARTY.txt", crates.notices(root), 0o644
 
 
-def licences(root):
-    """What the wheels of the libraries say of their licences: it has to come along."""
+def pinned(root):
+    """The wheels of scripts/wheels.lock by name: name, version, file, hash."""
+    lines = (pathlib.Path(root) / "scripts" / "wheels.lock").read_text().splitlines()
+    entries = [line.split("#")[0].split() for line in lines]
+    return {fields[0]: fields for fields in entries if len(fields) == 4}
+
+
+def licences(root, demanded):
+    """What the wheels of the libraries say of their licences: it has to come along where they are handed on."""
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "podium" / "wheels"
-    for line in (pathlib.Path(root) / "scripts" / "wheels.lock").read_text().splitlines():
-        fields = line.split("#")[0].split()
-        if len(fields) != 4 or fields[0] == "cmake":
+    for name, _, file, _ in pinned(root).values():
+        if name == "cmake":
             continue
-        path = cache / fields[2]
+        path = cache / file
+        if not path.is_file() and not demanded:
+            continue
         if not path.is_file():
-            raise elf.Unfit(f"`{path}` is gone, and with it the licence of {fields[0]}: run `make setup` again")
+            raise elf.Unfit(f"`{path}` is gone, and with it the licence of {name}: run `make setup` again")
         with zipfile.ZipFile(path) as wheel:
             for member in wheel.namelist():
                 below = member.partition(".dist-info/licenses/")[2]
                 if below and not below.endswith("/"):
-                    yield f"{fields[0]}-{below.replace('/', '-')}", wheel.read(member)
+                    yield f"{name}-{below.replace('/', '-')}", wheel.read(member)
 
 
 def add(tar, folder, time, place, what, mode):

@@ -32,7 +32,8 @@ def main(arguments):
     programs = {name: built / name for name in tree.PROGRAMS}
     before = listed(prefix) if (prefix / LIST).is_file() else []
     placed = []
-    for place, what, mode in archive.entries(programs, archive.libraries(programs, libtorch), ROOT):
+    # Root, who may only copy, has not fetched the wheels: their licences are not demanded.
+    for place, what, mode in archive.entries(programs, archive.libraries(programs, libtorch), ROOT, handed_on=False):
         # Libraries of ours must not meet those of the system in PREFIX/lib.
         place = place.replace("lib/", "lib/podium/", 1) if place.startswith("lib/") else place
         placed += folders(prefix, place)

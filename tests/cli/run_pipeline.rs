@@ -64,7 +64,11 @@ fn a_stage_in_the_place_of_a_pipeline_or_behind_it_is_answered_with_until() {
         let refused = cmd("run-pipeline").args(args).within(folder.path()).fails(2);
         refused.says("hint: ").says("`run-pipeline . --until train`");
     }
-    cmd("run-pipeline").args([".", "-j", "-1"]).within(folder.path()).fails(2).says("invalid value '-1' for '--jobs <N>'");
+    cmd("run-pipeline")
+        .args([".", "-j", "-1"])
+        .within(folder.path())
+        .fails(2)
+        .says("invalid value '-1' for '--jobs <N>'");
     assert!(!folder.path().join("dvc.lock").exists());
 }
 

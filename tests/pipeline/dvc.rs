@@ -367,7 +367,11 @@ fn gitignore_is_the_one_that_dvc_writes() {
         let git = Command::new("git").args(["init", "-q", "."]).current_dir(project.path()).output().unwrap();
         checked(&git, "git init");
         dvc.run("dvc", &["init", "-q"], project.path());
-        if ours { drop(project.run(&["-q"])) } else { drop(dvc.run("dvc", &["repro", "-q"], project.path())) }
+        if ours {
+            drop(project.run(&["-q"]))
+        } else {
+            drop(dvc.run("dvc", &["repro", "-q"], project.path()))
+        }
         project.read(".gitignore")
     });
     assert_eq!(written[0].replace(".podium\n", "").replace("/.podium/\n", ""), written[1]);

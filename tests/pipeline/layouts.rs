@@ -209,6 +209,9 @@ fn a_copy_without_links_has_all_sizes_and_gets_the_links_with_its_first_run() {
             fs::remove_file(project.at(link)).unwrap();
         }
         project.write("pipelines/s-two/dvc.yaml", "vars: ['../s.yaml:text']\nstages: {}\n");
+        // DVC reads the pipelines of other systems, too.
+        project.write("pipelines/t-one/dvc.yaml", "vars: ['../t.yaml:text']\nstages: {}\n");
+        project.write("pipelines/t.demo.yaml", "text: 2\n");
         assert!(project.run(&["pipelines/s-one", "--dag"]).stdout.contains('a'));
         assert!(fs::symlink_metadata(project.at("pipelines/s.yaml")).is_err(), "looking makes nothing");
         project.run(&[&["pipelines/s-one", "-q"], first].concat());
@@ -216,9 +219,13 @@ fn a_copy_without_links_has_all_sizes_and_gets_the_links_with_its_first_run() {
             ("s.yaml", ".choice/s/vars.yaml"),
             ("s-one/dvc.lock", "../.choice/s/s-one.lock"),
             ("s-two/dvc.lock", "../.choice/s/s-two.lock"),
+            ("t.yaml", ".choice/t/vars.yaml"),
+            ("t-one/dvc.lock", "../.choice/t/t-one.lock"),
+            (".choice/t", "t@demo"),
         ] {
             assert_eq!(fs::read_link(project.at("pipelines").join(link)).unwrap().to_str(), Some(target));
         }
+        assert_eq!(project.read("pipelines/t.yaml"), "text: 2\n");
         let out = if first.is_empty() { "demo/out" } else { "runs/out" };
         assert!(project.read("pipelines/s-one/dvc.lock").contains(out));
         assert_eq!(project.ran(&["pipelines/s-one"]), [""; 0]);

@@ -141,9 +141,8 @@ pub fn configured(dvc: &Path, section: &str, key: &str) -> Option<(PathBuf, Stri
 
 /// True where that key says so, in the words that DVC takes for it.
 pub fn is_on(dvc: &Path, section: &str, key: &str) -> bool {
-    configured(dvc, section, key).is_some_and(|(_, value)| {
-        ["true", "yes", "on", "y", "1"].iter().any(|word| value.eq_ignore_ascii_case(word))
-    })
+    configured(dvc, section, key)
+        .is_some_and(|(_, value)| ["true", "yes", "on", "y", "1"].iter().any(|word| value.eq_ignore_ascii_case(word)))
 }
 
 /// A key of a section of one of DVC's configs, unquoted.

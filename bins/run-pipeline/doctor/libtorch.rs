@@ -31,8 +31,11 @@ impl Libtorch {
         self.lib.join("libtorch_cuda.so").exists()
     }
 
-    /// `2.11.0`, from the stamp of `make setup`, the wheel's own file, or a header.
+    /// `2.11.0`, from a note beside a library that was handed out, the stamp of `make setup`, the wheel's own file, or a header.
     fn version(&self) -> Option<String> {
+        if let Ok(version) = fs::read_to_string(self.lib.join("torch-version")) {
+            return Some(version.trim().to_owned());
+        }
         let torch = self.lib.parent()?;
         let stamp = torch.parent().and_then(|root| fs::read_to_string(root.join("versions.json")).ok());
         let stamp = stamp.and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());

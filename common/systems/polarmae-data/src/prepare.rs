@@ -196,7 +196,8 @@ pub fn run(config: &PrepareConfig, limit: Option<u64>, stage: &mut Stage) -> Res
                 "the set `{set}` keeps none of its {} events: {} have fewer than {} voxels, of {} too little remained",
                 counts.events, counts.below_minimum, config.selection.min_points, counts.too_short
             );
-            return Err(Error::input(config.raw.as_deref().unwrap_or(Path::new(".")), problem).hint("lower `selection.min_points`, published: 1024"));
+            return Err(Error::input(config.raw.as_deref().unwrap_or(Path::new(".")), problem)
+                .hint("lower `selection.min_points`, published: 1024"));
         }
         done.push((set, counts));
     }

@@ -56,8 +56,11 @@ impl Sets {
 
 fn demand_labels(train: &Events, config: &TrainConfig) -> Result<()> {
     if !train.labelled() {
-        return Err(Error::input(train.place(), "the training events have no labels, which a segmentation learns from")
-            .hint("prepare files with labels, or pretrain on these: they need none"));
+        return Err(Error::input(
+            train.place(),
+            "the training events have no labels, which a segmentation learns from",
+        )
+        .hint("prepare files with labels, or pretrain on these: they need none"));
     }
     if !train.knows(config.data.target) {
         return Err(Error::input(train.place(), "the training events do not say the kinds of their particles").hint(
