@@ -108,11 +108,6 @@ impl Metric {
         }
     }
 
-    /// Whether higher values of the metric are better.
-    pub fn higher(self) -> bool {
-        self.sign > 0.0
-    }
-
     /// The metric from the score that the search maximises, and back.
     pub fn signed(self, score: f64) -> f64 {
         -self.better().minimised(score)
@@ -186,6 +181,11 @@ impl Shown {
     /// The name of the metric.
     pub fn name(self) -> &'static str {
         self.name
+    }
+
+    /// Whether higher values of the metric are better.
+    pub fn higher(self) -> bool {
+        self.sign > 0.0
     }
 
     /// The metric from the score that the search maximises, and back.
