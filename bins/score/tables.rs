@@ -74,6 +74,7 @@ fn compare(request: &ScoreRequest, truth: &SubmissionFile, predictions: &Submiss
     let group_of = |c: usize| spans.iter().position(|group| (group.start..group.end).contains(&c)).unwrap_or(0);
     let mut densities: Vec<Density> = spans.iter().map(|group| Density::new(&group.name)).collect();
     let mut rmse = Vec::with_capacity(names.len());
+    let drawn = request.out.is_some();
     for batch in names.chunks((COLUMN_VALUES / truth.rows()).clamp(1, names.len())) {
         let batch: Vec<&str> = batch.iter().map(String::as_str).collect();
         let pairs: Vec<_> = truth.read(&batch)?.into_iter().zip(predictions.read(&batch)?).collect();
@@ -89,7 +90,7 @@ fn compare(request: &ScoreRequest, truth: &SubmissionFile, predictions: &Submiss
                 };
                 let sums = of(&parts.all)?;
                 let mut cells = Density::new(&spans[group_of(columns.len() + place)].name);
-                if let Some(std) = density::spread(&sums, 0).filter(|_| request.out.is_some()) {
+                if let Some(std) = density::spread(&sums, 0).filter(|_| drawn) {
                     for &row in parts.all.iter().step_by(density::stride(parts.all.len())) {
                         cells.add(y[row], p[row], sums.truth.mean[0], std);
                     }
