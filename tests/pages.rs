@@ -201,7 +201,7 @@ fn a_training_a_comparison_and_a_blend_open_with_all_their_curves() {
         oof::model(folder.path(), name, &truth, noise);
     }
     let models = ["m1.safetensors", "m2.safetensors", "<m3>.safetensors"];
-    for (out, more) in [("blend", &["--folds", "3"][..]), ("bags", &["--bags", "5"])] {
+    for (out, more) in [("blend", &["--folds", "3"][..]), ("bags", &["--bags", "5"][..])] {
         let command = cmd("hill-climb").args(["search", "-t", "valid.safetensors", "-o", out]).args(models).args(more);
         command.within(folder.path()).succeeds();
         assert!(look(&mut browser, &folder.path().join(out).join("report.html")) >= 4);
