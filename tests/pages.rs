@@ -113,7 +113,10 @@ fn every_kind_of_chart_draws_tells_and_keeps_its_numbers() {
     browser.mouse("mouseMoved", at(0) - 3.0, at(1));
     browser.mouse("mouseMoved", at(0), at(1));
     let said = browser.js("document.getElementById('tip').innerText");
-    assert!(said.as_str().unwrap().contains("step 400") && said.as_str().unwrap().contains("0.1"), "{said}");
+    // A step is narrower than a pixel here; the other curve has no nearer point than its own.
+    let lines: Vec<&str> = said.as_str().unwrap().lines().collect();
+    assert!(lines[0].starts_with("step 39") || lines[0].starts_with("step 40"), "{said}");
+    assert!(lines.contains(&"0.1"), "{said}");
     let range = |browser: &mut Browser| browser.js(&format!("{first}.podium.view().range.x.map((v) => Math.round(v))"));
     let before = range(&mut browser);
     browser.js(&format!("{first}.querySelector('.plot').focus()"));
