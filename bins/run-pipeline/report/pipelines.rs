@@ -45,7 +45,8 @@ impl Pipeline {
             }
         }
         let runs = seen.iter().map(|path| Run::read(path)).collect::<Result<Vec<_>>>()?;
-        let shown = |run: &Run| ["train-model", "finetune-group", "score", "hill-climb"].contains(&&*run.manifest.stage);
+        let shown =
+            |run: &Run| ["train-model", "finetune-group", "score", "hill-climb"].contains(&&*run.manifest.stage);
         Ok(runs.into_iter().filter(shown).collect())
     }
 
@@ -62,7 +63,9 @@ impl Pipeline {
         let busy: f64 = last.stages.iter().filter_map(|stage| stage.wall_s).sum();
         page.figure(Figure::text(called("time"), seconds(last.wall_s)).note(format!("{} of stages", seconds(busy))));
         let ended = format!("{kept} up to date, {} failed", count("failed") + count("interrupted"));
-        page.figure(Figure::text(called("stages that ran"), format!("{} of {}", count("ran"), last.stages.len())).note(ended));
+        page.figure(
+            Figure::text(called("stages that ran"), format!("{} of {}", count("ran"), last.stages.len())).note(ended),
+        );
         if let Some(most) = last.stages.iter().filter_map(|stage| stage.peak_bytes).max() {
             page.figure(Figure::text(called("most memory of a stage"), size(most)));
         }
@@ -71,15 +74,22 @@ impl Pipeline {
         let memory: Vec<(&StageRecord, f64)> =
             memory.map(|stage| (stage, stage.peak_bytes.unwrap_or(0) as f64 / 1e6)).collect();
         let names = memory.iter().map(|(stage, _)| stage.stage.clone());
-        let chart = Chart::profile(called("Memory of the stages"), Axis::new("MB at its peak"), Axis::new("").names(names).reversed());
-        page.chart(chart.with(Series::bars("memory", memory.iter().enumerate().map(|(i, (_, mb))| (*mb, i as f64)).collect())));
+        let chart = Chart::profile(
+            called("Memory of the stages"),
+            Axis::new("MB at its peak"),
+            Axis::new("").names(names).reversed(),
+        );
+        page.chart(
+            chart.with(Series::bars("memory", memory.iter().enumerate().map(|(i, (_, mb))| (*mb, i as f64)).collect())),
+        );
         let walls = self.records.iter().enumerate().map(|(i, record)| (i as f64 + 1.0, record.wall_s)).collect();
         let notes = self.records.iter().map(|record| {
             let ran = record.stages.iter().filter(|stage| stage.state == "ran").count();
             format!("{ran} of {} stages ran", record.stages.len())
         });
         if self.records.len() > 1 {
-            let chart = Chart::lines(called("Runs of this pipeline"), Axis::new("recorded run"), Axis::new("time").seconds());
+            let chart =
+                Chart::lines(called("Runs of this pipeline"), Axis::new("recorded run"), Axis::new("time").seconds());
             page.chart(chart.with(Series::line("time", walls).notes(notes.collect())));
         }
         page.table(table(last));
@@ -87,7 +97,10 @@ impl Pipeline {
 
     fn gantt(&self, record: &Record) -> Chart {
         // Records of earlier versions do not know when a stage began: one after the other is what they say at most.
-        let known = record.stages.iter().all(|stage| stage.wall_s.is_none() || stage.start_s.is_some() || stage.state == "verified");
+        let known = record
+            .stages
+            .iter()
+            .all(|stage| stage.wall_s.is_none() || stage.start_s.is_some() || stage.state == "verified");
         let mut clock = 0.0;
         let bars = record.stages.iter().map(|stage| {
             let from = if known { stage.start_s.unwrap_or(0.0) } else { clock };
@@ -102,13 +115,18 @@ impl Pipeline {
             note.extend(stage.error.clone());
             Bar { row: stage.stage.clone(), from, to, state: state.into(), note: note.join("\n") }
         });
-        let chart = Chart::gantt(format!("Stages of {}", self.name), Axis::new("time since the run began").seconds(), bars.collect());
+        let chart = Chart::gantt(
+            format!("Stages of {}", self.name),
+            Axis::new("time since the run began").seconds(),
+            bars.collect(),
+        );
         if known { chart } else { chart.note("the record does not say when stages began: drawn one after the other") }
     }
 }
 
 fn table(record: &Record) -> Table {
-    let mut table = Table::new("Stages", ["stage", "state", "began (s)", "time (s)", "memory (MB)", "outputs", "why it ran"]);
+    let mut table =
+        Table::new("Stages", ["stage", "state", "began (s)", "time (s)", "memory (MB)", "outputs", "why it ran"]);
     for stage in &record.stages {
         let outs: Vec<String> = stage.outs.iter().map(|out| format!("{} ({})", out.path, size(out.bytes))).collect();
         table.row([

@@ -80,7 +80,8 @@ impl Record {
     /// The records that a pipeline's folder keeps, oldest first; what is no record is an error.
     pub fn all(folder: &Path) -> Result<Vec<Self>> {
         let Ok(entries) = fs::read_dir(folder.join("runs")) else { return Ok(vec![]) };
-        let mut files: Vec<_> = entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "json")).collect();
+        let mut files: Vec<_> =
+            entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "json")).collect();
         files.sort();
         let read = |path: &std::path::PathBuf| {
             let text = fs::read_to_string(path).map_err(|e| common::Error::opening(path, e))?;
