@@ -158,13 +158,13 @@ fn a_hundred_and_twenty_thousand_points_are_drawn_and_found() {
     let Some(mut browser) = Browser::start() else { return };
     let folder = tempfile::tempdir().unwrap();
     let mut scene = scene();
-    // A spiral, whose neighbours lie apart.
+    // A spiral, and the last one apart from it.
     let place = |i: usize| {
         let t = i as f32 / 120_000.0;
         let (sin, cos) = (400.0 * t).sin_cos();
         [95.0 * t.sqrt() * cos, 95.0 * t.sqrt() * sin, 180.0 * t - 90.0]
     };
-    let places: Vec<[f32; 3]> = (0..120_000).map(place).collect();
+    let places: Vec<[f32; 3]> = (0..119_999).map(place).chain([[-97.0, 91.0, 95.0]]).collect();
     let hits = Data::points(&places).whole("class", (0..120_000_i64).map(|i| i % 2));
     scene.events = vec![Event::new("many").with("hits", hits)];
     scene.panels.truncate(1);

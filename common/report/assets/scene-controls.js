@@ -265,7 +265,7 @@ Object.assign(Scene.prototype, {
       const again = () => { this.recolor(); this.request(); };
       if (!Object.values(this.own).some(i => i.data[f.column])) continue;
       if (f.flag) { this.check(this.sift, f.label, !!this.only[f.column], on => { this.only[f.column] = on; again(); }); continue; }
-      const [low, high] = this.range[f.column], value = t => (f.log ? low * (high / low) ** t : low + t * (high - low));
+      const [low, high] = this.range[f.column], value = t => (f.log && low > 0 ? low * (high / low) ** t : low + t * (high - low));
       const out = make("output"), group = make("span", { className: "scene-filter", role: "group", ariaLabel: f.label }, f.label + " ");
       const ends = [0, 1].map(k => make("input", { type: "range", min: 0, max: 1000, value: 1000 * k, ariaLabel: (k ? "Most " : "Least ") + f.label }));
       const set = () => {

@@ -8,7 +8,7 @@
 const TYPES = { u8: Uint8Array, u16: Uint16Array, i16: Int16Array, u32: Uint32Array, i32: Int32Array, f32: Float32Array };
 const GREY = [[140, 146, 154], [118, 126, 136]];
 /** Drawing that takes longer while the view moves, ms, is followed by one of fewer points. EYE: half the angle of view. */
-const SLOW = 40, EYE = 0.26;
+const SLOW = 60, EYE = 0.26;
 
 // ---- numbers ----
 const clamp = (v, low, high) => Math.min(high, Math.max(low, v));
@@ -40,7 +40,7 @@ const tickText = v => Number(v.toPrecision(6)).toLocaleString("en", { maximumFra
 
 /** A colour of a table of colours, `t` from 0 to 1. */
 function ramp(table, t) {
-  const at = clamp(t, 0, 1) * (table.length - 1), i = Math.min(table.length - 2, Math.floor(at)), f = at - i;
+  const at = (t > 0 ? Math.min(t, 1) : 0) * (table.length - 1), i = Math.min(table.length - 2, Math.floor(at)), f = at - i;
   return table[i].map((v, k) => Math.round(v + f * (table[i + 1][k] - v)));
 }
 
@@ -275,7 +275,7 @@ class Scene {
 
   share01(color, v) {
     const [low, high] = this.range[color.column];
-    if (color.log) return Math.log(Math.max(v, low) / low) / (Math.log(high / low) || 1);
+    if (color.log && low > 0) return Math.log(Math.max(v, low) / low) / (Math.log(high / low) || 1);
     return (v - low) / (high - low || 1);
   }
 

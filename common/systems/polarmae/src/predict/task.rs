@@ -55,6 +55,7 @@ impl Task for Predict {
                 "1 event unless the config says otherwise; with the published norm the events of a batch change one \
                  another's classes, 1 keeps them apart",
             ),
+            ("--picture", "the event that `event.html` shows first and `event.svg` shows; the page holds all that fit"),
             (
                 "--embeddings",
                 "features of tokens and points (`.npy`, `.parquet`) and probes of the points' classes beside an encoder that \

@@ -133,8 +133,10 @@ fn picture(prefix: &Path, hits: &Hits, submission: &Submission) -> Result<(Event
         for rows in rows_of.values() {
             let own = drawn.add(1, -1, &points(rows));
             // A hit that a track took keeps that track's colour.
-            for &row in rows.iter().filter(|&&row| state[row] == none) {
-                (state[row], pt[row]) = (1, own.unwrap_or(0.0));
+            for &row in rows {
+                if state[row] == none {
+                    (state[row], pt[row]) = (1, own.unwrap_or(0.0));
+                }
             }
         }
     }
