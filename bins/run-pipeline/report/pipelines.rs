@@ -10,9 +10,12 @@ use super::runs::Run;
 use crate::run_pipeline::run::record::{Record, StageRecord, seconds, size};
 use crate::run_pipeline::state;
 
+/// Folders that are looked for outs: the pipeline's and those above it.
+const LEVELS: usize = 4;
+
 /// A pipeline with the records that its folder keeps.
 pub struct Pipeline {
-    /// Its folder as typed.
+    /// Its folder, absolute.
     folder: PathBuf,
     /// The folder's name.
     pub name: String,
@@ -29,7 +32,7 @@ impl Pipeline {
         let records = Record::all(&folder.join(state::FOLDER))?;
         let whole = std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_path_buf());
         let name = whole.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Self { folder: folder.to_path_buf(), name, records })
+        Ok(Self { folder: whole, name, records })
     }
 
     /// Finished trainings and scores among the outs of all records, in the order of the stages.
@@ -39,8 +42,10 @@ impl Pipeline {
     pub fn runs(&self) -> Result<Vec<Run>> {
         let mut seen: Vec<PathBuf> = vec![];
         for out in self.records.iter().rev().flat_map(|record| &record.stages).flat_map(|stage| &stage.outs) {
-            let path = self.folder.join(&out.path);
-            if path.join(MANIFEST).is_file() && !seen.contains(&path) {
+            // Outs are written as seen from the stage's `wdir`, which is the pipeline's folder or one above it.
+            let places = self.folder.ancestors().map(|above| above.join(&out.path));
+            let found = places.take(LEVELS).find(|path| path.join(MANIFEST).is_file());
+            if let Some(path) = found.filter(|path| !seen.contains(path)) {
                 seen.push(path);
             }
         }
