@@ -109,7 +109,8 @@ fn every_kind_of_thing_is_drawn_and_told_and_can_be_reached_by_mouse_and_keys() 
     browser.key(".");
     assert_eq!(browser.js("document.querySelector('.scene').dataset.event"), "1");
     assert_eq!(browser.js(&format!("{SCENE}.select.value")), "1");
-    // Centimetres.
+    // Centimetres. Nothing is told while the view moves.
+    browser.js("new Promise(r => setTimeout(r, 600))");
     browser.js(&format!("{SCENE}.unit = 1; {SCENE}.request()"));
     point(&mut browser, [70.0, 60.0, 50.0]);
     assert!(tip(&mut browser).contains("x 7, y 6, z 5 cm"), "{}", tip(&mut browser));

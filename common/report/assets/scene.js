@@ -498,7 +498,7 @@ class Scene {
 
   // ---- drawing ----
   request(moves) {
-    if (moves) { this.moving = 1; clearTimeout(this.settle); }
+    if (moves) { this.moving = 1; clearTimeout(this.settle); this.kit.tip(); }
     if (!this.asked && this.gl) this.asked = requestAnimationFrame(() => { this.asked = 0; this.draw(); });
   }
 
