@@ -46,9 +46,15 @@ pub fn page(reports: &[Report], system: &str) -> Page {
     }
     if !first.densities.is_empty() {
         page.section("Predictions over truth");
-        page.text(format!("File `{}`; both axes in standard deviations of the truth, each column from its mean.", first.name));
+        page.text(format!(
+            "File `{}`; both axes in standard deviations of the truth, each column from its mean.",
+            first.name
+        ));
         for density in &first.densities {
-            let title = known.iter().find(|(group, _)| group.name == density.group).map_or(&*density.group, |(group, l)| title(group, l.as_ref()));
+            let title = known
+                .iter()
+                .find(|(group, _)| group.name == density.group)
+                .map_or(&*density.group, |(group, l)| title(group, l.as_ref()));
             page.chart(scatter(title, density));
         }
     }
@@ -86,7 +92,8 @@ fn groups(page: &mut Page, reports: &[Report], known: &[(&Group, Option<Levels>)
 
 /// R2 of each group with levels, over the levels.
 fn maps(page: &mut Page, report: &Report, known: &[(&Group, Option<Levels>)]) {
-    let with: Vec<(&Group, &Levels)> = known.iter().filter_map(|(group, levels)| Some((*group, levels.as_ref()?))).collect();
+    let with: Vec<(&Group, &Levels)> =
+        known.iter().filter_map(|(group, levels)| Some((*group, levels.as_ref()?))).collect();
     let Some((_, first)) = with.first() else { return };
     let same: Vec<_> = with.iter().filter(|(_, levels)| levels.values == first.values).collect();
     let rows = (0..first.values.len()).flat_map(|level| same.iter().map(move |(group, _)| (group, level)));
@@ -96,7 +103,12 @@ fn maps(page: &mut Page, report: &Report, known: &[(&Group, Option<Levels>)]) {
     let names = same.iter().map(|(_, levels)| levels.title);
     let axis = Axis::new(first.axis).reversed();
     let axis = if first.log { axis.log() } else { axis };
-    let chart = Chart::heat(format!("R2 over {}: {}", first.axis, report.name), Axis::new("").names(names), axis, heat.notes(notes).limits(0.0, 1.0));
+    let chart = Chart::heat(
+        format!("R2 over {}: {}", first.axis, report.name),
+        Axis::new("").names(names),
+        axis,
+        heat.notes(notes).limits(0.0, 1.0),
+    );
     page.chart(chart.note("values below 0 have the colour of 0"));
 }
 

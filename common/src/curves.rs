@@ -54,7 +54,8 @@ mod tests {
     fn a_log_becomes_curves_and_a_damaged_line_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metrics.jsonl");
-        let log = "{\"epoch\":1,\"step\":5,\"train/loss\":0.5,\"lr\":null}\n{\"epoch\":1,\"step\":9,\"train/loss\":0.25}\n";
+        let log =
+            "{\"epoch\":1,\"step\":5,\"train/loss\":0.5,\"lr\":null}\n{\"epoch\":1,\"step\":9,\"train/loss\":0.25}\n";
         crate::durable::write(&path, log.as_bytes()).unwrap();
         let curves = Curves::read(&path).unwrap();
         assert_eq!(curves.points("train/loss"), [(5.0, 0.5), (9.0, 0.25)]);

@@ -21,6 +21,7 @@ pub fn look(browser: &mut Browser, page: &Path) -> u64 {
         assert_eq!(covered, Value::Array(vec![]), "{} at {width}", page.display());
         assert_eq!(browser.js(BLANK), Value::Array(vec![]), "{} at {width}: nothing drawn", page.display());
     }
+    assert!(browser.shot().len() > 10_000, "{} looks empty", page.display());
     assert_eq!(browser.js(UNTOLD), Value::Array(vec![]), "{}: hovers", page.display());
     assert_eq!(browser.js(FILES), Value::Array(vec![]), "{}: files", page.display());
     quiet(browser, page);

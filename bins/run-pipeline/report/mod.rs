@@ -27,7 +27,8 @@ pub fn run(arguments: &ReportArgs) -> Result<()> {
     refuse_others(&arguments.out, arguments.force)?;
     let (mut found, mut pipelines) = (vec![], vec![]);
     for path in &arguments.runs {
-        let folder = if path.ends_with(FILE) || path.ends_with(MANIFEST) { path.parent().unwrap_or(path) } else { path };
+        let folder =
+            if path.ends_with(FILE) || path.ends_with(MANIFEST) { path.parent().unwrap_or(path) } else { path };
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         if folder.join(MANIFEST).is_file() {
             found.push(Run::read(folder)?);
@@ -41,8 +42,9 @@ pub fn run(arguments: &ReportArgs) -> Result<()> {
             pipelines.push(pipeline);
         } else {
             let problem = "holds neither a finished stage nor a pipeline that ran here";
-            return Err(Error::input(path, problem)
-                .hint(format!("name folders with `{MANIFEST}`, or a folder with `{FILE}` after `run-pipeline` ran it")));
+            return Err(Error::input(path, problem).hint(format!(
+                "name folders with `{MANIFEST}`, or a folder with `{FILE}` after `run-pipeline` ran it"
+            )));
         }
     }
     let page = page(&found, &pipelines)?;

@@ -29,7 +29,9 @@ impl Run {
         let manifest = super::manifest(folder)?;
         let read = |name: &str| {
             let path = folder.join(name);
-            path.is_file().then(|| std::fs::read_to_string(&path).map_err(|e| common::Error::opening(&path, e))).transpose()
+            path.is_file()
+                .then(|| std::fs::read_to_string(&path).map_err(|e| common::Error::opening(&path, e)))
+                .transpose()
         };
         let log = folder.join(JSONL);
         let curves = log.is_file().then(|| Curves::read(&log)).transpose()?;
@@ -74,7 +76,8 @@ pub fn compare(page: &mut Page, runs: &[Run]) -> Result<()> {
     let mut table = Table::new("Runs", header);
     for (run, name) in runs.iter().zip(&names) {
         let manifest = &run.manifest;
-        let data = manifest.chain.iter().find(|link| link.stage == "prepare-data").map_or("-", |link| short(&link.identity));
+        let data =
+            manifest.chain.iter().find(|link| link.stage == "prepare-data").map_or("-", |link| short(&link.identity));
         table.row([
             name.clone(),
             manifest.stage.clone(),
@@ -128,7 +131,8 @@ fn curves(runs: &[Run], names: &[String]) -> (bool, Vec<Chart>) {
     let logged: Vec<(&Run, &Curves, &String)> =
         runs.iter().zip(names).filter_map(|(run, name)| Some((run, run.curves.as_ref()?, name))).collect();
     let all: BTreeSet<&str> = logged.iter().flat_map(|(_, curves, _)| curves.iter().map(|(name, _)| name)).collect();
-    let identity = |run: &Run| run.manifest.chain.iter().find(|l| l.stage == "prepare-data").map(|l| l.identity.clone());
+    let identity =
+        |run: &Run| run.manifest.chain.iter().find(|l| l.stage == "prepare-data").map(|l| l.identity.clone());
     let same = logged.windows(2).all(|pair| identity(pair[0].0) == identity(pair[1].0));
     // Validation first, losses of the training next.
     let rank = |name: &&str| (!name.starts_with("valid/"), !name.starts_with("train/"), name.to_string());

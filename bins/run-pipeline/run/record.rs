@@ -80,8 +80,13 @@ impl Record {
     /// The records that a pipeline's folder keeps, oldest first; what is no record is an error.
     pub fn all(folder: &Path) -> Result<Vec<Self>> {
         let Ok(entries) = fs::read_dir(folder.join("runs")) else { return Ok(vec![]) };
-        let mut files: Vec<_> = entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "json")).collect();
-        files.sort();
+        let mut files: Vec<_> =
+            entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "json")).collect();
+        // The name begins with the second; of one second, the file that was written later.
+        files.sort_by_cached_key(|path| {
+            let second = path.file_name().unwrap_or_default().to_string_lossy().chars().take(12).collect::<String>();
+            (second, fs::metadata(path).and_then(|m| m.modified()).ok())
+        });
         let read = |path: &std::path::PathBuf| {
             let text = fs::read_to_string(path).map_err(|e| common::Error::opening(path, e))?;
             serde_json::from_str(&text).map_err(|e| common::Error::input(path, format!("is no record of a run: {e}")))

@@ -87,7 +87,11 @@ pub fn run(project: Project, options: &Options) -> Result<Done> {
         version: common::VERSION.into(),
         started: time,
         wall_s: (started.elapsed().as_secs_f64() * 1e3).round() / 1e3,
-        stages: units.iter().zip(&scheduler.slots).map(|(u, s)| StageRecord::new(&u.title, s.outcome(), started)).collect(),
+        stages: units
+            .iter()
+            .zip(&scheduler.slots)
+            .map(|(u, s)| StageRecord::new(&u.title, s.outcome(), started))
+            .collect(),
     };
     let mut result = scheduler.result();
     if record.stages.iter().any(|s| s.wall_s.is_some()) {

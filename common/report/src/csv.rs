@@ -15,7 +15,8 @@ impl Chart {
             Body::Sky(sky) => sphere(self, &sky.heat),
             Body::Gantt(bars) => {
                 let head = ["row", "state", "from_s", "to_s", "note"].map(str::to_string).to_vec();
-                let bar = |b: &crate::Bar| vec![b.row.clone(), b.state.clone(), digits(b.from), digits(b.to), b.note.clone()];
+                let bar =
+                    |b: &crate::Bar| vec![b.row.clone(), b.state.clone(), digits(b.from), digits(b.to), b.note.clone()];
                 std::iter::once(head).chain(bars.iter().map(bar)).collect()
             }
         };
@@ -70,10 +71,15 @@ fn series(chart: &Chart, all: &[Series]) -> Vec<Vec<String>> {
         for (i, (x, y)) in s.points.iter().enumerate() {
             let mut row = vec![s.name.clone(), cell(&chart.x, *x), cell(&chart.y, *y)];
             if spread {
-                row.extend([s.spread.get(i).map_or(f64::NAN, |s| s.low), s.spread.get(i).map_or(f64::NAN, |s| s.high)].map(digits));
+                row.extend(
+                    [s.spread.get(i).map_or(f64::NAN, |s| s.low), s.spread.get(i).map_or(f64::NAN, |s| s.high)]
+                        .map(digits),
+                );
             }
             if edges {
-                row.extend([s.edges.get(i).map_or(f64::NAN, |e| e.0), s.edges.get(i).map_or(f64::NAN, |e| e.1)].map(digits));
+                row.extend(
+                    [s.edges.get(i).map_or(f64::NAN, |e| e.0), s.edges.get(i).map_or(f64::NAN, |e| e.1)].map(digits),
+                );
             }
             if notes {
                 row.push(s.notes.get(i).cloned().unwrap_or_default());
@@ -123,7 +129,8 @@ mod tests {
         let series = Series::line("a,\"b\"", vec![(0.0, 1.0 / 3.0), (1.0, f64::NAN)]);
         let series = series.spread(vec![Spread { low: 0.0, high: 1e-7 }; 2]);
         let chart = Chart::lines("Loss", Axis::new("step"), Axis::new("loss")).with(series);
-        let expected = "series,step,loss,low,high\n\"a,\"\"b\"\"\",0,0.3333333333333333,0,1e-7\n\"a,\"\"b\"\"\",1,,0,1e-7\n";
+        let expected =
+            "series,step,loss,low,high\n\"a,\"\"b\"\"\",0,0.3333333333333333,0,1e-7\n\"a,\"\"b\"\"\",1,,0,1e-7\n";
         assert_eq!(chart.csv(), expected);
         let mut page = Page::new("", "");
         page.chart(chart.clone());

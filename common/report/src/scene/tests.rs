@@ -75,7 +75,11 @@ fn the_page_holds_the_scene_once_and_nothing_of_its_data_ends_a_script() {
     assert_eq!(html.matches("<script").count(), html.matches("</script>").count());
     assert!(html.contains("Event &lt;/script&gt;"));
     for part in ["src=", "http:", "https:", "@import", "url(", "fetch("] {
-        let found = html.replace("http://www.w3.org/2000/svg", "").replace("https://github.com/leeoniya/uPlot", "").replace("url(#", "").contains(part);
+        let found = html
+            .replace("http://www.w3.org/2000/svg", "")
+            .replace("https://github.com/leeoniya/uPlot", "")
+            .replace("url(#", "")
+            .contains(part);
         assert!(!found, "{part}");
     }
     assert!(scene().events[0].bytes() > 100);

@@ -246,7 +246,8 @@ mod tests {
             event.note
         );
         // The predicted line: from the middle of the charge to where it came from.
-        let end = usual(vector.map(|v| f64::from(v) / angles::length(vector.map(f64::from)))).map(|v| pictures.reach * v);
+        let end =
+            usual(vector.map(|v| f64::from(v) / angles::length(vector.map(f64::from)))).map(|v| pictures.reach * v);
         assert!(end[1] > 600.0 && end[0].abs() < 0.01 && end[2].abs() < 0.01, "{end:?}");
         let folder = tempfile::tempdir().unwrap();
         let (page, still) = pictures.write(folder.path(), "event 24").unwrap();

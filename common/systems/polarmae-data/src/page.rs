@@ -7,7 +7,8 @@ use serde_json::Value;
 pub fn page(reports: &[Value]) -> Page {
     let mut page = Page::new("Classes of points", "F1, intersection over union and confusion, of all points together");
     for report in reports {
-        let called = |what: &str| if reports.len() > 1 { format!("{}: {what}", name(report)) } else { what.to_string() };
+        let called =
+            |what: &str| if reports.len() > 1 { format!("{}: {what}", name(report)) } else { what.to_string() };
         let mean = Figure::new(called("mean F1"), number(&report["f1_mean"])).sense(Sense::Higher);
         page.figure(mean.note(format!("majority class alone: {}", report::number(number(&report["f1_majority"])))));
         page.figure(Figure::new(called("mean IoU"), number(&report["iou_mean"])).sense(Sense::Higher));
@@ -15,7 +16,8 @@ pub fn page(reports: &[Value]) -> Page {
         page.figure(accuracy.note(format!("{} points of {} events", report["points"], report["events"])));
     }
     page.section("Classes");
-    let names: Vec<&String> = reports.iter().flat_map(|r| r["f1"].as_object()).take(1).flat_map(|map| map.keys()).collect();
+    let names: Vec<&String> =
+        reports.iter().flat_map(|r| r["f1"].as_object()).take(1).flat_map(|map| map.keys()).collect();
     for (figure, title) in [("f1", "F1"), ("precision", "Precision"), ("recall", "Recall")] {
         let series = reports.iter().map(|report| {
             let points = names.iter().enumerate().map(|(i, class)| (number(&report[figure][class.as_str()]), i as f64));
@@ -24,7 +26,9 @@ pub fn page(reports: &[Value]) -> Page {
         });
         let axis = Axis::new(title).range(0.0, 1.0);
         let classes = Axis::new("").names(names.iter().map(|name| name.as_str())).reversed();
-        page.chart(Chart::profile(format!("{title} by class"), axis, classes).with_all(series).note("higher is better"));
+        page.chart(
+            Chart::profile(format!("{title} by class"), axis, classes).with_all(series).note("higher is better"),
+        );
     }
     for report in reports {
         let header = ["class", "points", "F1", "IoU", "precision", "recall", "IoU by event"];

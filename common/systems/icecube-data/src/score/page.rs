@@ -23,7 +23,8 @@ type Member<'a> = (&'a Report, &'a [Scored]);
 /// The page of members and their events.
 pub fn page(members: &[Member]) -> Page {
     let events = members.first().map_or(0, |(_, scored)| scored.len());
-    let mut page = Page::new("Directions", format!("opening angle between predicted and true direction, {events} events"));
+    let mut page =
+        Page::new("Directions", format!("opening angle between predicted and true direction, {events} events"));
     for (report, _) in members {
         let name = |what: &str| if members.len() > 1 { format!("{}: {what}", report.name) } else { what.to_string() };
         let mean = Figure::new(name("mean angle (rad)"), report.mean).sense(Sense::Lower);
@@ -84,7 +85,11 @@ fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
 
 /// Share of the events within an angle.
 fn cumulative(members: &[Member]) -> Chart {
-    let chart = Chart::lines("Events within an angle", Axis::new("opening angle (deg)").log(), Axis::new("share of the events").range(0.0, 1.0));
+    let chart = Chart::lines(
+        "Events within an angle",
+        Axis::new("opening angle (deg)").log(),
+        Axis::new("share of the events").range(0.0, 1.0),
+    );
     chart.level(0.5, "median").with_all(members.iter().map(|(report, scored)| {
         let angles = sorted(scored.iter().map(|event| event.angle.to_degrees()));
         // At most 400 points: a step each 0.25 %.
@@ -132,7 +137,10 @@ fn resolution(
 
 /// Mean and quantiles by kind of event.
 fn kinds(page: &mut Page, members: &[Member]) {
-    let mut table = Table::new("By kind of event", ["member", "kind", "events", "mean (rad)", "median (deg)", "68 % (deg)", "90 % (deg)"]);
+    let mut table = Table::new(
+        "By kind of event",
+        ["member", "kind", "events", "mean (rad)", "median (deg)", "68 % (deg)", "90 % (deg)"],
+    );
     for (report, scored) in members {
         let mut kinds: Vec<&str> = scored.iter().filter_map(|event| event.kind.as_deref()).collect();
         kinds.sort_unstable();
@@ -161,8 +169,12 @@ fn calibration(page: &mut Page, members: &[Member]) {
     let (nominal, found) = (Axis::new("nominal share of a region"), Axis::new("share of the events inside"));
     let mut shares = Chart::lines("Coverage", nominal.range(0.0, 1.0), found.range(0.0, 1.0)).diagonal();
     let kappa = Axis::new("kappa").log();
-    let mut by_kappa = Chart::lines("Coverage against kappa", kappa, Axis::new("share of the events inside").range(0.0, 1.0));
-    let (axis, density) = (Axis::new("pull: angle over the predicted one-sigma angle").range(0.0, 0.0), Axis::new("density").range(0.0, 0.0));
+    let mut by_kappa =
+        Chart::lines("Coverage against kappa", kappa, Axis::new("share of the events inside").range(0.0, 1.0));
+    let (axis, density) = (
+        Axis::new("pull: angle over the predicted one-sigma angle").range(0.0, 0.0),
+        Axis::new("density").range(0.0, 0.0),
+    );
     let mut pull = Chart::lines("Pull", axis, density);
     for (report, scored) in members {
         let known: Vec<(f64, f64)> = scored.iter().filter_map(|event| Some((event.kappa?, event.angle))).collect();
@@ -185,7 +197,9 @@ fn calibration(page: &mut Page, members: &[Member]) {
     page.chart(by_kappa.level(0.5, "nominal 50 %").level(0.9, "nominal 90 %"));
     let rayleigh = (0..=80).map(|i| f64::from(i) / 16.0).map(|x| (x, x * (-0.5 * x * x).exp()));
     pull = pull.with(Series::line("expected (Rayleigh)", rayleigh.collect()).colored("expected"));
-    page.chart(pull.note("the predicted one-sigma angle holds 39.3 % of the events, as a normal error in two dimensions does"));
+    page.chart(
+        pull.note("the predicted one-sigma angle holds 39.3 % of the events, as a normal error in two dimensions does"),
+    );
 }
 
 /// Shares inside the regions of 50 % and 90 % in classes of kappa that hold equally many events.
@@ -290,7 +304,11 @@ fn heads(page: &mut Page, members: &[Member]) {
             let points = (0..200.min(n)).map(|i| (n - 1) * i / 199.min(n - 1).max(1));
             let points = points.map(|i| (distances[i].max(1e-3), (i + 1) as f64 / n as f64)).collect();
             let axis = Axis::new("distance of the vertex (m)").log();
-            let chart = Chart::lines(format!("Vertex: {}", report.name), axis, Axis::new("share of the events").range(0.0, 1.0));
+            let chart = Chart::lines(
+                format!("Vertex: {}", report.name),
+                axis,
+                Axis::new("share of the events").range(0.0, 1.0),
+            );
             charts.push(chart.with(Series::line(&report.name, points)));
         }
     }
@@ -311,7 +329,12 @@ fn density(name: &str, energies: &[(f64, f64)]) -> Chart {
     energies.iter().for_each(|(truth, found)| counts[place(*found) * CELLS + place(*truth)] += 1.0);
     let edges: Vec<f64> = (0..=CELLS).map(|i| 10f64.powf(low + i as f64 * width)).collect();
     let heat = Heat::new("events", counts).edges(edges.clone(), edges).log();
-    Chart::heat(format!("Energy: {name}"), Axis::new("true energy (GeV)").log(), Axis::new("predicted energy (GeV)").log(), heat)
+    Chart::heat(
+        format!("Energy: {name}"),
+        Axis::new("true energy (GeV)").log(),
+        Axis::new("predicted energy (GeV)").log(),
+        heat,
+    )
 }
 
 #[cfg(test)]
@@ -345,8 +368,14 @@ mod tests {
         let made = page(&[(&report, &scored)]);
         let files = made.beside();
         for name in [
-            "events-within-an-angle", "resolution-against-energy", "resolution-against-pulses", "resolution-against-zenith",
-            "coverage", "coverage-against-kappa", "pull", "errors-over-the-sky-b64",
+            "events-within-an-angle",
+            "resolution-against-energy",
+            "resolution-against-pulses",
+            "resolution-against-zenith",
+            "coverage",
+            "coverage-against-kappa",
+            "pull",
+            "errors-over-the-sky-b64",
         ] {
             for ending in ["svg", "csv"] {
                 assert!(files.iter().any(|(path, _)| *path == format!("plots/{name}.{ending}")), "{name}.{ending}");
@@ -360,7 +389,9 @@ mod tests {
         let scored = events(30_000);
         let known: Vec<(f64, f64)> = scored.iter().filter_map(|e| Some((e.kappa?, e.angle))).collect();
         let within: Vec<f64> = known.iter().map(|(kappa, angle)| angles::share_within(*kappa, *angle)).collect();
-        let csv = Chart::lines("c", Axis::new("kappa"), Axis::new("share")).with_all(coverage("m", true, &known, &within)).csv();
+        let csv = Chart::lines("c", Axis::new("kappa"), Axis::new("share"))
+            .with_all(coverage("m", true, &known, &within))
+            .csv();
         for line in csv.lines().skip(1) {
             let cells: Vec<&str> = line.split(',').collect();
             let nominal = if cells[0].starts_with("50") { 0.5 } else { 0.9 };

@@ -60,7 +60,9 @@ impl Embedder {
         // A pretraining that says itself what it is has its decoder as well, as a rule.
         if whole && matches!(built.network, Network::Mae(_)) {
             match weights::load(&built.params.state(), path, &crate::import::allow()) {
-                Ok(_) => return Ok(Self { learned: Learned::of(path)?, rebuilds: true, ..Self::of(known, built, device)? }),
+                Ok(_) => {
+                    return Ok(Self { learned: Learned::of(path)?, rebuilds: true, ..Self::of(known, built, device)? });
+                }
                 Err(error) => tracing::info!("hidden groups are not rebuilt: {error}"),
             }
         }
