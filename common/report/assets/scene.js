@@ -199,6 +199,8 @@ class Scene {
     this.prepare();
     for (const [id, arrays] of Object.entries(spec.shared || {})) this.shared[id] = this.open(id, arrays);
     this.show(this.event);
+    // A small event in a large detector is shown by itself.
+    if (spec.box && Math.hypot(...sub(this.high, this.low)) < 0.5 * Math.hypot(...sub(spec.box[1], spec.box[0]))) this.frame = "event";
     this.fit();
     kit.onTheme(() => { this.recolor(); this.legend(); this.request(); });
     kit.onResize(stage, () => { this.measure(); this.request(); });
@@ -255,7 +257,8 @@ class Scene {
     this.back.disabled = this.event === 0; this.next.disabled = this.event === spec.events.length - 1;
     this.stage.dataset.event = this.event;
     this.describe();
-    this.legend(); this.filters(); this.request();
+    this.legend(); this.filters();
+    if (this.frame === "event" && this.home) this.fit(); else this.request();
   }
 
   /** The ends of each scale of colours and each filter, from the numbers of the event unless they are given. */
@@ -602,6 +605,10 @@ class Scene {
       return side.every(s => s < 40) || side.every(s => s > -40);
     };
     for (const e of edges) this.clipped(pen, r, e.u, e.v, line);
+    if (this.frame === "event" && this.spec.box) for (const [a, b] of box(...this.spec.box)) {
+      const u = place(a), v = place(b);
+      if (u && v) this.clipped(pen, r, u, v, line);
+    }
     for (let axis = 0; axis < 3; axis++) {
       const up = axis === (this.spec.up ?? 2), rank = e => (up ? -(e.u[0] + e.v[0]) : e.u[1] + e.v[1]);
       const e = edges.filter(e => e.axis === axis && outer(e)).sort((p, q) => rank(q) - rank(p))[0];

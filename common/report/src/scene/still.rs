@@ -85,11 +85,17 @@ fn layout(scene: &Scene) -> (Vec<Rect>, f64) {
     (scene.panels.iter().filter_map(of).collect(), y)
 }
 
-/// The frame, or the box around what is there.
+/// The frame, or the box around what is there where there is no frame or little in it.
 fn bounds(scene: &Scene, items: &[Item]) -> ([f64; 3], [f64; 3]) {
-    if let Some((low, high, _)) = scene.frame {
-        return (low.map(f64::from), high.map(f64::from));
+    let own = own_bounds(items);
+    let long = |(low, high): &([f64; 3], [f64; 3])| (0..3).map(|k| (high[k] - low[k]).powi(2)).sum::<f64>().sqrt();
+    match scene.frame.map(|(low, high, _)| (low.map(f64::from), high.map(f64::from))) {
+        Some(frame) if long(&own) >= 0.5 * long(&frame) => frame,
+        _ => own,
     }
+}
+
+fn own_bounds(items: &[Item]) -> ([f64; 3], [f64; 3]) {
     let (mut low, mut high) = ([f64::INFINITY; 3], [f64::NEG_INFINITY; 3]);
     for (_, data) in items.iter().filter(|(layer, _)| layer.plain) {
         for place in places(data) {

@@ -106,6 +106,7 @@ mod tests {
     fn only_what_is_known_on_both_sides_is_scored() {
         let event = |extra, energy: f64, kind: &str| Scored {
             angle: 0.1,
+            azimuth: 2.0,
             zenith: 1.0,
             kappa: None,
             pulses: None,
