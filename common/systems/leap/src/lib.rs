@@ -14,4 +14,4 @@ pub mod train;
 
 pub use networks::NETWORKS;
 
-pub use leap_data::{NAME, columns, norm, prepare, score, simulate, submission};
+pub use leap_data::{NAME, columns, constraints, norm, prepare, score, simulate, submission};
