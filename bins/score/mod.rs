@@ -1,6 +1,7 @@
 //! `score`: how well predictions meet a truth, per target, group and level. Uses no tensor library.
 
 mod args;
+mod errors;
 mod report;
 mod tables;
 
@@ -20,7 +21,7 @@ use args::ScoreArgs;
 use report::Report;
 
 /// What scores of plain values are called beside those of systems, and the flags that they read.
-const VALUES: (&str, &[&str]) = ("plain values", &["--truth", "--no-zero-rule", "--targets"]);
+const VALUES: (&str, &[&str]) = ("plain values", &["--truth", "--no-zero-rule", "--targets", "--errors"]);
 
 /// Runs it with the arguments of this process.
 pub fn main() -> ExitCode {
@@ -57,6 +58,8 @@ fn values(request: &ScoreRequest) -> Result<()> {
     let (reports, inputs) = if is_table(&truth) && tables::alone(request) {
         system = String::new();
         tables::score(request, &truth)?
+    } else if request.errors.is_some() {
+        return Err(errors::tables_only());
     } else {
         let mut reports = Vec::new();
         let mut inputs = vec![truth.clone()];

@@ -31,6 +31,8 @@ pub struct System {
     pub blend: Option<Blend>,
     /// `hit-density`.
     pub density: Option<Density>,
+    /// W/m2 for one unit of a target, where targets are fluxes of energy.
+    pub watts: Option<fn(&str) -> Option<f64>>,
 }
 
 /// Names as a choice: `` `a`, `b` or `c` ``.

@@ -17,5 +17,6 @@ pub static SYSTEM: System = System {
     prepare: Some(Entry::of::<prepare::Prepare>()),
     score: None,
     blend: None,
+    watts: Some(crate::energy::watts),
     density: None,
 };

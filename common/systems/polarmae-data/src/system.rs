@@ -17,5 +17,6 @@ pub static SYSTEM: System = System {
     prepare: Some(Entry::of::<prepare::Prepare>()),
     score: Some(crate::score::SCORE),
     blend: None,
+    watts: None,
     density: None,
 };

@@ -37,3 +37,8 @@ pub fn density() -> impl Iterator<Item = &'static Density> {
 pub fn truth(system: &str) -> &'static [&'static str] {
     SYSTEMS.iter().find(|known| known.name == system).map_or(&["valid"], |known| known.truth)
 }
+
+/// W/m2 for one unit of a target, of the first system that knows such a target.
+pub fn watts(target: &str) -> Option<f64> {
+    SYSTEMS.iter().find_map(|system| system.watts?(target))
+}
