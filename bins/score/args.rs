@@ -39,6 +39,12 @@ pub struct ScoreArgs {
     /// Write one table of all members, their experiments and scores
     #[arg(long, value_name = "FILE", help_heading = "Output", long_help = flag("--table", "Write one table of all members, their experiments and scores"))]
     pub table: Vec<PathBuf>,
+    /// Write a csv table of every target's errors in its own unit
+    ///
+    /// For tables: R2, root mean square, mean absolute and mean error of every file of predictions and of their mean, and the
+    /// CRPS of all of them as an ensemble; in W/m2 beside that, where a target is a flux of energy.
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub errors: Option<PathBuf>,
     /// Write `score.json` and `stage.json` to this folder
     #[arg(short, long, value_name = "FOLDER", help_heading = "Output")]
     pub out: Option<PathBuf>,
@@ -126,6 +132,7 @@ impl ScoreArgs {
             json: self.json,
             summary: self.summary,
             table: self.table,
+            errors: self.errors,
             out: self.out,
             force: self.force,
             limit: self.limit,

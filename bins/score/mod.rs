@@ -2,6 +2,7 @@
 
 mod args;
 mod density;
+mod errors;
 mod page;
 mod report;
 mod tables;
@@ -22,7 +23,7 @@ use args::ScoreArgs;
 use report::Report;
 
 /// What scores of plain values are called beside those of systems, and the flags that they read.
-const VALUES: (&str, &[&str]) = ("plain values", &["--truth", "--no-zero-rule", "--targets"]);
+const VALUES: (&str, &[&str]) = ("plain values", &["--truth", "--no-zero-rule", "--targets", "--errors"]);
 
 /// Runs it with the arguments of this process.
 pub fn main() -> ExitCode {
@@ -59,6 +60,8 @@ fn values(request: &ScoreRequest) -> Result<()> {
     let (reports, inputs) = if is_table(&truth) && tables::alone(request) {
         system = String::new();
         tables::score(request, &truth)?
+    } else if request.errors.is_some() {
+        return Err(errors::tables_only());
     } else {
         let mut reports = Vec::new();
         let mut inputs = vec![truth.clone()];

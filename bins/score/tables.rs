@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use tracing::info;
 
 use crate::score::density::{self, Density};
+use crate::score::errors::{self, Compared};
 use crate::score::report::Report;
 
 /// Doubles of the columns held at a time, 64 MiB of each table.
@@ -36,6 +37,7 @@ pub fn score(request: &ScoreRequest, truth: &Path) -> Result<(Vec<Report>, Vec<P
     };
     let truth = SubmissionFile::open(truth, &scratch)?;
     let mut reports = Vec::new();
+    let mut opened = Vec::new();
     let mut inputs = vec![truth.path().to_path_buf()];
     for argument in &request.predictions {
         let (name, file) = common::oof::named(argument);
@@ -46,10 +48,27 @@ pub fn score(request: &ScoreRequest, truth: &Path) -> Result<(Vec<Report>, Vec<P
             return Err(Error::input(&path, problem).hint("give the columns of the ids one name"));
         }
         predictions.name_ids(truth.id())?;
-        reports.push(compare(request, &truth, &predictions)?.called(name));
+        let report = compare(request, &truth, &predictions)?.called(name);
+        opened.push((report.name.clone(), predictions));
+        reports.push(report);
         inputs.push(path);
     }
+    if let Some(file) = &request.errors {
+        let compared = opened
+            .iter()
+            .map(|(name, file)| {
+                let order = match_ids(truth.ids(), truth.path(), file.ids(), file.path())?;
+                Ok(Compared { name: name.clone(), file, order })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        errors::write(file, &truth, &compared, &Parts::of(&truth, limit(request, &truth))?.all, registry::watts)?;
+    }
     Ok((reports, inputs))
+}
+
+/// Rows that are read.
+fn limit(request: &ScoreRequest, truth: &SubmissionFile) -> usize {
+    request.limit.map_or(truth.rows(), |n| truth.rows().min(usize::try_from(n).unwrap_or(usize::MAX)))
 }
 
 fn compare(request: &ScoreRequest, truth: &SubmissionFile, predictions: &SubmissionFile) -> Result<Report> {
@@ -66,8 +85,7 @@ fn compare(request: &ScoreRequest, truth: &SubmissionFile, predictions: &Submiss
     if order != common::submission::Rows::Same {
         info!("`{}` has its rows in another order: aligned by id", predictions.path().display());
     }
-    let limit = request.limit.map_or(truth.rows(), |n| truth.rows().min(usize::try_from(n).unwrap_or(usize::MAX)));
-    let parts = Parts::of(truth, limit)?;
+    let parts = Parts::of(truth, limit(request, truth))?;
     let mut columns = Vec::with_capacity(names.len());
     let mut by_part = vec![Vec::with_capacity(names.len()); parts.named.len()];
     let spans = groups(names);

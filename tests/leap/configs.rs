@@ -11,7 +11,7 @@ use crate::support::root;
 
 /// All configs of a stage below `configs/leap`, by folder and name.
 fn files(of: fn(&str) -> bool) -> Vec<PathBuf> {
-    let folders = ["adam", "forcewithme", "max2020", "joseph", "zuiye"];
+    let folders = ["adam", "benchmark", "first", "forcewithme", "max2020", "joseph", "zuiye"];
     let read = |folder| std::fs::read_dir(root().join("configs/leap").join(folder)).unwrap().flatten();
     let all = folders.into_iter().flat_map(read).map(|entry| entry.path());
     all.filter(|path| of(&std::fs::read_to_string(path).unwrap())).collect()
@@ -28,7 +28,7 @@ fn is_tuning(text: &str) -> bool {
 #[test]
 fn every_config_resolves_and_says_how_to_run_it() {
     let (training, tuning) = (files(is_training), files(is_tuning));
-    assert_eq!((training.len(), tuning.len()), (19, 12), "{training:?} {tuning:?}");
+    assert_eq!((training.len(), tuning.len()), (26, 12), "{training:?} {tuning:?}");
     for path in &training {
         let config = config::load::<TrainConfig>(Some(path), &[]).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         assert_eq!(config.value.training.print_freq, 1000, "{}", path.display());

@@ -7,7 +7,10 @@ mod support;
 mod training;
 
 mod blend;
+mod confidence;
 mod configs;
+mod networks;
+mod simulation;
 mod stages;
 
 use std::path::Path;

@@ -65,7 +65,17 @@ fn a_run_with_augmentation_and_dropout_that_was_killed_ends_with_the_same_bytes(
     let folder = tempfile::tempdir().unwrap();
     let jo907: &[&str] = &["model.jo907.hidden=4", "model.jo907.blocks_after_first=1", "augmentation.flip=0.4"];
     let jo912: &[&str] = &["model.jo912.hidden=4", "model.jo912.blocks_after_first=1"];
-    for (config, sizes) in [("joseph/907.yaml", jo907), ("joseph/912.yaml", jo912)] {
+    // Running statistics and expected errors; dropout inside an LSTM.
+    let first: &[&str] =
+        &["model.squeezeformer.dim=8", "model.squeezeformer.head_dim=8", "model.squeezeformer.blocks=1"];
+    let code: &[&str] = &["model.encdec_lstm.code=[1]", "model.encdec_lstm.hidden=4", "model.encdec_lstm.layers=2"];
+    let runs = [
+        ("joseph/907.yaml", jo907),
+        ("joseph/912.yaml", jo912),
+        ("first/squeezeformer.yaml", first),
+        ("benchmark/encdec_lstm.yaml", code),
+    ];
+    for (config, sizes) in runs {
         let name = config.replace('/', "-");
         let (whole, cut) = (folder.path().join(format!("{name}-whole")), folder.path().join(format!("{name}-cut")));
         let often = ["training.checkpoint.every_steps=3"];

@@ -241,7 +241,7 @@ fn one_long_line_folded_by_dvc_is_the_same_command() {
 #[test]
 fn the_pipelines_of_this_repository_are_read_alike_at_all_sizes() {
     let Some(dvc) = tools::dvc() else { return };
-    let leap = ["raw", "data", "adam", "max2020", "forcewithme", "joseph", "zuiye", "blend"];
+    let leap = ["raw", "data", "adam", "max2020", "forcewithme", "joseph", "zuiye", "first", "blend"];
     let icecube = ["data", "b32", "b64", "b-4rel", "s-gnn", "b-gnn", "blend"];
     let polarmae = ["data", "pretrain", "segment-fft", "segment-peft"];
     let systems: [(&str, &[&str], &str, &[&str]); 4] = [

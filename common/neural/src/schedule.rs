@@ -21,6 +21,18 @@ pub enum ScheduleConfig {
     OneCycle(OneCycleConfig),
     /// Linear from a start rate to the base rate, then one half cosine down to `eta_min`. Set for every step.
     WarmupCosine(WarmupCosineConfig),
+    /// A factor on the rates after every so many epochs: `StepLR` of the library.
+    Epochs(EpochsConfig),
+}
+
+/// A factor on the rates after every so many epochs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EpochsConfig {
+    /// Epochs between two changes, >= 1.
+    pub every: u32,
+    /// Factor on the rates, in (0, 1).
+    pub factor: f64,
 }
 
 /// The plateau rule.
@@ -144,6 +156,10 @@ impl ScheduleConfig {
                 ask("t_mult", f64::from(c.t_mult), c.t_mult >= 1, ">= 1");
                 ask("eta_min", c.eta_min, c.eta_min >= 0.0 && c.eta_min.is_finite(), ">= 0");
             }
+            Self::Epochs(c) => {
+                ask("every", f64::from(c.every), c.every >= 1, ">= 1");
+                ask("factor", c.factor, c.factor > 0.0 && c.factor < 1.0, "0 < factor < 1");
+            }
             Self::WarmupCosine(c) => {
                 ask("warmup", c.warmup as f64, c.warmup != 1, "0, or 2 or more steps");
                 ask("max_steps", c.max_steps as f64, c.max_steps > c.warmup, "more steps than `warmup`");
@@ -260,6 +276,12 @@ impl Schedule {
         if let ScheduleConfig::WarmupCosine(warmup) = &self.config {
             self.rates = self.base.iter().map(|&base| warmup.rate(self.done, base)).collect();
         }
+        if let ScheduleConfig::Epochs(epochs) = &self.config {
+            // The step behind the last one of an epoch belongs to the next.
+            let next = epoch + u64::from(step + 1 >= steps_per_epoch);
+            let changes = i32::try_from(next / u64::from(epochs.every)).unwrap_or(i32::MAX);
+            self.rates = self.base.iter().map(|&base| base * epochs.factor.powi(changes)).collect();
+        }
         if let ScheduleConfig::OneCycle(_) = &self.config {
             self.turn((epoch as f64 + (step + 1) as f64 / steps_per_epoch.max(1) as f64) / self.epochs.max(1) as f64);
         }
@@ -375,6 +397,24 @@ mod tests {
         let expected =
             [0.0, 0.0, 0.5, 0.0, 0.25, 0.5, 0.75, 0.0].map(|p: f64| (1.0 + (std::f64::consts::PI * p).cos()) / 2.0);
         assert_eq!(used, expected);
+    }
+
+    #[test]
+    fn rates_fall_by_a_factor_after_every_so_many_epochs() {
+        let config = ScheduleConfig::Epochs(EpochsConfig { every: 2, factor: 0.1 });
+        let mut schedule = Schedule::new(&config, &[1e-3]).unwrap();
+        let mut rates = vec![];
+        for step in 0..12 {
+            rates.push(schedule.rates()[0]);
+            schedule.after_step(step / 2, step % 2, 2);
+        }
+        // Two steps an epoch, as `StepLR(step_size=2, gamma=0.1)` gives them.
+        for (step, rate) in rates.into_iter().enumerate() {
+            let expected = 1e-3 * 0.1_f64.powi((step / 4) as i32);
+            assert!((rate / expected - 1.0).abs() < 1e-12, "step {step}: {rate}");
+        }
+        let bad = ScheduleConfig::Epochs(EpochsConfig { every: 0, factor: 1.0 });
+        assert_eq!(bad.problems().iter().map(|(key, _)| *key).collect::<Vec<_>>(), ["every", "factor"]);
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub struct System {
     pub density: Option<Density>,
     /// What the columns of a group are along, where they are levels of a profile.
     pub levels: Option<fn(&str) -> Option<Levels>>,
+    /// W/m2 for one unit of a target, where targets are fluxes of energy.
+    pub watts: Option<fn(&str) -> Option<f64>>,
 }
 
 /// The levels of a group of columns, for charts.

@@ -47,6 +47,8 @@ pub struct ScoreRequest {
     pub summary: Option<PathBuf>,
     /// `--table`.
     pub table: Vec<PathBuf>,
+    /// `--errors`.
+    pub errors: Option<PathBuf>,
     /// `--out`.
     pub out: Option<PathBuf>,
     /// `--force`.
@@ -66,6 +68,7 @@ impl ScoreRequest {
             ("--no-zero-rule", self.no_zero_rule),
             ("--targets", self.targets),
             ("--table", !self.table.is_empty()),
+            ("--errors", self.errors.is_some()),
         ];
         given.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect()
     }

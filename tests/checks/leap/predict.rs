@@ -69,8 +69,8 @@ impl Prepared {
         let test = Arc::new(TestRows::open(&rows, None)?);
         let recipe = Recipe::new(&constants, &predictor.zero_list);
         let mut columns = vec![vec![]; TARGETS];
-        predictor.run(&test, &settings, |predicted, linear| {
-            for (all, block) in columns.iter_mut().zip(recipe.columns(predicted, linear)?) {
+        predictor.run(&test, &settings, |rows| {
+            for (all, block) in columns.iter_mut().zip(recipe.columns(rows.predicted, rows.linear)?) {
                 all.extend(block);
             }
             Ok(())

@@ -142,6 +142,7 @@ pub fn base(case: &Case) -> Result<()> {
             beta: beta(case)?,
             differences: 1.0,
             differences_in_validation: case.str("model")?.starts_with("max"),
+            ..LossConfig::default()
         },
         val_batch_size: case.usize("valid_batch")? as u64,
         model: super::networks::model_config(case.str("model")?, case.value("constructor")?)?,

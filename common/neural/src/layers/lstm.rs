@@ -6,7 +6,7 @@ use tch::{Device, Tensor};
 use crate::init::Init;
 use crate::params::Path;
 
-/// Gates in the order i, f, g, o; two bias vectors; zero initial state; batch first; no dropout.
+/// Gates in the order i, f, g, o; two bias vectors; zero initial state; batch first; no dropout unless asked for.
 ///
 /// Layer k has `weight_ih_lk [4H, in]`, `weight_hh_lk [4H, H]`, `bias_ih_lk [4H]`, `bias_hh_lk [4H]` and the same four
 /// with `_reverse`; layers after the first have in = 2H.
@@ -14,12 +14,18 @@ use crate::params::Path;
 pub struct BiLstm {
     hidden: i64,
     layers: i64,
+    dropout: f64,
     weights: Vec<Tensor>,
 }
 
 impl BiLstm {
     /// All weights and biases uniform in ± 1/sqrt(hidden).
     pub fn new(p: &Path, inputs: i64, hidden: i64, layers: i64) -> Result<Self> {
+        Self::with_dropout(p, inputs, hidden, layers, 0.0)
+    }
+
+    /// The same with dropout between the layers while training.
+    pub fn with_dropout(p: &Path, inputs: i64, hidden: i64, layers: i64, dropout: f64) -> Result<Self> {
         let mut weights = Vec::new();
         for layer in 0..layers {
             let inputs = if layer == 0 { inputs } else { 2 * hidden };
@@ -34,7 +40,7 @@ impl BiLstm {
                 }
             }
         }
-        let lstm = Self { hidden, layers, weights };
+        let lstm = Self { hidden, layers, dropout, weights };
         if matches!(p.device(), Device::Cuda(_)) {
             lstm.flatten(inputs);
         }
@@ -46,7 +52,7 @@ impl BiLstm {
     pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
         let zeros = Tensor::zeros([2 * self.layers, x.size()[0], self.hidden], (x.kind(), x.device()));
         let state = [zeros.shallow_clone(), zeros];
-        x.lstm(&state, &self.weights, true, self.layers, 0.0, train, true, true).0
+        x.lstm(&state, &self.weights, true, self.layers, self.dropout, train, true, true).0
     }
 
     /// Moves all weights into one buffer, which cuDNN would otherwise do in every forward pass. Without cuDNN there is

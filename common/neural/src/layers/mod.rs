@@ -7,6 +7,7 @@
 mod activation;
 mod again;
 mod attention;
+mod batch_norm;
 mod conv;
 mod linear;
 mod lstm;
@@ -16,7 +17,8 @@ mod norm;
 pub use activation::Activation;
 pub use again::again;
 pub use attention::{MultiheadAttention, TransformerEncoderLayer};
-pub use conv::Conv1dSame;
+pub use batch_norm::{BatchNorm1d, MOMENTUM};
+pub use conv::{Conv1dSame, depthwise};
 pub use linear::{Linear, linear, linear_add, linear_gelu};
 pub use lstm::BiLstm;
 pub use mamba::{Form, Mamba, MambaConfig};

@@ -7,7 +7,7 @@ use crate::init::Init;
 use crate::parallel;
 use crate::params::Path;
 
-/// The term under the root that all published networks use.
+/// The term under the root that nearly all published networks use.
 const EPS: f64 = 1e-5;
 
 /// Normalises jointly over the last dimensions of the given shape; `weight` and `bias` have that shape.
@@ -16,18 +16,24 @@ pub struct LayerNorm {
     shape: Vec<i64>,
     weight: Tensor,
     bias: Tensor,
+    eps: f64,
 }
 
 impl LayerNorm {
     /// Weight 1, bias 0.
     pub fn new(p: &Path, shape: &[i64]) -> Result<Self> {
+        Self::with_eps(p, shape, EPS)
+    }
+
+    /// The same with another term under the root.
+    pub fn with_eps(p: &Path, shape: &[i64], eps: f64) -> Result<Self> {
         let weight = p.parameter("weight", shape, Init::Ones)?;
-        Ok(Self { shape: shape.to_vec(), weight, bias: p.parameter("bias", shape, Init::Zeros)? })
+        Ok(Self { shape: shape.to_vec(), weight, bias: p.parameter("bias", shape, Init::Zeros)?, eps })
     }
 
     /// Same shape as `x`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        x.layer_norm(&self.shape, Some(&self.weight), Some(&self.bias), EPS, true)
+        x.layer_norm(&self.shape, Some(&self.weight), Some(&self.bias), self.eps, true)
     }
 }
 

@@ -14,6 +14,7 @@ pub static SYSTEM: System = System {
     prepare: Some(Entry::of::<prepare::Prepare>()),
     score: Some(crate::score::SCORE),
     blend: Some(crate::blend::BLEND),
+    watts: None,
     density: None,
     levels: None,
 };

@@ -2,6 +2,8 @@
 //! Nothing here uses a tensor, so programs that need no more than this start without libtorch.
 
 pub mod columns;
+pub mod constraints;
+pub mod energy;
 pub mod levels;
 pub mod norm;
 pub mod prepare;

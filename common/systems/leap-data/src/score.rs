@@ -58,6 +58,9 @@ impl Default for Sums {
 }
 
 impl Sums {
+    /// How many numbers [`Sums::numbers`] gives.
+    pub const NUMBERS: usize = 1 + 4 * TARGETS;
+
     /// No rows yet.
     pub fn new() -> Self {
         Self(ColumnSums::new(TARGETS))
@@ -87,8 +90,8 @@ impl Sums {
 
     /// The sums that [`Sums::numbers`] gave.
     pub fn of_numbers(numbers: &[f64]) -> Result<Self> {
-        if numbers.len() != 1 + 4 * TARGETS {
-            return Err(Error::failed(format!("{} numbers, expected {} sums", numbers.len(), 1 + 4 * TARGETS)));
+        if numbers.len() != Self::NUMBERS {
+            return Err(Error::failed(format!("{} numbers, expected {} sums", numbers.len(), Self::NUMBERS)));
         }
         let column = |i: usize| numbers[1 + i * TARGETS..1 + (i + 1) * TARGETS].to_vec();
         let truth = Moments { rows: numbers[0] as u64, mean: column(0), m2: column(1) };

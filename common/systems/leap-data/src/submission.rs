@@ -130,6 +130,18 @@ impl<'a> Writer<'a> {
         self.writer.append(self.recipe.columns(predictions, linear_table)?)
     }
 
+    /// The same with something done to the columns before they are written.
+    pub fn append_changed(
+        &mut self,
+        predictions: &[f32],
+        linear_table: &[f64],
+        change: impl FnOnce(&mut [Vec<f64>]),
+    ) -> Result<()> {
+        let mut columns = self.recipe.columns(predictions, linear_table)?;
+        change(&mut columns);
+        self.writer.append(columns)
+    }
+
     /// Publishes the files. Print [`Submission::summary`] with [`COMPETITION`] for the user.
     pub fn finish(self) -> Result<Submission> {
         self.writer.finish()

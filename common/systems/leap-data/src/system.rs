@@ -14,6 +14,7 @@ pub static SYSTEM: System = System {
     prepare: Some(Entry::of::<prepare::Prepare>()),
     score: None,
     blend: None,
+    watts: Some(crate::energy::watts),
     density: None,
     levels: Some(levels::of_group),
 };

@@ -22,6 +22,7 @@ use tch::{Device, Kind, Tensor};
 use crate::columns::{GROUPS, INPUTS, TARGETS, linear};
 use crate::constants;
 use crate::finetune::{Base, GroupNetworks};
+use crate::models::parts;
 use crate::norm::Chain;
 use crate::train::evaluate::{predict, values};
 use crate::train::{Built, build, zero_list_of_file};
@@ -71,10 +72,28 @@ impl TestRows {
         Ok(&self.file.i32("ids")?[..self.rows])
     }
 
+    /// The inputs of `rows` rows from row `first` on.
+    fn inputs(&self, first: usize, rows: usize) -> Result<&[f32]> {
+        Ok(&self.file.f32("inputs")?[first * INPUTS..(first + rows) * INPUTS])
+    }
+
     /// The linear table of `rows` rows from row `first` on; each begins with `ptend_q0002_12`.
     fn linear(&self, first: usize, rows: usize) -> Result<&[f64]> {
         Ok(&self.file.f64("linear")?[first * self.linear_width..(first + rows) * self.linear_width])
     }
+}
+
+/// Test rows and what networks make of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Block<'a> {
+    /// `[n, 368]` predictions, normalised, training order.
+    pub predicted: &'a [f32],
+    /// The errors that the network expects of them, in the units of its loss, where it expects any.
+    pub expected: Option<&'a [f32]>,
+    /// The linear table.
+    pub linear: &'a [f64],
+    /// `[n, 556]` inputs, normalised, training order.
+    pub inputs: &'a [f32],
 }
 
 impl Source for TestRows {
@@ -106,6 +125,7 @@ pub struct Predictor {
     pub zero_list: Vec<usize>,
     /// What the weights say about themselves.
     pub about: Value,
+    confidence: bool,
 }
 
 enum Networks {
@@ -169,10 +189,17 @@ impl Predictor {
         let apply = settings.apply_zero_list.or(base.about["apply_zero_list"].as_bool()).unwrap_or(true);
         let zero_list = if apply { zero_list_of_file(&base.about, &base.path)? } else { vec![] };
         let member = base.about["member"].as_str().unwrap_or_default().to_string();
-        Ok(Self { networks, chain: base.chain, member, zero_list, about: base.about.clone() })
+        // The networks of groups are joined from their predictions alone.
+        let confidence = matches!(networks, Networks::Single(_)) && base.model.confidence();
+        Ok(Self { networks, chain: base.chain, member, zero_list, about: base.about.clone(), confidence })
     }
 
-    /// `[B, 556]` -> `[B, 368]`, normalised, training order.
+    /// Whether the network expects errors of itself.
+    pub fn expects_errors(&self) -> bool {
+        self.confidence
+    }
+
+    /// `[B, 556]` -> `[B, 368]`, normalised, training order, and the expected errors behind them where there are any.
     pub fn predict(&self, rows: &Tensor) -> Result<Tensor> {
         match &self.networks {
             Networks::Single(built) => Ok(predict(built.network.as_ref(), rows)),
@@ -180,13 +207,12 @@ impl Predictor {
         }
     }
 
-    /// Predicts the test rows in order and hands blocks to `take`: `[n, 368]` normalised predictions in training order,
-    /// and the linear table of the same rows.
+    /// Predicts the test rows in order and hands blocks to `take`.
     pub fn run(
         &self,
         test: &Arc<TestRows>,
         settings: &Settings,
-        mut take: impl FnMut(&[f32], &[f64]) -> Result<()>,
+        mut take: impl FnMut(Block<'_>) -> Result<()>,
     ) -> Result<()> {
         let source: Arc<dyn Source> = Arc::clone(test) as Arc<dyn Source>;
         let half = (settings.batch / 2).max(1);
@@ -202,9 +228,15 @@ impl Predictor {
             let predicted = tch::no_grad(|| {
                 with_autocast(settings.precision, settings.device, || self.predict(&batch.tensors[0]))
             })?;
-            let predicted = values(&predicted.f_to_kind(Kind::Float).doing("predicting")?)?;
+            let (predicted, expected) = parts(&predicted.f_to_kind(Kind::Float).doing("predicting")?);
+            let (predicted, expected) = (values(&predicted)?, expected.as_ref().map(values).transpose()?);
             let rows = predicted.len() / TARGETS;
-            take(&predicted, test.linear(done, rows)?)?;
+            take(Block {
+                predicted: &predicted,
+                expected: expected.as_deref(),
+                linear: test.linear(done, rows)?,
+                inputs: test.inputs(done, rows)?,
+            })?;
             done += rows;
             bar.tick(rows as u64);
         }

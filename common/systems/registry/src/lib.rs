@@ -44,3 +44,8 @@ pub fn levels(system: &str, group: &str) -> Option<Levels> {
     let known = SYSTEMS.iter().filter(|known| system.is_empty() || known.name == system);
     known.filter_map(|known| known.levels?(group)).next()
 }
+
+/// W/m2 for one unit of a target, of the first system that knows such a target.
+pub fn watts(target: &str) -> Option<f64> {
+    SYSTEMS.iter().find_map(|system| system.watts?(target))
+}

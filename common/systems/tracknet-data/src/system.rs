@@ -14,6 +14,7 @@ pub static SYSTEM: System = System {
     prepare: Some(Entry::of::<prepare::Prepare>()),
     score: Some(crate::score::SCORE),
     blend: None,
+    watts: None,
     density: Some(crate::raw::DENSITY),
     levels: None,
 };

@@ -87,12 +87,29 @@ pub enum Normalisation {
     Given,
     /// `mean_a.json`, `std_a.json`, `mean_b.json`, `std_b.json` of this folder (for the chains asked for).
     Files(PathBuf),
+    /// The benchmark's netCDF files, by variable and level: inputs `(x - mean) / (max - min)`, targets `y * scale`. Written
+    /// to `norm/` in the form of the other constants.
+    Netcdf(NetcdfFiles),
     /// One pass over the training source: f64, floors 1e-10 (chain A) and 1e-8 (chain B). Written to `norm/`.
     Fit {
         /// Only the first so many rows; published for chain B: 9375000 rows of `train.csv`. `null`: all.
         #[serde(default)]
         rows: Option<u64>,
     },
+}
+
+/// The benchmark's constants: `input_mean.nc`, `input_max.nc`, `input_min.nc`, `output_scale.nc`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NetcdfFiles {
+    /// Means of the inputs.
+    pub mean: PathBuf,
+    /// Largest values of the inputs.
+    pub max: PathBuf,
+    /// Smallest values of the inputs.
+    pub min: PathBuf,
+    /// Factors of the targets.
+    pub scale: PathBuf,
 }
 
 /// Source of the training arrays.

@@ -11,7 +11,7 @@ use common::store::netcdf::NcFile;
 use common::{Error, Result};
 use serde_json::{Map, Value};
 
-use super::config::{Normalisation, PrepareConfig};
+use super::config::{NetcdfFiles, Normalisation, PrepareConfig};
 use super::moments::{Moments, row_weights};
 use super::scale::Scaler;
 use super::{RowSource, Set, Sources, netcdf, tabular};
@@ -49,6 +49,16 @@ pub fn scalers(
                 stage.input(&format!("norm/{WEIGHTS}"), &path.join(WEIGHTS))?;
             }
             path.clone()
+        }
+        Normalisation::Netcdf(files) => {
+            for (name, path) in files.named() {
+                stage.input(&format!("norm/{name}"), path)?;
+            }
+            let constants = config.chains.iter().map(|&chain| of_netcdf(files, chain)).collect::<Result<Vec<_>>>()?;
+            for (name, written) in write_all(folder, &constants)? {
+                stage.output(&name, &written);
+            }
+            folder.join(FOLDER)
         }
         Normalisation::Fit { rows } => {
             let finished = fit(config, *rows, threads, sources, folder, journal)?;
@@ -105,24 +115,84 @@ fn fit(
     if count < 2 {
         return Err(Error::failed(format!("fitting the normalisation needs at least 2 rows, found {count}")));
     }
+    let constants: Vec<Constants> =
+        config.chains.iter().zip(&moments).map(|(chain, moments)| moments.constants(*chain, weight.clone())).collect();
+    let outputs = write_all(folder, &constants)?;
+    let finished = Finished { key, rows: count, sources: count, skipped: Vec::new(), outputs };
+    files.iter().try_for_each(|from| journal.demand_unchanged(from))?;
+    journal.record(SET, finished)
+}
+
+/// Writes the constants of all chains and the weights of the targets below `folder`.
+fn write_all(folder: &Path, all: &[Constants]) -> Result<BTreeMap<String, Written>> {
     let mut outputs = BTreeMap::new();
-    for (chain, moments) in config.chains.iter().zip(&moments) {
-        let constants = moments.constants(*chain, weight.clone());
-        let [mean, std] = file_names(*chain);
+    for constants in all {
+        let [mean, std] = file_names(constants.chain);
         let files =
             [(mean, &constants.input_mean, &constants.target_mean), (std, &constants.input_std, &constants.target_std)];
         for (name, inputs, targets) in files {
             outputs.insert(format!("{FOLDER}/{name}"), write_json(folder, &name, inputs, targets)?);
         }
     }
+    let weight = &Constants::published(Chain::A)?.weight;
     let header = train_targets().join(",");
     let row: Vec<String> = weight.iter().map(f64::to_string).collect();
     let written =
         durable::write(folder.join(FOLDER).join(WEIGHTS), format!("{header}\n{}\n", row.join(",")).as_bytes())?;
     outputs.insert(format!("{FOLDER}/{WEIGHTS}"), below(folder, written));
-    let finished = Finished { key, rows: count, sources: count, skipped: Vec::new(), outputs };
-    files.iter().try_for_each(|from| journal.demand_unchanged(from))?;
-    journal.record(SET, finished)
+    Ok(outputs)
+}
+
+impl NetcdfFiles {
+    /// The files with the names that the benchmark gives them.
+    fn named(&self) -> [(&'static str, &Path); 4] {
+        [
+            ("input_mean.nc", &self.mean),
+            ("input_max.nc", &self.max),
+            ("input_min.nc", &self.min),
+            ("output_scale.nc", &self.scale),
+        ]
+    }
+}
+
+/// One number for every column of a netCDF file that has them by variable and level.
+fn by_column(path: &Path, columns: &[&str]) -> Result<Vec<f64>> {
+    let file = NcFile::open(path)?;
+    let mut read: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    let mut number = |column: &&str| -> Result<f64> {
+        let level =
+            column.rsplit_once('_').and_then(|(variable, level)| Some((variable, level.parse::<usize>().ok()?)));
+        let (variable, level) = level.unwrap_or((column, 0));
+        if !read.contains_key(variable) {
+            read.insert(variable.to_string(), file.read_f64(variable)?);
+        }
+        let values = &read[variable];
+        let value = values.get(level).copied().filter(|value| value.is_finite());
+        value.ok_or_else(|| {
+            let problem =
+                format!("variable `{variable}` has no finite value on level {level}; it has {}", values.len());
+            Error::input(path, problem).hint("give the benchmark's files, with 60 levels")
+        })
+    };
+    columns.iter().map(&mut number).collect()
+}
+
+/// The constants that give `(x - mean) / (max - min)` and `y * scale`. What does not vary is divided by 1.
+fn of_netcdf(files: &NetcdfFiles, chain: Chain) -> Result<Constants> {
+    let inputs = |path: &Path| by_column(path, train_inputs());
+    let (mean, max, min) = (inputs(&files.mean)?, inputs(&files.max)?, inputs(&files.min)?);
+    let scale = by_column(&files.scale, train_targets())?;
+    let weight = Constants::published(chain)?.weight.clone();
+    let some = |x: f64| if x > 0.0 { x } else { 1.0 };
+    Ok(Constants {
+        chain,
+        input_mean: mean,
+        input_std: max.iter().zip(&min).map(|(max, min)| some(max - min)).collect(),
+        target_mean: vec![0.0; weight.len()],
+        // Targets are multiplied with the weights of the competition before anything else.
+        target_std: weight.iter().zip(&scale).map(|(weight, scale)| some(weight / scale)).collect(),
+        weight,
+    })
 }
 
 fn add(
@@ -203,7 +273,77 @@ fn below(folder: &Path, mut written: Written) -> Written {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::columns::{INPUTS, TARGETS};
+    use crate::columns::{INPUTS, TARGETS, input_position, target_position};
+    use common::store::netcdf::{NcKind, NcValues, NcWriter};
+
+    /// A file with all variables of `columns`, whose numbers are `of` variable and level.
+    fn file(path: &Path, columns: &[&str], of: impl Fn(&str, usize) -> f64) {
+        let mut variables: BTreeMap<&str, usize> = BTreeMap::new();
+        for column in columns {
+            let level = column.rsplit_once('_').and_then(|(v, level)| Some((v, level.parse::<usize>().ok()? + 1)));
+            let (variable, levels) = level.unwrap_or((column, 0));
+            let most = variables.entry(variable).or_default();
+            *most = levels.max(*most);
+        }
+        let mut writer = NcWriter::new(NcKind::Hdf5);
+        writer.dimension("lev", 60).unwrap();
+        for (variable, levels) in variables {
+            let values: Vec<f64> = (0..levels.max(1)).map(|l| of(variable, l)).collect();
+            let dims: &[&str] = if levels == 0 { &[] } else { &["lev"] };
+            writer.variable(variable, dims, NcValues::F64(&values)).unwrap();
+        }
+        writer.write(path).unwrap();
+    }
+
+    #[test]
+    fn constants_of_the_benchmarks_files_give_its_arithmetic() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        file(&at("mean.nc"), train_inputs(), |v, l| v.len() as f64 + l as f64);
+        // Methane does not vary.
+        file(&at("max.nc"), train_inputs(), |v, l| if v == "pbuf_CH4" { 3.0 } else { 7.0 + l as f64 });
+        file(&at("min.nc"), train_inputs(), |_, _| 3.0);
+        file(&at("scale.nc"), train_targets(), |v, l| 1e3 * (v.len() + l + 1) as f64);
+        let files = NetcdfFiles { mean: at("mean.nc"), max: at("max.nc"), min: at("min.nc"), scale: at("scale.nc") };
+        let constants = of_netcdf(&files, Chain::A).unwrap();
+        let input = |name: &str, raw: f64| f64::from(constants.input(input_position(name).unwrap(), raw));
+        assert!((input("state_t_10", 20.0) - (20.0 - 17.0) / 14.0).abs() < 1e-6);
+        assert!((input("state_ps", 20.0) - (20.0 - 8.0) / 4.0).abs() < 1e-6);
+        assert!((input("pbuf_CH4_3", 12.5) - 1.5).abs() < 1e-6);
+        for (name, factor) in [("ptend_t_5", 1e3 * 13.0), ("cam_out_FLWDS", 1e3 * 14.0), ("ptend_q0001_30", 1e3 * 42.0)]
+        {
+            let c = target_position(name).unwrap();
+            let found = f64::from(constants.target(c, 2e-4));
+            assert!((found / (2e-4 * factor) - 1.0).abs() < 1e-6, "{name}: {found}");
+            assert!((constants.physical_target(c, found) / 2e-4 - 1.0).abs() < 1e-6);
+        }
+        // What is written is read back.
+        write_all(folder.path(), std::slice::from_ref(&constants)).unwrap();
+        assert_eq!(read(&folder.path().join(FOLDER), Chain::A).unwrap(), constants);
+        file(&at("min.nc"), &train_inputs()[..300], |_, _| 3.0);
+        assert!(of_netcdf(&files, Chain::A).unwrap_err().to_string().contains("min.nc"));
+    }
+
+    #[test]
+    fn the_published_files_of_the_benchmark_are_read() {
+        let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../../shared/data/climsim/normalizations");
+        if !data.is_dir() {
+            eprintln!("skipped: ../shared/data/climsim/normalizations, the benchmark's files, is not at hand");
+            return;
+        }
+        let inputs = |name: &str| data.join("inputs").join(name);
+        let files = NetcdfFiles {
+            mean: inputs("input_mean.nc"),
+            max: inputs("input_max.nc"),
+            min: inputs("input_min.nc"),
+            scale: data.join("outputs/output_scale.nc"),
+        };
+        let constants = of_netcdf(&files, Chain::B).unwrap();
+        let c = input_position("state_t_59").unwrap();
+        assert!((280.0..295.0).contains(&constants.input_mean[c]) && (100.0..200.0).contains(&constants.input_std[c]));
+        let c = target_position("ptend_t_40").unwrap();
+        assert!(constants.target_std[c].is_finite() && constants.target_std[c] > 0.0);
+    }
 
     #[test]
     fn written_constants_keep_all_their_digits() {

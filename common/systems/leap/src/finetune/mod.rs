@@ -188,7 +188,7 @@ fn write_group(
     about["group"] = json!(group);
     about["from_base"] = json!(from_base);
     about["zero_list"] = json!([]);
-    about["score"] = json!(-r2);
+    about["score"] = json!(r2);
     weights::save(target, &weights::read(source)?, Some(&about))
 }
 

@@ -88,6 +88,8 @@ pub struct Config {
     pub rule: Rule,
     pub hidden_state: i64,
     pub num_lstm: usize,
+    /// Channels that come in.
+    pub inputs: i64,
     /// States and taps of the Mamba block behind every LSTM; `None`: there is no such block.
     pub mamba: Option<(i64, i64)>,
 }
@@ -113,7 +115,7 @@ macro_rules! network {
 
         impl From<&$name> for Config {
             fn from(c: &$name) -> Self {
-                Self { rule: Rule::$rule, hidden_state: c.hidden_state, num_lstm: c.num_lstm, mamba: None }
+                Self { rule: Rule::$rule, hidden_state: c.hidden_state, num_lstm: c.num_lstm, inputs: CHANNELS as i64, mamba: None }
             }
         }
     };
@@ -165,7 +167,8 @@ impl Default for OneLstmOneMamba {
 impl From<&OneLstmOneMamba> for Config {
     fn from(c: &OneLstmOneMamba) -> Self {
         let OneLstmOneMamba { hidden_state, num_lstm, d_state, d_conv } = *c;
-        Self { rule: Rule::OneLstmOneMamba, hidden_state, num_lstm, mamba: Some((d_state, d_conv)) }
+        let (inputs, mamba) = (CHANNELS as i64, Some((d_state, d_conv)));
+        Self { rule: Rule::OneLstmOneMamba, hidden_state, num_lstm, inputs, mamba }
     }
 }
 
@@ -211,7 +214,7 @@ impl LstmStack {
         }
         let mut lstms = Vec::new();
         for i in 0..c.num_lstm {
-            let inputs = if i == 0 { CHANNELS as i64 } else { width };
+            let inputs = if i == 0 { c.inputs } else { width };
             lstms.push(BiLstm::new(&p.sub("lstm_stack").sub(format!("lstm{}", i + 1)), inputs, c.hidden_state, 1)?);
         }
         let mut layers = Vec::new();
@@ -251,8 +254,9 @@ impl Layer {
     }
 }
 
-impl Network for LstmStack {
-    fn forward(&self, x: &Tensor, train: bool) -> Tensor {
+impl LstmStack {
+    /// What the head reads: `[B, 60, 25]` -> `[B, 60, 2H]`.
+    pub(super) fn hidden(&self, x: &Tensor, train: bool) -> Tensor {
         let mut h = x.shallow_clone();
         let mut r = None;
         for layer in &self.layers {
@@ -261,6 +265,17 @@ impl Network for LstmStack {
                 r = Some(h.shallow_clone());
             }
         }
-        targets(&self.fc.forward(&h))
+        h
+    }
+
+    /// `[B, 60, 2H]` -> `[B, 368]`.
+    pub(super) fn head(&self, hidden: &Tensor) -> Tensor {
+        targets(&self.fc.forward(hidden))
+    }
+}
+
+impl Network for LstmStack {
+    fn forward(&self, x: &Tensor, train: bool) -> Tensor {
+        self.head(&self.hidden(x, train))
     }
 }

@@ -1,13 +1,20 @@
 //! The networks of LEAP, a file a family: input `[B, 60, 25]` (see [`crate::layout`]), output `[B, 368]` in training
-//! order. Parameter names and shapes equal the published checkpoints'.
+//! order, or twice that with the errors that a network expects of itself. Parameter names and shapes equal the published checkpoints'.
 
 pub mod adam;
 pub mod cnnlstm;
+pub mod convnext;
+pub mod encdec_lstm;
+pub mod features;
 pub mod joseph;
 pub mod lstm_attention;
 pub mod lstm_block;
 pub mod lstm_mamba;
 pub mod lstm_stack;
+pub mod pao;
+pub mod pure_reslstm;
+pub mod squeezeformer;
+pub mod unet;
 
 use common::Result;
 use common::config::Problems;
@@ -18,8 +25,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use crate::columns::{LEVELS, PROFILE_TARGETS, SCALAR_TARGETS};
-use crate::norm::Chain;
+use crate::columns::{LEVELS, PROFILE_TARGETS, SCALAR_TARGETS, TARGETS};
+use crate::norm::{Chain, Constants};
+use features::{FeatureLayer, Features};
 
 /// Channels per level that every network ends with: 8 scalars, 6 profiles.
 pub(crate) const HEAD: i64 = (SCALAR_TARGETS + PROFILE_TARGETS) as i64;
@@ -79,6 +87,18 @@ pub enum ModelConfig {
     ZuiyeA(lstm_attention::ZuiyeA),
     /// `ZuiYe`'s convolutions, LSTM and attention.
     ZuiyeB(lstm_attention::ZuiyeB),
+    /// The first place's Squeezeformer.
+    Squeezeformer(squeezeformer::Squeezeformer),
+    /// The benchmark's U-Net.
+    Unet(unet::Unet),
+    /// The benchmark's Pao, of the third place.
+    Pao(pao::Pao),
+    /// The benchmark's `ConvNeXt`.
+    Convnext(convnext::Convnext),
+    /// The benchmark's encoder-decoder LSTM.
+    EncdecLstm(encdec_lstm::EncdecLstm),
+    /// The benchmark's pure residual LSTM.
+    PureReslstm(pure_reslstm::PureReslstm),
 }
 
 impl ModelConfig {
@@ -104,6 +124,12 @@ impl ModelConfig {
             Self::Jo912(_) => "jo912",
             Self::ZuiyeA(_) => "zuiye_a",
             Self::ZuiyeB(_) => "zuiye_b",
+            Self::Squeezeformer(_) => "squeezeformer",
+            Self::Unet(_) => "unet",
+            Self::Pao(_) => "pao",
+            Self::Convnext(_) => "convnext",
+            Self::EncdecLstm(_) => "encdec_lstm",
+            Self::PureReslstm(_) => "pure_reslstm",
         }
     }
 
@@ -112,6 +138,32 @@ impl ModelConfig {
         match self {
             Self::Adam195(_) | Self::Adam197(_) | Self::Adam200(_) => Chain::A,
             _ => Chain::B,
+        }
+    }
+
+    /// Whether the network has a second output for every target: the error that it expects of itself.
+    pub fn confidence(&self) -> bool {
+        match self {
+            Self::Squeezeformer(c) => c.confidence,
+            Self::Unet(c) => c.confidence,
+            Self::Pao(c) => c.confidence,
+            Self::Convnext(c) => c.confidence,
+            Self::EncdecLstm(c) => c.confidence,
+            Self::PureReslstm(c) => c.confidence,
+            _ => false,
+        }
+    }
+
+    /// The further channels of its input, of a network that can have some.
+    pub fn features(&self) -> Option<&Features> {
+        match self {
+            Self::Squeezeformer(c) => Some(&c.features),
+            Self::Unet(c) => Some(&c.features),
+            Self::Pao(c) => Some(&c.features),
+            Self::Convnext(c) => Some(&c.features),
+            Self::EncdecLstm(c) => Some(&c.features),
+            Self::PureReslstm(c) => Some(&c.features),
+            _ => None,
         }
     }
 
@@ -126,11 +178,35 @@ impl ModelConfig {
             Family::Cnnlstm(config) => config.validate(&key, problems),
             Family::Jo907(config) => config.validate(&key, problems),
             Family::Jo912(config) => config.validate(&key, problems),
+            Family::Squeezeformer(config) => config.validate(&key, problems),
+            Family::Unet(config) => config.validate(&key, problems),
+            Family::Pao(config) => config.validate(&key, problems),
+            Family::Convnext(config) => config.validate(&key, problems),
+            Family::EncdecLstm(config) => config.validate(&key, problems),
+            Family::PureReslstm(config) => config.validate(&key, problems),
         }
     }
 
-    /// Creates the parameters in `params`, with their published initial distribution.
+    /// Creates the parameters in `params`, with their published initial distribution. Further channels of the input are
+    /// made with the published constants; [`ModelConfig::build_for`] takes others.
     pub fn build(&self, params: &Params) -> Result<Box<dyn Network>> {
+        self.build_for(params, Constants::published(self.chain())?)
+    }
+
+    /// The same for inputs that were normalised with `constants`.
+    pub fn build_for(&self, params: &Params, constants: &Constants) -> Result<Box<dyn Network>> {
+        let layer = match self.features() {
+            Some(features) => FeatureLayer::new(&params.root(), features, constants)?,
+            None => None,
+        };
+        let network = self.bare(params)?;
+        Ok(match layer {
+            Some(layer) => Box::new(WithFeatures { layer, network }),
+            None => network,
+        })
+    }
+
+    fn bare(&self, params: &Params) -> Result<Box<dyn Network>> {
         Ok(match self.family() {
             Family::Adam(config) => Box::new(adam::Adam::new(params, &config)?),
             Family::LstmStack(config) => Box::new(lstm_stack::LstmStack::new(params, &config)?),
@@ -139,6 +215,12 @@ impl ModelConfig {
             Family::Cnnlstm(config) => Box::new(cnnlstm::CnnLstm::new(params, config)?),
             Family::Jo907(config) => Box::new(joseph::Network907::new(params, config)?),
             Family::Jo912(config) => Box::new(joseph::Network912::new(params, config)?),
+            Family::Squeezeformer(config) => Box::new(squeezeformer::SqueezeformerNetwork::new(params, config)?),
+            Family::Unet(config) => Box::new(unet::UnetNetwork::new(params, config)?),
+            Family::Pao(config) => Box::new(pao::PaoNetwork::new(params, config)?),
+            Family::Convnext(config) => Box::new(convnext::ConvnextNetwork::new(params, config)?),
+            Family::EncdecLstm(config) => Box::new(encdec_lstm::EncdecLstmNetwork::new(params, config)?),
+            Family::PureReslstm(config) => Box::new(pure_reslstm::PureReslstmNetwork::new(params, config)?),
         })
     }
 
@@ -163,7 +245,25 @@ impl ModelConfig {
             Self::Cnnlstm(c) => Family::Cnnlstm(c),
             Self::Jo907(c) => Family::Jo907(c),
             Self::Jo912(c) => Family::Jo912(c),
+            Self::Squeezeformer(c) => Family::Squeezeformer(c),
+            Self::Unet(c) => Family::Unet(c),
+            Self::Pao(c) => Family::Pao(c),
+            Self::Convnext(c) => Family::Convnext(c),
+            Self::EncdecLstm(c) => Family::EncdecLstm(c),
+            Self::PureReslstm(c) => Family::PureReslstm(c),
         }
+    }
+}
+
+/// A network behind the layer that makes further channels.
+struct WithFeatures {
+    layer: FeatureLayer,
+    network: Box<dyn Network>,
+}
+
+impl Network for WithFeatures {
+    fn forward(&self, x: &Tensor, train: bool) -> Tensor {
+        self.network.forward(&self.layer.forward(x), train)
     }
 }
 
@@ -176,6 +276,12 @@ enum Family<'a> {
     Cnnlstm(&'a cnnlstm::Cnnlstm),
     Jo907(&'a joseph::Jo907),
     Jo912(&'a joseph::Jo912),
+    Squeezeformer(&'a squeezeformer::Squeezeformer),
+    Unet(&'a unet::Unet),
+    Pao(&'a pao::Pao),
+    Convnext(&'a convnext::Convnext),
+    EncdecLstm(&'a encdec_lstm::EncdecLstm),
+    PureReslstm(&'a pure_reslstm::PureReslstm),
 }
 
 /// `[B, 60, 14]` -> `[B, 368]`: scalars are the mean of channels 0..8 over the levels, profiles are channels 8..14.
@@ -194,6 +300,30 @@ fn join(scalars: &Tensor, channels: &Tensor) -> Tensor {
     let profiles = channels.narrow(2, SCALAR_TARGETS as i64, PROFILE_TARGETS as i64).transpose(1, 2); // [B, 6, 60]
     let profiles = profiles.reshape([-1, (PROFILE_TARGETS * LEVELS) as i64]);
     Tensor::cat(&[scalars.to_kind(channels.kind()), profiles], 1)
+}
+
+/// Predictions `[B, 368]`, with the expected errors behind them `[B, 736]` where there are any.
+pub(crate) fn with_confidence(predictions: Tensor, confidence: Option<Tensor>) -> Tensor {
+    match confidence {
+        Some(confidence) => Tensor::cat(&[predictions, confidence], 1),
+        None => predictions,
+    }
+}
+
+/// The predictions `[B, 368]` of a network's output, and the expected errors where there are any.
+pub fn parts(output: &Tensor) -> (Tensor, Option<Tensor>) {
+    let targets = TARGETS as i64;
+    match output.size()[1] > targets {
+        true => (output.narrow(1, 0, targets), Some(output.narrow(1, targets, targets))),
+        false => (output.shallow_clone(), None),
+    }
+}
+
+/// Reports sizes below 1.
+pub(crate) fn at_least_one(key: &str, problems: &mut Problems, sizes: &[(&str, i64)]) {
+    for (name, value) in sizes {
+        problems.demand(*value >= 1, &format!("{key}.{name}"), || format!("is {value}, expected at least 1"));
+    }
 }
 
 /// The published rule for LSTMs: input weights Xavier uniform, recurrent weights orthogonal, all biases 0 but the
@@ -266,6 +396,12 @@ mod tests {
             (joseph, ["jo907", "jo912"].as_slice()),
             (attention, ["max007", "zuiye_a", "zuiye_b"].as_slice()),
             (r#"{"hidden_state": 155, "enc": 5, "num_lstm": 1}"#, ["cnnlstm"].as_slice()),
+            (r#"{"dim": 8, "head_dim": 12, "heads": 2, "blocks": 2}"#, ["squeezeformer"].as_slice()),
+            (r#"{"channels": 4, "blocks": 1}"#, ["unet"].as_slice()),
+            (r#"{"hidden_profile": 4, "hidden_scalar": 4, "heads": 2}"#, ["pao"].as_slice()),
+            (r#"{"dims": [4, 6], "depths": [1, 2], "kernels": [4, 2]}"#, ["convnext"].as_slice()),
+            (r#"{"code": [1], "hidden": 4, "layers": 2, "gru": 2}"#, ["encdec_lstm"].as_slice()),
+            (stack, ["pure_reslstm"].as_slice()),
         ] {
             for name in names {
                 let config = parse(&format!(r#"{{"{name}": {sizes}}}"#)).unwrap();
@@ -276,6 +412,37 @@ mod tests {
                 assert_eq!(output.size(), [3, 368], "{name}");
             }
         }
+    }
+
+    #[test]
+    fn further_channels_reach_every_network_that_has_them() {
+        let sizes = [
+            (r#""dim": 8, "head_dim": 12, "heads": 2, "blocks": 1"#, "squeezeformer"),
+            (r#""channels": 4, "blocks": 1"#, "unet"),
+            (r#""hidden_profile": 4, "hidden_scalar": 4, "heads": 2"#, "pao"),
+            (r#""dims": [4], "depths": [1], "kernels": [4]"#, "convnext"),
+            (r#""code": [1], "hidden": 4, "layers": 1, "gru": 2"#, "encdec_lstm"),
+            (r#""hidden_state": 3, "num_lstm": 2"#, "pure_reslstm"),
+        ];
+        let features =
+            r#"{"column": true, "logarithm": true, "humidity": true, "cloud": true, "wind": true, "soft_clip": 5}"#;
+        for (sizes, name) in sizes {
+            let text = format!(r#"{{"{name}": {{{sizes}, "confidence": true, "features": {features}}}}}"#);
+            let config = parse(&text).unwrap();
+            let mut problems = Problems::default();
+            config.validate("model", &mut problems);
+            assert_eq!(format!("{problems:?}"), format!("{:?}", Problems::default()), "{name}");
+            let params = Params::new(Device::Cpu, 1);
+            let network = config.build(&params).unwrap();
+            assert!(params.state().iter().any(|(name, _)| name == "features.exponents"));
+            let x = Tensor::ones([3, 60, 25], (Kind::Float, Device::Cpu));
+            let output = network.forward(&x, true);
+            assert_eq!(output.size(), [3, 736], "{name}");
+            let (predictions, expected) = parts(&output);
+            assert_eq!((predictions.size(), expected.unwrap().size()), (vec![3, 368], vec![3, 368]));
+            assert!(output.isfinite().all().int64_value(&[]) == 1, "{name}");
+        }
+        assert!(parse(r#"{"max022": {"features": {}}}"#).is_err());
     }
 
     #[test]

@@ -6,6 +6,8 @@ use neural::stages::ZeroList;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::constraints::Constraints;
+
 /// Everything that a prediction depends on, beside networks and rows.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -22,6 +24,18 @@ pub struct PredictConfig {
     pub zero_list: ZeroList,
     /// Also write the submission as csv.
     pub csv: bool,
+    /// Corrections of what no column of air can do; how often each was made stands among the metrics. Published: none.
+    #[serde(skip_serializing_if = "Constraints::is_none")]
+    pub constraints: Constraints,
+    /// Also write `NAME_expected_errors.parquet`, in the units of the training's loss on normalised targets: for networks
+    /// with a second output (`model.*.confidence`).
+    #[serde(skip_serializing_if = "is_false")]
+    pub expected_errors: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+fn is_false(x: &bool) -> bool {
+    !*x
 }
 
 impl Default for PredictConfig {
@@ -33,6 +47,8 @@ impl Default for PredictConfig {
             precision: Precision::default(),
             zero_list: ZeroList::default(),
             csv: false,
+            constraints: Constraints::default(),
+            expected_errors: false,
         }
     }
 }

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use common::config::{self, Resolved};
 use common::driver::{Ending, Help, Request, Task};
 use common::stage::{Manifest, Stage};
+use common::submission::SubmissionWriter;
 use common::{Error, Result};
 use neural::stages::{self, PredictFlags, ZeroList};
 
 use super::{PredictConfig, Predictor, Settings, TestRows};
-use crate::columns::GROUPS;
+use crate::columns::{GROUPS, TARGETS, submission_to_train_targets};
 use crate::constants::{self, constants_of};
+use crate::constraints::Counts;
 use crate::norm::Constants;
 use crate::submission::{self, Recipe, Writer};
 
@@ -24,12 +26,25 @@ pub struct Predict {
     test: Arc<TestRows>,
     test_path: PathBuf,
     constants: Constants,
+    /// Those that lead back to physical inputs.
+    inputs: Constants,
     upstream: Vec<Manifest>,
     sample: Option<PathBuf>,
     limited: bool,
 }
 
 impl Predict {
+    /// Where expected errors go, if they are wanted.
+    fn errors_writer(&self, stage: &Stage) -> Result<Option<SubmissionWriter>> {
+        if !self.config.expected_errors {
+            return Ok(None);
+        }
+        let name = format!("{}_expected_errors", self.name());
+        let columns: Vec<String> = crate::columns::submission().iter().map(ToString::to_string).collect();
+        let ids = submission::ids(self.test.ids()?);
+        SubmissionWriter::create(stage.folder(), &name, submission::ID, ids, &columns, false).map(Some)
+    }
+
     /// Name of the submission.
     fn name(&self) -> &str {
         if self.predictor.member.is_empty() { "submission" } else { &self.predictor.member }
@@ -123,9 +138,18 @@ impl Task for Predict {
             true => constants_of(&prepared.output(&valid)?, chain)?,
             false => constants_of(&test_path, chain)?,
         };
+        if config.expected_errors && !predictor.expects_errors() {
+            return Err(Error::usage("`expected_errors` is set, but the network has no output for them").hint(
+                "train one with `model.NAME.confidence=true loss.confidence=1`, or leave `expected_errors` out",
+            ));
+        }
+        let inputs = match config.constraints.microphysics {
+            true => train::inputs_of(&prepared, &constants, "constraints.microphysics")?,
+            false => constants.clone(),
+        };
         upstream.push(prepared);
         let (sample, limited) = (request.flags.sample.clone(), request.limit.is_some());
-        Ok(Self { config, settings, predictor, weights, test, test_path, constants, upstream, sample, limited })
+        Ok(Self { config, settings, predictor, weights, test, test_path, constants, inputs, upstream, sample, limited })
     }
 
     fn describe(&self) -> Vec<String> {
@@ -157,8 +181,27 @@ impl Task for Predict {
         let name = self.name();
         let recipe = Recipe::new(&self.constants, &self.predictor.zero_list);
         let mut writer = Writer::create(stage.folder(), name, recipe, ids, self.config.csv)?;
-        self.predictor.run(&self.test, &self.settings, |predicted, linear| writer.append(predicted, linear))?;
+        let mut errors = self.errors_writer(stage)?;
+        let (rules, mut counts) = (self.config.constraints, Counts::default());
+        self.predictor.run(&self.test, &self.settings, |block| {
+            if let (Some(writer), Some(expected)) = (&mut errors, block.expected) {
+                let column = |&c: &usize| expected.iter().skip(c).step_by(TARGETS).map(|&e| f64::from(e)).collect();
+                writer.append(submission_to_train_targets().iter().map(column).collect())?;
+            }
+            writer.append_changed(block.predicted, block.linear, |columns| {
+                counts.add(&rules.apply(columns, block.inputs, &self.inputs));
+            })
+        })?;
         let written = writer.finish()?;
+        if let Some(errors) = errors {
+            stage.output("expected_errors", &errors.finish()?.parquet);
+        }
+        if !rules.is_none() {
+            for (name, count) in counts.named() {
+                stage.metric(name, count);
+            }
+            tracing::info!("corrected: {}", counts.named().map(|(name, n)| format!("{name} {n}")).join(", "));
+        }
         let competition = (!self.limited).then_some(submission::COMPETITION);
         tracing::info!("{}", written.summary(competition, name));
         stage.output("submission", &written.parquet);

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::augment::Augmentation;
 use crate::dataset::Selection;
+use crate::losses::{Criterion, Distance};
 use crate::models::ModelConfig;
 use crate::norm::Chain;
 use crate::raw::month::Months;
@@ -69,21 +70,48 @@ impl RowsConfig {
     }
 }
 
-/// Smooth L1 over the targets, and over the differences between neighbouring levels of the six profiles.
+/// Smooth L1, or another distance, over the targets, and over the differences between neighbouring levels of the six
+/// profiles.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LossConfig {
+    /// What the error of a target counts. Published: `smooth_l1` (second place), `mae` (first place), `huber` (the
+    /// benchmark).
+    #[serde(skip_serializing_if = "Distance::is_smooth_l1")]
+    pub distance: Distance,
     /// Where the square turns into a line, > 0. Published: 1 (ADAM, `ForcewithMe`), 0.5 (Max2020).
     pub beta: f64,
     /// Weight of the mean of the six difference terms, >= 0. Published: 1.
     pub differences: f64,
     /// Whether the reported validation loss has the difference terms too: ADAM's has not. It decides nothing.
     pub differences_in_validation: bool,
+    /// Weight of the expected errors, >= 0, for networks with a second output (`model.*.confidence`): how far they are
+    /// from the errors that were made. Published: 1 (first place, the benchmark).
+    #[serde(skip_serializing_if = "is_zero")]
+    pub confidence: f64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+fn is_zero(x: &f64) -> bool {
+    *x == 0.0
+}
+
+impl LossConfig {
+    /// The distance with its turning point.
+    pub fn criterion(&self) -> Criterion {
+        Criterion { distance: self.distance, beta: self.beta }
+    }
 }
 
 impl Default for LossConfig {
     fn default() -> Self {
-        Self { beta: 1.0, differences: 1.0, differences_in_validation: false }
+        Self {
+            distance: Distance::SmoothL1,
+            beta: 1.0,
+            differences: 1.0,
+            differences_in_validation: false,
+            confidence: 0.0,
+        }
     }
 }
 
@@ -129,6 +157,21 @@ impl Config for TrainConfig {
         problems.demand(loss.differences >= 0.0 && loss.differences.is_finite(), "loss.differences", || {
             format!("is {}, expected >= 0", loss.differences)
         });
+        problems.demand(loss.confidence >= 0.0 && loss.confidence.is_finite(), "loss.confidence", || {
+            format!("is {}, expected >= 0", loss.confidence)
+        });
+        let name = self.model.name();
+        match (self.model.confidence(), loss.confidence > 0.0) {
+            (true, false) => problems.push(
+                "loss.confidence",
+                format!("is 0, but `model.{name}.confidence` asks for expected errors: expected a weight such as 1"),
+            ),
+            (false, true) => problems.push(
+                "loss.confidence",
+                format!("is {}, but the network expects no errors: set `model.{name}.confidence`", loss.confidence),
+            ),
+            _ => {}
+        }
         if let Some(augmentation) = &self.augmentation {
             augmentation.validate("augmentation", problems);
         }

@@ -1,6 +1,7 @@
 //! Training one network on all 368 targets: the task that the trainer runs, the out-of-fold predictions of the best
 //! evaluation, and what its checkpoints say about themselves.
 
+pub mod confidence;
 pub mod config;
 pub mod evaluate;
 mod npy;
@@ -28,7 +29,7 @@ pub use config::{InitialConfig, LossConfig, RowsConfig, TrainConfig};
 use evaluate::{Evaluator, predict, training_loss, validation_loss};
 pub use neural::trainer::Options;
 pub use npy::write_npy;
-pub use run::{Arrays, Built, OOF, Trained, about, build, evaluator, fit, train};
+pub use run::{Arrays, Built, OOF, Trained, about, build, evaluator, fit, inputs_of, train};
 pub use task::Train;
 
 /// What is minimised, and what decides which weights are kept.
@@ -102,6 +103,7 @@ impl Task for LeapTask {
                 Objective::All(config) => validation_loss(config, predicted, target),
                 Objective::Group(g) => losses::of_group(predicted, target, *g),
             },
+            losses::absolute,
         )?;
         Ok(Some(sums))
     }
@@ -117,6 +119,7 @@ impl Task for LeapTask {
             if matches!(self.objective, Objective::All(_)) { found.score.zero_list.clone() } else { vec![] };
         let mut metrics = vec![metric("loss", found.loss)];
         metrics.extend(group_metrics(&found.score));
+        metrics.extend(found.confidence.map(|correlation| metric("confidence", correlation)));
         Ok(Evaluation::by(Criterion::higher(judged), r2, metrics, json!({ "zero_list": zero_list })))
     }
 
@@ -124,7 +127,7 @@ impl Task for LeapTask {
         let mut about = self.about.clone();
         about["zero_list"] = best.map_or(json!([]), |best| best.detail["zero_list"].clone());
         if let Some(best) = best {
-            about["score"] = json!(best.score);
+            about["score"] = json!(best.shown());
         }
         about
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use common::durable::Written;
+use common::stage::Manifest;
 use common::{Error, Result, exhausted};
 use neural::Params;
 use neural::layers::Network;
@@ -50,6 +51,8 @@ pub struct Trained {
     pub oof: Written,
     /// R2 of those.
     pub score: Score,
+    /// Mean correlation of the errors that the network expects and makes, where it expects any.
+    pub confidence: Option<f64>,
 }
 
 /// A network with its parameters.
@@ -62,12 +65,17 @@ pub struct Built {
 
 /// Builds a network with initial weights drawn from `seed`.
 pub fn build(model: &ModelConfig, device: Device, seed: u64) -> Result<Built> {
+    build_for(model, Constants::published(model.chain())?, device, seed)
+}
+
+/// The same for arrays that were normalised with `constants`: further channels of the input depend on them.
+fn build_for(model: &ModelConfig, constants: &Constants, device: Device, seed: u64) -> Result<Built> {
     exhausted::working_on(
         format!("building the network `{}`", model.name()),
         vec!["a narrower network: the widths below `model`".into(), "--device cpu".into()],
     );
     let params = Params::new(device, seed);
-    let network = model.build(&params)?;
+    let network = model.build_for(&params, constants)?;
     Ok(Built { params, network })
 }
 
@@ -80,10 +88,31 @@ pub fn about(member: &str, model: &ModelConfig, chain: Chain, apply_zero_list: b
     Ok(about)
 }
 
+/// `constants` with those that the inputs were normalised with, for what leads back to physical inputs; `key` is what asks
+/// for that.
+pub fn inputs_of(prepared: &Manifest, constants: &Constants, key: &str) -> Result<Constants> {
+    let (chain, mut constants) = (constants.chain, constants.clone());
+    let [mean, std] = ["mean", "std"].map(|what| format!("norm/{what}_{chain}.json"));
+    if prepared.outputs.contains_key(&mean) {
+        let weights = prepared.output("norm/old_sample_weight.csv")?;
+        let fitted = Constants::read(chain, &prepared.output(&mean)?, &prepared.output(&std)?, &weights)?;
+        (constants.input_mean, constants.input_std) = (fitted.input_mean, fitted.input_std);
+        return Ok(constants);
+    }
+    let published = Constants::published(chain)?;
+    if (&constants.target_mean, &constants.target_std) == (&published.target_mean, &published.target_std) {
+        return Ok(constants);
+    }
+    Err(Error::usage(format!(
+        "`{key}`: the arrays were normalised with constants that `prepare-data` did not put beside them"
+    ))
+    .hint("prepare them with `normalisation: given` or with fitted constants, or leave it out"))
+}
+
 /// Trains by `config`, and writes the out-of-fold predictions of the best evaluation.
 pub fn train<'a>(config: &'a TrainConfig, hash: &str, arrays: &Arrays, options: Options<'a>) -> Result<Trained> {
     let chain = config.chain();
-    let Built { params, network } = build(&config.model, options.device, config.seed)?;
+    let Built { params, network } = build_for(&config.model, &arrays.constants, options.device, config.seed)?;
     if let Some(path) = options.initial {
         if path.extension().is_some_and(|e| e == "safetensors") {
             let theirs = weights::metadata(path)?.unwrap_or_default();
@@ -121,7 +150,7 @@ pub fn train<'a>(config: &'a TrainConfig, hash: &str, arrays: &Arrays, options: 
         task.evaluator.write_oof(&folder.join(OOF), &arrays.constants, &metadata, &zero_list, |rows| {
             Ok(predict(network, rows))
         })?;
-    Ok(Trained { outcome, model, oof, score: found.score })
+    Ok(Trained { outcome, model, oof, score: found.score, confidence: found.confidence })
 }
 
 /// Predicts and judges the validation rows of `arrays`.

@@ -13,6 +13,8 @@ use neural::stages::{self, Begun, Told, TrainFlags};
 use super::{Arrays, TrainConfig, Trained, train, write_npy};
 use crate::constants::{constants_of, identity_of};
 use crate::dataset::Dataset;
+use crate::models::features::Features;
+use crate::norm::Constants;
 
 /// A training about to run.
 pub struct Train {
@@ -127,9 +129,18 @@ fn arrays(prepared: &Manifest, config: &TrainConfig, limit: Option<u64>) -> Resu
             Some(batches) => Arc::new(Head::new(valid, batches * config.val_batch_size)),
             None => valid,
         },
-        constants: constants_of(&valid_file, chain)?,
+        constants: constants(prepared, &valid_file, config)?,
         normalisation: identity_of(&valid_file)?,
     })
+}
+
+/// The constants of the arrays. Those of the inputs matter only where further channels are made of them.
+fn constants(prepared: &Manifest, valid: &Path, config: &TrainConfig) -> Result<Constants> {
+    let constants = constants_of(valid, config.chain())?;
+    if config.model.features().is_none_or(Features::is_none) {
+        return Ok(constants);
+    }
+    super::inputs_of(prepared, &constants, &format!("model.{}.features", config.model.name()))
 }
 
 /// Names the files and figures that the run leaves behind.
@@ -149,6 +160,9 @@ fn publish(stage: &mut Stage, config: &TrainConfig, annotated: &str, trained: &T
     stage.metric("r2", trained.score.mean());
     for (name, r2) in crate::columns::GROUP_NAMES.iter().zip(trained.score.groups()) {
         stage.metric(&format!("r2/{name}"), r2);
+    }
+    if let Some(correlation) = trained.confidence {
+        stage.metric("confidence", correlation);
     }
     if let Some(kept) = &trained.outcome.state.kept {
         stage.metric("best_epoch", kept.epoch + 1);
