@@ -5,6 +5,7 @@
 //! holds.
 
 mod again;
+mod export;
 mod graph;
 mod group;
 mod linear;
@@ -16,6 +17,8 @@ use tch::{Device, Tensor};
 
 use crate::errors;
 pub(crate) use again::checkpoint;
+pub use export::recording;
+pub(crate) use export::{Recorder, script};
 pub use graph::{Graph, set_grads};
 pub(crate) use group::{
     group_add_nccl, group_all_reduce, group_barrier, group_beat, group_broadcast, group_open, group_sum, reducer_free,

@@ -5,6 +5,7 @@ use tch::{Device, Tensor};
 
 use crate::init::Init;
 use crate::params::Path;
+use crate::shim;
 
 /// Gates in the order i, f, g, o; two bias vectors; zero initial state; batch first; no dropout.
 ///
@@ -46,6 +47,8 @@ impl BiLstm {
     pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
         let zeros = Tensor::zeros([2 * self.layers, x.size()[0], self.hidden], (x.kind(), x.device()));
         let state = [zeros.shallow_clone(), zeros];
+        // A recorded pass is also there for gradients of the inputs, which cuDNN gives in training mode alone.
+        let train = train || shim::recording();
         x.lstm(&state, &self.weights, true, self.layers, 0.0, train, true, true).0
     }
 
