@@ -3,6 +3,7 @@
 
 pub mod augment;
 pub mod dataset;
+pub mod export;
 pub mod finetune;
 pub mod import;
 pub mod layout;

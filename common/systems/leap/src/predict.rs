@@ -167,6 +167,14 @@ impl Predictor {
         Ok(Self { networks, chain: base.chain, member, zero_list })
     }
 
+    /// The networks: one, or those of the groups in order.
+    pub(crate) fn built(&self) -> Vec<&Built> {
+        match &self.networks {
+            Networks::Single(built) => vec![built],
+            Networks::Groups(groups) => groups.built().iter().collect(),
+        }
+    }
+
     /// `[B, 556]` -> `[B, 368]`, normalised, training order.
     pub fn predict(&self, rows: &Tensor) -> Result<Tensor> {
         match &self.networks {
