@@ -4,6 +4,8 @@ use climb::{Gram, MoveKind};
 use common::Result;
 use common::report::{Report, Series};
 
+use crate::hill_climb::bootstrap::{LEVELS, Spread};
+use crate::hill_climb::facts::{Correlations, Facts, Figures};
 use crate::hill_climb::folds::{Estimate, OutOfFold};
 use crate::hill_climb::problem::{Blend, Problem};
 
@@ -11,7 +13,13 @@ use crate::hill_climb::problem::{Blend, Problem};
 const DRAWN: usize = 3;
 
 /// The whole page, offline in one file.
-pub fn page(problem: &Problem, blend: &Blend, honest: Option<&OutOfFold>, recipe: &str) -> Result<Report> {
+pub fn page(
+    problem: &Problem,
+    blend: &Blend,
+    facts: &Facts,
+    honest: Option<&OutOfFold>,
+    recipe: &str,
+) -> Result<Report> {
     let (metric, members) = (problem.config.shown(), problem.members.len());
     let subtitle = format!(
         "{} {:.6} of {members} models on {} rows x {} columns of {}",
@@ -30,8 +38,10 @@ pub fn page(problem: &Problem, blend: &Blend, honest: Option<&OutOfFold>, recipe
         Some(spread) => bags(problem, blend, &spread, &mut page),
         None => steps(problem, blend, &mut page)?,
     }
+    figures(problem, facts, &mut page);
+    resamples(facts, &mut page);
+    correlations(facts, &mut page);
     if let Some(gram) = &blend.gram {
-        correlations(problem, gram, &mut page);
         columns(problem, blend, gram, &mut page)?;
     }
     page.text("Configuration", recipe);
@@ -132,24 +142,51 @@ fn steps(problem: &Problem, blend: &Blend, page: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Correlations of the members' errors over all scored columns, each column on the scale of its variance.
-fn correlations(problem: &Problem, gram: &Gram, page: &mut Report) {
-    let scored = (0..gram.columns()).filter(|c| !problem.rules.fixed.contains(c) && gram.truth.m2[*c] > 0.0);
-    let square = gram.weighted(scored.map(|c| (c, 1.0 / gram.truth.m2[c])));
-    let names = problem.members.iter().map(|m| m.name.clone());
-    let numbers: Vec<String> = (1..=problem.members.len()).map(|k| k.to_string()).collect();
-    let mut header = vec!["", "errors of"];
-    header.extend(numbers.iter().map(String::as_str));
-    let rows = names.enumerate().map(|(i, name)| {
-        let cell = |j: usize| {
-            let scale = (square.at(i, i) * square.at(j, j)).sqrt();
-            if scale > 0.0 { format!("{:.3}", square.at(i, j) / scale) } else { "-".into() }
+/// What the blend is worth beside its best member and equal weights.
+fn figures(problem: &Problem, facts: &Facts, page: &mut Report) {
+    let row = |name: &str, figures: &Figures| {
+        let all = [figures.blend, figures.best_member, figures.equal_weights];
+        let cell = |i: usize| match figures.errors {
+            Some(errors) => format!("{:.6} ± {:.6}", all[i], errors[i]),
+            None => format!("{:.6}", all[i]),
         };
-        let mut row = vec![numbers[i].clone(), name];
-        row.extend((0..problem.members.len()).map(cell));
+        vec![name.to_string(), cell(0), cell(1), cell(2)]
+    };
+    let mut rows = vec![row("rows that were searched", &facts.in_sample)];
+    rows.extend(facts.out_of_fold.iter().map(|figures| row("held-out rows", figures)));
+    let title = format!("{} of the blend, its best member and equal weights", problem.config.shown().name());
+    page.table(&title, &["", "blend", "best member", "equal weights"], rows);
+}
+
+/// How the weights differ between resamples of the rows.
+fn resamples(facts: &Facts, page: &mut Report) {
+    let row = |(name, s): (&String, &Spread)| {
+        let mut row = vec![name.clone(), format!("{:.0} %", 100.0 * s.taken)];
+        row.extend([s.mean, s.std].iter().chain(&s.quantiles).map(|number| format!("{number:.6}")));
+        row
+    };
+    if facts.spread.is_empty() {
+        return;
+    }
+    let levels = LEVELS.map(|level| format!("{:.0} %", 100.0 * level));
+    let mut header = vec!["model", "taken in", "mean", "std"];
+    header.extend(levels.iter().map(String::as_str));
+    let rows = facts.models.iter().zip(&facts.spread).map(row).collect();
+    page.table(&format!("Weights of {} resamples of the rows", facts.resamples), &header, rows);
+}
+
+/// How alike the members are.
+fn correlations(facts: &Facts, page: &mut Report) {
+    let Some(Correlations { of, matrix }) = &facts.correlations else { return };
+    let numbers: Vec<String> = (1..=matrix.len()).map(|k| k.to_string()).collect();
+    let mut header = vec!["", *of];
+    header.extend(numbers.iter().map(String::as_str));
+    let rows = matrix.iter().enumerate().map(|(i, values)| {
+        let mut row = vec![numbers[i].clone(), facts.models[i].clone()];
+        row.extend(values.iter().map(|r| if r.is_finite() { format!("{r:.3}") } else { "-".into() }));
         row
     });
-    page.table("Correlations of the members' errors", &header, rows.collect());
+    page.table(&format!("Correlations of the members' {of}"), &header, rows.collect());
 }
 
 /// R2 per group of columns, and along the columns of every longer group (levels of a profile).
