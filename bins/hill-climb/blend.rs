@@ -10,9 +10,7 @@ use common::cli::progress::Bar;
 use common::cli::signals;
 use common::oof::{named, resolve};
 use common::stage::{MANIFEST, Manifest, Stage};
-use common::submission::{
-    Ids, Rows, Spool, SpoolWriter, Submission, SubmissionFile, SubmissionWriter, is_table,
-};
+use common::submission::{Ids, Rows, Spool, SpoolWriter, Submission, SubmissionFile, SubmissionWriter, is_table};
 use common::{Error, Result};
 use rayon::prelude::*;
 use tracing::{info, warn};
@@ -159,12 +157,7 @@ impl Files {
             let shown: Vec<String> = missing.iter().map(|model| format!("`{model}`")).collect();
             return Err(Error::input(
                 table,
-                format!(
-                    "no submission for {} of {} models: {}",
-                    missing.len(),
-                    weights.models.len(),
-                    shown.join(", ")
-                ),
+                format!("no submission for {} of {} models: {}", missing.len(), weights.models.len(), shown.join(", ")),
             )
             .hint(format!("found {}; pass the missing ones as `NAME=FILE`", found.join(", "))));
         }

@@ -208,7 +208,7 @@ impl Fast<'_> {
                     RowLoss::OwnClass => -clipped(row[self.truth[r] as usize]).ln(),
                     RowLoss::Brier => {
                         let of = |(k, p): (usize, &f64)| (p - f64::from(u8::from(k as f64 == self.truth[r]))).powi(2);
-                        row.iter().enumerate().map(of).sum()
+                        row.iter().enumerate().map(of).sum::<f64>()
                     }
                     RowLoss::Crps(samples) => samples.crps(self.truth[r], &row, &mut sorted),
                     RowLoss::Angle(samples) => samples.angle(&self.truth[r * width..(r + 1) * width], &row),
@@ -227,8 +227,12 @@ impl Fast<'_> {
         }
         let split = self.ends.first().copied().unwrap_or(0);
         let order = if self.current.is_empty() { falling(&scratch.whole) } else { self.curve.falling(scratch) };
-        let rows =
-            Falling { order: &order, values: &scratch.whole, positive: |row| row >= split, weight: |row| self.weight(row) };
+        let rows = Falling {
+            order: &order,
+            values: &scratch.whole,
+            positive: |row| row >= split,
+            weight: |row| self.weight(row),
+        };
         let found = match score {
             Whole::Auc => rows.areas().0,
             Whole::AveragePrecision => rows.areas().1,
@@ -329,8 +333,7 @@ impl Objective for Fast<'_> {
     fn best(&self, trials: &[(usize, Vec<f64>)], floor: f64) -> Result<Option<(usize, f64, f64)>> {
         let pairs: Vec<(usize, f64)> =
             trials.iter().flat_map(|(model, steps)| steps.iter().map(move |w| (*model, *w))).collect();
-        let lines: Option<Vec<Vec<f64>>> =
-            trials.par_iter().map(|(model, steps)| self.along(*model, steps)).collect();
+        let lines: Option<Vec<Vec<f64>>> = trials.par_iter().map(|(model, steps)| self.along(*model, steps)).collect();
         let scores: Vec<Option<f64>> = match lines {
             Some(lines) => lines.into_iter().flatten().map(Some).collect(),
             None => self.tried(&pairs, floor),
@@ -511,8 +514,8 @@ mod tests {
     #[test]
     fn what_is_given_up_or_followed_would_not_have_won() {
         use Metric::{
-            Accuracy, Auc, AveragePrecision, Brier, F1, F1Macro, Logloss, Mae, Mape, Mcc, Pearson, Qwk, R2, Rmse, Rmsle,
-            Smape, Spearman,
+            Accuracy, Auc, AveragePrecision, Brier, F1, F1Macro, Logloss, Mae, Mape, Mcc, Pearson, Qwk, R2, Rmse,
+            Rmsle, Smape, Spearman,
         };
         let half = Threshold::Fixed(0.5);
         for digits in [1.0, 100.0, 1e12] {
@@ -521,7 +524,13 @@ mod tests {
                 for weighted in [false, true] {
                     compare(&Case { metric, space: Space::Value, threshold: half, weighted }, &y, &p, &["y"], false);
                     if digits > 1.0 && metric != AveragePrecision {
-                        compare(&Case { metric, space: Space::Logit, threshold: half, weighted }, &y, &p, &["y"], false);
+                        compare(
+                            &Case { metric, space: Space::Logit, threshold: half, weighted },
+                            &y,
+                            &p,
+                            &["y"],
+                            false,
+                        );
                     }
                 }
             }

@@ -111,7 +111,8 @@ mod tests {
     #[test]
     fn the_margin_is_the_way_to_the_next_change_of_label() {
         let labels = Labels::of(&[1.0, 2.0, 4.0]).unwrap();
-        for (value, margin) in [(0.0, 1.5), (1.5, 0.0), (1.75, 0.25), (2.25, 0.25), (3.0, 0.5), (3.5, 0.0), (9.0, 5.5)] {
+        for (value, margin) in [(0.0, 1.5), (1.5, 0.0), (1.75, 0.25), (2.25, 0.25), (3.0, 0.5), (3.5, 0.0), (9.0, 5.5)]
+        {
             assert_eq!(labels.margin(value), margin, "{value}");
         }
     }

@@ -208,7 +208,9 @@ impl<'a> Problem<'a> {
             });
             Labels::of(&column.collect::<Vec<f64>>())
         };
-        let of_labels = self.config.metric.of_labels() && self.command.is_none();
+        let metric = self.config.metric;
+        let of_classes = matches!(metric, Metric::Auc | Metric::AveragePrecision | Metric::Logloss | Metric::Brier);
+        let of_labels = (metric.of_labels() || of_classes) && self.command.is_none();
         Ok(Problem {
             table: self.table,
             members: self.members,

@@ -382,8 +382,7 @@ impl<'p> Solver<'p> {
         let free: Vec<usize> = columns.iter().copied().filter(|c| !problem.rules.fixed.contains(c)).collect();
         // Says what is wrong with the truth.
         self.judge(&free, None)?;
-        let threshold =
-            if config.search_threshold { Threshold::Searched } else { Threshold::Fixed(config.threshold) };
+        let threshold = if config.search_threshold { Threshold::Searched } else { Threshold::Fixed(config.threshold) };
         let asked = |column: Option<usize>| Quick {
             metric: config.metric,
             classes: problem.classes,

@@ -63,8 +63,9 @@ pub fn score(request: &ScoreRequest, truth: &Path) -> Result<Option<Scored>> {
 fn compare(request: &ScoreRequest, truth: &SubmissionFile, predictions: &SubmissionFile) -> Result<Report> {
     let names = if request.target.is_empty() { truth.columns() } else { &request.target };
     if let Some(name) = names.iter().find(|name| !truth.columns().contains(name)) {
-        return Err(Error::input(truth.path(), format!("has no column `{name}`"))
-            .hint("`--target` names columns of the truth"));
+        return Err(
+            Error::input(truth.path(), format!("has no column `{name}`")).hint("`--target` names columns of the truth")
+        );
     }
     if let Some(name) = names.iter().find(|name| !predictions.columns().contains(name)) {
         let problem = format!("lacks the column `{name}` of `{}`", truth.path().display());

@@ -522,8 +522,11 @@ fn files_of_pandas_numpy_and_safetensors_are_read() {
     assert!(cases.len() > 25, "only {} cases", cases.len());
     for case in cases {
         let args: Vec<&str> = case["args"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
-        let outcome =
-            cmd("hill-climb").arg("search").args(&args).args(["--metric", "rmse", "-o", "out", "-f"]).within(folder.path());
+        let outcome = cmd("hill-climb")
+            .arg("search")
+            .args(&args)
+            .args(["--metric", "rmse", "-o", "out", "-f"])
+            .within(folder.path());
         let manifest = outcome.succeeds().manifest();
         let members = manifest["metrics"]["members"].as_object().unwrap();
         assert!(members.keys().eq(["a", "b"].iter()), "{args:?}: {members:?}");
@@ -539,9 +542,14 @@ fn wrong_folds_weights_and_ids_are_bad_input_with_a_remedy() {
     let refused = |column: &str, values: &dyn Fn(usize) -> String, flags: &[&str], says: &[&str]| {
         let lines: String = (0..ROWS).map(|row| format!("{},{},{}\n", row + 100, y[row], values(row))).collect();
         put(folder.path(), "odd.csv", &format!("id,y,{column}\n{lines}"));
-        let args = ["search", "-t", "odd.csv", "--target", "y", "a.csv", "b.csv", "c.csv", "-o", "x", "--metric", "auc"];
+        let args =
+            ["search", "-t", "odd.csv", "--target", "y", "a.csv", "b.csv", "c.csv", "-o", "x", "--metric", "auc"];
         let outcome = cmd("hill-climb").args(args).args(flags).within(folder.path()).fails(3);
-        assert!(says.iter().chain(&["odd.csv", "hint: "]).all(|text| outcome.stderr.contains(text)), "{}", outcome.stderr);
+        assert!(
+            says.iter().chain(&["odd.csv", "hint: "]).all(|text| outcome.stderr.contains(text)),
+            "{}",
+            outcome.stderr
+        );
         assert!(!folder.path().join("x/stage.json").exists());
     };
     let weights = ["--sample-weight", "w"];
@@ -551,7 +559,12 @@ fn wrong_folds_weights_and_ids_are_bad_input_with_a_remedy() {
     refused("w", &|row| y[row].to_string(), &weights, &["all rows with a weight are 1"]);
     let folds = ["--fold-column", "fold"];
     refused("fold", &|row| y[row].to_string(), &folds, &["fold 0: column `y`: `auc` needs two classes"]);
-    refused("fold", &|row| if row == 9 { String::new() } else { (row % 2).to_string() }, &folds, &["row 9, column `fold`"]);
+    refused(
+        "fold",
+        &|row| if row == 9 { String::new() } else { (row % 2).to_string() },
+        &folds,
+        &["row 9, column `fold`"],
+    );
     refused("fold", &|_| "only".into(), &folds, &["all rows are in one fold"]);
     // Folds may have names.
     let lines: String = (0..ROWS).map(|row| format!("{},{},f{}\n", row + 100, y[row], row % 3)).collect();
@@ -660,16 +673,16 @@ fn a_weight_counts_as_a_repetition_and_takes_all_methods() {
         csv(folder.path(), &format!("long/{name}.csv"), "y", &[&long(p)]);
     }
     for (metric, more) in [
-        ("rmse", &[][..]),
-        ("r2", &["--polish", "--with-replacement"]),
-        ("mse", &["--method", "optimum"]),
-        ("mae", &[]),
-        ("pearson", &[]),
-        ("spearman", &["--max-steps", "0"]),
-        ("rmsle", &["--space", "geometric"]),
-        ("smape", &[]),
+        ("rmse", ""),
+        ("r2", "--polish --with-replacement"),
+        ("mse", "--method optimum"),
+        ("mae", ""),
+        ("pearson", ""),
+        ("spearman", "--max-steps 0"),
+        ("rmsle", "--space geometric"),
+        ("smape", ""),
     ] {
-        let flags = [&["--metric", metric][..], more].concat();
+        let flags: Vec<&str> = ["--metric", metric].into_iter().chain(more.split_whitespace()).collect();
         search(folder.path(), "w", &[&flags[..], &["-f", "--sample-weight", "w"]].concat()).succeeds();
         search(&folder.path().join("long"), "w", &[&flags[..], &["-f"]].concat()).succeeds();
         let (one, other) = (json(folder.path(), "w"), json(&folder.path().join("long"), "w"));

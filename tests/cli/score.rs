@@ -151,7 +151,10 @@ fn a_training_table_is_a_truth_by_its_target_and_rows_without_ids_go_by_place() 
     put("oof.csv", ",id,y\n0,9,3.5\n1,7,1.5\n2,8,2\n");
     let score = |args: &[&str]| cmd("score").args(args).within(folder.path());
     score(&["-t", "train.csv", "oof.csv"]).fails(3).says("`id`, `user_id`").says("--id id");
-    score(&["-t", "train.csv", "oof.csv", "--id", "id"]).fails(3).says("lacks the column `user_id`").says("--target COLUMN");
+    score(&["-t", "train.csv", "oof.csv", "--id", "id"])
+        .fails(3)
+        .says("lacks the column `user_id`")
+        .says("--target COLUMN");
     score(&["-t", "train.csv", "oof.csv", "--id", "id", "--target", "z"]).fails(3).says("has no column `z`");
     let outcome = score(&["-t", "train.csv", "oof.csv", "--id", "id", "--target", "y"]).succeeds();
     let found: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();

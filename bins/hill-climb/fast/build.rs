@@ -119,11 +119,9 @@ impl<'a> Fast<'a> {
             Cow::Owned(values)
         };
         let models: Vec<Cow<'a, [f64]>> = models.par_iter().map(gathered).collect();
-        let truth = match &kind {
+        let truth: Vec<f64> = match &kind {
             Kind::Sum(Loss::Logarithmic, _) => y.iter().map(|y| y.ln_1p()).collect(),
-            Kind::Sum(Loss::Squared, _) if asked.metric == Metric::Brier && columns.len() == 1 => {
-                class_of(&y, labels)
-            }
+            Kind::Sum(Loss::Squared, _) if asked.metric == Metric::Brier && columns.len() == 1 => class_of(&y, labels),
             Kind::Sum(..) | Kind::Whole(Whole::Pearson) | Kind::Rows(RowLoss::Angle(_)) => y,
             Kind::Rows(RowLoss::Crps(_)) => y.iter().step_by(columns.len()).copied().collect(),
             Kind::Whole(Whole::Spearman) => ranks(&y),

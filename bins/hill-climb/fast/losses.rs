@@ -28,18 +28,14 @@ pub enum Loss {
 
 impl Loss {
     /// Sum over all numbers, weighted; nothing where it is certain to be above `most`.
-    pub fn sum(
-        self,
-        y: &[f64],
-        most: f64,
-        at: &impl Fn(usize) -> f64,
-        weight: impl Fn(usize) -> f64,
-    ) -> Option<f64> {
+    pub fn sum(self, y: &[f64], most: f64, at: &impl Fn(usize) -> f64, weight: impl Fn(usize) -> f64) -> Option<f64> {
         let all = 0..y.len();
         match self {
             Self::Squared => summed(all, 0.0, most, |i| weight(i) * (y[i] - at(i)).powi(2)),
             Self::Absolute => summed(all, 0.0, most, |i| weight(i) * (y[i] - at(i)).abs()),
-            Self::Relative => summed(all, 0.0, most, |i| weight(i) * (y[i] - at(i)).abs() / y[i].abs().max(f64::EPSILON)),
+            Self::Relative => {
+                summed(all, 0.0, most, |i| weight(i) * (y[i] - at(i)).abs() / y[i].abs().max(f64::EPSILON))
+            }
             Self::Symmetric => summed(all, 0.0, most, |i| {
                 let p = at(i);
                 let size = y[i].abs() + p.abs();
