@@ -9,7 +9,7 @@ use common::oof::Table;
 use common::{Error, Result};
 
 use crate::hill_climb::labels::{Labels, of_confusion};
-use crate::hill_climb::ordered::{Falling, correlation, falling};
+use crate::hill_climb::ordered::{Falling, correlation, falling, mean_from_first};
 use crate::hill_climb::samples::Samples;
 use climb::ranks::{auc, ranks};
 
@@ -214,7 +214,7 @@ impl Judge {
             Metric::Rmse => self.average(rows, |row| (y[row] - p[row]).powi(2)).sqrt(),
             Metric::Mae => self.average(rows, |row| (y[row] - p[row]).abs()),
             Metric::R2 => {
-                let middle = self.average(rows, |row| y[row]);
+                let middle = mean_from_first(y, self.weights.as_deref());
                 let errors = self.average(rows, |row| (y[row] - p[row]).powi(2));
                 common::metrics::r2(errors, self.average(rows, |row| (y[row] - middle).powi(2)))
             }

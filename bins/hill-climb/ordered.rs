@@ -105,12 +105,18 @@ pub fn ranks(order: &[u32], values: &[f64], ranks: &mut Vec<f64>) {
     }
 }
 
+/// A weighted mean, summed from the first value on: that of equal values is this value to the last bit.
+pub fn mean_from_first(values: &[f64], weights: Option<&[f64]>) -> f64 {
+    let Some(&first) = values.first() else { return f64::NAN };
+    let weight = |row: usize| weights.map_or(1.0, |weights| weights[row]);
+    let total = weights.map_or(values.len() as f64, |weights| weights.iter().sum());
+    first + values.iter().enumerate().map(|(row, value)| weight(row) * (value - first)).sum::<f64>() / total
+}
+
 /// Pearson's correlation with weights of rows, 0 without variance.
 pub fn correlation(y: &[f64], p: &[f64], weights: Option<&[f64]>) -> f64 {
     let weight = |row: usize| weights.map_or(1.0, |weights| weights[row]);
-    let total = weights.map_or(y.len() as f64, |weights| weights.iter().sum());
-    let mean = |v: &[f64]| v.iter().enumerate().map(|(row, v)| weight(row) * v).sum::<f64>() / total;
-    let (my, mp) = (mean(y), mean(p));
+    let (my, mp) = (mean_from_first(y, weights), mean_from_first(p, weights));
     let (mut yy, mut pp, mut yp) = (0.0, 0.0, 0.0);
     for (row, (y, p)) in y.iter().zip(p).enumerate() {
         let (w, dy, dp) = (weight(row), y - my, p - mp);
@@ -136,6 +142,7 @@ mod tests {
     #[test]
     fn a_correlation_without_variance_is_none_and_a_weight_is_a_repetition() {
         assert_eq!(correlation(&[1.0, 2.0], &[3.0, 3.0], None), 0.0);
+        assert_eq!(mean_from_first(&[0.1; 77], Some(&[0.3; 77])), 0.1);
         let once = correlation(&[1.0, 2.0, 4.0], &[2.0, 1.0, 3.0], Some(&[1.0, 2.0, 1.0]));
         let twice = correlation(&[1.0, 2.0, 2.0, 4.0], &[2.0, 1.0, 1.0, 3.0], None);
         assert!((once - twice).abs() < 1e-15);

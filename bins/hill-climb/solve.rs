@@ -16,6 +16,9 @@ use crate::hill_climb::problem::{Bag, Blend, Problem, Scope};
 /// Rounds that a closed form takes where its quadratic form depends on the weights.
 const ROUNDS: usize = 50;
 
+/// Numbers of several columns that a quick way may copy, 2 GiB.
+const COPIED: usize = 1 << 28;
+
 /// A problem with the numbers that are blended.
 pub struct Solver<'p> {
     problem: &'p Problem<'p>,
@@ -161,9 +164,13 @@ impl<'p> Solver<'p> {
         let truth = read(&problem.truth);
         let mut moments = Moments::new(columns);
         moments.rows = rows as u64;
+        // From the first row on, so that a column without variance has none to the last bit.
+        let first = &truth[..columns];
         for (row, values) in truth.chunks_exact(columns).enumerate() {
-            moments.mean.iter_mut().zip(values).for_each(|(mean, y)| *mean += share(row) * y / rows as f64);
+            let away = values.iter().zip(first).map(|(y, first)| y - first);
+            moments.mean.iter_mut().zip(away).for_each(|(mean, away)| *mean += share(row) * away / rows as f64);
         }
+        moments.mean.iter_mut().zip(first).for_each(|(mean, first)| *mean += first);
         for (row, values) in truth.chunks_exact(columns).enumerate() {
             let squares = moments.m2.iter_mut().zip(&moments.mean).zip(values);
             squares.for_each(|((squares, mean), y)| *squares += share(row) * (y - mean).powi(2));
@@ -382,6 +389,10 @@ impl<'p> Solver<'p> {
         let free: Vec<usize> = columns.iter().copied().filter(|c| !problem.rules.fixed.contains(c)).collect();
         // Says what is wrong with the truth.
         self.judge(&free, None)?;
+        // Very many columns are read where they are, trial by trial, and not copied.
+        if free.len() > 1 && problem.rows() * free.len() * self.models.len() > COPIED {
+            return Ok(None);
+        }
         let threshold = if config.search_threshold { Threshold::Searched } else { Threshold::Fixed(config.threshold) };
         let asked = |column: Option<usize>| Quick {
             metric: config.metric,

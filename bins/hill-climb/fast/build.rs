@@ -16,6 +16,7 @@ use super::{Fast, Kind, Products, RowLoss, Whole};
 use crate::hill_climb::curve::Curve;
 use crate::hill_climb::judge::Threshold;
 use crate::hill_climb::labels::Labels;
+use crate::hill_climb::ordered::mean_from_first;
 use crate::hill_climb::samples::Samples;
 
 /// What is asked for.
@@ -145,8 +146,7 @@ fn class_of(y: &[f64], labels: Option<Labels>) -> Vec<f64> {
 /// Takes the mean away and, where rows have weights, scales by their roots.
 fn centre(values: &mut [f64], weights: Option<&[f64]>) {
     let weight = |row: usize| weights.map_or(1.0, |weights| weights[row]);
-    let total = weights.map_or(values.len() as f64, |weights| weights.iter().sum());
-    let mean = values.iter().enumerate().map(|(row, value)| weight(row) * value).sum::<f64>() / total;
+    let mean = mean_from_first(values, weights);
     values.iter_mut().enumerate().for_each(|(row, value)| *value = (*value - mean) * weight(row).sqrt());
 }
 

@@ -522,6 +522,27 @@ mod tests {
         assert!(table.f64("f").unwrap()[0] == 1.0 && table.f64("f").unwrap()[1].is_nan());
         let error = read_parquet(&path, None).unwrap_err().to_string();
         assert!(error.ends_with("row 1, column `i`: the value is missing (1 in all)"), "{error}");
+        let table = ParquetFile::open(&path).unwrap().with_holes().read(None, 0..9).unwrap();
+        assert!(table.f64("i").unwrap()[0] == 1.0 && table.f64("i").unwrap()[1].is_nan());
+    }
+
+    #[test]
+    fn ids_beyond_the_numbers_of_this_machine_are_texts() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.parquet");
+        let columns = vec![
+            polars::prelude::NamedFrom::new("wide".into(), [u64::MAX, 7]),
+            polars::prelude::NamedFrom::new("narrow".into(), [8u64, 7]),
+        ];
+        let columns = columns.into_iter().map(|s: pl::Series| s.into()).collect();
+        let mut frame = DataFrame::new(2, columns).unwrap();
+        let mut bytes = Vec::new();
+        pl::ParquetWriter::new(&mut bytes).finish(&mut frame).unwrap();
+        crate::durable::write(&path, &bytes).unwrap();
+        let file = ParquetFile::open(&path).unwrap();
+        assert_eq!(file.read_ids("wide").unwrap(), Column::Text(vec!["18446744073709551615".into(), "7".into()]));
+        assert_eq!(file.read_ids("narrow").unwrap(), Column::I64(vec![8, 7]));
+        assert!(file.read(Some(&["wide"]), 0..2).is_err());
     }
 
     #[test]
