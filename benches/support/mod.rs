@@ -11,10 +11,19 @@ pub fn median(mut values: Vec<f64>) -> f64 {
 
 /// User and system time of this process, in seconds.
 pub fn cpu_seconds() -> f64 {
+    used(libc::RUSAGE_SELF)
+}
+
+/// The same of the programs that this process started and that have ended.
+pub fn children_seconds() -> f64 {
+    used(libc::RUSAGE_CHILDREN)
+}
+
+fn used(whose: libc::c_int) -> f64 {
     // SAFETY: `getrusage` fills the structure that it is given.
     let usage = unsafe {
         let mut usage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_SELF, &raw mut usage);
+        libc::getrusage(whose, &raw mut usage);
         usage
     };
     let seconds = |t: libc::timeval| t.tv_sec as f64 + t.tv_usec as f64 * 1e-6;

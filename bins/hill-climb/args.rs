@@ -158,6 +158,12 @@ pub struct SearchArgs {
     /// The same with the folds of a column of the truth
     #[arg(long, value_name = "COLUMN", conflicts_with = "folds", help_heading = "Search")]
     pub fold_column: Option<String>,
+    /// Also search N resamples of the rows, for the spread of weights
+    ///
+    /// Rows are drawn with replacement, every class as often as it is there. Mean, deviation and quantiles of every
+    /// weight are in `weights.json` and on the page.
+    #[arg(long, value_name = "N", help_heading = "Search")]
+    pub bootstrap: Option<usize>,
     /// Also write the blended predictions, `oof.safetensors`
     #[arg(long, help_heading = "Output")]
     pub write_oof: bool,
@@ -199,7 +205,8 @@ fn metric() -> String {
 }
 
 fn submissions() -> String {
-    let own = "Submissions: parquet or csv files, or folders of them\n\nAlso folders of finished stages (`-`: piped manifest), \
+    let own = "Submissions: parquet or csv files, or folders of them\n\nAlso npy, npz and safetensors files, by place with \
+               `--sample`; one table with a column a model; and folders of finished stages (`-`: piped manifest), \
                which stand for their output `submission`. Files that the table of weights does not name are left out; a \
                model without a file is an error.";
     with(own, |blend| blend.submissions)
@@ -260,6 +267,7 @@ impl SearchArgs {
         text("max_models", self.max_models.map(|v| v.to_string()));
         text("bags", self.bags.map(|v| v.to_string()));
         text("sum_one", self.free_sum.then(|| "false".into()));
+        text("bootstrap", self.bootstrap.map(|v| v.to_string()));
         text("folds", self.folds.map(|v| v.to_string()));
         text("per_target", self.per_target.then(|| "true".into()));
         text("method", self.method.clone());

@@ -10,14 +10,13 @@ use common::cli::progress::Bar;
 use common::cli::signals;
 use common::oof::{named, resolve};
 use common::stage::{MANIFEST, Manifest, Stage};
-use common::submission::{
-    Ids, Rows, Spool, SpoolWriter, Submission, SubmissionFile, SubmissionWriter, is_table, match_ids,
-};
+use common::submission::{Ids, Rows, Spool, SpoolWriter, Submission, SubmissionFile, SubmissionWriter, is_table};
 use common::{Error, Result};
 use rayon::prelude::*;
 use tracing::{info, warn};
 
 use crate::hill_climb::args::BlendArgs;
+use crate::hill_climb::parts::{Part, Place};
 use climb::space::Blending;
 use climb::weights::{Weights, stem};
 
@@ -61,8 +60,8 @@ pub fn run(args: &BlendArgs) -> Result<()> {
     if let Some(sample) = &args.sample {
         stage.input("sample", sample)?;
     }
-    for (model, path) in weights.models.iter().zip(&paths) {
-        stage.input(&format!("submissions/{model}"), path)?;
+    for (model, place) in weights.models.iter().zip(&paths) {
+        stage.input(&format!("submissions/{model}"), &place.path)?;
     }
     let summed = blend.sum(args.keep_equal)?;
     let written = blend.write(stage.folder(), args, &summed)?;
@@ -130,41 +129,58 @@ impl Files {
         for path in &paths {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let twin = !name.ends_with("parquet") && paths.contains(&folder.join(format!("{}.parquet", stem(&name))));
-            if is_table(path) && !twin {
+            let array = [".npy", ".npz"].iter().any(|end| name.ends_with(end));
+            let own = |p: &PathBuf| stem(&p.file_name().unwrap_or_default().to_string_lossy()) == stem(&name);
+            let lone = array && !paths.iter().any(|p| is_table(p) && own(p));
+            if (is_table(path) || lone) && !twin {
                 self.add(&name, path.clone())?;
             }
         }
         Ok(())
     }
 
-    /// The files of the table, in its order. Files that it does not name are left out, a missing one is an error.
-    fn of(&self, weights: &Weights, table: &Path) -> Result<Vec<PathBuf>> {
-        let missing: Vec<String> =
-            weights.models.iter().filter(|m| !self.0.contains_key(*m)).map(|m| format!("`{m}`")).collect();
-        if !missing.is_empty() {
+    /// The files of the table, in its order. Files that it does not name are left out, a missing one is an error, unless
+    /// one table has a column for each of those that are missing.
+    fn of(&self, weights: &Weights, table: &Path) -> Result<Vec<Place>> {
+        let missing: Vec<&String> = weights.models.iter().filter(|m| !self.0.contains_key(*m)).collect();
+        let unnamed: Vec<&PathBuf> =
+            self.0.iter().filter(|(name, _)| !weights.models.contains(name)).map(|(_, path)| path).collect();
+        let mut wide = None;
+        if let ([path], false) = (unnamed.as_slice(), missing.is_empty())
+            && is_table(path)
+        {
+            let file = SubmissionFile::unnamed(path, std::env::temp_dir(), false)?;
+            wide = missing.iter().all(|model| file.has(model)).then_some(*path);
+        }
+        if let (None, false) = (wide, missing.is_empty()) {
             let found: Vec<&str> = self.0.keys().map(String::as_str).collect();
+            let shown: Vec<String> = missing.iter().map(|model| format!("`{model}`")).collect();
             return Err(Error::input(
                 table,
-                format!(
-                    "no submission for {} of {} models: {}",
-                    missing.len(),
-                    weights.models.len(),
-                    missing.join(", ")
-                ),
+                format!("no submission for {} of {} models: {}", missing.len(), weights.models.len(), shown.join(", ")),
             )
             .hint(format!("found {}; pass the missing ones as `NAME=FILE`", found.join(", "))));
         }
-        for name in self.0.keys().filter(|name| !weights.models.contains(name)) {
-            info!("`{name}` is not in the table of weights and is left out");
+        match wide {
+            Some(path) => info!("every model is a column of `{}`", path.display()),
+            None => {
+                for name in self.0.keys().filter(|name| !weights.models.contains(name)) {
+                    info!("`{name}` is not in the table of weights and is left out");
+                }
+            }
         }
-        Ok(weights.models.iter().map(|m| self.0[m].clone()).collect())
+        let place = |model: &String| match (self.0.get(model), wide) {
+            (None, Some(path)) => Place { path: path.clone(), column: Some(model.clone()) },
+            (path, _) => Place { path: path.cloned().unwrap_or_default(), column: None },
+        };
+        Ok(weights.models.iter().map(place).collect())
     }
 }
 
 /// Submissions that go together.
 struct Blend<'a> {
     weights: &'a Weights,
-    files: Vec<(SubmissionFile, Rows)>,
+    files: Vec<(Part, Rows)>,
     id: String,
     ids: Ids,
     columns: Vec<String>,
@@ -173,7 +189,7 @@ struct Blend<'a> {
 
 impl<'a> Blend<'a> {
     /// Opens all files and compares ids and columns with those of the sample, or of the base.
-    fn open(weights: &'a Weights, paths: &[PathBuf], scratch: &Path, args: &BlendArgs) -> Result<Self> {
+    fn open(weights: &'a Weights, paths: &[Place], scratch: &Path, args: &BlendArgs) -> Result<Self> {
         let place = match &args.base {
             None => 0,
             Some(base) => weights.models.iter().position(|m| m == stem(base)).ok_or_else(|| {
@@ -181,25 +197,39 @@ impl<'a> Blend<'a> {
                     .hint(format!("they are {}", weights.models.join(", ")))
             })?,
         };
-        let base = args.sample.as_ref().unwrap_or(&paths[place]);
-        let mut opened = SubmissionFile::open_together(
-            &std::iter::once(base).chain(paths).map(PathBuf::as_path).collect::<Vec<_>>(),
-            scratch,
-            args.id.as_deref(),
-        )?;
+        let base = args.sample.as_ref().unwrap_or(&paths[place].path);
+        if args.sample.is_none() && (!is_table(base) || paths[place].column.is_some()) {
+            return Err(Error::input(base, "does not say which ids and columns the blend has")
+                .hint("name the sample submission: `--sample FILE`"));
+        }
+        let alone = |place: &&Place| is_table(&place.path) && place.column.is_none();
+        let wide = paths.iter().find(|place| place.column.is_some());
+        let tables = paths.iter().filter(alone).chain(wide).map(|place| place.path.as_path());
+        let all: Vec<&Path> = std::iter::once(base.as_path()).chain(tables).collect();
+        let mut opened = SubmissionFile::open_together(&all, scratch, args.id.as_deref())?;
         let mut base = opened.remove(0);
         let id = base.id().to_string();
-        base.name_ids(&id)?;
+        base.read_ids()?;
+        let wide = wide.and_then(|_| opened.pop()).map(|file| Part::wide(&base, file)).transpose()?;
+        let mut opened = opened.into_iter();
         let mut files = Vec::with_capacity(paths.len());
-        for mut file in opened {
-            file.name_ids(&id)?;
-            same_columns(&base, &file)?;
-            let rows = match_ids(base.ids(), base.path(), file.ids(), file.path())?;
+        let mut by_place = 0;
+        for place in paths {
+            let (part, rows) = match (&place.column, &wide) {
+                (Some(column), Some((file, rows))) => (Part::Column(file.clone(), column.clone()), rows.clone()),
+                _ => match alone(&place).then(|| opened.next()).flatten() {
+                    Some(file) => Part::table(&base, file)?,
+                    None => Part::array(&base, &place.path, scratch)?,
+                },
+            };
             if rows != Rows::Same {
-                info!("`{}` has its rows in another order: aligned by id", file.path().display());
+                info!("`{}` has its rows in another order: aligned by id", part.path().display());
             }
-            file.forget_ids();
-            files.push((file, rows));
+            by_place += usize::from(part.is_array() && rows == Rows::Same);
+            files.push((part, rows));
+        }
+        if by_place > 0 {
+            info!("the rows of {by_place} arrays are matched by their place with `{}`", base.path().display());
         }
         for target in weights.targets().filter(|target| !base.columns().iter().any(|c| c == target)) {
             warn!("the weights have some of their own for `{target}`, which `{}` has not", base.path().display());
@@ -226,7 +256,7 @@ impl<'a> Blend<'a> {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             let mut sums: Vec<Sum> = names.iter().map(|_| Sum::new(rows)).collect();
             for (k, (file, order)) in self.files.iter().enumerate() {
-                let columns = file.read(&names)?;
+                let columns = file.read(&names, &self.columns)?;
                 let blending = self.weights.blending;
                 sums.par_iter_mut().zip(columns).zip(&names).try_for_each(|((sum, values), name)| -> Result<()> {
                     let told = |(row, problem): (usize, String)| {
@@ -309,16 +339,4 @@ impl Sum {
             self.equal = self.first.iter().zip(&values).all(|(a, b)| a.to_bits() == b.to_bits());
         }
     }
-}
-
-/// Demands the same columns; their order may differ.
-fn same_columns(base: &SubmissionFile, file: &SubmissionFile) -> Result<()> {
-    let against = base.path().display();
-    if let Some(name) = base.columns().iter().find(|c| !file.columns().contains(c)) {
-        return Err(Error::input(file.path(), format!("lacks the column `{name}` of `{against}`")));
-    }
-    if let Some(name) = file.columns().iter().find(|c| !base.columns().contains(c)) {
-        return Err(Error::input(file.path(), format!("has the column `{name}`, which `{against}` has not")));
-    }
-    Ok(())
 }

@@ -25,6 +25,12 @@ pub struct Scratch {
     counts: [Vec<u32>; 2],
     /// Their values, cell by cell.
     values: [Vec<f64>; 2],
+    /// The numbers of all rows, where a score needs them at once.
+    pub whole: Vec<f64>,
+    /// Their ranks.
+    pub ranks: Vec<f64>,
+    /// Rows by falling number.
+    pub order: Vec<u32>,
 }
 
 impl Curve {
@@ -91,9 +97,42 @@ impl Curve {
         Some(of(2 * ordered + self.inside(ranges, scratch, at)))
     }
 
+    /// Rows by falling number of `scratch.whole`: cell by cell, each cell being sorted. The list may be given back to
+    /// `scratch.order`.
+    pub fn falling(&self, scratch: &mut Scratch) -> Vec<u32> {
+        let Scratch { counts: [counts, _], whole, order, .. } = scratch;
+        let mut order = std::mem::take(order);
+        order.clear();
+        order.resize(whole.len(), 0);
+        counts.clear();
+        counts.resize(CELLS, 0);
+        let cell = |value: f64| CELLS - 1 - self.cell(value);
+        whole.iter().for_each(|value| counts[cell(*value)] += 1);
+        let mut start = 0;
+        for count in counts.iter_mut() {
+            let here = *count;
+            *count = start;
+            start += here;
+        }
+        for (row, value) in whole.iter().enumerate() {
+            let place = &mut counts[cell(*value)];
+            order[*place as usize] = row as u32;
+            *place += 1;
+        }
+        let mut first = 0;
+        for &end in counts.iter() {
+            let inside = &mut order[first..end as usize];
+            if inside.len() > 1 {
+                inside.sort_unstable_by(|&a, &b| whole[b as usize].total_cmp(&whole[a as usize]));
+            }
+            first = end as usize;
+        }
+        order
+    }
+
     /// Twice the pairs in order inside the cells, equal ones by half.
     fn inside(&self, ranges: [std::ops::Range<usize>; 2], scratch: &mut Scratch, at: &impl Fn(usize) -> f64) -> u64 {
-        let Scratch { counts, values } = scratch;
+        let Scratch { counts, values, .. } = scratch;
         for ((counts, values), range) in counts.iter_mut().zip(values.iter_mut()).zip(ranges) {
             values.clear();
             values.resize(range.len(), 0.0);
@@ -154,6 +193,21 @@ mod tests {
     use climb::ranks::auc;
     use common::seed::rng_for;
     use rand::RngExt;
+
+    #[test]
+    fn rows_fall_whatever_the_cells_are() {
+        let mut rng = rng_for(5, "falling", 0);
+        for digits in [1.0, 50.0, 1e9] {
+            let p: Vec<f64> = (0..3000).map(|_| (rng.random_range(-1.0f64..1.0) * digits).round() / digits).collect();
+            for current in [p.clone(), vec![0.0; 3000], p.iter().map(|v| v * 0.1).collect()] {
+                let mut scratch = Scratch { whole: p.clone(), ..Scratch::default() };
+                let mut order = Curve::new(&current).falling(&mut scratch);
+                assert!(order.windows(2).all(|pair| p[pair[0] as usize] >= p[pair[1] as usize]));
+                order.sort_unstable();
+                assert!(order.iter().copied().eq(0..3000));
+            }
+        }
+    }
 
     #[test]
     fn the_area_is_that_of_sorted_rows_wherever_the_cells_are() {

@@ -15,6 +15,8 @@ pub struct Fold {
     pub best_member: usize,
     /// Scores on the held-out rows, higher is better: the blend, that member, equal weights.
     pub scores: [f64; 3],
+    /// Weights that the other rows gave.
+    pub weights: Vec<f64>,
 }
 
 /// What all folds say.
@@ -39,7 +41,7 @@ impl OutOfFold {
         let mut folds = Vec::with_capacity(count);
         for fold in 0..count {
             signals::check("nothing, start the search again")?;
-            let told = |error: Error| error_of(fold, error);
+            let told = |error: Error| error.within(&format!("fold {fold}"));
             let rows =
                 |held: bool| -> Vec<usize> { (0..of_row.len()).filter(|&row| (of_row[row] == fold) == held).collect() };
             let (held, others) = (rows(true), rows(false));
@@ -51,7 +53,7 @@ impl OutOfFold {
             let best_member = (0..singles.len()).fold(0, |best, k| if singles[k] > singles[best] { k } else { best });
             let part = problem.gather(&held)?;
             let scores = problem.on(&part)?.judged(&blend, best_member).map_err(told)?;
-            folds.push(Fold { rows: held.len(), best_member, scores });
+            folds.push(Fold { rows: held.len(), best_member, scores, weights: blend.global.weights });
         }
         Ok(Self { folds })
     }
@@ -87,6 +89,7 @@ impl OutOfFold {
                     "rows": fold.rows,
                     "best_member": problem.members[fold.best_member].name,
                     "scores": fold.scores.map(|score| shown.signed(score)),
+                    "weights": problem.named(&fold.weights),
                 })
             })
             .collect();
@@ -99,15 +102,6 @@ impl OutOfFold {
             "better": self.better(),
             "folds": each,
         })
-    }
-}
-
-fn error_of(fold: usize, error: Error) -> Error {
-    let hint = error.hint_text();
-    let told = Error::failed(format!("fold {fold}: {error}"));
-    match hint {
-        Some(hint) => told.hint(hint),
-        None => told,
     }
 }
 

@@ -8,12 +8,10 @@ use common::metrics::{Matrix, mean};
 use common::oof::Table;
 use common::{Error, Result};
 
-use crate::hill_climb::labels::of_confusion;
+use crate::hill_climb::labels::{Labels, of_confusion};
+use crate::hill_climb::ordered::{Falling, correlation, falling, mean_from_first};
 use crate::hill_climb::samples::Samples;
 use climb::ranks::{auc, ranks};
-
-/// Most classes of a column of whole numbers.
-const CLASSES: f64 = 1000.0;
 
 /// From which probability the second of two classes is predicted.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,12 +33,9 @@ pub struct Asked<'a> {
     pub weights: Option<&'a [f64]>,
     /// What decides between two labels.
     pub threshold: Threshold,
-    /// Smallest label and number of labels of every column, where they are known from more rows than these.
-    pub labels: Option<&'a [Labels]>,
+    /// Labels of every column, where they are known from more rows than these.
+    pub labels: Option<&'a [Option<Labels>]>,
 }
-
-/// Smallest label, and number of labels up to the largest, where a column is one of labels.
-pub type Labels = Option<(f64, usize)>;
 
 /// A truth, ready to judge predictions by.
 pub struct Judge {
@@ -58,30 +53,21 @@ pub struct Judge {
 struct Column {
     place: usize,
     values: Vec<f64>,
-    labels: Labels,
+    labels: Option<Labels>,
     /// Exactly two different values.
     binary: bool,
 }
 
 impl Column {
-    fn new(place: usize, values: Vec<f64>, known: Option<Labels>) -> Self {
-        let labels = known.unwrap_or_else(|| labels_of(&values));
-        Self { place, binary: labels.is_some_and(|(_, count)| count == 2), labels, values }
+    fn new(place: usize, values: Vec<f64>, known: Option<Option<Labels>>) -> Self {
+        let labels = known.unwrap_or_else(|| Labels::of(&values));
+        Self { place, binary: labels.is_some_and(|labels| labels.count == 2), labels, values }
     }
 
     /// Positions of the labels of the truth.
     fn label(&self, row: usize) -> usize {
-        (self.values[row] - self.labels.map_or(0.0, |(low, _)| low)) as usize
+        self.labels.map_or(0, |labels| labels.place(self.values[row]))
     }
-}
-
-/// The labels of a column: whole numbers not too far apart. 0 and 1 are always two.
-pub fn labels_of(values: &[f64]) -> Labels {
-    let low = values.iter().copied().fold(f64::INFINITY, f64::min);
-    let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let whole = values.iter().all(|v| v.fract() == 0.0) && high - low < CLASSES;
-    let truths = whole && low >= 0.0 && high <= 1.0;
-    whole.then_some(if truths { (0.0, 2) } else { (low, (high - low) as usize + 1) })
 }
 
 impl Judge {
@@ -106,6 +92,10 @@ impl Judge {
                 .hint("leave out `--search-threshold`, or name the target with `--target`"));
         }
         let weights = weights.map(<[f64]>::to_vec);
+        if weights.as_ref().is_some_and(|weights| weights.iter().all(|w| *w == 0.0)) {
+            return Err(Error::input(table.path(), "all rows have the weight 0")
+                .hint("`--sample-weight` names the column with the weight of every row"));
+        }
         let judge = Self { metric, columns, classes, weights, threshold, width, samples };
         for column in &judge.columns {
             let name = table.column_name(column.place);
@@ -129,12 +119,17 @@ impl Judge {
                 None => Ok(()),
             },
             Auc | AveragePrecision | Logloss | Brier | F1 => {
-                let first = column.values[0];
-                let both = column.values.iter().any(|v| *v != first);
+                let counts = |row: &usize| self.weight(*row) > 0.0;
+                let mut counted = (0..column.values.len()).filter(counts).map(|row| column.values[row]);
+                let first = counted.next().unwrap_or(f64::NAN);
+                let both = counted.any(|v| v != first);
                 let needed = matches!(self.metric, Auc | AveragePrecision);
                 match (column.binary, both || !needed) {
                     (true, true) => Ok(()),
-                    (true, false) => Err(format!("`{name}` needs two classes, all rows are {first}")),
+                    (true, false) => {
+                        let which = if self.weights.is_some() { "all rows with a weight" } else { "all rows" };
+                        Err(format!("`{name}` needs two classes, {which} are {first}"))
+                    }
                     (false, _) => Err(format!("`{name}` needs labels of two classes, or a probability a class")),
                 }
             }
@@ -219,7 +214,7 @@ impl Judge {
             Metric::Rmse => self.average(rows, |row| (y[row] - p[row]).powi(2)).sqrt(),
             Metric::Mae => self.average(rows, |row| (y[row] - p[row]).abs()),
             Metric::R2 => {
-                let middle = self.average(rows, |row| y[row]);
+                let middle = mean_from_first(y, self.weights.as_deref());
                 let errors = self.average(rows, |row| (y[row] - p[row]).powi(2));
                 common::metrics::r2(errors, self.average(rows, |row| (y[row] - middle).powi(2)))
             }
@@ -230,8 +225,8 @@ impl Judge {
                 let size = y[row].abs() + p[row].abs();
                 if size == 0.0 { 0.0 } else { 2.0 * (y[row] - p[row]).abs() / size }
             }),
-            Metric::Pearson => self.correlation(y, p),
-            Metric::Spearman => self.correlation(&ranks(y), &ranks(p)),
+            Metric::Pearson => correlation(y, p, self.weights.as_deref()),
+            Metric::Spearman => correlation(&ranks(y), &ranks(p), self.weights.as_deref()),
             Metric::Logloss => match &self.weights {
                 None => logloss(p, positive),
                 Some(_) => self.average(rows, |row| {
@@ -242,12 +237,12 @@ impl Judge {
             Metric::Brier => self.average(rows, |row| (p[row] - f64::from(u8::from(positive(row)))).powi(2)),
             Metric::Auc => match &self.weights {
                 None => auc(p, positive),
-                Some(_) => self.curve(p, positive).0,
+                Some(_) => self.falling(&falling(p), p, positive).areas().0,
             },
-            Metric::AveragePrecision => self.curve(p, positive).1,
+            Metric::AveragePrecision => self.falling(&falling(p), p, positive).areas().1,
             _ => match self.threshold {
                 Threshold::Fixed(threshold) => of_confusion(self.metric, &self.confusion(column, p, threshold)),
-                Threshold::Searched => self.best_threshold(column, p).1,
+                Threshold::Searched => self.falling(&falling(p), p, positive).threshold(self.metric).1,
             },
         }
     }
@@ -256,77 +251,24 @@ impl Judge {
     pub fn threshold(&self, values: &[f64]) -> Option<f64> {
         let column = self.columns.first().filter(|_| self.threshold == Threshold::Searched)?;
         let p: Vec<f64> = values.iter().skip(column.place).step_by(self.width).copied().collect();
-        Some(self.best_threshold(column, &p).0)
+        Some(self.falling(&falling(&p), &p, |row| column.label(row) == 1).threshold(self.metric).0)
     }
 
-    /// The best threshold and its score: midway between two neighbouring predictions, the largest of equally good ones.
-    fn best_threshold(&self, column: &Column, p: &[f64]) -> (f64, f64) {
-        let mut order: Vec<usize> = (0..p.len()).collect();
-        order.sort_unstable_by(|&a, &b| p[b].total_cmp(&p[a]));
-        let mut table = vec![vec![0.0; 2]; 2];
-        (0..p.len()).for_each(|row| table[column.label(row)][0] += self.weight(row));
-        let mut best = (p[order[0]] + 1.0, of_confusion(self.metric, &table));
-        let mut at = 0;
-        while at < order.len() {
-            let here = p[order[at]];
-            while at < order.len() && p[order[at]] == here {
-                let (row, weight) = (order[at], self.weight(order[at]));
-                table[column.label(row)][0] -= weight;
-                table[column.label(row)][1] += weight;
-                at += 1;
-            }
-            let score = of_confusion(self.metric, &table);
-            if score > best.1 {
-                let below = order.get(at).map_or(here - 1.0, |&row| p[row]);
-                best = (here / 2.0 + below / 2.0, score);
-            }
-        }
-        best
-    }
-
-    fn correlation(&self, y: &[f64], p: &[f64]) -> f64 {
-        let (rows, my, mp) = (y.len(), self.average(y.len(), |r| y[r]), self.average(y.len(), |r| p[r]));
-        let yy = self.average(rows, |r| (y[r] - my).powi(2));
-        let pp = self.average(rows, |r| (p[r] - mp).powi(2));
-        let yp = self.average(rows, |r| (y[r] - my) * (p[r] - mp));
-        if yy > 0.0 && pp > 0.0 { yp / (yy * pp).sqrt() } else { 0.0 }
-    }
-
-    /// Area below the receiver's curve, and average precision, from one sort; equal predictions are one threshold.
-    fn curve(&self, p: &[f64], positive: impl Fn(usize) -> bool) -> (f64, f64) {
-        let mut order: Vec<usize> = (0..p.len()).collect();
-        order.sort_unstable_by(|&a, &b| p[b].total_cmp(&p[a]));
-        let (mut hits, mut alarms, mut area, mut precision) = (0.0, 0.0, 0.0, 0.0);
-        let mut at = 0;
-        while at < order.len() {
-            let (mut more_hits, mut more_alarms) = (0.0, 0.0);
-            let here = p[order[at]];
-            while at < order.len() && p[order[at]] == here {
-                let row = order[at];
-                *(if positive(row) { &mut more_hits } else { &mut more_alarms }) += self.weight(row);
-                at += 1;
-            }
-            area += more_alarms * (hits + more_hits / 2.0);
-            hits += more_hits;
-            alarms += more_alarms;
-            if hits + alarms > 0.0 {
-                precision += more_hits * hits / (hits + alarms);
-            }
-        }
-        (area / (hits * alarms), precision / hits)
+    fn falling<'o>(
+        &'o self,
+        order: &'o [u32],
+        values: &'o [f64],
+        positive: impl Fn(usize) -> bool + 'o,
+    ) -> Falling<'o, impl Fn(usize) -> bool + 'o, impl Fn(usize) -> f64 + 'o> {
+        Falling { order, values, positive, weight: move |row| self.weight(row) }
     }
 
     /// Weights by true and predicted label: a threshold decides between two labels, rounding between more.
     fn confusion(&self, column: &Column, p: &[f64], threshold: f64) -> Vec<Vec<f64>> {
-        let (low, count) = column.labels.unwrap_or((0.0, 2));
-        let mut table = vec![vec![0.0; count]; count];
+        let Some(labels) = column.labels else { return vec![vec![0.0; 2]; 2] };
+        let mut table = vec![vec![0.0; labels.count]; labels.count];
         for (row, &p) in p.iter().enumerate() {
-            let predicted = if column.binary {
-                usize::from(p >= threshold)
-            } else {
-                // As NumPy rounds: halves to even.
-                (p.round_ties_even() - low).clamp(0.0, (count - 1) as f64) as usize
-            };
+            let predicted = if column.binary { usize::from(p >= threshold) } else { labels.nearest(p) };
             table[column.label(row)][predicted] += self.weight(row);
         }
         table

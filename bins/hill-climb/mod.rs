@@ -2,15 +2,18 @@
 
 mod args;
 mod blend;
+mod bootstrap;
 mod command;
 mod curve;
+mod facts;
 mod fast;
 mod folds;
 mod judge;
 mod labels;
-mod measure;
 mod members;
+mod ordered;
 mod page;
+mod parts;
 mod problem;
 mod profiles;
 mod report;

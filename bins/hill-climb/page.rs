@@ -1,14 +1,16 @@
 //! The page about a blend: weights, honest score, steps of the search, correlations, scores per group and per level.
 
-use climb::{Gram, MoveKind};
-use report::{Axis, Chart, Figure, Heat, Page, Sense, Series, Spread, Table};
+use climb::MoveKind;
+use report::{Axis, Chart, Figure, Heat, Page, Sense, Series, Spread as ReportSpread, Table};
 
+use crate::hill_climb::bootstrap::{LEVELS, Spread};
+use crate::hill_climb::facts::{Correlations, Facts, Figures};
 use crate::hill_climb::folds::{Estimate, OutOfFold};
 use crate::hill_climb::problem::{Blend, Problem};
 use crate::hill_climb::profiles;
 
 /// The whole page, offline in one file.
-pub fn page(problem: &Problem, blend: &Blend, honest: Option<&OutOfFold>, recipe: &str) -> Page {
+pub fn page(problem: &Problem, blend: &Blend, facts: &Facts, honest: Option<&OutOfFold>, recipe: &str) -> Page {
     let members = problem.members.len();
     let subtitle = format!(
         "{members} models on {} rows x {} columns of {}",
@@ -29,9 +31,10 @@ pub fn page(problem: &Problem, blend: &Blend, honest: Option<&OutOfFold>, recipe
         Some(spread) => bags(problem, blend, &spread, &mut page),
         None => steps(problem, blend, &mut page),
     }
+    figures(problem, facts, &mut page);
+    resamples(facts, &mut page);
+    correlations(facts, &mut page);
     if let Some(gram) = &blend.gram {
-        page.section("Correlations");
-        correlations(problem, gram, &mut page);
         page.section("Groups and levels");
         profiles::columns(problem, blend, gram, &mut page);
     }
@@ -91,7 +94,7 @@ fn weights(problem: &Problem, blend: &Blend, page: &mut Page) {
             let all = blend.global.bags.iter().map(|bag| bag.weights[k]);
             all.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), weight| (low.min(weight), high.max(weight)))
         };
-        bars = bars.spread(order.iter().map(|&k| ends(k)).map(|(low, high)| Spread { low, high }).collect());
+        bars = bars.spread(order.iter().map(|&k| ends(k)).map(|(low, high)| ReportSpread { low, high }).collect());
         note = format!("mean of {} bags, smallest and largest", blend.global.bags.len());
     }
     page.chart(
@@ -216,18 +219,57 @@ fn steps(problem: &Problem, blend: &Blend, page: &mut Page) {
     page.table(table);
 }
 
-/// Correlations of the members' errors over all scored columns, each column on the scale of its variance.
-fn correlations(problem: &Problem, gram: &Gram, page: &mut Page) {
-    let scored = (0..gram.columns()).filter(|c| !problem.rules.fixed.contains(c) && gram.truth.m2[*c] > 0.0);
-    let square = gram.weighted(scored.map(|c| (c, 1.0 / gram.truth.m2[c])));
-    let count = problem.members.len();
-    let cell = |i: usize, j: usize| {
-        let scale = (square.at(i, i) * square.at(j, j)).sqrt();
-        if scale > 0.0 { square.at(i, j) / scale } else { f64::NAN }
+/// What the blend is worth beside its best member and equal weights.
+fn figures(problem: &Problem, facts: &Facts, page: &mut Page) {
+    let row = |name: &str, figures: &Figures| {
+        let all = [figures.blend, figures.best_member, figures.equal_weights];
+        let cell = |i: usize| match figures.errors {
+            Some(errors) => format!("{:.6} ± {:.6}", all[i], errors[i]),
+            None => format!("{:.6}", all[i]),
+        };
+        [name.to_string(), cell(0), cell(1), cell(2)]
     };
-    let values: Vec<f64> = (0..count * count).map(|place| cell(place / count, place % count)).collect();
-    let names = || problem.members.iter().map(|member| member.name.clone());
-    let (x, y) = (Axis::new("errors of").names(names()), Axis::new("").names(names()).reversed());
-    let heat = Heat::new("correlation", values).centre(0.0).limits(-1.0, 1.0);
-    page.chart(Chart::heat("Correlations of the members' errors", x, y, heat));
+    let title = format!("{} of the blend, its best member and equal weights", problem.config.shown().name());
+    let mut table = Table::new(title, ["", "blend", "best member", "equal weights"]);
+    table.row(row("rows that were searched", &facts.in_sample));
+    if let Some(figures) = &facts.out_of_fold {
+        table.row(row("held-out rows", figures));
+    }
+    page.table(table);
+}
+
+/// How the weights differ between resamples of the rows.
+fn resamples(facts: &Facts, page: &mut Page) {
+    if facts.spread.is_empty() {
+        return;
+    }
+    page.section("Resamples of the rows");
+    let mut order: Vec<usize> = (0..facts.spread.len()).collect();
+    order.sort_by(|&a, &b| facts.spread[b].mean.total_cmp(&facts.spread[a].mean));
+    let points = order.iter().enumerate().map(|(place, &k)| (facts.spread[k].mean, place as f64)).collect();
+    let ends = |k: usize| ReportSpread { low: facts.spread[k].quantiles[0], high: facts.spread[k].quantiles[4] };
+    let bars = Series::bars("mean weight", points).spread(order.iter().map(|&k| ends(k)).collect());
+    let names = Axis::new("").names(order.iter().map(|&k| facts.models[k].clone())).reversed();
+    let chart = Chart::profile("Weights of resamples", Axis::new("weight"), names).with(bars);
+    page.chart(chart.note(format!("mean of {} resamples, 5 % and 95 %", facts.resamples)));
+    let mut header = vec!["model".to_string(), "taken in".into(), "mean".into(), "std".into()];
+    header.extend(LEVELS.map(|level| format!("{:.0} %", 100.0 * level)));
+    let mut table = Table::new(format!("Weights of {} resamples of the rows", facts.resamples), header);
+    for &k in &order {
+        let spread: &Spread = &facts.spread[k];
+        let mut row = vec![facts.models[k].clone(), format!("{:.0} %", 100.0 * spread.taken)];
+        row.extend([spread.mean, spread.std].iter().chain(&spread.quantiles).map(|number| format!("{number:.6}")));
+        table.row(row);
+    }
+    page.table(table);
+}
+
+/// How alike the members are.
+fn correlations(facts: &Facts, page: &mut Page) {
+    let Some(Correlations { of, matrix }) = &facts.correlations else { return };
+    page.section("Correlations");
+    let names = || facts.models.iter().cloned();
+    let (x, y) = (Axis::new(format!("{of} of")).names(names()), Axis::new("").names(names()).reversed());
+    let heat = Heat::new("correlation", matrix.iter().flatten().copied().collect()).centre(0.0).limits(-1.0, 1.0);
+    page.chart(Chart::heat(format!("Correlations of the members' {of}"), x, y, heat));
 }

@@ -1,12 +1,13 @@
 //! What a search reads, all of it or some rows, and what it finds.
 
-use climb::{Gram, Method, Metric, Move, SearchConfig};
+use climb::{Gram, Metric, Move, SearchConfig};
 use common::metrics::{Matrix, Rules};
 use common::oof::{Member, Set, Table};
 use common::{Error, Result};
+use serde_json::{Map, Value};
 
 use crate::hill_climb::command::Command;
-use crate::hill_climb::judge::{Labels, labels_of};
+use crate::hill_climb::labels::Labels;
 use crate::hill_climb::members;
 use crate::hill_climb::solve::Solver;
 use climb::space::Blending;
@@ -36,7 +37,7 @@ pub struct Problem<'a> {
     /// Weight of every row.
     pub weights: Option<Vec<f64>>,
     /// Labels of every column, where these are only some of the rows.
-    pub labels: Option<Vec<Labels>>,
+    pub labels: Option<Vec<Option<Labels>>>,
     /// The user's own metric.
     pub command: Option<Command>,
 }
@@ -135,10 +136,6 @@ impl<'a> Problem<'a> {
             }
         }
         let weights = set.weights.as_ref().map(|weights| weights[..rows].to_vec());
-        if weights.is_some() && (config.continuous || config.polish || config.method != Method::Climb) {
-            return Err(Error::usage("weighted rows are climbed on a grid")
-                .hint("leave out `--method`, `--polish` and `continuous`, or `--sample-weight`"));
-        }
         if weights.is_some() && command.is_some() {
             return Err(Error::usage("a metric command gets no weights of rows")
                 .hint("leave out `--sample-weight`; the command may read them itself"));
@@ -178,6 +175,11 @@ impl<'a> Problem<'a> {
         self.members.get(model).map_or("(nothing)", |member| &member.name)
     }
 
+    /// Numbers of the members by their names.
+    pub fn named(&self, values: &[f64]) -> Map<String, Value> {
+        self.members.iter().map(|m| m.name.clone()).zip(values.iter().map(|&value| value.into())).collect()
+    }
+
     /// Copies some rows.
     pub fn gather(&self, rows: &[usize]) -> Result<Part> {
         let columns = self.truth.columns();
@@ -204,9 +206,11 @@ impl<'a> Problem<'a> {
                 self.truth.read(row, 0..columns, &mut values);
                 values[c]
             });
-            labels_of(&column.collect::<Vec<f64>>())
+            Labels::of(&column.collect::<Vec<f64>>())
         };
-        let of_labels = self.config.metric.of_labels() && self.command.is_none();
+        let metric = self.config.metric;
+        let of_classes = matches!(metric, Metric::Auc | Metric::AveragePrecision | Metric::Logloss | Metric::Brier);
+        let of_labels = (metric.of_labels() || of_classes) && self.command.is_none();
         Ok(Problem {
             table: self.table,
             members: self.members,
@@ -298,16 +302,24 @@ impl<'a> Problem<'a> {
         self.members.iter().zip(&self.models).try_for_each(|(m, matrix)| m.table.demand_finite(matrix))
     }
 
-    /// Bytes that the search takes beside the members, at most.
+    /// Bytes of truth and members in memory.
+    pub fn own_bytes(&self) -> u64 {
+        let tables = self.members.iter().map(|m| &m.table).chain([self.table]);
+        tables.filter_map(|table| table.numbers()).map(|numbers| numbers.len() as u64 * 8).sum()
+    }
+
+    /// Bytes that the search takes beside truth and members, at most.
     pub fn bytes(&self, threads: usize) -> u64 {
         let matrix = (self.rows() * self.truth.columns() * 8) as u64;
         let models = self.models.len() as u64 + u64::from(!self.config.sum_one);
         let own = if self.is_plain() { 0 } else { models };
-        let parts = if self.folds.is_some() || self.config.folds.is_some() { models + 1 + own } else { own };
-        // What is searched by passes is copied in the order of its classes.
-        let parts = parts + if self.config.of_squares() { 0 } else { models };
-        // A trial holds the blend, the blend turned back and one column of it in order.
-        let trials = if self.config.of_squares() && self.weights.is_none() { 0 } else { 3 * threads as u64 + 2 };
-        (parts + trials) * matrix
+        let folds = self.folds.is_some() || self.config.folds.is_some();
+        let parts = if folds || self.config.bootstrap > 0 { models + 1 } else { 0 };
+        if self.config.of_squares() {
+            let scaled = if self.weights.is_some() { models + 2 } else { 0 };
+            return (parts + own + scaled) * matrix;
+        }
+        // What is searched by passes is copied in the order of its classes; a trial may hold the blend, its order and its ranks.
+        (parts + own + models + 4 + 3 * threads as u64) * matrix
     }
 }

@@ -7,6 +7,7 @@ use climb::weights::{Own, field, g17};
 use climb::{Move, MoveKind};
 use serde_json::{Map, Value, json};
 
+use crate::hill_climb::facts::Facts;
 use crate::hill_climb::folds::{Estimate, OutOfFold};
 use crate::hill_climb::problem::{Bag, Blend, Problem, Scope};
 
@@ -78,7 +79,7 @@ pub fn weighted(problem: &Problem, blend: &Blend) -> (Vec<(String, f64)>, Vec<Ow
 }
 
 /// `weights.json`: everything needed to apply the weights, and the scores.
-pub fn json(problem: &Problem, blend: &Blend, honest: Option<&OutOfFold>) -> Value {
+pub fn json(problem: &Problem, blend: &Blend, facts: &Facts, honest: Option<&OutOfFold>) -> Value {
     let metric = problem.config.shown();
     let names = |columns: &[usize]| -> Vec<String> { columns.iter().map(|&c| problem.table.column_name(c)).collect() };
     let weights = |scope: &Scope| named(problem, scope.weights.iter().map(|&w| w.into()));
@@ -119,6 +120,9 @@ pub fn json(problem: &Problem, blend: &Blend, honest: Option<&OutOfFold>) -> Val
     }
     if let Some(honest) = honest {
         all["out_of_fold"] = honest.json(problem);
+    }
+    if let (Value::Object(all), Value::Object(more)) = (&mut all, facts.json()) {
+        all.extend(more);
     }
     all
 }

@@ -14,12 +14,19 @@ use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use crate::hill_climb::args::SearchArgs;
+use crate::hill_climb::bootstrap::Bootstrap;
+use crate::hill_climb::facts::Facts;
 use crate::hill_climb::folds::OutOfFold;
 use crate::hill_climb::problem::{Blend, Problem};
 use crate::hill_climb::{folds, members, page, report};
 
 /// Rows of the blended predictions that are held at once.
 const BLOCK_ROWS: usize = 4096;
+
+/// What of memory is worth a line.
+const LARGE: u64 = 256 << 20;
+/// What the program itself takes.
+const PROGRAM: u64 = 64 << 20;
 
 /// Runs the search.
 pub fn run(args: &SearchArgs) -> Result<()> {
@@ -74,6 +81,9 @@ pub fn run(args: &SearchArgs) -> Result<()> {
 
     let blend = problem.solve()?;
     let honest = folds.map(|folds| OutOfFold::of(&problem, &folds)).transpose()?;
+    let resamples = config.value.bootstrap;
+    let bootstrap = (resamples > 0).then(|| Bootstrap::of(&problem, resamples)).transpose()?;
+    let facts = Facts::of(&problem, &blend, honest.as_ref(), bootstrap.as_ref())?;
     info!("{}", report::table(&problem, &blend, honest.as_ref()));
     if let Some(warning) = honest.as_ref().and_then(|honest| report::doubt(&problem, honest)) {
         warn!("{warning}");
@@ -84,10 +94,10 @@ pub fn run(args: &SearchArgs) -> Result<()> {
     stage.output("weights", &weights::write_csv_in(problem.blending(), &out.join("weights.csv"), &table, &own)?);
     stage.output(
         "weights_json",
-        &write_json(&out.join("weights.json"), &report::json(&problem, &blend, honest.as_ref()))?,
+        &write_json(&out.join("weights.json"), &report::json(&problem, &blend, &facts, honest.as_ref()))?,
     );
     stage.output("history", &durable::write(out.join("history.csv"), report::history(&problem, &blend).as_bytes())?);
-    let about = page::page(&problem, &blend, honest.as_ref(), config.annotated());
+    let about = page::page(&problem, &blend, &facts, honest.as_ref(), config.annotated());
     stage.texts(about.beside())?;
     stage.output("report", &durable::write(out.join("report.html"), about.html().as_bytes())?);
     if args.write_oof {
@@ -135,15 +145,19 @@ fn started(path: &Path, problem: &Problem) -> Result<Vec<f64>> {
     Ok(weights)
 }
 
-/// Says what memory the search needs beside the members where that is much, and warns where there is less.
+/// Says what memory the search needs where that is much, and warns where there is less.
 fn demand_memory(problem: &Problem) {
-    let bytes = problem.bytes(rayon::current_num_threads());
-    let mib = bytes.div_ceil(1 << 20);
+    let (own, more) = (problem.own_bytes(), problem.bytes(rayon::current_num_threads()));
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
     match common::memory::available_bytes() {
-        Some(free) if bytes > free => {
-            warn!("the search needs up to {mib} MiB, {} MiB are free; fewer `--threads` need less", free >> 20);
+        Some(free) if more > free => {
+            let (more, free) = (mib(more), free >> 20);
+            warn!("the search needs up to {more} MiB, {free} MiB are free; fewer `--threads` and no folds need less");
         }
-        _ if mib > 256 => info!("the search needs up to {mib} MiB beside the members"),
+        _ if own + more > LARGE => {
+            let (all, own) = (mib(own + more + PROGRAM), mib(own));
+            info!("the search needs up to {all} MiB of memory, {own} MiB of it for truth and members");
+        }
         _ => {}
     }
 }

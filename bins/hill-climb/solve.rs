@@ -4,17 +4,20 @@ use climb::{
     Climbed, Direct, Gram, GramObjective, GramScore, Method, Metric, Objective, Plan, Space, Start, climb, equal,
     simplex, sum_one,
 };
-use common::metrics::Matrix;
+use common::metrics::{Matrix, Moments};
 use common::seed::seed_for;
 use common::{Error, Result};
+use rayon::prelude::*;
 
-use crate::hill_climb::fast::Fast;
-use crate::hill_climb::judge::{Asked, Judge, Threshold, labels_of};
-use crate::hill_climb::measure;
+use crate::hill_climb::fast::{Fast, Quick, Several};
+use crate::hill_climb::judge::{Asked, Judge, Threshold};
 use crate::hill_climb::problem::{Bag, Blend, Problem, Scope};
 
 /// Rounds that a closed form takes where its quadratic form depends on the weights.
 const ROUNDS: usize = 50;
+
+/// Numbers of several columns that a quick way may copy, 2 GiB.
+const COPIED: usize = 1 << 28;
 
 /// A problem with the numbers that are blended.
 pub struct Solver<'p> {
@@ -39,12 +42,7 @@ impl<'p> Solver<'p> {
     /// Searches.
     pub fn solve(&self) -> Result<Blend> {
         let problem = self.problem;
-        let gram = if problem.config.of_squares() && problem.weights.is_none() {
-            Some(Gram::of(&problem.truth, &self.models).map_err(|e| problem.not_finite().err().unwrap_or(e))?)
-        } else {
-            problem.not_finite()?;
-            None
-        };
+        let gram = self.gram()?;
         let columns: Vec<usize> = (0..problem.table.columns()).collect();
         let global = self.scope("all", columns.clone(), gram.as_ref())?;
         let free = |c: &usize| !problem.rules.fixed.contains(c);
@@ -95,14 +93,9 @@ impl<'p> Solver<'p> {
     /// Scores of weights that were found on other rows: the blend, a member alone, equal weights.
     pub fn judged(&self, blend: &Blend, best: usize) -> Result<[f64; 3]> {
         let problem = self.problem;
-        problem.not_finite()?;
         let columns: Vec<usize> = (0..problem.table.columns()).collect();
         let members = problem.members.len();
-        let gram = if problem.config.of_squares() && problem.weights.is_none() {
-            Some(Gram::of(&problem.truth, &self.models)?)
-        } else {
-            None
-        };
+        let gram = self.gram()?;
         let threshold = |place: usize| blend.thresholds.as_ref().map(|all| all[place]);
         let score = |columns: &[usize], weights: &[f64], threshold: Option<f64>| match &gram {
             Some(gram) => self.exact(gram, columns)?.score(&self.whole(weights)),
@@ -135,6 +128,58 @@ impl<'p> Solver<'p> {
             }
         }
         Ok(self.problem.blending().back_all(&total, columns))
+    }
+
+    /// The sums behind scores of squared errors, for those; with weights, of rows that are scaled by the roots of theirs.
+    fn gram(&self) -> Result<Option<Gram>> {
+        let problem = self.problem;
+        if !problem.config.of_squares() {
+            problem.not_finite()?;
+            return Ok(None);
+        }
+        let Some(weights) = &problem.weights else {
+            let gram = Gram::of(&problem.truth, &self.models).map_err(|e| problem.not_finite().err().unwrap_or(e))?;
+            return Ok(Some(gram));
+        };
+        problem.not_finite()?;
+        let (rows, columns) = (problem.rows(), problem.truth.columns());
+        let total: f64 = weights.iter().sum();
+        if total == 0.0 {
+            return Err(Error::input(problem.table.path(), "all rows have the weight 0")
+                .hint("`--sample-weight` names the column with the weight of every row"));
+        }
+        let share = |row: usize| weights[row] / total * rows as f64;
+        let read = |matrix: &Matrix| {
+            let mut values = vec![0.0; rows * columns];
+            values.chunks_exact_mut(columns).enumerate().for_each(|(row, out)| matrix.read(row, 0..columns, out));
+            values
+        };
+        let scaled = |mut values: Vec<f64>| {
+            values.chunks_exact_mut(columns).enumerate().for_each(|(row, out)| {
+                let root = share(row).sqrt();
+                out.iter_mut().for_each(|value| *value *= root);
+            });
+            values
+        };
+        let truth = read(&problem.truth);
+        let mut moments = Moments::new(columns);
+        moments.rows = rows as u64;
+        // From the first row on, so that a column without variance has none to the last bit.
+        let first = &truth[..columns];
+        for (row, values) in truth.chunks_exact(columns).enumerate() {
+            let away = values.iter().zip(first).map(|(y, first)| y - first);
+            moments.mean.iter_mut().zip(away).for_each(|(mean, away)| *mean += share(row) * away / rows as f64);
+        }
+        moments.mean.iter_mut().zip(first).for_each(|(mean, first)| *mean += first);
+        for (row, values) in truth.chunks_exact(columns).enumerate() {
+            let squares = moments.m2.iter_mut().zip(&moments.mean).zip(values);
+            squares.for_each(|((squares, mean), y)| *squares += share(row) * (y - mean).powi(2));
+        }
+        let models: Vec<Vec<f64>> = self.models.par_iter().map(|model| scaled(read(model))).collect();
+        let models = models.iter().map(|values| Matrix::f64(values, columns)).collect::<Result<Vec<_>>>()?;
+        let mut gram = Gram::of(&Matrix::f64(&scaled(truth), columns)?, &models)?;
+        gram.truth = moments;
+        Ok(Some(gram))
     }
 
     /// Weights of the members with that of nothing behind them.
@@ -335,34 +380,40 @@ impl<'p> Solver<'p> {
     }
 
     /// The quick way to the same score, where there is one.
-    fn fast(&self, columns: &[usize]) -> Result<Option<Fast>> {
+    fn fast(&self, columns: &[usize]) -> Result<Option<Several<'_>>> {
         let problem = self.problem;
         let config = problem.config;
-        let free: Vec<usize> = columns.iter().copied().filter(|c| !problem.rules.fixed.contains(c)).collect();
-        let plain = problem.command.is_none() && problem.weights.is_none() && !config.search_threshold;
-        // Ranks are blended as they are; the other spaces would have to be left for every trial.
-        let linear = matches!(config.space, Space::Value | Space::Rank);
-        let quick = config.metric.of_labels() || matches!(config.metric, Metric::Auc | Metric::Logloss);
-        if !quick || !plain || !linear || free.len() != if problem.classes { problem.truth.columns() } else { 1 } {
+        if problem.command.is_some() {
             return Ok(None);
         }
+        let free: Vec<usize> = columns.iter().copied().filter(|c| !problem.rules.fixed.contains(c)).collect();
         // Says what is wrong with the truth.
         self.judge(&free, None)?;
-        let (class, labels) = if problem.classes {
-            (problem.classes_of_rows(), None)
-        } else {
-            let mut value = vec![0.0; problem.truth.columns()];
-            let read = |row: usize| {
-                problem.truth.read(row, 0..problem.truth.columns(), &mut value);
-                value[free[0]]
-            };
-            let values: Vec<f64> = (0..problem.rows()).map(read).collect();
-            let labels = problem.labels.as_ref().map_or_else(|| labels_of(&values), |known| known[free[0]]);
-            let Some((low, _)) = labels else { return Ok(None) };
-            (values.iter().map(|value| (value - low) as usize).collect(), labels)
+        // Very many columns are read where they are, trial by trial, and not copied.
+        if free.len() > 1 && problem.rows() * free.len() * self.models.len() > COPIED {
+            return Ok(None);
+        }
+        let threshold = if config.search_threshold { Threshold::Searched } else { Threshold::Fixed(config.threshold) };
+        let asked = |column: Option<usize>| Quick {
+            metric: config.metric,
+            classes: problem.classes,
+            blending: problem.blending(),
+            threshold,
+            weights: problem.weights.as_deref(),
+            labels: column.and_then(|c| problem.labels.as_ref().map(|known| known[c])),
+            table: problem.table,
+            truth: &problem.truth,
         };
-        let (metric, threshold) = (config.metric, config.threshold);
-        Ok(Fast::new(metric, labels, threshold, problem.classes, &class, &self.models, free[0]))
+        let only = if let [only] = free.as_slice() { Some(*only) } else { None };
+        if let Some(joint) = Fast::new(asked(only), &self.models, &free)? {
+            return Ok(Some(Several(vec![joint])));
+        }
+        let joint = config.metric.of_labels() || matches!(config.metric, Metric::Logloss | Metric::Brier);
+        if only.is_some() || problem.classes && joint {
+            return Ok(None);
+        }
+        let each = |&c: &usize| Fast::new(asked(Some(c)), &self.models, &[c]);
+        Ok(free.iter().map(each).collect::<Result<Option<Vec<_>>>>()?.map(Several))
     }
 
     /// Blends and measures, the blend turned back from its space.
@@ -373,9 +424,7 @@ impl<'p> Solver<'p> {
     ) -> Result<Direct<'b, impl Fn(&[f64]) -> Result<f64> + Sync + use<'p, 'b>>> {
         let problem = self.problem;
         let free: Vec<usize> = columns.iter().copied().filter(|c| !problem.rules.fixed.contains(c)).collect();
-        let metric = problem.config.metric;
-        let plain = matches!(metric, Metric::Mae | Metric::Pearson) && problem.weights.is_none();
-        let judge = if plain || problem.command.is_some() { None } else { Some(self.judge(&free, threshold)?) };
+        let judge = if problem.command.is_some() { None } else { Some(self.judge(&free, threshold)?) };
         let (blending, width) = (problem.blending(), problem.truth.columns());
         let (shown, truth) = (problem.config.shown(), &problem.truth);
         Ok(Direct::new(&self.models, move |values| {
@@ -386,11 +435,10 @@ impl<'p> Solver<'p> {
                 back = blending.back_all(values, width);
                 &back
             };
-            Ok(match (&problem.command, &judge, metric) {
-                (Some(command), ..) => shown.signed(command.ask(truth, values)?),
-                (None, Some(judge), _) => judge.score(values),
-                (None, None, Metric::Pearson) => measure::pearson(truth, values, &free),
-                (None, None, _) => -measure::mae(truth, values, &free),
+            Ok(match (&problem.command, &judge) {
+                (Some(command), _) => shown.signed(command.ask(truth, values)?),
+                (None, Some(judge)) => judge.score(values),
+                (None, None) => f64::NAN,
             })
         }))
     }

@@ -17,6 +17,14 @@ pub struct ScoreArgs {
     /// Truth: arrays (`valid.safetensors`), a table, a folder, or `-`
     #[arg(short, long, value_name = "TRUTH", help_heading = "Input", long_help = truth())]
     pub truth: Option<String>,
+    /// Column of the ids in tables [default: found by its name]
+    #[arg(long, value_name = "COLUMN", help_heading = "Input")]
+    pub id: Option<String>,
+    /// Columns of the truth that are scored [default: all]
+    ///
+    /// May be repeated. With it a training table is a truth: predictions need these columns alone.
+    #[arg(long, value_name = "COLUMN", help_heading = "Input")]
+    pub target: Vec<String>,
     /// What counts as a particle and a track, as KEY=VALUE
     #[arg(long, value_name = "KEY=VALUE", help_heading = "Scoring", long_help = flag("--cut", "What counts as a particle and a track, as KEY=VALUE"))]
     pub cut: Vec<String>,
@@ -126,6 +134,8 @@ impl ScoreArgs {
         ScoreRequest {
             predictions: self.predictions,
             truth: self.truth,
+            id: self.id,
+            target: self.target,
             cut: self.cut,
             no_zero_rule: self.no_zero_rule,
             targets: self.targets,

@@ -23,7 +23,8 @@ use args::ScoreArgs;
 use report::Report;
 
 /// What scores of plain values are called beside those of systems, and the flags that they read.
-const VALUES: (&str, &[&str]) = ("plain values", &["--truth", "--no-zero-rule", "--targets", "--errors"]);
+const VALUES: (&str, &[&str]) =
+    ("plain values", &["--truth", "--id", "--target", "--no-zero-rule", "--targets", "--errors"]);
 
 /// Runs it with the arguments of this process.
 pub fn main() -> ExitCode {
@@ -57,12 +58,14 @@ fn values(request: &ScoreRequest) -> Result<()> {
         None => resolve(argument, &[])?,
     };
     let system;
-    let (reports, inputs) = if is_table(&truth) && tables::alone(request) {
+    let by_id = if is_table(&truth) && tables::alone(request) { tables::score(request, &truth)? } else { None };
+    let (reports, inputs) = if let Some(scored) = by_id {
         system = String::new();
-        tables::score(request, &truth)?
+        scored
     } else if request.errors.is_some() {
         return Err(errors::tables_only());
     } else {
+        let reading = Reading { id: request.id.clone(), targets: request.target.clone(), ..Reading::default() };
         let mut reports = Vec::new();
         let mut inputs = vec![truth.clone()];
         let mut named_system = String::new();
@@ -70,7 +73,7 @@ fn values(request: &ScoreRequest) -> Result<()> {
             let (name, file) = named(argument);
             let path = resolve(file, &["oof", "submission"])?;
             let members = [(name.map(str::to_string), path.clone())];
-            let set = Set::open(&truth, &members, &Reading::default(), &std::env::temp_dir())?;
+            let set = Set::open(&truth, &members, &reading, &std::env::temp_dir())?;
             set.notes.iter().for_each(|note| info!("{note}"));
             set.warnings.iter().for_each(|warning| warn!("{warning}"));
             let [member] = set.members.as_slice() else {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use common::metrics::{ColumnSums, Matrix, Scores, mean};
 use common::oof::Group;
-use common::submission::{SubmissionFile, match_ids};
+use common::submission::{Open, SubmissionFile, match_ids};
 use common::system::ScoreRequest;
 use common::{Error, Result};
 use rayon::prelude::*;
@@ -25,8 +25,11 @@ pub fn alone(request: &ScoreRequest) -> bool {
     })
 }
 
-/// Scores all predictions against one table; also returns the files that were read.
-pub fn score(request: &ScoreRequest, truth: &Path) -> Result<(Vec<Report>, Vec<PathBuf>)> {
+/// Reports, and the files that were read.
+type Scored = (Vec<Report>, Vec<PathBuf>);
+
+/// Scores all predictions against one table with ids; none where it has none.
+pub fn score(request: &ScoreRequest, truth: &Path) -> Result<Option<Scored>> {
     // Text is turned into columns on disk, beside the report if there is one.
     let scratch = match &request.out {
         Some(out) => {
@@ -35,7 +38,11 @@ pub fn score(request: &ScoreRequest, truth: &Path) -> Result<(Vec<Report>, Vec<P
         }
         None => std::env::temp_dir(),
     };
-    let truth = SubmissionFile::open(truth, &scratch)?;
+    let how = Open { id: request.id.as_deref(), ..Open::default() };
+    let truth = SubmissionFile::open_as(truth, &scratch, &how)?;
+    if !truth.has_ids() {
+        return Ok(None);
+    }
     let mut reports = Vec::new();
     let mut opened = Vec::new();
     let mut inputs = vec![truth.path().to_path_buf()];
@@ -43,11 +50,13 @@ pub fn score(request: &ScoreRequest, truth: &Path) -> Result<(Vec<Report>, Vec<P
         let (name, file) = common::oof::named(argument);
         let path = common::oof::resolve(file, &["submission"])?;
         let mut predictions = SubmissionFile::unnamed(&path, &scratch, false)?;
-        if !predictions.has(truth.id()) {
+        let nameless = predictions.nameless().filter(|_| !predictions.has(truth.id()));
+        if nameless.is_none() && !predictions.has(truth.id()) {
             let problem = format!("has no column `{}`, the ids of `{}`", truth.id(), truth.path().display());
-            return Err(Error::input(&path, problem).hint("give the columns of the ids one name"));
+            return Err(Error::input(&path, problem)
+                .hint("give the columns of the ids one name, or name one that both have: `--id COLUMN`"));
         }
-        predictions.name_ids(truth.id())?;
+        predictions.name_ids(nameless.as_deref().unwrap_or(truth.id()))?;
         let report = compare(request, &truth, &predictions)?.called(name);
         opened.push((report.name.clone(), predictions));
         reports.push(report);
@@ -63,7 +72,7 @@ pub fn score(request: &ScoreRequest, truth: &Path) -> Result<(Vec<Report>, Vec<P
             .collect::<Result<Vec<_>>>()?;
         errors::write(file, &truth, &compared, &Parts::of(&truth, limit(request, &truth))?.all, registry::watts)?;
     }
-    Ok((reports, inputs))
+    Ok(Some((reports, inputs)))
 }
 
 /// Rows that are read.
@@ -72,14 +81,22 @@ fn limit(request: &ScoreRequest, truth: &SubmissionFile) -> usize {
 }
 
 fn compare(request: &ScoreRequest, truth: &SubmissionFile, predictions: &SubmissionFile) -> Result<Report> {
-    let names = truth.columns();
+    let names = if request.target.is_empty() { truth.columns() } else { &request.target };
+    if let Some(name) = names.iter().find(|name| !truth.columns().contains(name)) {
+        return Err(
+            Error::input(truth.path(), format!("has no column `{name}`")).hint("`--target` names columns of the truth")
+        );
+    }
     if let Some(name) = names.iter().find(|name| !predictions.columns().contains(name)) {
         let problem = format!("lacks the column `{name}` of `{}`", truth.path().display());
-        return Err(Error::input(predictions.path(), problem));
+        return Err(Error::input(predictions.path(), problem).hint("`--target COLUMN` scores some columns alone"));
     }
-    if let Some(name) = predictions.columns().iter().find(|name| !names.contains(name)) {
+    let surplus = || predictions.columns().iter().find(|name| !names.contains(name));
+    if request.target.is_empty()
+        && let Some(name) = surplus()
+    {
         let problem = format!("has the column `{name}`, which `{}` has not", truth.path().display());
-        return Err(Error::input(predictions.path(), problem));
+        return Err(Error::input(predictions.path(), problem).hint("`--target COLUMN` scores some columns alone"));
     }
     let order = match_ids(truth.ids(), truth.path(), predictions.ids(), predictions.path())?;
     if order != common::submission::Rows::Same {

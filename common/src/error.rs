@@ -143,6 +143,19 @@ impl Error {
         }
     }
 
+    /// Says in front of the problem where it arose; the kind, and with it the exit code, stays.
+    #[must_use]
+    pub fn within(mut self, place: &str) -> Self {
+        match &mut self {
+            Self::Failed { message, .. } | Self::Usage { message, .. } | Self::Device { message, .. } => {
+                *message = format!("{place}: {message}");
+            }
+            Self::Input { problem, .. } => *problem = format!("{place}: {problem}"),
+            _ => {}
+        }
+        self
+    }
+
     /// Adds (or replaces) the hint. Kinds without a hint stay as they are.
     #[must_use]
     pub fn hint(mut self, text: impl Into<String>) -> Self {

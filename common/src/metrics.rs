@@ -72,6 +72,14 @@ impl<'a> Matrix<'a> {
         Ok(self)
     }
 
+    /// The numbers as they lie in memory, where they are of double precision and read as they are.
+    pub fn plain(&self) -> Option<&'a [f64]> {
+        match self.values {
+            Values::F64(values) if self.map.is_none() => Some(values),
+            _ => None,
+        }
+    }
+
     /// Number of rows.
     pub fn rows(&self) -> usize {
         match self.values {

@@ -3,7 +3,7 @@
 //! `seed_for(run_seed, "shuffle", epoch)` gives a stream of its own to every purpose, so adding a new consumer of
 //! randomness never shifts the draws of another one.
 
-use rand::SeedableRng;
+use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
 /// A 64-bit seed for one purpose of a run: the first eight bytes of BLAKE3 over run seed, name and index.
@@ -21,6 +21,11 @@ pub fn seed_for(run_seed: u64, name: &str, index: u64) -> u64 {
 /// PCG64 seeded with [`seed_for`].
 pub fn rng_for(run_seed: u64, name: &str, index: u64) -> Pcg64 {
     Pcg64::seed_from_u64(seed_for(run_seed, name, index))
+}
+
+/// Draws with replacement of `count` places below `below`.
+pub fn places(rng: &mut Pcg64, count: usize, below: usize) -> Vec<usize> {
+    (0..count).map(|_| rng.random_range(0..below)).collect()
 }
 
 #[cfg(test)]

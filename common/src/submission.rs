@@ -10,7 +10,7 @@ mod spool;
 
 use std::path::{Path, PathBuf};
 
-pub use file::{Labels, Open, SubmissionFile, is_table};
+pub use file::{ENDINGS, Labels, Open, SubmissionFile, is_table};
 pub use ids::{Ids, Rows, match_ids, same_ids};
 pub use roles::common_id;
 pub use spool::{Spool, SpoolWriter};
@@ -96,8 +96,22 @@ impl SubmissionWriter {
                 return Err(self.failed(problem).hint("nothing was written; a diverged network gives NaN"));
             }
         }
+        let ids = self.written..self.written + rows;
+        // Rounding is for values: ids that are numbers go as their texts.
+        let texts = |ids: std::ops::Range<usize>| Column::Text(ids.map(|row| self.ids.shown(row)).collect());
+        let rounded = match (&self.csv, self.decimals, &self.ids) {
+            (Some(_), Some(_), Ids::Numbers(_)) => {
+                let mut table = Table::new();
+                table.push(&self.id, texts(ids.clone()))?;
+                for (values, name) in columns.iter().zip(&self.columns) {
+                    table.push(name, Column::F64(values.clone()))?;
+                }
+                Some(table)
+            }
+            _ => None,
+        };
         let mut table = Table::new();
-        table.push(&self.id, self.ids.column(self.written..self.written + rows))?;
+        table.push(&self.id, self.ids.column(ids))?;
         for (values, name) in columns.into_iter().zip(&self.columns) {
             table.push(name, Column::F64(values))?;
         }
@@ -105,7 +119,7 @@ impl SubmissionWriter {
         if let Some(csv) = &mut self.csv {
             match self.decimals {
                 None => csv.append(&table)?,
-                Some(decimals) => csv.append_rounded(&table, decimals)?,
+                Some(decimals) => csv.append_rounded(rounded.as_ref().unwrap_or(&table), decimals)?,
             }
         }
         self.written += rows;

@@ -1,5 +1,7 @@
 //! `hill-climb` as a blending tool: folds, starts, bags, spaces, metrics of a user's own, and the page about it.
 
+#[path = "blending_data.rs"]
+mod data;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -9,92 +11,10 @@ use std::path::Path;
 use std::process::Command;
 
 use common::seed::rng_for;
+use data::{Numbers, ROWS, csv, json, labels, mixed, numbers, put, python, python_with, search, weights};
 use rand::RngExt;
 use serde_json::Value;
-use support::{Cmd, cmd, root};
-
-const ROWS: usize = 240;
-
-/// A Python with scikit-learn: `$PY`, or the one of the system. Where there is none, the test says that it is skipped.
-fn python() -> Option<std::ffi::OsString> {
-    let python = std::env::var_os("PY").unwrap_or_else(|| "python3".into());
-    let found = Command::new(&python).args(["-c", "import sklearn, scipy"]).output();
-    let there = found.is_ok_and(|output| output.status.success());
-    #[allow(clippy::print_stdout, reason = "a test that is skipped says so")]
-    if !there {
-        println!("skipped: no Python with scikit-learn; name one with PY");
-    }
-    there.then_some(python)
-}
-
-fn put(folder: &Path, name: &str, text: &str) {
-    let path = folder.join(name);
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    common::durable::write(path, text.as_bytes()).unwrap();
-}
-
-fn csv(folder: &Path, name: &str, header: &str, columns: &[&[f64]]) {
-    let line = |row: usize| {
-        let fields: Vec<String> = columns.iter().map(|column| column[row].to_string()).collect();
-        format!("{},{}\n", row + 100, fields.join(","))
-    };
-    let lines: String = (0..columns[0].len()).map(line).collect();
-    put(folder, name, &format!("id,{header}\n{lines}"));
-}
-
-struct Numbers {
-    y: Vec<f64>,
-    folds: Vec<f64>,
-    members: Vec<(&'static str, Vec<f64>)>,
-}
-
-/// A number and three members that see it with noise of their own; fold `row % 3`.
-fn numbers(folder: &Path) -> Numbers {
-    let mut rng = rng_for(3, "blending", 0);
-    let y: Vec<f64> = (0..ROWS).map(|_| rng.random_range(1.0..3.0)).collect();
-    let folds: Vec<f64> = (0..ROWS).map(|row| (row % 3 + 5) as f64).collect();
-    csv(folder, "train.csv", "y,fold", &[&y, &folds]);
-    let mut members = vec![];
-    for (name, noise) in [("a", 0.5), ("b", 0.6), ("c", 0.7)] {
-        let p: Vec<f64> = y.iter().map(|y| 1.1 * y + rng.random_range(-noise..noise)).collect();
-        csv(folder, &format!("{name}.csv"), "y", &[&p]);
-        members.push((name, p));
-    }
-    Numbers { y, folds, members }
-}
-
-/// Two classes and three members' probabilities.
-fn labels(folder: &Path) -> (Vec<f64>, Vec<Vec<f64>>) {
-    let mut rng = rng_for(4, "blending", 0);
-    let t: Vec<f64> = (0..ROWS).map(|_| rng.random_range(-1.0..1.0)).collect();
-    let y: Vec<f64> = t.iter().map(|t| f64::from(*t > 0.2)).collect();
-    csv(folder, "train.csv", "y", &[&y]);
-    let mut members = vec![];
-    for (name, noise) in [("a", 0.6), ("b", 0.8), ("c", 1.0)] {
-        let p: Vec<f64> =
-            t.iter().map(|t| 1.0 / (1.0 + (-3.0 * (t - 0.2 + rng.random_range(-noise..noise))).exp())).collect();
-        csv(folder, &format!("{name}.csv"), "y", &[&p]);
-        members.push(p);
-    }
-    (y, members)
-}
-
-fn search(folder: &Path, out: &str, more: &[&str]) -> Cmd {
-    let args = ["search", "-t", "train.csv", "--target", "y", "a.csv", "b.csv", "c.csv", "-o", out];
-    cmd("hill-climb").args(args).args(more).within(folder)
-}
-
-fn json(folder: &Path, out: &str) -> Value {
-    serde_json::from_str(&fs::read_to_string(folder.join(out).join("weights.json")).unwrap()).unwrap()
-}
-
-fn weights(value: &Value) -> [f64; 3] {
-    ["a", "b", "c"].map(|name| value[name].as_f64().unwrap())
-}
-
-fn mixed(members: &[&[f64]], weights: [f64; 3], row: usize) -> f64 {
-    members.iter().zip(weights).map(|(p, w)| w * p[row]).sum()
-}
+use support::{cmd, root};
 
 #[test]
 fn folds_search_on_the_other_rows_and_judge_on_their_own() {
@@ -503,5 +423,189 @@ fn the_commands_of_the_page_on_blending_run() {
         assert!(rows.len() == 400 && rows.iter().all(|row| row.len() == columns), "{name}: {}", rows.len());
         let found = json(folder.path(), &format!("{name}/weights"));
         assert_eq!(found["out_of_fold"]["folds"].as_array().unwrap().len(), 5);
+    }
+}
+
+#[test]
+fn files_of_pandas_numpy_and_safetensors_are_read() {
+    let Some(python) = python_with("pandas, pyarrow, safetensors") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let script = root().join("tests/cli/dialects.py");
+    let output = Command::new(python).arg(script).arg(folder.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let cases: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(cases.len() > 25, "only {} cases", cases.len());
+    for case in cases {
+        let args: Vec<&str> = case["args"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        let outcome = cmd("hill-climb")
+            .arg("search")
+            .args(&args)
+            .args(["--metric", "rmse", "-o", "out", "-f"])
+            .within(folder.path());
+        let manifest = outcome.succeeds().manifest();
+        let members = manifest["metrics"]["members"].as_object().unwrap();
+        assert!(members.keys().eq(["a", "b"].iter()), "{args:?}: {members:?}");
+        let (found, expected) = (members["a"].as_f64().unwrap(), case["rmse"].as_f64().unwrap());
+        assert!((found - expected).abs() < 1e-12, "{args:?}: {found}, expected {expected}");
+    }
+}
+
+#[test]
+fn wrong_folds_weights_and_ids_are_bad_input_with_a_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let (y, _) = labels(folder.path());
+    let refused = |column: &str, values: &dyn Fn(usize) -> String, flags: &[&str], says: &[&str]| {
+        let lines: String = (0..ROWS).map(|row| format!("{},{},{}\n", row + 100, y[row], values(row))).collect();
+        put(folder.path(), "odd.csv", &format!("id,y,{column}\n{lines}"));
+        let args =
+            ["search", "-t", "odd.csv", "--target", "y", "a.csv", "b.csv", "c.csv", "-o", "x", "--metric", "auc"];
+        let outcome = cmd("hill-climb").args(args).args(flags).within(folder.path()).fails(3);
+        assert!(
+            says.iter().chain(&["odd.csv", "hint: "]).all(|text| outcome.stderr.contains(text)),
+            "{}",
+            outcome.stderr
+        );
+        assert!(!folder.path().join("x/stage.json").exists());
+    };
+    let weights = ["--sample-weight", "w"];
+    refused("w", &|_| "0".into(), &weights, &["column `w`: all rows have the weight 0", "--sample-weight"]);
+    refused("w", &|row| if row == 7 { "-1".into() } else { "1".into() }, &weights, &["row 7, column `w`"]);
+    refused("w", &|row| if row == 7 { String::new() } else { "1".into() }, &weights, &["row 7, column `w`"]);
+    refused("w", &|row| y[row].to_string(), &weights, &["all rows with a weight are 1"]);
+    let folds = ["--fold-column", "fold"];
+    refused("fold", &|row| y[row].to_string(), &folds, &["fold 0: column `y`: `auc` needs two classes"]);
+    refused(
+        "fold",
+        &|row| if row == 9 { String::new() } else { (row % 2).to_string() },
+        &folds,
+        &["row 9, column `fold`"],
+    );
+    refused("fold", &|_| "only".into(), &folds, &["all rows are in one fold"]);
+    // Folds may have names.
+    let lines: String = (0..ROWS).map(|row| format!("{},{},f{}\n", row + 100, y[row], row % 3)).collect();
+    put(folder.path(), "odd.csv", &format!("id,y,fold\n{lines}"));
+    let args = ["search", "-t", "odd.csv", "--target", "y", "a.csv", "b.csv", "-o", "named", "--metric", "auc"];
+    cmd("hill-climb").args(args).args(folds).within(folder.path()).succeeds();
+    assert_eq!(json(folder.path(), "named")["out_of_fold"]["folds"].as_array().unwrap().len(), 3);
+    // An id twice: the column and the flag.
+    let text = fs::read_to_string(folder.path().join("b.csv")).unwrap().replace("\n107,", "\n106,");
+    put(folder.path(), "b.csv", &text);
+    let twice = search(folder.path(), "x", &["--metric", "auc"]).fails(3);
+    for said in ["`b.csv`: row 7: the id `106` appeared in row 6", "column `id`", "--id COLUMN"] {
+        assert!(twice.stderr.contains(said), "{}", twice.stderr);
+    }
+}
+
+#[test]
+fn what_is_no_prediction_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let Numbers { y, .. } = numbers(folder.path());
+    csv(folder.path(), "b.csv", "y", &[&y]);
+    search(folder.path(), "out", &["--metric", "rmse"]).succeeds().says("`b` predicts every row exactly");
+    put(folder.path(), "model.pkl", "\u{1}\u{2} no table at all");
+    let args = ["search", "-t", "train.csv", "--target", "y", "a.csv", "model.pkl", "-o", "x"];
+    cmd("hill-climb").args(args).within(folder.path()).fails(3).says("is no kind of file that is read here");
+}
+
+#[test]
+fn the_result_holds_history_correlations_and_the_spread_of_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let Numbers { y, members, .. } = numbers(folder.path());
+    let flags = ["--metric", "mae", "--bootstrap", "12", "--folds", "3", "--with-replacement"];
+    search(folder.path(), "out", &flags).succeeds();
+    let found = json(folder.path(), "out");
+    // The history is that of the table.
+    let steps = found["history"].as_array().unwrap();
+    let table = fs::read_to_string(folder.path().join("out/history.csv")).unwrap();
+    assert_eq!(table.lines().count(), steps.len() + 1);
+    for (step, line) in steps.iter().zip(table.lines().skip(1)) {
+        let fields: Vec<&str> = line.split(',').collect();
+        assert_eq!((step["step"].to_string().as_str(), step["model"].as_str()), (fields[1], Some(fields[3])));
+        assert_eq!(step["score"].as_f64().unwrap(), fields[6].parse::<f64>().unwrap());
+    }
+    assert_eq!(steps.last().unwrap()["score"], found["score"]);
+    // Errors go together as they do by the definition.
+    let errors: Vec<Vec<f64>> = members.iter().map(|(_, p)| p.iter().zip(&y).map(|(p, y)| y - p).collect()).collect();
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    assert_eq!(found["correlations"]["of"], "errors");
+    assert_eq!(found["correlations"]["models"], serde_json::json!(["a", "b", "c"]));
+    for k in 0..3 {
+        for m in 0..3 {
+            let scale = (dot(&errors[k], &errors[k]) * dot(&errors[m], &errors[m])).sqrt();
+            let said = found["correlations"]["matrix"][k][m].as_f64().unwrap();
+            assert!((said - dot(&errors[k], &errors[m]) / scale).abs() < 1e-9, "{k} {m}: {said}");
+        }
+    }
+    // Weights of resamples: quantiles rise, and hang on the seed alone.
+    let bootstrap = &found["bootstrap"];
+    assert_eq!((bootstrap["resamples"].as_u64(), bootstrap["levels"][2].as_f64()), (Some(12), Some(0.5)));
+    for (name, _) in &members {
+        let of = &bootstrap["weights"][name];
+        let quantiles: Vec<f64> = of["quantiles"].as_array().unwrap().iter().filter_map(Value::as_f64).collect();
+        assert!(quantiles.len() == 5 && quantiles.windows(2).all(|pair| pair[0] <= pair[1]), "{of}");
+        let (mean, std, taken) = (of["mean"].as_f64(), of["std"].as_f64().unwrap(), of["taken"].as_f64().unwrap());
+        assert!(mean.unwrap() >= quantiles[0] - 3.0 * std && (0.0..=1.0).contains(&taken), "{of}");
+    }
+    let stds = members.iter().map(|(name, _)| bootstrap["weights"][name]["std"].as_f64().unwrap());
+    assert!(stds.sum::<f64>() > 0.0, "{bootstrap}");
+    search(folder.path(), "again", &flags).succeeds();
+    assert_eq!(&json(folder.path(), "again")["bootstrap"], bootstrap);
+    let page = fs::read_to_string(folder.path().join("out/report.html")).unwrap();
+    assert!(page.contains("Weights of 12 resamples of the rows") && page.contains("Correlations of the members"));
+    // Figures beside each other; folds say their weights.
+    let figures = &found["in_sample"];
+    assert_eq!(figures["blend"], found["score"]);
+    let best = ["a", "b", "c"].iter().map(|name| found["alone"][name].as_f64().unwrap()).fold(f64::INFINITY, f64::min);
+    assert_eq!(figures["best_member"].as_f64(), Some(best));
+    let equal: Vec<f64> = (0..ROWS).map(|row| errors.iter().map(|e| e[row]).sum::<f64>() / 3.0).collect();
+    let equal = equal.iter().map(|e| e.abs()).sum::<f64>() / ROWS as f64;
+    assert!((figures["equal_weights"].as_f64().unwrap() - equal).abs() < 1e-12);
+    for fold in found["out_of_fold"]["folds"].as_array().unwrap() {
+        assert!((weights(&fold["weights"]).iter().sum::<f64>() - 1.0).abs() < 1e-9, "{fold}");
+    }
+    // Where only the order counts, it is the predictions that are compared.
+    labels(folder.path());
+    search(folder.path(), "order", &["--metric", "auc"]).succeeds();
+    let found = json(folder.path(), "order");
+    assert_eq!(found["correlations"]["of"], "predictions");
+    assert!((found["correlations"]["matrix"][1][1].as_f64().unwrap() - 1.0).abs() < 1e-12);
+    assert!(found["bootstrap"].is_null());
+}
+
+#[test]
+fn a_weight_counts_as_a_repetition_and_takes_all_methods() {
+    let folder = tempfile::tempdir().unwrap();
+    let Numbers { y, members, .. } = numbers(folder.path());
+    let times = |row: usize| 1 + row % 3;
+    let weights_of_rows: Vec<f64> = (0..ROWS).map(|row| times(row) as f64).collect();
+    csv(folder.path(), "train.csv", "y,w", &[&y, &weights_of_rows]);
+    fs::create_dir(folder.path().join("long")).unwrap();
+    let long = |values: &[f64]| -> Vec<f64> {
+        (0..ROWS).flat_map(|row| std::iter::repeat_n(values[row], times(row))).collect()
+    };
+    csv(folder.path(), "long/train.csv", "y", &[&long(&y)]);
+    for (name, p) in &members {
+        csv(folder.path(), &format!("long/{name}.csv"), "y", &[&long(p)]);
+    }
+    for (metric, more) in [
+        ("rmse", ""),
+        ("r2", "--polish --with-replacement"),
+        ("mse", "--method optimum"),
+        ("mae", ""),
+        ("pearson", ""),
+        ("spearman", "--max-steps 0"),
+        ("rmsle", "--space geometric"),
+        ("smape", ""),
+    ] {
+        let flags: Vec<&str> = ["--metric", metric].into_iter().chain(more.split_whitespace()).collect();
+        search(folder.path(), "w", &[&flags[..], &["-f", "--sample-weight", "w"]].concat()).succeeds();
+        search(&folder.path().join("long"), "w", &[&flags[..], &["-f"]].concat()).succeeds();
+        let (one, other) = (json(folder.path(), "w"), json(&folder.path().join("long"), "w"));
+        if metric != "spearman" {
+            assert!((one["score"].as_f64().unwrap() - other["score"].as_f64().unwrap()).abs() < 1e-12, "{metric}");
+        }
+        for (a, b) in weights(&one["weights"]).iter().zip(weights(&other["weights"])) {
+            assert!((a - b).abs() < 1e-9, "{metric}: {one} {other}");
+        }
     }
 }

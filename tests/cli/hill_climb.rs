@@ -297,6 +297,41 @@ fn whole_ids_stay_whole_and_the_sample_gives_rows_and_columns() {
 }
 
 #[test]
+fn one_table_holds_all_models_and_arrays_go_by_the_place_of_the_sample() {
+    let folder = tempfile::tempdir().unwrap();
+    put(folder.path(), "w.csv", "model,weight\na,0.25\nb,0.75\n");
+    put(folder.path(), "test.csv", "id,a,b,c\n8,4,8,0\n7,2,6,0\n");
+    put(folder.path(), "sample.csv", "id,y\n7,0\n8,0\n");
+    let blend = |args: &[&str]| {
+        cmd("hill-climb").args(["blend", "-w", "w.csv", "-o", "out", "-f"]).args(args).within(folder.path())
+    };
+    let text = || fs::read_to_string(folder.path().join("out/submission.csv")).unwrap();
+    blend(&["test.csv", "--sample", "sample.csv"]).succeeds().says("every model is a column of `test.csv`");
+    assert_eq!(text(), "id,y\n7,5\n8,7\n");
+    blend(&["test.csv"]).fails(3).says("--sample FILE");
+    common::store::npy::write_npy(folder.path().join("a.npy"), &[2], &[2.0f32, 4.0]).unwrap();
+    put(folder.path(), "b.csv", "id,y\n8,8\n7,6\n");
+    blend(&["a.npy", "b.csv", "--sample", "sample.csv"])
+        .succeeds()
+        .says("the rows of 1 arrays are matched by their place");
+    assert_eq!(text(), "id,y\n7,5\n8,7\n");
+    common::store::npy::write_npy(folder.path().join("a.npy"), &[3], &[2.0f64, 4.0, 5.0]).unwrap();
+    blend(&["a.npy", "b.csv", "--sample", "sample.csv"]).fails(3).says("holds 3 rows, but `sample.csv` has 2");
+    common::store::npy::write_npy(folder.path().join("a.npy"), &[2], &[2.0f64, f64::NAN]).unwrap();
+    blend(&["a.npy", "b.csv", "--sample", "sample.csv"]).fails(3).says("row 1, column `y`: NaN is not finite");
+    // Ids keep their type: numbers with a point, texts with zeros in front.
+    for (first, second, more) in [("7.5", "8.25", &["--decimals", "0"][..]), ("007", "008", &[][..])] {
+        put(folder.path(), "sample.csv", &format!("id,y\n{first},0\n{second},0\n"));
+        put(folder.path(), "a.csv", &format!(",id,y\n5,{second},4\n6,{first},2\n"));
+        put(folder.path(), "b.csv", &format!("id,y\n{first},6\n{second},8\n"));
+        blend(&[&["a.csv", "b.csv", "--sample", "sample.csv"], more].concat()).succeeds();
+        assert_eq!(text(), format!("id,y\n{first},5\n{second},7\n"));
+    }
+    let parquet = common::store::tables::read_parquet(folder.path().join("out/submission.parquet"), None).unwrap();
+    assert_eq!(parquet.texts("id").unwrap(), ["007", "008"]);
+}
+
+#[test]
 fn the_table_of_weights_keeps_what_groups_were_given() {
     let folder = tempfile::tempdir().unwrap();
     three_models(folder.path());
@@ -326,13 +361,15 @@ fn metrics_agree_with_scikit_learn_on_ties_constants_and_weights() {
     let output = std::process::Command::new(python).arg(script).arg(folder.path()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let cases: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
-    assert!(cases.len() > 60, "only {} cases", cases.len());
+    assert!(cases.len() > 150, "only {} cases", cases.len());
     for case in cases {
         let text = |key: &str| case[key].as_str().unwrap().to_owned();
         let (truth, a, b) = (text("truth"), format!("a={}", text("a")), format!("b={}", text("b")));
         let metric = text("metric");
-        let mut args =
-            vec!["search", "-t", &truth, "--target", "y", &a, &b, "--metric", &metric, "-o", "out", "-f", "-q"];
+        let mut args = vec!["search", "-t", &truth, &a, &b, "--metric", &metric, "-o", "out", "-f", "-q"];
+        for target in case["targets"].as_array().into_iter().flatten().filter_map(serde_json::Value::as_str) {
+            args.extend(["--target", target]);
+        }
         args.extend(["--max-steps", "0"]);
         if case["weighted"] == true {
             args.extend(["--sample-weight", "w"]);

@@ -142,3 +142,27 @@ fn submissions_that_do_not_fit_the_solution_are_refused() {
     let outcome = cmd("score").args(["-t", "solution.csv", "bad.csv"]).within(folder).fails(3);
     outcome.says("`bad.csv`: lacks the column `t_1` of `solution.csv`");
 }
+
+#[test]
+fn a_training_table_is_a_truth_by_its_target_and_rows_without_ids_go_by_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str| common::durable::write(folder.path().join(name), text.as_bytes()).unwrap();
+    put("train.csv", "id,user_id,age,y\n7,1,30,1\n8,2,31,2\n9,3,32,4\n");
+    put("oof.csv", ",id,y\n0,9,3.5\n1,7,1.5\n2,8,2\n");
+    let score = |args: &[&str]| cmd("score").args(args).within(folder.path());
+    score(&["-t", "train.csv", "oof.csv"]).fails(3).says("`id`, `user_id`").says("--id id");
+    score(&["-t", "train.csv", "oof.csv", "--id", "id"])
+        .fails(3)
+        .says("lacks the column `user_id`")
+        .says("--target COLUMN");
+    score(&["-t", "train.csv", "oof.csv", "--id", "id", "--target", "z"]).fails(3).says("has no column `z`");
+    let outcome = score(&["-t", "train.csv", "oof.csv", "--id", "id", "--target", "y"]).succeeds();
+    let found: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    // 1 - (0.25 + 0 + 0.25) / (1.7777 + 0.1111 + 2.7777)
+    assert!((found["scores"][0]["mean_r2"].as_f64().unwrap() - (1.0 - 0.5 / (14.0 / 3.0))).abs() < 1e-12, "{found}");
+    put("y.csv", "y\n1\n2\n4\n");
+    put("p.csv", "p\n1.5\n2\n3.5\n");
+    let outcome = score(&["-t", "y.csv", "p.csv"]).succeeds().says("by their place");
+    let found: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert!((found["scores"][0]["mean_r2"].as_f64().unwrap() - (1.0 - 0.5 / (14.0 / 3.0))).abs() < 1e-12, "{found}");
+}

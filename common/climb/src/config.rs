@@ -238,6 +238,8 @@ pub struct SearchConfig {
     pub sum_one: bool,
     /// Folds of the honest score: weights are searched on the other rows and scored on those of the fold; null is none.
     pub folds: Option<usize>,
+    /// Resamples of the rows, drawn with replacement, that are searched for the spread of the weights; 0 is none.
+    pub bootstrap: usize,
     /// Whether steps may have negative weights (published: true).
     pub negative: bool,
     /// Distance of the trial weights (published: 0.01).
@@ -282,6 +284,7 @@ impl Default for SearchConfig {
             bag_share: 0.5,
             sum_one: true,
             folds: None,
+            bootstrap: 0,
             method: Method::Climb,
             negative: true,
             step: 0.01,
@@ -408,6 +411,7 @@ impl SearchConfig {
         problems.demand(self.bag_share > 0.0 && self.bag_share <= 1.0, "bag_share", || {
             format!("is {}, expected more than 0 and at most 1", self.bag_share)
         });
+        problems.demand(self.bootstrap <= 100_000, "bootstrap", || format!("is {}, too many", self.bootstrap));
         problems.demand(self.folds.is_none_or(|folds| folds >= 2), "folds", || "is below 2".into());
         problems.demand(!(self.per_group && self.per_target), "per_target", || "excludes `per_group`".into());
         let least = self.weight_range.map_or(0.0, |(min, _)| min);

@@ -7,6 +7,7 @@ use std::path::Path;
 use common::durable::{self, Written};
 use common::store::pickle::{Checkpoint, Column as Pickled};
 use common::store::tables::{ColumnKind, CsvText, read_csv};
+use common::submission::ENDINGS;
 use common::{Error, Result};
 use serde_json::Value;
 
@@ -88,7 +89,7 @@ impl Weights {
 
 /// The name of a model without the ending of its file.
 pub fn stem(name: &str) -> &str {
-    [".npy", ".parquet", ".csv.gz", ".csv"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name)
+    [".npy", ".npz", ".safetensors"].iter().chain(&ENDINGS).find_map(|end| name.strip_suffix(end)).unwrap_or(name)
 }
 
 /// Columns beside `model`, `weight` and `space` are targets with weights of their own.

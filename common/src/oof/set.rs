@@ -10,7 +10,7 @@ use super::foreign::{Content, Reading};
 use super::{Source, Table};
 use crate::error::{Error, Result};
 use crate::submission::SubmissionFile;
-use members::{member, name_of, widened};
+use members::{member, name_of, numbers, widened};
 use rows::{Loaded, expand, file, gather, lacking, name_ids, order, repeat};
 use truth::Truth;
 
@@ -112,16 +112,34 @@ impl Set {
         mut contents: Vec<(Option<String>, PathBuf, Content)>,
         reading: &Reading,
     ) -> Result<Self> {
-        name_ids(truth, &mut content, &mut contents, reading)?;
         let mut notes = vec![];
+        name_ids(truth, &mut content, &mut contents, reading, &mut notes)?;
         let shared: Vec<&SubmissionFile> = contents.iter().filter_map(|(_, _, c)| file(c)).collect();
         let read = Truth::read(truth, content, &shared, reading)?;
-        let Truth { loaded: mut truth, classes, mut weights, mut folds, layout } = read;
+        let Truth { loaded: mut truth, classes, mut weights, mut folds, ignored, layout } = read;
 
+        // A table with the target and several other numbers is one of members beside their truth.
+        let beside = |content: &Content| match (file(content), truth.names.as_slice()) {
+            (Some(table), [target]) => table.has(target) && numbers(table, reading).len() > 2,
+            _ => false,
+        };
+        let mut reading = reading.clone();
+        if let [(_, _, only)] = contents.as_slice()
+            && classes.is_empty()
+            && !reading.samples
+        {
+            reading.wide |= beside(only);
+        }
+        let reading = &reading;
         let mut members: Vec<Loaded> = vec![];
+        let mut warnings = vec![];
         for (name, path, content) in contents {
             let name = name.unwrap_or_else(|| name_of(&path));
-            members.push(member(name, &path, content, &truth, &classes, reading)?);
+            let mut member = member(name, &path, content, &truth, &classes, reading, &mut notes)?;
+            // Ids weigh as much as several columns: of one member at a time.
+            let places = order(&truth, &member, reading, &mut warnings, &mut notes)?;
+            member.align(&places);
+            members.push(member);
         }
         if let [only] = members.as_mut_slice()
             && only.names.len() > 1
@@ -136,39 +154,31 @@ impl Set {
         }
 
         let mut rows: Vec<usize> = (0..truth.rows()).collect();
-        let mut warnings = vec![];
         let mut masked = vec![false; truth.rows()];
-        let mut orders: Vec<Vec<Option<usize>>> = vec![];
-        for member in &members {
-            orders.push(order(&truth, member, reading, &mut warnings, &mut notes)?);
+        ignored.iter().for_each(|&row| masked[row] = true);
+        if !ignored.is_empty() {
+            let (count, path) = (ignored.len(), truth.path.display());
+            notes.push(format!("{count} rows of `{path}` are `Ignored` and left out"));
         }
         // A truth that is missing cannot be predicted; a member that lacks a row cannot be blended there.
-        for (row, masked) in masked.iter_mut().enumerate() {
+        for (row, masked) in masked.iter_mut().enumerate().filter(|(_, masked)| !**masked) {
             let here = &truth.values[row * truth.names.len()..(row + 1) * truth.names.len()];
             if let Some(c) = here.iter().position(|v| v.is_nan()) {
                 lacking(reading, &truth, row, &truth.names[c])?;
                 *masked = true;
             }
         }
-        let unknown = masked.iter().filter(|m| **m).count();
+        let unknown = masked.iter().filter(|m| **m).count() - ignored.len();
         if unknown > 0 {
             warnings.push(format!("`{}`: {unknown} rows without a target are left out", truth.path.display()));
         }
-        for (member, order) in members.iter().zip(&orders) {
+        for member in &members {
             let mut count = 0;
-            let width = member.names.len();
-            for (row, place) in order.iter().enumerate() {
-                let hole = match place {
-                    None => Some("the row itself"),
-                    Some(at) => {
-                        let here = &member.values[at * width..(at + 1) * width];
-                        here.iter().position(|v| v.is_nan()).map(|c| member.names[c].as_str())
-                    }
-                };
-                if let Some(what) = hole {
+            let rows = member.values.chunks_exact(member.names.len()).enumerate();
+            for (row, values) in rows.filter(|(row, _)| ignored.binary_search(row).is_err()) {
+                if let Some(what) = values.iter().position(|v| v.is_nan()).map(|c| &member.names[c]) {
                     if !reading.mask {
-                        let shown = truth.ids.as_ref().map_or(String::new(), |ids| format!(" (`{}`)", ids.shown(row)));
-                        let problem = format!("row {row}{shown}, column `{what}`: the value is missing");
+                        let problem = format!("row {row}{}, column `{what}`: the value is missing", truth.id(row));
                         return Err(Error::input(&member.path, problem)
                             .hint("leave such rows out, for all members, with `--mask-missing`"));
                     }
@@ -181,7 +191,7 @@ impl Set {
             }
         }
         rows.retain(|&row| !masked[row]);
-        if rows.len() < truth.rows() {
+        if rows.len() + ignored.len() < truth.rows() {
             warnings.push(format!("{} of {} rows are left out", truth.rows() - rows.len(), truth.rows()));
         }
         if rows.is_empty() {
@@ -189,13 +199,14 @@ impl Set {
         }
         weights = weights.map(|w| rows.iter().map(|&row| w[row]).collect());
         folds = folds.map(|f| rows.iter().map(|&row| f[row]).collect());
-        for (member, order) in members.iter_mut().zip(orders) {
-            let wanted: Vec<usize> = rows.iter().filter_map(|&row| order[row]).collect();
-            gather(&mut member.values, member.names.len(), &wanted);
-        }
         if rows.len() < truth.rows() {
+            members.iter_mut().for_each(|member| gather(&mut member.values, member.names.len(), &rows));
             let width = truth.names.len();
             gather(&mut truth.values, width, &rows);
+        }
+        for member in members.iter().filter(|m| m.values == truth.values && truth.rows() > 1) {
+            let name = &member.name;
+            warnings.push(format!("`{name}` predicts every row exactly: is it the truth and no prediction?"));
         }
         let one_hot = if reading.samples {
             repeat(&mut truth, &mut members)?;

@@ -7,6 +7,7 @@
 //! times slower for stored arrays ([`super::zip`] has the figures), and know no object arrays, in which TrackML's density lies.
 
 mod rows;
+mod texts;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use super::zip::{Zip, ZipWriter};
 use crate::durable::{self, Written};
 use crate::error::{Error, Result};
 pub use rows::NpyRows;
+pub use texts::npy_texts;
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 /// Longest header that is parsed. That of a plain array has less than 200 bytes.
@@ -278,6 +280,18 @@ impl NpzFile {
         Checkpoint::of_pickle(path, &content[begin..])
     }
 
+    /// Reads a list of texts; none where the array is one of something else.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where the array is damaged or has several columns.
+    pub fn texts(&self, name: &str) -> Result<Option<Vec<String>>> {
+        let path = self.mapped.path();
+        let bad = |problem: String| Error::input(path, format!("array `{name}`: {problem}"));
+        let entry = self.entries.get(name).ok_or_else(|| Error::input(path, format!("has no array `{name}`")))?;
+        let zip = Zip::parse(self.mapped.bytes()).map_err(bad)?;
+        texts::of(&zip.read(entry, INFLATE_LIMIT).map_err(bad)?).map_err(bad)
+    }
+
     /// Reads an array, its checksum verified.
     pub fn read(&self, name: &str) -> Result<NpyArray> {
         let path = self.mapped.path();
@@ -329,8 +343,18 @@ fn parse(bytes: &[u8]) -> Result<(Header, usize), String> {
     Ok((header, begin))
 }
 
-/// Parses `{'descr': '<f8', 'fortran_order': False, 'shape': (3, 4), }`: exactly these keys, in any order.
+/// The header of an array of numbers.
 fn dictionary(text: &str) -> Result<Header, String> {
+    let (descr, fortran, shape) = described(text)?;
+    let (order, code) = descr.split_at_checked(1).unwrap_or_default();
+    let kind = NpyKind::from_code(code).filter(|_| matches!(order, "<" | ">" | "|" | "="));
+    let kind = kind.ok_or_else(|| format!("has the dtype `{descr}`, expected numbers or bools"))?;
+    Ok(Header { kind, big_endian: order == ">", fortran, shape })
+}
+
+/// Parses `{'descr': '<f8', 'fortran_order': False, 'shape': (3, 4), }`: exactly these keys, in any order. Gives type, order
+/// and shape.
+fn described(text: &str) -> Result<(&str, bool, Vec<usize>), String> {
     let bad = || format!("the header `{}` is not understood", text.trim_end().chars().take(100).collect::<String>());
     let mut rest = text.trim().strip_prefix('{').and_then(|t| t.strip_suffix('}')).ok_or_else(bad)?.trim();
     let (mut descr, mut fortran, mut shape) = (None, None, None);
@@ -355,9 +379,6 @@ fn dictionary(text: &str) -> Result<Header, String> {
         rest = if behind.is_empty() { behind } else { behind.strip_prefix(',').ok_or_else(bad)?.trim_start() };
     }
     let descr = descr.ok_or_else(bad)?.trim_matches(['\'', '"']);
-    let (order, code) = descr.split_at_checked(1).ok_or_else(bad)?;
-    let kind = NpyKind::from_code(code).filter(|_| matches!(order, "<" | ">" | "|" | "="));
-    let kind = kind.ok_or_else(|| format!("has the dtype `{descr}`, expected numbers or bools"))?;
     let fortran = match fortran {
         Some("True") => true,
         Some("False") => false,
@@ -371,7 +392,7 @@ fn dictionary(text: &str) -> Result<Header, String> {
     if sides.len() > 32 {
         return Err(format!("has {} dimensions, expected at most 32", sides.len()));
     }
-    Ok(Header { kind, big_endian: order == ">", fortran, shape: sides })
+    Ok((descr, fortran, sides))
 }
 
 /// Writes numbers as a `.npy` file, row-major.

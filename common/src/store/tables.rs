@@ -18,7 +18,7 @@ pub use arrays::{Cells, Lists};
 pub use csv_reader::{CsvReader, kinds_of_csv, read_csv};
 pub use csv_text::{CsvText, Fields};
 pub use csv_writer::{CsvWriter, write_csv};
-pub use parquet::{ParquetFile, ParquetWriter, read_parquet, write_parquet};
+pub use parquet::{Counter, ParquetFile, ParquetWriter, read_parquet, write_parquet};
 
 use crate::error::{Error, Result};
 

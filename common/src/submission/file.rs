@@ -9,10 +9,25 @@ use super::spool::{Spool, SpoolWriter};
 use crate::error::{Error, Result};
 use crate::store::tables::{Column, ColumnKind, CsvReader, CsvText, ParquetFile, kinds_of_csv};
 
-/// Whether a path names a table: `.csv`, `.csv.gz` or `.parquet`.
+/// How the names of tables end.
+pub const ENDINGS: [&str; 6] = [".csv", ".csv.gz", ".parquet", ".tsv", ".tsv.gz", ".pq"];
+
+/// Whether a path names a table: `.csv` or `.tsv`, also `.gz`, `.parquet` or `.pq`.
 pub fn is_table(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-    [".csv", ".csv.gz", ".parquet"].iter().any(|end| name.ends_with(end))
+    ENDINGS.iter().any(|end| name.ends_with(end))
+}
+
+/// Whether a file is one of parquet, by its name or its first bytes.
+fn is_parquet(path: &Path) -> bool {
+    let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+    let begins = || {
+        let mut first = [0; 4];
+        path.is_file()
+            && std::fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut first)).is_ok()
+            && first == *b"PAR1"
+    };
+    ["parquet", "pq"].iter().any(|known| ending.eq_ignore_ascii_case(known)) || begins()
 }
 
 /// What is asked of a table when it is opened.
@@ -34,6 +49,9 @@ pub enum Labels {
     /// Texts.
     Texts(Vec<String>),
 }
+
+/// What pandas calls row labels without a name.
+const COUNTER: &str = "__index_level_0__";
 
 /// A table: a submission, a solution, out-of-fold predictions, a training table.
 pub struct SubmissionFile {
@@ -95,10 +113,22 @@ impl SubmissionFile {
     /// their column.
     pub fn unnamed(path: impl AsRef<Path>, scratch: impl AsRef<Path>, holes: bool) -> Result<Self> {
         let path = path.as_ref().to_path_buf();
-        let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
-        let (source, schema, index) = if ending.eq_ignore_ascii_case("parquet") || ending.eq_ignore_ascii_case("pq") {
-            let file = ParquetFile::open(&path)?;
-            let (schema, index) = (file.schema().to_vec(), file.index().to_vec());
+        let (source, schema, index) = if is_parquet(&path) {
+            let mut file = ParquetFile::open(&path)?;
+            if holes {
+                file = file.with_holes();
+            }
+            let (mut schema, mut index) = (file.schema().to_vec(), file.index().to_vec());
+            // Labels that are a mere count are no column of the file.
+            if let Some(counter) = file.counter()
+                && (counter.name.is_some() || counter.start != 0 || counter.step != 1)
+            {
+                let name = counter.name.clone().unwrap_or_else(|| COUNTER.into());
+                if !schema.iter().any(|(known, _)| *known == name) {
+                    schema.push((name.clone(), ColumnKind::I64));
+                    index.extend(counter.name.clone());
+                }
+            }
             (Source::Parquet(file), schema, index)
         } else {
             let text = Arc::new(CsvText::open(&path)?);
@@ -143,15 +173,16 @@ impl SubmissionFile {
     /// [`Error::Input`] where no column or several may be that of the ids.
     pub fn open_together(paths: &[&Path], scratch: &Path, id: Option<&str>) -> Result<Vec<Self>> {
         let mut files = paths.iter().map(|path| Self::unnamed(path, scratch, false)).collect::<Result<Vec<_>>>()?;
-        let named: Vec<(&Path, Vec<String>)> = files.iter().map(|f| (f.path(), f.candidates())).collect();
+        let of = |f: &&Self| f.nameless().is_none();
+        let named: Vec<(&Path, Vec<String>)> = files.iter().filter(of).map(|f| (f.path(), f.candidates())).collect();
         let id = match id {
             Some(id) => Some(id.to_owned()),
-            None => super::roles::common_id(&named)?,
+            None => super::roles::common_id(&named)?.or_else(|| files[0].nameless()),
         };
         let Some(id) = id else { return Err(files[0].no_ids()) };
         for file in &mut files {
-            file.id = Some(file.place(&id)?);
-            file.values = file.value_names();
+            let own = file.nameless().filter(|_| !file.has(&id)).unwrap_or_else(|| id.clone());
+            file.choose_ids(&own)?;
         }
         Ok(files)
     }
@@ -165,6 +196,26 @@ impl SubmissionFile {
     /// Names of the columns that may hold the ids.
     pub fn candidates(&self) -> Vec<String> {
         self.roles.candidates.iter().map(|&c| self.schema[c].0.clone()).collect()
+    }
+
+    /// The only candidate where it is one of row labels without a name, which may be those of any column of ids.
+    pub fn nameless(&self) -> Option<String> {
+        match self.roles.candidates.as_slice() {
+            [only] if self.roles.labels.contains(only) => Some(self.schema[*only].0.clone()),
+            _ => None,
+        }
+    }
+
+    /// Says which column holds the ids; they are read by [`SubmissionFile::read_ids`].
+    pub fn choose_ids(&mut self, name: &str) -> Result<()> {
+        self.id = Some(self.place(name)?);
+        self.values = self.value_names();
+        Ok(())
+    }
+
+    /// Reads the ids of the column that was chosen, if any was.
+    pub fn read_ids(&mut self) -> Result<()> {
+        self.take_ids(self.id)
     }
 
     /// Reads the ids from this column.
@@ -199,8 +250,9 @@ impl SubmissionFile {
 
     /// Whether a column holds no value twice; `beyond_count`: and is not 0, 1, 2, ...
     fn distinct(&self, c: usize, beyond_count: bool) -> Result<bool> {
-        let ids = Ids::of_column(self.column(c)?, &self.schema[c].0, &self.path)?;
+        let Ok(ids) = Ids::of_column(self.column(c)?, &self.schema[c].0, &self.path) else { return Ok(false) };
         Ok(match ids {
+            Ids::Numbers(_) => false,
             Ids::Integers(ids) => {
                 let counts = ids.iter().enumerate().all(|(row, id)| *id == row as i64);
                 let all: std::collections::HashSet<i64> = ids.iter().copied().collect();
@@ -214,7 +266,10 @@ impl SubmissionFile {
     fn column(&self, c: usize) -> Result<Column> {
         let (name, kind) = &self.schema[c];
         match &self.source {
-            Source::Parquet(file) => file.read(Some(&[name]), 0..usize::MAX)?.take(name),
+            Source::Parquet(file) => match file.counter().filter(|_| !file.has(name)) {
+                Some(counter) => Ok(Column::I64(counter.labels(self.rows))),
+                None => file.read_ids(name),
+            },
             Source::Csv { text, .. } => {
                 let mut reader = CsvReader::over(text.clone(), &[(name, *kind)])?;
                 if self.holes {

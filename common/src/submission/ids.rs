@@ -1,4 +1,4 @@
-//! Names of rows: whole numbers stay whole numbers, everything else is text.
+//! Names of rows: whole numbers stay whole numbers, numbers with a point what they are, everything else is text.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -9,12 +9,14 @@ use crate::error::{Error, Result};
 use crate::store::tables::{Column, ColumnKind};
 
 /// The ids of a table, in file order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Ids {
     /// Whole numbers.
     Integers(Vec<i64>),
     /// Texts.
     Texts(Vec<String>),
+    /// Numbers with a point, matched as their shortest texts.
+    Numbers(Vec<f64>),
 }
 
 impl From<Vec<String>> for Ids {
@@ -35,6 +37,7 @@ impl Ids {
         match self {
             Self::Integers(ids) => ids.len(),
             Self::Texts(ids) => ids.len(),
+            Self::Numbers(ids) => ids.len(),
         }
     }
 
@@ -48,6 +51,7 @@ impl Ids {
         match self {
             Self::Integers(ids) => ids[row].to_string(),
             Self::Texts(ids) => ids[row].clone(),
+            Self::Numbers(ids) => ids[row].to_string(),
         }
     }
 
@@ -56,6 +60,7 @@ impl Ids {
         match self {
             Self::Integers(_) => ColumnKind::I64,
             Self::Texts(_) => ColumnKind::Text,
+            Self::Numbers(_) => ColumnKind::F64,
         }
     }
 
@@ -64,6 +69,7 @@ impl Ids {
         match self {
             Self::Integers(ids) => Column::I64(ids[rows].to_vec()),
             Self::Texts(ids) => Column::Text(ids[rows].to_vec()),
+            Self::Numbers(ids) => Column::F64(ids[rows].to_vec()),
         }
     }
 
@@ -73,36 +79,43 @@ impl Ids {
         match self {
             Self::Integers(ids) => Self::Integers(rows.iter().map(|&row| ids[row]).collect()),
             Self::Texts(ids) => Self::Texts(rows.iter().map(|&row| ids[row].clone()).collect()),
+            Self::Numbers(ids) => Self::Numbers(rows.iter().map(|&row| ids[row]).collect()),
         }
     }
 
-    /// Takes a column of whole numbers or texts for ids; numbers with a point are ids where all of them are whole.
+    /// Takes a column of numbers or texts for ids; numbers with a point are whole ones where all of them are whole.
     ///
     /// # Errors
-    /// [`Error::Input`] where the column holds other numbers or truths.
+    /// [`Error::Input`] where an id is missing, or the column holds truths.
     pub fn of_column(column: Column, name: &str, path: &Path) -> Result<Self> {
-        let whole = |values: Vec<f64>| -> Result<Self> {
-            match values.iter().position(|v| v.fract() != 0.0 || v.abs() >= 9e15) {
-                None => Ok(Self::Integers(values.into_iter().map(|v| v as i64).collect())),
-                Some(row) => {
-                    let problem = format!("row {row}, column `{name}`: {} is no id", values[row]);
-                    Err(Error::input(path, problem)
-                        .hint("ids are texts or whole numbers; name their column with `--id`"))
-                }
+        let missing = |row: usize, what: &str| {
+            Error::input(path, format!("row {row}, column `{name}`: {what}"))
+                .hint("every row needs an id; name the column of the ids with `--id COLUMN`")
+        };
+        let numbers = |values: Vec<f64>| -> Result<Self> {
+            if let Some(row) = values.iter().position(|v| !v.is_finite()) {
+                return Err(missing(row, &format!("{} is no id", values[row])));
             }
+            if values.iter().all(|v| v.fract() == 0.0 && v.abs() < 9e15) {
+                return Ok(Self::Integers(values.into_iter().map(|v| v as i64).collect()));
+            }
+            Ok(Self::Numbers(values))
         };
         match column {
             Column::I64(ids) => Ok(Self::Integers(ids)),
             Column::I32(ids) => Ok(Self::Integers(ids.into_iter().map(i64::from).collect())),
             Column::I16(ids) => Ok(Self::Integers(ids.into_iter().map(i64::from).collect())),
-            Column::Text(ids) => Ok(Self::Texts(ids)),
-            Column::F64(values) => whole(values),
-            Column::F32(values) => whole(values.into_iter().map(f64::from).collect()),
+            Column::Text(ids) => match ids.iter().position(String::is_empty) {
+                None => Ok(Self::Texts(ids)),
+                Some(row) => Err(missing(row, "the id is missing")),
+            },
+            Column::F64(values) => numbers(values),
+            Column::F32(values) => numbers(values.into_iter().map(f64::from).collect()),
             Column::Bool(_) => Err(Error::input(path, format!("column `{name}` holds truths, expected ids"))),
         }
     }
 
-    /// Numbers against texts are compared as texts.
+    /// Ids of different types, and numbers with a point, are compared as texts.
     fn texts(&self) -> Vec<String> {
         (0..self.len()).map(|row| self.shown(row)).collect()
     }
@@ -128,6 +141,9 @@ fn places<T: Eq + Hash + std::fmt::Display>(
     path: &Path,
 ) -> Result<(Vec<Option<usize>>, usize)> {
     let place = positions(found, path)?;
+    if expected == found {
+        return Ok(((0..found.len()).map(Some).collect(), 0));
+    }
     positions(expected, against)?;
     let rows: Vec<Option<usize>> = expected.iter().map(|id| place.get(id).copied()).collect();
     let surplus = found.len() - rows.iter().flatten().count();
@@ -234,8 +250,16 @@ mod tests {
         assert_eq!(rows, Rows::Moved(vec![1, 2, 0]));
         let floats = Ids::of_column(Column::F64(vec![7.0, 12.0, 9.0]), "id", Path::new("c")).unwrap();
         assert_eq!(floats, numbers);
-        let error = Ids::of_column(Column::F64(vec![7.0, 0.5]), "id", Path::new("c")).unwrap_err().to_string();
-        assert_eq!(error, "`c`: row 1, column `id`: 0.5 is no id");
+        let parts = Ids::of_column(Column::F64(vec![7.0, 0.5]), "id", Path::new("c")).unwrap();
+        assert_eq!((parts.kind(), parts.shown(1).as_str()), (ColumnKind::F64, "0.5"));
+        let texts = Ids::from(vec!["0.5".to_string(), "7".to_string()]);
+        let rows = match_ids(&parts, Path::new("a"), &texts, Path::new("b")).unwrap();
+        assert_eq!(rows, Rows::Moved(vec![1, 0]));
+        assert!(match_ids(&parts, Path::new("a"), &parts, Path::new("b")).unwrap() == Rows::Same);
+        let error = Ids::of_column(Column::F64(vec![7.0, f64::NAN]), "id", Path::new("c")).unwrap_err().to_string();
+        assert_eq!(error, "`c`: row 1, column `id`: NaN is no id");
+        let error = Ids::of_column(Column::Text(vec![String::new()]), "id", Path::new("c")).unwrap_err().to_string();
+        assert_eq!(error, "`c`: row 0, column `id`: the id is missing");
     }
 
     #[test]

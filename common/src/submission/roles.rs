@@ -16,6 +16,9 @@ pub struct Roles {
     pub usage: Option<usize>,
 }
 
+/// Names that counts of rows get where they become columns.
+const COUNTS: [&str; 3] = ["index", "level_0", "row_nr"];
+
 /// Looks at names and types alone. `index` names the row labels that the file itself declares.
 pub fn roles(schema: &[(String, ColumnKind)], index: &[String]) -> Roles {
     let mut roles = Roles::default();
@@ -29,6 +32,12 @@ pub fn roles(schema: &[(String, ColumnKind)], index: &[String]) -> Roles {
     let named = |c: &usize| names_ids(&schema[*c].0) || index.contains(&schema[*c].0);
     let free: Vec<usize> = (0..schema.len()).filter(|c| !roles.labels.contains(c) && roles.usage != Some(*c)).collect();
     roles.candidates = free.iter().copied().filter(named).collect();
+    if !roles.candidates.is_empty() {
+        // Beside ids, these are the counts that `reset_index` and polars' `with_row_index` leave.
+        let counts = |c: &usize| COUNTS.contains(&schema[*c].0.as_str()) && schema[*c].1 != ColumnKind::Text;
+        roles.labels.extend(free.iter().copied().filter(|c| !roles.candidates.contains(c) && counts(c)));
+        roles.labels.sort_unstable();
+    }
     if roles.candidates.is_empty() {
         roles.candidates = free.iter().copied().filter(|&c| schema[c].1 == ColumnKind::Text).collect();
     }
@@ -97,6 +106,9 @@ mod tests {
         assert_eq!((found.candidates, found.labels), (vec![0], vec![2]));
         let found = roles(&table(&[("y", F64), ("when", I64), ("__index_level_0__", I64)]), &["when".into()]);
         assert_eq!((found.candidates, found.labels), (vec![1], vec![2]));
+        let found = roles(&table(&[("index", I64), ("id", I64), ("y", F64)]), &[]);
+        assert_eq!((found.candidates, found.labels), (vec![1], vec![0]));
+        assert!(roles(&table(&[("index", I64), ("y", F64)]), &[]).labels.is_empty());
         // Words that merely end in these letters.
         assert!(roles(&table(&[("valid", F64), ("bid", F64), ("humid", I64)]), &[]).candidates.is_empty());
         assert_eq!(roles(&table(&[("PassengerId", I64), ("customer_ID", I64)]), &[]).candidates, [0, 1]);

@@ -35,6 +35,10 @@ pub struct ScoreRequest {
     pub predictions: Vec<String>,
     /// A file, a folder, or `-`.
     pub truth: Option<String>,
+    /// `--id`.
+    pub id: Option<String>,
+    /// `--target`.
+    pub target: Vec<String>,
     /// `KEY=VALUE` of what counts.
     pub cut: Vec<String>,
     /// `--no-zero-rule`.
@@ -64,6 +68,8 @@ impl ScoreRequest {
     pub fn given(&self) -> Vec<&'static str> {
         let given = [
             ("--truth", self.truth.is_some()),
+            ("--id", self.id.is_some()),
+            ("--target", !self.target.is_empty()),
             ("--cut", !self.cut.is_empty()),
             ("--no-zero-rule", self.no_zero_rule),
             ("--targets", self.targets),

@@ -4,16 +4,16 @@ use std::path::{Path, PathBuf};
 
 use super::super::Layout;
 use super::super::foreign::{Content, Reading};
-use super::rows::Loaded;
+use super::rows::{Loaded, RowIds};
 use super::truth::{interleaved, positions};
 use crate::error::{Error, Result};
-use crate::submission::{Ids, Labels};
+use crate::submission::{Labels, SubmissionFile};
 
 pub(super) fn array(name: String, path: &Path, content: Content) -> Result<(Loaded, Layout)> {
     let (values, names, ids, layout) = match content {
         Content::Array(values, columns, ids) => {
             let names = if columns == 1 { vec!["target".to_string()] } else { numbered_names(columns) };
-            (values, names, ids.map(Ids::from), Layout::default())
+            (values, names, ids.map(RowIds::of_archive), Layout::default())
         }
         Content::Ours(table) => {
             let matrix = table.matrix()?;
@@ -29,6 +29,10 @@ pub(super) fn array(name: String, path: &Path, content: Content) -> Result<(Load
             }
             let names = (0..columns).map(|c| table.column_name(c)).collect();
             (values, names, None, table.layout().clone())
+        }
+        Content::Labels(..) => {
+            return Err(Error::input(path, "holds texts, expected numbers")
+                .hint("texts are votes for the classes of a truth of texts"));
         }
         Content::Table(_) => return Err(Error::failed("a table is no array")),
     };
@@ -47,9 +51,20 @@ pub(super) fn member(
     truth: &Loaded,
     classes: &[String],
     reading: &Reading,
+    notes: &mut Vec<String>,
 ) -> Result<Loaded> {
-    let Content::Table(file) = content else { return Ok(array(name, path, content)?.0) };
-    let ids = file.has_ids().then(|| file.ids().clone());
+    let file = match content {
+        Content::Table(mut file) => {
+            file.read_ids()?;
+            file
+        }
+        Content::Labels(votes, ids) if !classes.is_empty() => {
+            let places = positions(path, "votes", &votes, classes)?;
+            return Ok(voted(path.to_path_buf(), name, ids.map(RowIds::of_archive), &places, classes));
+        }
+        other => return Ok(array(name, path, other)?.0),
+    };
+    let ids = RowIds::of(&file);
     let path = path.to_path_buf();
     if truth.names.iter().all(|target| file.columns().contains(target)) && !reading.wide {
         if let ([target], false) = (truth.names.as_slice(), classes.is_empty())
@@ -60,10 +75,12 @@ pub(super) fn member(
         let names: Vec<&str> = truth.names.iter().map(String::as_str).collect();
         return Ok(Loaded { values: interleaved(file.read(&names)?), path, name, names: truth.names.clone(), ids });
     }
-    let roles = [&reading.weight, &reading.fold];
-    let free = |column: &&str| !roles.iter().any(|role| role.as_deref() == Some(*column));
-    let numbers: Vec<&str> =
-        file.numbers().into_iter().filter(|c| file.columns().iter().any(|v| v == c)).filter(free).collect();
+    let mut numbers = numbers(&file, reading);
+    if reading.wide && numbers.len() > 1 && numbers.iter().any(|c| truth.names.iter().any(|target| target == c)) {
+        let target = truth.names.join("`, `");
+        notes.push(format!("`{target}` of `{}` is the truth and no member", path.display()));
+        numbers.retain(|c| !truth.names.iter().any(|target| target == c));
+    }
     if numbers.is_empty() {
         let column = file.columns().first().cloned().unwrap_or_default();
         if let (Labels::Texts(votes), false) = (file.labels(&column)?, classes.is_empty()) {
@@ -81,6 +98,13 @@ pub(super) fn member(
     Ok(Loaded { values: interleaved(file.read(&numbers)?), path, name, names, ids })
 }
 
+/// The columns of numbers that have no role.
+pub(super) fn numbers<'f>(file: &'f SubmissionFile, reading: &Reading) -> Vec<&'f str> {
+    let roles = [&reading.weight, &reading.fold];
+    let free = |column: &&str| !roles.iter().any(|role| role.as_deref() == Some(*column));
+    file.numbers().into_iter().filter(free).collect()
+}
+
 /// `proba_cat` for the class `cat`, where all columns share what stands in front.
 pub(super) fn ends_with_class(column: &str, class: &str, columns: &[&str]) -> bool {
     let Some(front) = column.strip_suffix(class) else { return false };
@@ -88,7 +112,7 @@ pub(super) fn ends_with_class(column: &str, class: &str, columns: &[&str]) -> bo
 }
 
 /// Votes as certain probabilities.
-pub(super) fn voted(path: PathBuf, name: String, ids: Option<Ids>, votes: &[f64], classes: &[String]) -> Loaded {
+pub(super) fn voted(path: PathBuf, name: String, ids: Option<RowIds>, votes: &[f64], classes: &[String]) -> Loaded {
     let certain = |vote: &f64, class: usize| {
         if vote.is_nan() { f64::NAN } else { f64::from(u8::from(*vote == class as f64)) }
     };

@@ -13,10 +13,60 @@ pub(super) struct Loaded {
     pub(super) name: String,
     pub(super) values: Vec<f64>,
     pub(super) names: Vec<String>,
-    pub(super) ids: Option<Ids>,
+    pub(super) ids: Option<RowIds>,
+}
+
+/// The ids of a table, and where they stand.
+#[derive(Clone)]
+pub(super) struct RowIds {
+    pub(super) ids: Ids,
+    /// Their column; empty in an archive.
+    column: String,
+    /// They are row labels without a name, taken for ids.
+    nameless: bool,
+}
+
+impl RowIds {
+    pub(super) fn of(file: &SubmissionFile) -> Option<Self> {
+        let nameless = file.nameless().as_deref() == Some(file.id());
+        file.has_ids().then(|| Self { ids: file.ids().clone(), column: file.id().into(), nameless })
+    }
+
+    pub(super) fn of_archive(ids: Ids) -> Self {
+        Self { ids, column: String::new(), nameless: false }
+    }
+
+    /// What to do where these are the wrong ones.
+    fn hint(&self) -> String {
+        match self.column.as_str() {
+            "" => "every row needs an id of its own; `--by-position` matches rows by their place".into(),
+            column => format!("the ids are those of the column `{column}`; `--id COLUMN` names another one"),
+        }
+    }
 }
 
 impl Loaded {
+    /// Puts the rows into the order of the truth, rows that are not there being NaN, and lets go of the ids.
+    pub(super) fn align(&mut self, places: &[Option<usize>]) {
+        self.ids = None;
+        if places.len() == self.rows() && places.iter().enumerate().all(|(row, place)| *place == Some(row)) {
+            return;
+        }
+        let width = self.names.len();
+        let mut moved = vec![f64::NAN; places.len() * width];
+        for (place, out) in places.iter().zip(moved.chunks_exact_mut(width)) {
+            if let Some(at) = place {
+                out.copy_from_slice(&self.values[at * width..(at + 1) * width]);
+            }
+        }
+        self.values = moved;
+    }
+
+    /// The id of a row, in brackets behind its number; nothing where there are none.
+    pub(super) fn id(&self, row: usize) -> String {
+        self.ids.as_ref().map_or(String::new(), |own| format!(" (`{}`)", own.ids.shown(row)))
+    }
+
     pub(super) fn rows(&self) -> usize {
         self.values.len() / self.names.len()
     }
@@ -101,11 +151,8 @@ pub(super) fn repeat(truth: &mut Loaded, members: &mut [Loaded]) -> Result<()> {
     Ok(())
 }
 
-/// Takes some rows, in the order given; nothing is copied where these are all.
+/// Takes some rows, in the order given.
 pub(super) fn gather(values: &mut Vec<f64>, width: usize, rows: &[usize]) {
-    if rows.len() * width == values.len() && rows.iter().enumerate().all(|(i, &row)| i == row) {
-        return;
-    }
     *values = rows.iter().flat_map(|&row| values[row * width..(row + 1) * width].iter().copied()).collect();
 }
 
@@ -113,8 +160,7 @@ pub(super) fn lacking(reading: &Reading, truth: &Loaded, row: usize, column: &st
     if reading.mask {
         return Ok(());
     }
-    let shown = truth.ids.as_ref().map_or(String::new(), |ids| format!(" (`{}`)", ids.shown(row)));
-    let problem = format!("row {row}{shown}, column `{column}`: the target is missing");
+    let problem = format!("row {row}{}, column `{column}`: the target is missing", truth.id(row));
     Err(Error::input(&truth.path, problem).hint("leave such rows out with `--mask-missing`"))
 }
 
@@ -122,12 +168,13 @@ pub(super) fn file(content: &Content) -> Option<&SubmissionFile> {
     if let Content::Table(file) = content { Some(file) } else { None }
 }
 
-/// Settles the column of the ids for all tables at once.
+/// Settles the column of the ids for all tables at once; the ids themselves are read later.
 pub(super) fn name_ids(
     truth: &Path,
     content: &mut Content,
     contents: &mut [(Option<String>, PathBuf, Content)],
     reading: &Reading,
+    notes: &mut Vec<String>,
 ) -> Result<()> {
     if reading.by_position {
         return Ok(());
@@ -137,19 +184,24 @@ pub(super) fn name_ids(
     let id = match &reading.id {
         Some(id) => Some(id.clone()),
         None => {
-            let named: Vec<(&Path, Vec<String>)> = tables
-                .iter()
-                .filter_map(|(path, content)| file(content).map(|f| (*path, candidates(f, reading))))
-                .collect();
+            let of =
+                |content: &Content| file(content).filter(|f| f.nameless().is_none()).map(|f| candidates(f, reading));
+            let named: Vec<(&Path, Vec<String>)> =
+                tables.iter().filter_map(|(path, content)| of(content).map(|names| (*path, names))).collect();
             common_id(&named)?
         }
     };
-    let Some(id) = id else { return Ok(()) };
-    for (_, content) in &mut tables {
-        if let Content::Table(file) = content
-            && (reading.id.is_some() || file.has(&id))
-        {
-            file.name_ids(&id)?;
+    for (path, content) in &mut tables {
+        let Content::Table(file) = content else { continue };
+        match (&id, file.nameless()) {
+            (Some(id), None) if reading.id.is_some() || file.has(id) => file.choose_ids(id)?,
+            (Some(id), Some(_)) if file.has(id) => file.choose_ids(id)?,
+            (id, Some(own)) => {
+                file.choose_ids(&own)?;
+                let of = id.as_ref().map_or("for ids".to_string(), |id| format!("for those of the column `{id}`"));
+                notes.push(format!("the row labels of `{}`, which have no name, are taken {of}", path.display()));
+            }
+            _ => {}
         }
     }
     Ok(())
@@ -178,15 +230,33 @@ pub(super) fn order(
 ) -> Result<Vec<Option<usize>>> {
     match (&truth.ids, &member.ids) {
         (Some(expected), Some(found)) if !reading.by_position => {
-            let (places, surplus) = expected.places(&truth.path, found, &member.path)?;
-            if surplus == found.len() {
+            let twice = |error: Error| {
+                // Which of both lists has an id twice is told by the path.
+                let own =
+                    if matches!(&error, Error::Input { path, .. } if *path == member.path) { found } else { expected };
+                error.hint(own.hint())
+            };
+            let (places, surplus) = expected.ids.places(&truth.path, &found.ids, &member.path).map_err(twice)?;
+            if surplus == found.ids.len() {
                 let problem = format!(
                     "none of its ids is in `{}`: `{}` here, `{}` there",
                     truth.path.display(),
-                    found.shown(0),
-                    expected.shown(0)
+                    found.ids.shown(0),
+                    expected.ids.shown(0)
                 );
                 return Err(Error::input(&member.path, problem).hint("name the column of the ids: `--id COLUMN`"));
+            }
+            if (found.nameless || expected.nameless)
+                && let Some(row) = places.iter().position(Option::is_none)
+            {
+                let problem = format!(
+                    "its row labels, which have no name, are not the ids of `{}`: they lack `{}`",
+                    truth.path.display(),
+                    expected.ids.shown(row)
+                );
+                return Err(Error::input(&member.path, problem).hint(
+                    "name the column of the ids with `--id COLUMN`, or match rows by place with `--by-position`",
+                ));
             }
             if surplus > 0 {
                 warnings.push(format!(
@@ -197,7 +267,7 @@ pub(super) fn order(
             }
             if let (false, Some(row)) = (reading.mask, places.iter().position(Option::is_none)) {
                 let problem =
-                    format!("lacks the id `{}`, row {row} of `{}`", expected.shown(row), truth.path.display());
+                    format!("lacks the id `{}`, row {row} of `{}`", expected.ids.shown(row), truth.path.display());
                 return Err(Error::input(&member.path, problem)
                     .hint("leave rows that a member lacks out with `--mask-missing`"));
             }

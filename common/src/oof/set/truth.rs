@@ -5,9 +5,12 @@ use std::path::Path;
 use super::super::Layout;
 use super::super::foreign::{Content, Reading};
 use super::members::array;
-use super::rows::Loaded;
+use super::rows::{Loaded, RowIds};
 use crate::error::{Error, Result};
 use crate::submission::{Labels, SubmissionFile};
+
+/// Most folds that a column may name.
+const FOLDS: usize = 1000;
 
 /// The truth as read, before rows are matched.
 pub(super) struct Truth {
@@ -15,6 +18,8 @@ pub(super) struct Truth {
     pub(super) classes: Vec<String>,
     pub(super) weights: Option<Vec<f64>>,
     pub(super) folds: Option<Vec<usize>>,
+    /// Rows that count for no part of the leaderboard.
+    pub(super) ignored: Vec<usize>,
     pub(super) layout: Layout,
 }
 
@@ -22,14 +27,26 @@ impl Truth {
     pub(super) fn read(path: &Path, content: Content, members: &[&SubmissionFile], reading: &Reading) -> Result<Self> {
         let name = String::from("truth");
         let file = match content {
-            Content::Table(file) => file,
+            Content::Table(mut file) => {
+                file.read_ids()?;
+                file
+            }
             other => {
                 if !reading.targets.is_empty() || reading.weight.is_some() || reading.fold.is_some() {
                     return Err(Error::input(path, "holds an array, whose columns have no names")
                         .hint("`--target`, `--sample-weight` and `--fold-column` need a csv or parquet file"));
                 }
-                let (loaded, layout) = array(name, path, other)?;
-                return Ok(Self { loaded, classes: vec![], weights: None, folds: None, layout });
+                let mut classes = vec![];
+                let (loaded, layout) = match other {
+                    Content::Labels(texts, ids) => {
+                        classes = in_order(path, "target", &texts, &reading.classes)?;
+                        let values = positions(path, "target", &texts, &classes)?;
+                        let (names, ids) = (vec!["target".to_string()], ids.map(RowIds::of_archive));
+                        (Loaded { path: path.into(), name, values, names, ids }, Layout::default())
+                    }
+                    other => array(name, path, other)?,
+                };
+                return Ok(Self { loaded, classes, weights: None, folds: None, ignored: vec![], layout });
             }
         };
         let targets = targets(&file, members, reading)?;
@@ -49,22 +66,51 @@ impl Truth {
             };
             columns.push(values);
         }
-        let numbers = |role: &Option<String>| -> Result<Option<Vec<f64>>> {
-            role.as_ref().map(|name| file.read(&[name]).map(|mut columns| columns.remove(0))).transpose()
-        };
-        let weights = numbers(&reading.weight)?;
-        if let (Some(weights), Some(name)) = (&weights, &reading.weight)
-            && let Some(row) = weights.iter().position(|w| !(w.is_finite() && *w >= 0.0))
-        {
-            let problem = format!("row {row}, column `{name}`: the weight is {}, expected 0 or more", weights[row]);
-            return Err(Error::input(path, problem));
-        }
-        let folds = numbers(&reading.fold)?.map(|folds| numbered(&folds));
-        let values = interleaved(columns);
-        let ids = file.has_ids().then(|| file.ids().clone());
-        let loaded = Loaded { path: path.into(), name, values, names: targets, ids };
-        Ok(Self { loaded, classes, weights, folds, layout: Layout::default() })
+        let weights = reading.weight.as_ref().map(|name| weights(&file, name)).transpose()?;
+        let folds = reading.fold.as_ref().map(|name| folds(&file, name)).transpose()?;
+        let ignored = file.usage()?.into_iter().flatten().enumerate();
+        let ignored = ignored.filter(|(_, part)| part.eq_ignore_ascii_case("ignored")).map(|(row, _)| row).collect();
+        let ids = RowIds::of(&file);
+        let loaded = Loaded { path: path.into(), name, values: interleaved(columns), names: targets, ids };
+        Ok(Self { loaded, classes, weights, folds, ignored, layout: Layout::default() })
     }
+}
+
+/// Weights of rows: 0 or more, and some of them above 0.
+fn weights(file: &SubmissionFile, name: &str) -> Result<Vec<f64>> {
+    let weights = file.read(&[name])?.remove(0);
+    let hint = "`--sample-weight` names the column with the weight of every row";
+    if let Some(row) = weights.iter().position(|w| !(w.is_finite() && *w >= 0.0)) {
+        let problem = format!("row {row}, column `{name}`: the weight is {}, expected 0 or more", weights[row]);
+        return Err(Error::input(file.path(), problem).hint(hint));
+    }
+    if weights.iter().all(|w| *w == 0.0) {
+        return Err(Error::input(file.path(), format!("column `{name}`: all rows have the weight 0")).hint(hint));
+    }
+    Ok(weights)
+}
+
+/// Folds 0, 1, 2, ... in the order of their numbers or names.
+fn folds(file: &SubmissionFile, name: &str) -> Result<Vec<usize>> {
+    let hint = "`--fold-column` names the column with the number or name of every row's fold";
+    let missing =
+        |row: usize| Error::input(file.path(), format!("row {row}, column `{name}`: the fold is missing")).hint(hint);
+    let numbered = match file.labels(name)? {
+        Labels::Numbers(folds) => match folds.iter().position(|fold| fold.is_nan()) {
+            Some(row) => return Err(missing(row)),
+            None => numbered(&folds, f64::total_cmp),
+        },
+        Labels::Texts(folds) => match folds.iter().position(String::is_empty) {
+            Some(row) => return Err(missing(row)),
+            None => numbered(&folds, String::cmp),
+        },
+    };
+    let count = numbered.iter().max().map_or(0, |most| most + 1);
+    if count > FOLDS {
+        let problem = format!("column `{name}` has {count} different values, too many for folds");
+        return Err(Error::input(file.path(), problem).hint(hint));
+    }
+    Ok(numbered)
 }
 
 /// The columns of the truth that are predicted: those that were named, the only one, or those that all members have.
@@ -124,12 +170,11 @@ pub(super) fn positions(path: &Path, column: &str, texts: &[String], classes: &[
     texts.iter().enumerate().map(position).collect()
 }
 
-/// Folds 0, 1, 2, ... in the order of their numbers.
-pub(super) fn numbered(folds: &[f64]) -> Vec<usize> {
-    let mut known: Vec<f64> = folds.to_vec();
-    known.sort_by(f64::total_cmp);
-    known.dedup();
-    folds.iter().map(|fold| known.iter().position(|k| k.total_cmp(fold).is_eq()).unwrap_or(0)).collect()
+fn numbered<T: Clone>(folds: &[T], order: impl Fn(&T, &T) -> std::cmp::Ordering) -> Vec<usize> {
+    let mut known: Vec<T> = folds.to_vec();
+    known.sort_by(&order);
+    known.dedup_by(|a, b| order(a, b).is_eq());
+    folds.iter().map(|fold| known.binary_search_by(|k| order(k, fold)).unwrap_or(0)).collect()
 }
 
 pub(super) fn interleaved(mut columns: Vec<Vec<f64>>) -> Vec<f64> {

@@ -32,7 +32,8 @@ pub fn read_csv(path: impl AsRef<Path>, schema: &[(&str, ColumnKind)]) -> Result
 
 /// Reads a csv file batch by batch; beside a plain file, memory holds one batch of some 16 MiB of text, whatever its size.
 ///
-/// Fields may be quoted, with quotes inside doubled; a quoted field must end on its line. What else may differ between
+/// Fields may be quoted, with quotes inside doubled; a quoted field may hold ends of
+/// lines. What else may differ between
 /// writers (compression, byte order mark, ends of lines) is settled by [`CsvText`].
 #[derive(Debug)]
 pub struct CsvReader {
@@ -177,8 +178,7 @@ impl CsvReader {
 
     /// Lines are counted only when one is reported.
     fn error(&self, mistake: &Mistake) -> Error {
-        let before = &self.text.bytes()[..mistake.at];
-        let line = 1 + before.iter().filter(|&&b| b == b'\n').count();
+        let line = self.text.line_of(mistake.at);
         Error::input(self.text.path(), format!("line {line}: {}", mistake.problem))
     }
 }
@@ -262,7 +262,10 @@ impl Field {
     fn of(field: &[u8]) -> Self {
         let field = field.trim_ascii();
         match field {
-            b"" | b"NA" | b"N/A" | b"<NA>" | b"nan" | b"NaN" | b"NAN" | b"-nan" | b"null" | b"NULL" | b"None" => {
+            // What pandas takes for a missing value.
+            b"" | b"NA" | b"N/A" | b"n/a" | b"<NA>" | b"nan" | b"NaN" | b"NAN" | b"-nan" | b"-NaN" | b"null"
+            | b"NULL" | b"None" | b"#N/A" | b"#N/A N/A" | b"#NA" | b"1.#QNAN" | b"-1.#QNAN" | b"1.#IND"
+            | b"-1.#IND" => {
                 return Self::Missing;
             }
             b"True" | b"true" | b"TRUE" | b"False" | b"false" | b"FALSE" => return Self::Bool,
@@ -419,7 +422,7 @@ mod tests {
 
     #[test]
     fn types_are_those_of_all_fields_of_a_column() {
-        let rows = "i,f,t,b,h,z,q\n1,2,x,True,1,007,1\n-3,0.5,4,False,,012,True\n";
+        let rows = "i,f,t,b,h,z,q\n1,2,x,True,1,007,1\n-3,0.5,4,False,#N/A,012,True\n";
         let (_folder, path) = file(rows.as_bytes());
         let kinds = kinds_of_csv(&Arc::new(CsvText::open(&path).unwrap())).unwrap();
         let kinds: Vec<ColumnKind> = kinds.into_iter().map(|(_, kind)| kind).collect();
@@ -447,7 +450,7 @@ mod tests {
             (b"a,n\n1\n", "line 2: has 1 fields, expected 2"),
             (b"a,n\n1,2,3\n", "line 2: has more fields than the 2 of the header"),
             (b"a,n\n\n1,2\n", "line 2: column `a` is ``"),
-            (b"a,n\n\"1,2\n", "line 2: a quoted field has no end on its line"),
+            (b"a,n\n\"1,2\n", "line 2: a quoted field has no end"),
         ];
         for (text, expected) in cases {
             let found = problem(text);

@@ -22,6 +22,8 @@ pub struct CsvText {
     sign: u8,
     /// Lines before the first row.
     above: usize,
+    /// Whether ends of lines inside of quotes are written as [`INSIDE`].
+    joined: bool,
 }
 
 /// What a file holds.
@@ -41,6 +43,9 @@ impl Stored {
     }
 }
 
+/// Stands for the end of a line inside of quotes, so that a row is a line: the separator of records, which no text has.
+const INSIDE: u8 = 0x1e;
+
 impl CsvText {
     /// Opens a file; what is compressed or UTF-16 is told by its first bytes, what separates the fields by its header.
     ///
@@ -48,8 +53,21 @@ impl CsvText {
     /// [`Error::Input`] where the file is missing, empty, no text, packed in a way that is not read, or names a column
     /// twice.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::opened(path.as_ref(), true)
+    }
+
+    /// The same for files whose rows are lines: nobody looks for ends of lines inside of quotes, which takes a pass over
+    /// the file.
+    ///
+    /// # Errors
+    /// As [`CsvText::open`].
+    pub fn open_lines(path: impl AsRef<Path>) -> Result<Self> {
+        Self::opened(path.as_ref(), false)
+    }
+
+    fn opened(path: &Path, quotes: bool) -> Result<Self> {
         let mapped = Mapped::open(path)?;
-        Self::of(mapped.path().to_path_buf(), Stored::Mapped(mapped))
+        Self::of(mapped.path().to_path_buf(), Stored::Mapped(mapped), quotes)
     }
 
     /// The same of what was read already; `path` is for messages.
@@ -58,11 +76,11 @@ impl CsvText {
     /// As [`CsvText::open`].
     pub fn of_bytes(path: &Path, bytes: Vec<u8>) -> Result<Self> {
         super::super::foreign::demand_data(path, &bytes)?;
-        Self::of(path.to_path_buf(), Stored::Read(bytes))
+        Self::of(path.to_path_buf(), Stored::Read(bytes), true)
     }
 
-    fn of(path: PathBuf, stored: Stored) -> Result<Self> {
-        let decoded = decode(&path, stored.bytes())?;
+    fn of(path: PathBuf, stored: Stored, quotes: bool) -> Result<Self> {
+        let mut decoded = decode(&path, stored.bytes())?;
         let bytes = decoded.as_deref().unwrap_or(stored.bytes());
         let bad = |problem: String| Error::input(&path, problem);
         let blank = bytes.iter().rev().take_while(|b| matches!(b, b'\n' | b'\r')).count();
@@ -99,8 +117,15 @@ impl CsvText {
         }
         drop(seen);
         let begin = begin.min(end);
+        let inside = if quotes { broken_lines(&bytes[..end], begin, sign) } else { vec![] };
+        let joined = !inside.is_empty();
+        if joined {
+            let text = decoded.get_or_insert_with(|| stored.bytes().to_vec());
+            inside.into_iter().for_each(|at| text[at] = INSIDE);
+        }
+        let bytes = decoded.as_deref().unwrap_or(stored.bytes());
         let end = if header.len() > 1 { begin + filled(&bytes[begin..end], sign) } else { end };
-        Ok(Self { decoded, header, begin, end, sign, above, path, stored })
+        Ok(Self { decoded, header, begin, end, sign, above, joined, path, stored })
     }
 
     /// The file.
@@ -120,7 +145,12 @@ impl CsvText {
 
     /// The fields of one line without its end.
     pub fn fields<'a>(&self, line: &'a [u8]) -> Fields<'a> {
-        Fields::between(line, self.sign)
+        Fields { joined: self.joined, ..Fields::between(line, self.sign) }
+    }
+
+    /// Number of the line of the file in which a position lies; those inside of quotes count, too.
+    pub fn line_of(&self, at: usize) -> usize {
+        1 + self.bytes()[..at].iter().filter(|&&b| b == b'\n' || self.joined && b == INSIDE).count()
     }
 
     /// A field as the digits of a number: where semicolons separate fields, numbers may be written with a comma.
@@ -224,6 +254,38 @@ fn filled(rows: &[u8], sign: u8) -> usize {
     end
 }
 
+/// Where lines end inside of quotes, the rows beginning at `begin`. A quote opens a field at its begin alone; one that has no
+/// end is left to who reads its line.
+fn broken_lines(bytes: &[u8], begin: usize, sign: u8) -> Vec<usize> {
+    let mut found = Vec::new();
+    let mut at = begin;
+    let quote = |from: usize| {
+        let block = bytes[from..].chunks(4096).position(|block| block.contains(&b'"'))?;
+        let from = from + 4096 * block;
+        bytes[from..].iter().position(|&b| b == b'"').map(|length| from + length)
+    };
+    while let Some(open) = quote(at) {
+        at = open + 1;
+        if open > begin && bytes[open - 1] != sign && bytes[open - 1] != b'\n' {
+            continue;
+        }
+        let known = found.len();
+        loop {
+            let Some(close) = quote(at) else {
+                found.truncate(known);
+                return found;
+            };
+            found.extend((at..close).filter(|&i| bytes[i] == b'\n'));
+            at = close + 1;
+            if bytes.get(at) != Some(&b'"') {
+                break;
+            }
+            at += 1;
+        }
+    }
+    found
+}
+
 /// The line that holds position `at` or what is left of it, without its end, and where the next one begins.
 pub(super) fn line_at(bytes: &[u8], at: usize) -> (&[u8], usize) {
     let rest = &bytes[at..];
@@ -239,18 +301,20 @@ pub struct Fields<'a> {
     sign: u8,
     /// One beyond the length of the line when all fields were given.
     at: usize,
+    /// Whether quoted fields may hold ends of lines.
+    joined: bool,
 }
 
 impl<'a> Fields<'a> {
     fn between(line: &'a [u8], sign: u8) -> Self {
-        Self { line, sign, at: 0 }
+        Self { line, sign, at: 0, joined: false }
     }
 
     fn quoted(&mut self, inside: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
         let mut text = Vec::new();
         let mut rest = inside;
         loop {
-            let length = rest.iter().position(|&b| b == b'"').ok_or("a quoted field has no end on its line")?;
+            let length = rest.iter().position(|&b| b == b'"').ok_or("a quoted field has no end")?;
             text.extend_from_slice(&rest[..length]);
             rest = &rest[length + 1..];
             match rest.first() {
@@ -260,6 +324,9 @@ impl<'a> Fields<'a> {
                 }
                 next if next.is_none_or(|&b| b == self.sign) => {
                     self.at = self.line.len() - rest.len() + 1;
+                    if self.joined {
+                        text.iter_mut().filter(|b| **b == INSIDE).for_each(|b| *b = b'\n');
+                    }
                     return Ok(Cow::Owned(text));
                 }
                 _ => return Err("a quoted field goes on behind its quote".into()),
@@ -337,6 +404,26 @@ mod tests {
         assert!(problem(b"PK\x03\x04").contains("zip archive"));
         assert!(problem(b"\x1f\x8b\x08junk").contains("inflating"));
         assert!(problem(b"\n\n").contains("is empty"));
+    }
+
+    #[test]
+    fn texts_in_quotes_may_have_several_lines() {
+        let file = open(b"id,x\n1,\"a \"\"b\"\"\r\nc,\n\"\n2,5\" wide\n\"3\",\"\"\n").unwrap();
+        let mut rows = vec![];
+        let mut begin = file.begin();
+        while begin < file.bytes().len() {
+            let (line, next) = line_at(file.bytes(), begin);
+            let fields = file.fields(line).map(|field| String::from_utf8(field.unwrap().into_owned()).unwrap());
+            rows.push(fields.collect::<Vec<_>>());
+            begin = next;
+        }
+        assert_eq!(rows, [["1", "a \"b\"\r\nc,\n"], ["2", "5\" wide"], ["3", ""]]);
+        assert_eq!(file.line_of(file.bytes().len() - 1), 6);
+        // A quote without an end breaks no other line.
+        let file = open(b"id,x\n1,2\n3,\"4\n5,6\n").unwrap();
+        let (line, next) = line_at(file.bytes(), line_at(file.bytes(), file.begin()).1);
+        assert!(file.fields(line).any(|field| field.is_err_and(|problem| problem.contains("has no end"))));
+        assert_eq!(line_at(file.bytes(), next).0, b"5,6");
     }
 
     #[test]

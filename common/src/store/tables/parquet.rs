@@ -33,6 +33,33 @@ pub struct ParquetFile {
     others: Vec<(String, String)>,
     rows: usize,
     index: Vec<String>,
+    counter: Option<Counter>,
+    /// Whether missing values are NaN, or empty texts, instead of errors.
+    holes: bool,
+}
+
+/// Row labels of a pandas frame that are a mere count, of which the file says where it begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counter {
+    /// Name of the labels, where they have one.
+    pub name: Option<String>,
+    /// Label of the first row.
+    pub start: i64,
+    /// From one row to the next.
+    pub step: i64,
+}
+
+impl Counter {
+    /// From what pandas wrote: `{"kind": "range", "name": null, "start": 0, "stop": 10, "step": 1}`.
+    fn of(value: &Value) -> Option<Self> {
+        let (start, step) = (value["start"].as_i64()?, value["step"].as_i64()?);
+        (value["kind"] == "range").then(|| Self { name: value["name"].as_str().map(str::to_owned), start, step })
+    }
+
+    /// The labels of some rows.
+    pub fn labels(&self, rows: usize) -> Vec<i64> {
+        (0..rows as i64).map(|row| self.start + row * self.step).collect()
+    }
 }
 
 impl ParquetFile {
@@ -64,9 +91,10 @@ impl ParquetFile {
             let pandas = texts.filter(|pair| pair.key == "pandas").find_map(|pair| pair.value.as_deref());
             let pandas: Option<Value> = pandas.and_then(|text| serde_json::from_str(text).ok());
             let index = pandas.iter().flat_map(|value| value["index_columns"].as_array()).flatten();
-            // An index that is a mere counter is stored as an object, not as the name of a column.
+            // An index that is a mere count is stored as an object, not as the name of a column.
+            let counter = index.clone().find_map(Counter::of);
             let index = index.filter_map(|name| name.as_str().map(str::to_owned)).collect();
-            Ok(Self { path: path.clone(), schema, odd, others, rows, index })
+            Ok(Self { path: path.clone(), schema, odd, others, rows, index, counter, holes: false })
         })?;
         Ok(found)
     }
@@ -74,6 +102,18 @@ impl ParquetFile {
     /// The columns that are the row labels of a pandas frame.
     pub fn index(&self) -> &[String] {
         &self.index
+    }
+
+    /// The row labels of a pandas frame that are a mere count; they are no column.
+    pub fn counter(&self) -> Option<&Counter> {
+        self.counter.as_ref()
+    }
+
+    /// Takes missing numbers and truths for NaN, the column being one of floats then, and missing texts for empty ones.
+    #[must_use]
+    pub fn with_holes(mut self) -> Self {
+        self.holes = true;
+        self
     }
 
     /// The path as given to [`ParquetFile::open`].
@@ -187,11 +227,68 @@ impl ParquetFile {
         })
     }
 
+    /// A column of which values are missing.
+    fn with_missing(&self, name: &str, series: &pl::Series) -> Result<Column> {
+        let bad = |e: pl::PolarsError| damaged(&self.path, &e);
+        macro_rules! floats {
+            ($array:expr) => {
+                Column::F64($array.map_err(bad)?.iter().map(|v| v.map_or(f64::NAN, |v| v as f64)).collect())
+            };
+        }
+        Ok(match series.dtype() {
+            pl::DataType::Int64 => floats!(series.i64()),
+            pl::DataType::Int32 => floats!(series.i32()),
+            pl::DataType::Int16 => floats!(series.i16()),
+            pl::DataType::Int8 => floats!(series.i8()),
+            pl::DataType::UInt64 => floats!(series.u64()),
+            pl::DataType::UInt32 => floats!(series.u32()),
+            pl::DataType::UInt16 => floats!(series.u16()),
+            pl::DataType::UInt8 => floats!(series.u8()),
+            pl::DataType::Boolean => {
+                let truths = series.bool().map_err(bad)?;
+                Column::F64(truths.iter().map(|v| v.map_or(f64::NAN, |v| f64::from(u8::from(v)))).collect())
+            }
+            pl::DataType::String => {
+                Column::Text(series.str().map_err(bad)?.iter().map(|v| v.unwrap_or_default().to_owned()).collect())
+            }
+            other => return Err(Error::input(&self.path, format!("column `{name}` has the type {other}"))),
+        })
+    }
+
+    /// A column of row names: as [`ParquetFile::read`], but whole numbers beyond 63 bits are texts of their digits.
+    ///
+    /// # Errors
+    /// As [`ParquetFile::read`].
+    pub fn read_ids(&self, name: &str) -> Result<Column> {
+        if self.odd.iter().any(|odd| odd == name) || !self.schema.iter().any(|(known, _)| known == name) {
+            return self.read(Some(&[name]), 0..self.rows)?.take(name);
+        }
+        guarded(&self.path, || {
+            let frame = pl::ParquetReader::new(open(&self.path)?)
+                .with_columns(Some(vec![name.to_string()]))
+                .set_rechunk(true)
+                .finish()
+                .map_err(|e| damaged(&self.path, &e))?;
+            let series = frame.column(name).map_err(|e| damaged(&self.path, &e))?.as_materialized_series();
+            match series.u64() {
+                Ok(wide) if series.null_count() == 0 && wide.iter().flatten().any(|id| i64::try_from(id).is_err()) => {
+                    Ok(Column::Text(wide.iter().flatten().map(|id| id.to_string()).collect()))
+                }
+                _ => self.converted(name, series),
+            }
+        })
+    }
+
     fn converted(&self, name: &str, series: &pl::Series) -> Result<Column> {
         let bad = |e: pl::PolarsError| damaged(&self.path, &e);
         let nulls = series.null_count();
         if nulls > 0 && !matches!(series.dtype(), pl::DataType::Float64 | pl::DataType::Float32) {
-            return Err(Error::input(&self.path, format!("column `{name}` lacks {nulls} values")));
+            if self.holes {
+                return self.with_missing(name, series);
+            }
+            let first = (0..series.len()).find(|&row| series.get(row).is_ok_and(|value| value.is_null())).unwrap_or(0);
+            let problem = format!("row {first}, column `{name}`: the value is missing ({nulls} in all)");
+            return Err(Error::input(&self.path, problem));
         }
         macro_rules! filled {
             ($array:expr, $missing:expr) => {{
@@ -429,7 +526,28 @@ mod tests {
         let table = read_parquet(&path, Some(&["f"])).unwrap();
         assert!(table.f64("f").unwrap()[0] == 1.0 && table.f64("f").unwrap()[1].is_nan());
         let error = read_parquet(&path, None).unwrap_err().to_string();
-        assert!(error.ends_with("column `i` lacks 1 values"), "{error}");
+        assert!(error.ends_with("row 1, column `i`: the value is missing (1 in all)"), "{error}");
+        let table = ParquetFile::open(&path).unwrap().with_holes().read(None, 0..9).unwrap();
+        assert!(table.f64("i").unwrap()[0] == 1.0 && table.f64("i").unwrap()[1].is_nan());
+    }
+
+    #[test]
+    fn ids_beyond_the_numbers_of_this_machine_are_texts() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.parquet");
+        let columns = vec![
+            polars::prelude::NamedFrom::new("wide".into(), [u64::MAX, 7]),
+            polars::prelude::NamedFrom::new("narrow".into(), [8u64, 7]),
+        ];
+        let columns = columns.into_iter().map(|s: pl::Series| s.into()).collect();
+        let mut frame = DataFrame::new(2, columns).unwrap();
+        let mut bytes = Vec::new();
+        pl::ParquetWriter::new(&mut bytes).finish(&mut frame).unwrap();
+        crate::durable::write(&path, &bytes).unwrap();
+        let file = ParquetFile::open(&path).unwrap();
+        assert_eq!(file.read_ids("wide").unwrap(), Column::Text(vec!["18446744073709551615".into(), "7".into()]));
+        assert_eq!(file.read_ids("narrow").unwrap(), Column::I64(vec![8, 7]));
+        assert!(file.read(Some(&["wide"]), 0..2).is_err());
     }
 
     #[test]

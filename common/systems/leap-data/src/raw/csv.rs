@@ -65,7 +65,7 @@ impl CsvFile {
     /// # Errors
     /// [`Error::Input`] naming the columns that are missing, unknown or there twice.
     pub fn open(path: &Path, columns: &[&str], id_prefix: &'static str, threads: usize) -> Result<Self> {
-        let text = CsvText::open(path)?;
+        let text = CsvText::open_lines(path)?;
         let bytes = text.bytes();
         let fields = match_header(path, text.header(), columns)?;
         let mut pieces = Vec::new();
