@@ -21,7 +21,7 @@ use crate::dataset::{InputConfig, PulseCount};
 use crate::detector::Frame;
 use crate::losses::as_vectors;
 use crate::models::encoder::Feature;
-use crate::models::{ModelConfig, Network};
+use crate::models::ModelConfig;
 use crate::predict::{About, Ensemble, Member, PredictConfig};
 use crate::sensors::Sensors;
 use events::Pulses;

@@ -15,7 +15,7 @@ use crate::layout::expand;
 use crate::norm::{Chain, Constants};
 use crate::predict::{Predictor, Settings};
 use crate::submission::Recipe;
-use crate::train::constants_of;
+use crate::constants::constants_of;
 use crate::train::evaluate::values;
 
 /// One network, or the seven of the groups.
