@@ -307,25 +307,25 @@ fn one_table_holds_all_models_and_arrays_go_by_the_place_of_the_sample() {
     };
     let text = || fs::read_to_string(folder.path().join("out/submission.csv")).unwrap();
     blend(&["test.csv", "--sample", "sample.csv"]).succeeds().says("every model is a column of `test.csv`");
-    assert_eq!(text(), "id,y\n7,5\n8,7\n");
+    assert_eq!(text(), "id,y\n7,5.0\n8,7.0\n");
     blend(&["test.csv"]).fails(3).says("--sample FILE");
     common::store::npy::write_npy(folder.path().join("a.npy"), &[2], &[2.0f32, 4.0]).unwrap();
     put(folder.path(), "b.csv", "id,y\n8,8\n7,6\n");
     blend(&["a.npy", "b.csv", "--sample", "sample.csv"])
         .succeeds()
         .says("the rows of 1 arrays are matched by their place");
-    assert_eq!(text(), "id,y\n7,5\n8,7\n");
+    assert_eq!(text(), "id,y\n7,5.0\n8,7.0\n");
     common::store::npy::write_npy(folder.path().join("a.npy"), &[3], &[2.0f64, 4.0, 5.0]).unwrap();
     blend(&["a.npy", "b.csv", "--sample", "sample.csv"]).fails(3).says("holds 3 rows, but `sample.csv` has 2");
     common::store::npy::write_npy(folder.path().join("a.npy"), &[2], &[2.0f64, f64::NAN]).unwrap();
     blend(&["a.npy", "b.csv", "--sample", "sample.csv"]).fails(3).says("row 1, column `y`: NaN is not finite");
     // Ids keep their type: numbers with a point, texts with zeros in front.
-    for (first, second, more) in [("7.5", "8.25", &["--decimals", "0"][..]), ("007", "008", &[][..])] {
+    for (first, second, more) in [("7.5", "8.25", &["--decimals", "1"][..]), ("007", "008", &[][..])] {
         put(folder.path(), "sample.csv", &format!("id,y\n{first},0\n{second},0\n"));
         put(folder.path(), "a.csv", &format!(",id,y\n5,{second},4\n6,{first},2\n"));
         put(folder.path(), "b.csv", &format!("id,y\n{first},6\n{second},8\n"));
         blend(&[&["a.csv", "b.csv", "--sample", "sample.csv"], more].concat()).succeeds();
-        assert_eq!(text(), format!("id,y\n{first},5\n{second},7\n"));
+        assert_eq!(text(), format!("id,y\n{first},5.0\n{second},7.0\n"));
     }
     let parquet = common::store::tables::read_parquet(folder.path().join("out/submission.parquet"), None).unwrap();
     assert_eq!(parquet.texts("id").unwrap(), ["007", "008"]);

@@ -160,7 +160,16 @@ fn tensors(path: &Path, truth: bool) -> Result<Content> {
     let file = TensorFile::open(path)?;
     let names: Vec<&str> = file.names().collect();
     let ours = if truth { "targets" } else { "predictions" };
-    let name = if names.contains(&ours) { ours } else { wanted(path, &names, truth)? };
+    let known = names_of(truth).iter().find(|known| names.contains(known));
+    let name: &str = match (names.as_slice(), known) {
+        _ if names.contains(&ours) => ours,
+        ([only], _) => *only,
+        (_, Some(known)) => *known,
+        _ => {
+            let problem = format!("has no tensor `{ours}`; it holds `{}`", names.join("`, `"));
+            return Err(Error::input(path, problem).hint(format!("call the tensor `{ours}`")));
+        }
+    };
     if name == ours && matches!(file.dtype(name)?, Dtype::F32 | Dtype::F64) {
         let table = if truth { Table::truth(path)? } else { Table::predictions(path)? };
         return Ok(Content::Ours(table));
