@@ -10,7 +10,6 @@ mod blend;
 mod confidence;
 mod configs;
 mod networks;
-mod simulation;
 mod stages;
 
 use std::path::Path;

@@ -3,7 +3,7 @@
 //! A tendency acts on the mass of its layer, `dp / g`: warming by the heat capacity of air, water by the heat of
 //! condensation. Winds have no such factor. Layers are those of the published grids at the mean surface pressure.
 
-use crate::simulate::climate::{figures, grid_interfaces};
+use crate::climsim::{figures, grid_interfaces};
 
 /// Gravity in m/s2.
 const GRAVITY: f64 = 9.806_16;

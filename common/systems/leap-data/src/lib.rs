@@ -1,6 +1,7 @@
 //! LEAP / ClimSim before any network: the columns and their constants, simulated files, preparation, R2 and submissions.
 //! Nothing here uses a tensor, so programs that need no more than this start without libtorch.
 
+pub mod climsim;
 pub mod columns;
 pub mod constraints;
 pub mod energy;

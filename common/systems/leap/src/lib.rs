@@ -16,4 +16,4 @@ pub mod train;
 
 pub use networks::NETWORKS;
 
-pub use leap_data::{NAME, columns, constraints, norm, prepare, raw, score, simulate, submission};
+pub use leap_data::{NAME, climsim, columns, constraints, norm, prepare, raw, score, simulate, submission};

@@ -13,7 +13,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::columns::{LEVELS, PROFILE_INPUTS, SCALAR_INPUTS, input_position, train_inputs};
 use crate::norm::Constants;
-use crate::simulate::climate;
+use crate::climsim;
 
 /// Places of profiles among the nine: temperature, vapour, liquid, ice, wind.
 const T: i64 = 0;
@@ -100,7 +100,7 @@ impl FeatureLayer {
         if features.is_none() {
             return Ok(None);
         }
-        let grid = climate::grid_levels()?;
+        let grid = climsim::grid_levels()?;
         let at = |name: &str| {
             input_position(name).ok_or_else(|| Error::failed(format!("no input `{name}` among the columns")))
         };
@@ -125,7 +125,7 @@ impl FeatureLayer {
         let smallest = (0..LEVELS * PROFILE_INPUTS)
             .map(|i| {
                 let column = profile(i / PROFILE_INPUTS, i % PROFILE_INPUTS);
-                let real = climate::figures("mli", train_inputs()[column])?;
+                let real = climsim::figures("mli", train_inputs()[column])?;
                 Ok(((real.min - mean[column]) / std[column]) as f32)
             })
             .collect::<Result<Vec<f32>>>()?;
@@ -309,7 +309,7 @@ mod tests {
         // Column representation: two levels of the same temperature differ no longer.
         assert!((at(10, 25) - at(50, 25)).abs() < 1e-4 && (at(10, 16) - at(50, 16)).abs() > 1.0);
         let c = input_position("state_t_50").unwrap();
-        let least = climate::figures("mli", "state_t_50").unwrap().min;
+        let least = climsim::figures("mli", "state_t_50").unwrap().min;
         let above = (290.0 - least) / constants.input_std[c];
         assert!((at(50, 34) - above.ln_1p()).abs() < 1e-3, "{}", at(50, 34));
     }
