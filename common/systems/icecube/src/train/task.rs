@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use common::Result;
 use common::config::{self, Resolved};
 use common::driver::{Ending, Help, Request, Task};
 use common::durable;
 use common::stage::{Manifest, Stage};
-use common::Result;
 use neural::stages::{self, Begun, Told, TrainFlags};
 use neural::trainer::{AVERAGED, CHECKPOINTS, LAST, MODEL};
 

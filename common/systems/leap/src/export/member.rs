@@ -11,11 +11,11 @@ use crate::columns::{
     GROUPS, INPUTS, STEP_SECONDS, TARGETS, csv_to_train_inputs, group, linear, linear_source,
     submission_to_train_targets,
 };
+use crate::constants::constants_of;
 use crate::layout::expand;
 use crate::norm::{Chain, Constants};
 use crate::predict::{Predictor, Settings};
 use crate::submission::Recipe;
-use crate::constants::constants_of;
 use crate::train::evaluate::values;
 
 /// One network, or the seven of the groups.

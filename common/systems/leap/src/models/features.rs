@@ -11,9 +11,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
+use crate::climsim;
 use crate::columns::{LEVELS, PROFILE_INPUTS, SCALAR_INPUTS, input_position, train_inputs};
 use crate::norm::Constants;
-use crate::climsim;
 
 /// Places of profiles among the nine: temperature, vapour, liquid, ice, wind.
 const T: i64 = 0;
