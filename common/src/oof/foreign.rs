@@ -163,8 +163,8 @@ fn tensors(path: &Path, truth: bool) -> Result<Content> {
     let known = names_of(truth).iter().find(|known| names.contains(known));
     let name: &str = match (names.as_slice(), known) {
         _ if names.contains(&ours) => ours,
-        ([only], _) => *only,
-        (_, Some(known)) => *known,
+        ([only], _) => only,
+        (_, Some(known)) => known,
         _ => {
             let problem = format!("has no tensor `{ours}`; it holds `{}`", names.join("`, `"));
             return Err(Error::input(path, problem).hint(format!("call the tensor `{ours}`")));

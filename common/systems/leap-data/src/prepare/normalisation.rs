@@ -287,10 +287,13 @@ mod tests {
         }
         let mut writer = NcWriter::new(NcKind::Hdf5);
         writer.dimension("lev", 60).unwrap();
-        for (variable, levels) in variables {
-            let values: Vec<f64> = (0..levels.max(1)).map(|l| of(variable, l)).collect();
-            let dims: &[&str] = if levels == 0 { &[] } else { &["lev"] };
-            writer.variable(variable, dims, NcValues::F64(&values)).unwrap();
+        let values: Vec<(&str, usize, Vec<f64>)> = variables
+            .into_iter()
+            .map(|(variable, levels)| (variable, levels, (0..levels.max(1)).map(|l| of(variable, l)).collect()))
+            .collect();
+        for (variable, levels, values) in &values {
+            let dims: &[&str] = if *levels == 0 { &[] } else { &["lev"] };
+            writer.variable(variable, dims, NcValues::F64(values)).unwrap();
         }
         writer.write(path).unwrap();
     }
