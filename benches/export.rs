@@ -7,6 +7,7 @@
 //! Networks of the published sizes with initial weights. `predict` and the module in libtorch take turns here on the same inputs;
 //! `benches/python/export.py` then runs the same file in Python, in turns with the same network in eager PyTorch where
 //! `benches/python` has one. Without `PODIUM_BENCH_PYTHON` only the first two run.
+#![allow(missing_docs, clippy::print_stdout, reason = "a bench prints its figures")]
 
 use std::path::Path;
 use std::process::Command;

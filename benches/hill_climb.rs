@@ -6,6 +6,7 @@
 //! auc against what the program says beforehand). Times are medians of three runs of the program from its files to its weights,
 //! with two threads and with one; without Python only they are printed.
 #![allow(missing_docs, clippy::print_stdout, reason = "a bench prints its figures")]
+#![allow(clippy::disallowed_methods, reason = "files of a bench are no results of a stage")]
 
 #[path = "support/mod.rs"]
 mod support;

@@ -95,7 +95,7 @@ fn the_program_in_cpp_gives_the_numbers_of_predict() {
     let code = example("cpp");
     assert!(code.lines().count() <= 45, "the document says 40 lines");
     common::durable::write(f.join("run.cpp"), code.as_bytes()).unwrap();
-    let libtorch = PathBuf::from(option_env!("LIBTORCH").map_or_else(|| root().join(".libtorch/torch"), PathBuf::from));
+    let libtorch = option_env!("LIBTORCH").map_or_else(|| root().join(".libtorch/torch"), PathBuf::from);
     let include = libtorch.join("include");
     let mut compile = Command::new("g++");
     compile.args(["-std=c++17", "-O0", "-w", "run.cpp", "-o", "run", "-ltorch_cpu", "-lc10"]);

@@ -81,7 +81,7 @@ struct Case {
 
 /// The networks of the file.
 fn cases() -> (TensorFile, Vec<Case>) {
-    let file = TensorFile::open(&root().join("tests/leap/benchmark/networks.safetensors")).unwrap();
+    let file = TensorFile::open(root().join("tests/leap/benchmark/networks.safetensors")).unwrap();
     let about: Value = serde_json::from_str(file.metadata_text("networks").unwrap()).unwrap();
     let case = |(name, entry): (&String, &Value)| {
         let names = entry["parameters"].as_array().unwrap().iter().map(|n| n.as_str().unwrap().to_string());

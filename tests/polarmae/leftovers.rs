@@ -1,4 +1,5 @@
 //! What lies in folders beside data, and files that are not alone: copies, links, equal content.
+#![allow(clippy::disallowed_methods, reason = "files that a user leaves behind")]
 
 use crate::raw::{Event, prepare, write};
 

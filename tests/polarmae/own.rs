@@ -199,7 +199,7 @@ fn parquet_with_a_row_an_event_gives_what_the_same_lists_in_hdf5_give() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     for set in ["train", "val"] {
-        let mut writer = ListWriter::create(&at("h5").join(set).join("a.h5"), &["point"], &["cluster"]).unwrap();
+        let mut writer = ListWriter::create(at("h5").join(set).join("a.h5"), &["point"], &["cluster"]).unwrap();
         for event in 0..5 {
             let (mut points, mut clusters) = (vec![], vec![]);
             for (number, (semantic, count, particle)) in

@@ -1,4 +1,5 @@
 //! Chromium without a window, driven over its debugging pipe: what a page shows, says and asks for.
+#![allow(dead_code, clippy::print_stderr, reason = "each target uses a part; a test that is skipped says why")]
 
 use std::fs::File;
 use std::io::{Read, Write};

@@ -172,7 +172,7 @@ mod tests {
                 let (current, mut model) = (numbers(), numbers());
                 model[..width * 50].copy_from_slice(&current[..width * 50]);
                 let ends = [150, 300, rows];
-                let weight = |row: usize| 1.0 + f64::from(row % 3 == 0);
+                let weight = |row: usize| 1.0 + f64::from(row.is_multiple_of(3));
                 let tables = decision.along(&current, &model, &steps, &ends, &weight).unwrap();
                 for (w, table) in steps.iter().zip(tables) {
                     let at = |i: usize| (1.0 - w) * current[i] + w * model[i];

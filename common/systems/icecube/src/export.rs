@@ -252,7 +252,7 @@ impl Whole {
                 (qe, ice.masked_fill(&absent.unsqueeze(-1), 0.0), sensor)
             }
             None => {
-                let zeros = whole(&auxiliary) * 0;
+                let zeros = whole(&auxiliary).zeros_like();
                 let nothing = pos.narrow(2, 0, 2).zeros_like();
                 (zeros.shallow_clone(), nothing, zeros)
             }

@@ -73,7 +73,7 @@ fn sum(members: &[Member], of: impl Fn(&Member) -> Result<Tensor>) -> Result<Ten
     }
     let mut total = Tensor::zeros([1], (Kind::Double, Device::Cpu));
     for member in members {
-        total = total + of(member)? * &member.weights;
+        total += of(member)? * &member.weights;
     }
     Ok(total)
 }

@@ -45,13 +45,13 @@ impl Pulses {
         let (mut position, mut time, mut charge) = (vec![0.0; b * l * 3], vec![0.0; b * l], vec![0.0; b * l]);
         let (mut auxiliary, mut sensor) = (vec![0_i64; b * l], vec![0_i64; b * l]);
         let (mut mask, mut count) = (vec![false; b * l], vec![0_i64; b]);
-        for event in 0..b {
+        for (event, count) in count.iter_mut().enumerate() {
             let most = if event == 0 { l } else { rng.random_range(1..=l) };
             let found = match &self.events {
                 Some(events) => self.real(events, rng.random_range(0..events.len()))?,
                 None => (0..most).map(|_| drawn(&mut rng)).collect(),
             };
-            count[event] = found.len().max(1) as i64;
+            *count = found.len().max(1) as i64;
             for (pulse, at) in found.iter().take(most).zip(event * l..) {
                 position[3 * at..3 * at + 3].copy_from_slice(&pulse.position);
                 (time[at], charge[at]) = (pulse.time, pulse.charge);

@@ -37,7 +37,7 @@ pub fn neighbours(coordinates: &Tensor, mask: &Tensor) -> (Tensor, Tensor) {
     };
     let mut distance = squared(0);
     for c in 1..columns {
-        distance = distance + squared(c);
+        distance += squared(c);
     }
     let distance = distance.masked_fill(&mask.logical_not().unsqueeze(1), f64::INFINITY);
     // As many candidates as are looked for, in short events too.

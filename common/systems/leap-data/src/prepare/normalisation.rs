@@ -328,6 +328,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::print_stderr, reason = "a test that is skipped says why")]
     fn the_published_files_of_the_benchmark_are_read() {
         let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../../shared/data/climsim/normalizations");
         if !data.is_dir() {

@@ -24,7 +24,7 @@ const SKIP_SCALE: f64 = std::f64::consts::FRAC_1_SQRT_2;
 /// Weights that begin near zero are drawn as others and multiplied with this.
 const NEARLY_ZERO: f64 = 1e-5;
 /// The same for the maps of attention, `sqrt(0.2)`.
-const ATTENTION_SCALE: f64 = 0.447_213_595_499_957_96;
+const ATTENTION_SCALE: f64 = 0.447_213_595_499_958;
 /// Levels that a convolution sees.
 const KERNEL: i64 = 3;
 
