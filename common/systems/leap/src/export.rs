@@ -152,7 +152,7 @@ impl Rows {
         Ok(Self { prepared, constants: first.constants.clone() })
     }
 
-    /// f32 `[rows, 556]`; another seed gives other rows.
+    /// f64 `[rows, 556]`; another seed gives other rows.
     fn draw(&self, rows: i64, seed: u64) -> Result<Vec<Tensor>> {
         let rows = rows as usize;
         let normal = match &self.prepared {
@@ -175,7 +175,6 @@ impl Rows {
                     f64::from(normal[column]) * self.constants.input_std[column] + self.constants.input_mean[column];
             }
         }
-        // In f32: of f64 rows the cast to f64 would be the rows themselves, and results of f32 rows would not come back as f32.
-        Ok(vec![Tensor::from_slice(&raw).view([rows as i64, INPUTS as i64]).to_kind(Kind::Float)])
+        Ok(vec![Tensor::from_slice(&raw).view([rows as i64, INPUTS as i64])])
     }
 }
