@@ -5,7 +5,6 @@
 //! holds.
 
 mod again;
-mod export;
 mod graph;
 mod group;
 mod linear;
@@ -18,8 +17,6 @@ use tch::{Device, Tensor};
 
 use crate::errors;
 pub(crate) use again::checkpoint;
-pub use export::recording;
-pub(crate) use export::{Recorder, script};
 pub use graph::{Graph, set_grads};
 pub use group::Reduce;
 pub(crate) use group::{

@@ -11,7 +11,6 @@ use tch::Device;
 
 use crate::NAME;
 use crate::dataset::InputConfig;
-use crate::export;
 use crate::models::{self, ModelConfig, Targets};
 use crate::predict::{About, targets_of};
 use crate::published;
@@ -29,7 +28,6 @@ pub const IMPORT: Import = Import {
     of_config,
     says: |file| says_system(file, NAME),
     of_file,
-    export: export::module,
 };
 
 /// The network of a config of `train-model`, or of a published one with its pairs.
