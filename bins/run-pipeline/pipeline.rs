@@ -86,7 +86,7 @@ pub struct PipelineArgs {
     #[arg(long, help_heading = "Look", hide_short_help = true)]
     pub mermaid: bool,
     /// Write the pipeline for another engine
-    #[arg(long, value_enum, value_name = "ENGINE", help_heading = "Look", group = "look")]
+    #[arg(long, value_enum, value_name = "ENGINE", help_heading = "Look", group = "look", hide_short_help = true)]
     pub export: Option<Engine>,
     /// File for --export [default: standard output]
     #[arg(short, long, value_name = "FILE", help_heading = "Look", requires = "export", hide_short_help = true)]

@@ -289,7 +289,10 @@ mod tests {
         writer.dimension("lev", 60).unwrap();
         let values: Vec<(&str, usize, Vec<f64>)> = variables
             .into_iter()
-            .map(|(variable, levels)| (variable, levels, (0..levels.max(1)).map(|l| of(variable, l)).collect()))
+            .map(|(variable, levels)| {
+                let count = if levels == 0 { 1 } else { 60 };
+                (variable, levels, (0..count).map(|l| of(variable, l)).collect())
+            })
             .collect();
         for (variable, levels, values) in &values {
             let dims: &[&str] = if *levels == 0 { &[] } else { &["lev"] };

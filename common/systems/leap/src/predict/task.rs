@@ -144,7 +144,7 @@ impl Task for Predict {
             ));
         }
         let inputs = match config.constraints.microphysics {
-            true => train::inputs_of(&prepared, &constants, "constraints.microphysics")?,
+            true => crate::train::inputs_of(&prepared, &constants, "constraints.microphysics")?,
             false => constants.clone(),
         };
         upstream.push(prepared);
