@@ -50,11 +50,12 @@ def notices(root):
             silent.append(f"{name}: {told[package['name'], package['version']]}")
         for path in files:
             text = path.read_text(errors="replace").strip()
-            texts.setdefault(" ".join(text.split()), (text, set()))[1].add(name)
+            texts.setdefault(" ".join(text.split()), []).append((text, name))
     if not texts:
         raise elf.Unfit("cargo does not say which crates are in the programs, and their licences have to come along: run `cargo fetch` first")
     parts = [HEAD, "Without a text of their own:\n\n" + "\n".join(sorted(silent))]
-    for text, names in sorted(texts.values(), key=lambda entry: (sorted(entry[1]), entry[0])):
-        parts.append(", ".join(sorted(names)) + "\n\n" + text)
+    # Texts that differ in blanks alone are one: the first of them in order, whichever folder was listed first.
+    for names, text in sorted((sorted({name for _, name in same}), min(text for text, _ in same)) for same in texts.values()):
+        parts.append(", ".join(names) + "\n\n" + text)
     rule = "\n\n" + "-" * 80 + "\n\n"
     return (rule.join(parts) + "\n").encode()

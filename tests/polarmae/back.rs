@@ -20,8 +20,8 @@ fn predictions_name_file_voxel_and_cluster_and_every_voxel_of_the_raw_event_has_
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let long: &[f32] = &[1.0; 40];
-    for name in ["train/one.h5", "train/two.h5"] {
-        write(&at("raw").join(name), &[&[(4, &[1.0; 3][..]), (1, long), (0, &[0.05, 2.0][..])]]);
+    for (name, energy) in [("train/one.h5", 1.0), ("train/two.h5", 1.5)] {
+        write(&at("raw").join(name), &[&[(4, &[energy; 3][..]), (1, long), (0, &[0.05, 2.0][..])]]);
     }
     let event: Event = &[(4, &[1.0]), (1, long)];
     write(&at("raw/val/v.h5"), &[event; 2]);

@@ -140,8 +140,11 @@ fn a_leading_track_is_told_and_kept_by_its_label() {
 fn nested_folders_patterns_and_files_of_one_name_are_all_read() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    for name in ["train/a.h5", "train/a.hdf5", "train/run1/a.h5", "train/.trash/b.h5", "val/v.h5"] {
-        write(&at("raw").join(name), &[SOUND]);
+    for (i, name) in
+        ["train/a.h5", "train/a.hdf5", "train/run1/a.h5", "train/.trash/b.h5", "val/v.h5"].iter().enumerate()
+    {
+        let energies = [1.0 + i as f32; 3];
+        write(&at("raw").join(name), &[&[(4, &energies), (1, LONG)]]);
     }
     common::durable::write(at("raw/train/._a.h5"), b"not a data file").unwrap();
     let prepared = prepare(&at("raw"), &at("data")).succeeds().manifest();

@@ -77,7 +77,7 @@ fn an_index_beside_the_file_that_says_something_else_is_refused() {
         .fails(3)
         .says("a_points.npy")
         .says("lists 3 events")
-        .says("hint: remove it");
+        .says("remove it: the events are counted anew");
 }
 
 #[test]

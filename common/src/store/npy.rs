@@ -4,7 +4,7 @@
 //! that already. Object arrays, which hold pickles, are read only on request ([`NpzFile::pickled`]) and never run.
 //!
 //! Own code, because the crates for it (`npyz`, `ndarray-npy`) read arrays into vectors and go through `zip`'s streams, twenty
-//! times slower for stored arrays ([`super::zip`] has the figures), and know no object arrays, in which TrackML's density lies.
+//! times slower for stored arrays ([`super::zip`] has the figures), and know no object arrays, in which densities of hits lie.
 
 mod rows;
 mod texts;

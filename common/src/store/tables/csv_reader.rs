@@ -22,12 +22,7 @@ const SHOWN: usize = 40;
 
 /// Reads a whole file: the named columns, in the order asked for. Other columns of the file are skipped.
 pub fn read_csv(path: impl AsRef<Path>, schema: &[(&str, ColumnKind)]) -> Result<Table> {
-    let mut reader = CsvReader::open(path, schema)?;
-    let mut table = reader.empty()?;
-    while let Some(batch) = reader.next_batch()? {
-        table.append(batch);
-    }
-    Ok(table)
+    CsvReader::open(path, schema)?.all()
 }
 
 /// Reads a csv file batch by batch; beside a plain file, memory holds one batch of some 16 MiB of text, whatever its size.
@@ -96,6 +91,18 @@ impl CsvReader {
     /// Names of all columns of the file.
     pub fn header(&self) -> &[String] {
         self.text.header()
+    }
+
+    /// All rows that are left.
+    ///
+    /// # Errors
+    /// As of [`Self::next_batch`].
+    pub fn all(&mut self) -> Result<Table> {
+        let mut table = self.empty()?;
+        while let Some(batch) = self.next_batch()? {
+            table.append(batch);
+        }
+        Ok(table)
     }
 
     /// The next rows, in order; `None` at the end.

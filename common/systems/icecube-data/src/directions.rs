@@ -12,13 +12,14 @@ pub mod calibration;
 use std::collections::BTreeMap;
 use std::f64::consts::{PI, TAU};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::angles;
 use calibration::Calibration;
 use common::durable::Written;
 use common::oof::resolve_in;
 use common::stage::Manifest;
-use common::store::tables::{Column, ColumnKind, CsvText, ParquetFile, Table, read_csv, read_parquet, write_parquet};
+use common::store::tables::{Column, ColumnKind, CsvReader, CsvText, ParquetFile, Table, read_parquet, write_parquet};
 use common::store::tensors::TensorFile;
 use common::{Error, Result};
 
@@ -84,13 +85,11 @@ impl Truth {
     /// Calls `take` with every event.
     pub fn each(&self, mut take: impl FnMut(TrueEvent<'_>) -> Result<()>) -> Result<()> {
         match self {
-            Self::Table(path) | Self::Simulation(path) if is_csv(path) => rows(&read_csv(path, &COLUMNS)?, path, take),
+            Self::Table(path) | Self::Simulation(path) if is_csv(path) => rows(&csv(path, &TOLD)?, path, take),
             Self::Table(path) | Self::Simulation(path) => {
                 let file = ParquetFile::open(path)?;
-                let known = ["batch_id", "pulses", "first_pulse_index", "last_pulse_index", "kind"];
                 let mut columns: Vec<&str> = COLUMNS.iter().map(|(name, _)| *name).collect();
-                let known = known.into_iter().chain(["energy", "vertex_x", "vertex_y", "vertex_z"]);
-                columns.extend(known.filter(|name| file.has(name)));
+                columns.extend(TOLD.iter().map(|(name, _)| *name).filter(|name| file.has(name)));
                 for begin in (0..file.rows()).step_by(BLOCK) {
                     rows(&file.read(Some(&columns), begin..begin + BLOCK)?, path, &mut take)?;
                 }
@@ -152,6 +151,41 @@ pub struct TrueEvent<'a> {
 /// The columns that every table of directions has.
 const COLUMNS: [(&str, ColumnKind); 3] =
     [("event_id", ColumnKind::I64), ("azimuth", ColumnKind::F64), ("zenith", ColumnKind::F64)];
+
+/// What a truth may tell beside the direction. Numbers are read as floats: pandas writes a column of integers with holes so.
+const TOLD: [(&str, ColumnKind); 9] = [
+    ("batch_id", ColumnKind::F64),
+    ("pulses", ColumnKind::F64),
+    ("first_pulse_index", ColumnKind::F64),
+    ("last_pulse_index", ColumnKind::F64),
+    ("kind", ColumnKind::Text),
+    ("energy", ColumnKind::F64),
+    ("vertex_x", ColumnKind::F64),
+    ("vertex_y", ColumnKind::F64),
+    ("vertex_z", ColumnKind::F64),
+];
+
+/// What a prediction may tell beside the direction.
+const PREDICTED: [(&str, ColumnKind); 9] = [
+    ("kappa", ColumnKind::F64),
+    ("x", ColumnKind::F64),
+    ("y", ColumnKind::F64),
+    ("z", ColumnKind::F64),
+    ("energy", ColumnKind::F64),
+    ("vertex_x", ColumnKind::F64),
+    ("vertex_y", ColumnKind::F64),
+    ("vertex_z", ColumnKind::F64),
+    ("track", ColumnKind::F64),
+];
+
+/// A csv file of directions with those of the other known columns that it has; a missing number is NaN.
+fn csv(path: &Path, known: &[(&str, ColumnKind)]) -> Result<Table> {
+    let text = Arc::new(CsvText::open(path)?);
+    let has = |name: &str| text.header().iter().any(|column| column == name);
+    let known = known.iter().filter(|(name, _)| has(name));
+    let schema: Vec<(&str, ColumnKind)> = COLUMNS.iter().chain(known).copied().collect();
+    CsvReader::over(text.clone(), &schema)?.with_holes().all()
+}
 
 /// Whether a name is that of a csv file, compressed or not.
 fn is_csv(path: &Path) -> bool {
@@ -235,7 +269,7 @@ impl Predictions {
     /// # Errors
     /// [`Error::Input`] for columns that are missing, values that are not finite, or an event that stands there twice.
     pub fn read(path: &Path, limit: Option<u64>) -> Result<Self> {
-        let table = if is_csv(path) { read_csv(path, &COLUMNS)? } else { read_parquet(path, None)? };
+        let table = if is_csv(path) { csv(path, &PREDICTED)? } else { read_parquet(path, None)? };
         let ids = table.whole("event_id")?;
         let rows = limit.map_or(ids.len(), |n| ids.len().min(usize::try_from(n).unwrap_or(usize::MAX)));
         let mut order: Vec<usize> = (0..rows).collect();
@@ -476,7 +510,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let csv = file(&folder, "t.csv", TRUTH);
         let parquet = folder.path().join("t.parquet");
-        write_parquet(&parquet, &read_csv(&csv, &COLUMNS).unwrap()).unwrap();
+        write_parquet(&parquet, &super::csv(&csv, &[]).unwrap()).unwrap();
         let all = |path: &Path| {
             let mut all = Vec::new();
             Truth::of_file(path)
@@ -502,7 +536,7 @@ mod tests {
         assert_eq!(missing.describe().unwrap(), "2 of 4 events are not predicted: 1200, 2000");
         let (_, missing) = Predictions::read(&file(&folder, "w.csv", TRUTH), None).unwrap().joined(&truth).unwrap();
         assert_eq!(missing.describe(), None);
-        let mut table = read_csv(file(&folder, "t.csv", TRUTH), &COLUMNS).unwrap();
+        let mut table = csv(&file(&folder, "t.csv", TRUTH), &[]).unwrap();
         table.push("batch_id", Column::I64(vec![1, 1, 2, 2])).unwrap();
         let batches = folder.path().join("b.parquet");
         write_parquet(&batches, &table).unwrap();

@@ -252,7 +252,7 @@ fn runs(
 /// Negative ones are no cluster.
 fn numbered(clusters: &[i64]) -> Vec<i32> {
     if clusters.iter().all(|&number| number <= i64::from(i32::MAX)) {
-        return clusters.iter().map(|&number| i32::try_from(number).unwrap_or(-1)).collect();
+        return clusters.iter().map(|&number| i32::try_from(number.max(-1)).unwrap_or(-1)).collect();
     }
     let mut known = HashMap::new();
     let one = |&number: &i64| match number {
