@@ -83,7 +83,7 @@ fn told(browser: &mut Browser, layer: &str) {
     ));
     assert!(found.is_object(), "no point of `{layer}` lies in front");
     let at = |key: &str| found[key].as_f64().unwrap();
-    browser.js(&format!("scrollTo(0, {})", (at("y") - 300.0).max(0.0).round()));
+    browser.js(&format!("scrollTo({{ top: {}, behavior: 'instant' }})", (at("y") - 300.0).max(0.0).round()));
     let scrolled = browser.js("scrollY").as_f64().unwrap();
     browser.mouse("mouseMoved", at("x") - 3.0, at("y") - scrolled);
     browser.mouse("mouseMoved", at("x"), at("y") - scrolled);
