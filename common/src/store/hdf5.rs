@@ -1,25 +1,33 @@
 //! HDF5 files whose one-dimensional data sets hold a list of numbers an element: particle events.
 //!
 //! The library converts silently (a float read as an integer is truncated), so types are asked for first and read as
-//! what they are. Its calls are served one at a time by a lock of the process: read once, in blocks, in one thread.
+//! what they are. Its calls are served one at a time by a lock of the process, so it says only where things lie; the lists are
+//! then read by our own threads ([`heap`]), but for what is odd.
 
+mod filters;
+mod heap;
 mod joined;
 mod origin;
 mod state;
+mod stored;
 mod writer;
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use hdf5::LinkType;
+use hdf5::datatype::ByteOrder;
 use hdf5::file::OpenMode;
 use hdf5::types::{FloatSize, IntSize, TypeDescriptor, VarLenArray};
 
 pub(super) use state::in_use;
+pub(super) use stored::Stored;
 pub use writer::ListWriter;
 
-use super::map::Mapped;
+use self::heap::Heap;
+use super::map::{Mapped, Plain};
 use crate::error::{Error, Result};
 use crate::near::nearest;
 
@@ -28,6 +36,7 @@ use crate::near::nearest;
 pub struct ListFile {
     path: PathBuf,
     file: hdf5::File,
+    content: Arc<Mapped>,
 }
 
 /// The numbers that the elements of a data set hold.
@@ -51,6 +60,8 @@ pub struct Lists {
     path: PathBuf,
     name: String,
     set: hdf5::Dataset,
+    /// Its lists without the library, where nothing about them is odd.
+    heap: Option<Heap>,
     kind: Kind,
     len: usize,
     /// More numbers than the file has bytes for come from damage.
@@ -76,7 +87,7 @@ impl ListFile {
                     .hint("fetch the file again; an interrupted download often leaves its end missing")
             })
         })?;
-        Ok(Self { path: path.to_path_buf(), file })
+        Ok(Self { path: path.to_path_buf(), file, content: Arc::new(mapped) })
     }
 
     /// The path as given to [`ListFile::open`].
@@ -136,7 +147,21 @@ impl ListFile {
             return Err(bad(format!("claims {len} elements in a file of {} bytes", origin.bytes)));
         }
         let (most, files) = (origin.bytes as usize, origin.files.into_iter().collect());
-        Ok(Lists { path: self.path.clone(), name: name.into(), set, kind, len, most, files })
+        let heap = guarded(|| self.heap(&set, most)).map_err(bad)?;
+        Ok(Lists { path: self.path.clone(), name: name.into(), set, heap, kind, len, most, files })
+    }
+
+    /// The lists of a data set from the file itself.
+    fn heap(&self, set: &hdf5::Dataset, limit: usize) -> hdf5::Result<Option<Heap>> {
+        // The numbers of a list have the order of bytes that its type says; of single bytes it says none.
+        let order = matches!(set.dtype()?.byte_order(), ByteOrder::LittleEndian | ByteOrder::None);
+        // A file that is being written changes under us.
+        if !order || set.dtype()?.size() != heap::ELEMENT || state::state(self.content.bytes()) != state::State::Closed
+        {
+            return Ok(None);
+        }
+        let elements = Stored::of(set, Path::new(&self.file.filename()), limit)?;
+        Ok(elements.and_then(|elements| Heap::of(&self.content, elements)))
     }
 
     /// Whether a name at the root is a link and no data set itself.
@@ -251,7 +276,7 @@ impl Lists {
         }
     }
 
-    fn read<T: hdf5::H5Type + Copy>(
+    fn read<T: hdf5::H5Type + Plain>(
         &self,
         range: Range<usize>,
         mut each: impl FnMut(usize, &[T]) -> Result<(), String>,
@@ -263,6 +288,12 @@ impl Lists {
             let problem = format!("elements {} to {} of {}", range.start, range.end, self.len);
             return Err(Error::input(&self.path, format!("data set `{}`: {problem}", self.name)));
         }
+        let told =
+            |index, problem| Error::input(&self.path, format!("data set `{}`, element {index}: {problem}", self.name));
+        if let Some(heap) = &self.heap {
+            let each = |index, list: &[T]| each(index, list).map_err(|problem| (index, problem));
+            return heap.each(range, each).map_err(|(index, problem)| told(index, problem));
+        }
         let begin = range.start;
         let lists = guarded(|| self.set.read_slice_1d::<VarLenArray<T>, _>(range.clone())).map_err(|problem| {
             let place = format!("data set `{}`, elements {} to {}", self.name, range.start, range.end);
@@ -270,12 +301,10 @@ impl Lists {
         })?;
         for (i, list) in lists.iter().enumerate() {
             let index = begin + i;
-            let told =
-                |problem| Error::input(&self.path, format!("data set `{}`, element {index}: {problem}", self.name));
             if list.len() > self.most {
-                return Err(told(format!("claims {} numbers", list.len())));
+                return Err(told(index, format!("claims {} numbers", list.len())));
             }
-            each(index, list).map_err(told)?;
+            each(index, list).map_err(|problem| told(index, problem))?;
         }
         Ok(())
     }

@@ -179,9 +179,9 @@ impl NcFile {
                 (catalogue, Source::Classic(classic))
             }
             [0x89, b'H', b'D', b'F', b'\r', b'\n', 0x1a, b'\n', ..] => {
-                let opened = hdf::Hdf::open(&path, mapped.bytes().len());
-                let (catalogue, hdf) = opened
-                    .map_err(|problem| super::hdf5::in_use(&path, mapped.bytes()).unwrap_or_else(|| bad(problem)))?;
+                let (catalogue, hdf) = hdf::Hdf::open(&path, mapped).map_err(|(problem, mapped)| {
+                    super::hdf5::in_use(&path, mapped.bytes()).unwrap_or_else(|| bad(problem))
+                })?;
                 (catalogue, Source::Hdf5(hdf))
             }
             bytes => {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use hdf5::plist::dataset_create::Layout;
 
-use super::{guarded, joined};
+use super::{filters, guarded, joined};
 use crate::store::map::Mapped;
 
 /// What a data set needs.
@@ -21,7 +21,8 @@ pub(super) struct Origin {
 
 /// Finds where a data set of the file `path` lies. An error is the text after the data set's name, and a hint.
 pub(super) fn origin(path: &Path, set: &hdf5::Dataset) -> Result<Origin, (String, String)> {
-    if let Some(missing) = guarded(|| Ok(set.filters())).unwrap_or_default().iter().find(|f| !f.is_available()) {
+    let filters = guarded(|| set.dcpl()?.get_filters()).map_err(|problem| (problem, String::new()))?;
+    if let Some(missing) = filters.iter().find(|f| !f.is_available() && !filters::is_known(f)) {
         let (name, number) = (filter_name(missing.id()), missing.id());
         let hint = "write the file without it: `h5repack -f GZIP=4 OLD NEW`, where the filter is at hand, or in Python \
                     (`import hdf5plugin`); a folder of the filter's library can be named in `HDF5_PLUGIN_PATH`";

@@ -1,11 +1,17 @@
-//! netCDF-4 files (HDF5) through the C library. Its calls are served one at a time by a lock of the process.
+//! netCDF-4 files (HDF5). The C library says what a file holds, and where; its calls are served one at a time by a lock of the
+//! process. Numbers are read and inflated outside of it, by the thread that asks for them, but for what is odd: that the
+//! library reads.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use hdf5::Datatype;
 use netcdf::AttributeValue;
 use netcdf::types::{FloatType, IntType, NcVariableType};
+
+use crate::store::hdf5::Stored;
+use crate::store::map::Mapped;
 
 use super::{Attribute, Catalogue, Dimension, Float, NcType, Variable};
 
@@ -17,22 +23,69 @@ const ALWAYS_ALLOWED: usize = 64 << 20;
 /// An open file of the C library.
 #[derive(Debug)]
 pub(super) struct Hdf {
+    /// The same file as the library below sees it, closed first.
+    below: Option<hdf5::File>,
     file: netcdf::File,
+    content: Mapped,
     /// Bytes that one variable can hold in a file of this length.
     limit: usize,
 }
 
 impl Hdf {
-    /// Opens a file of `length` bytes and lists its root group. An error is the text after the path.
-    pub(super) fn open(path: &Path, length: usize) -> Result<(Catalogue, Self), String> {
-        // An absolute path cannot be taken for a URL by the library.
-        let absolute = std::path::absolute(path).map_err(|e| e.to_string())?;
+    /// Opens a file and lists its root group. An error is the text after the path, and the content.
+    pub(super) fn open(path: &Path, content: Mapped) -> Result<(Catalogue, Self), (String, Mapped)> {
+        let opened = std::path::absolute(path).map_err(|e| e.to_string()).and_then(|absolute| {
+            guarded(|| {
+                // An absolute path cannot be taken for a URL by the library.
+                let file = netcdf::open(&absolute).map_err(|e| e.to_string())?;
+                let below = hdf5::File::open(&absolute).ok();
+                Ok((catalogue(&file)?, file, below))
+            })
+        });
+        match opened {
+            Ok((catalogue, file, below)) => {
+                let limit = content.bytes().len().saturating_mul(DEFLATE_LIMIT).max(ALWAYS_ALLOWED);
+                Ok((catalogue, Self { below, file, content, limit }))
+            }
+            Err(problem) => Err((problem, content)),
+        }
+    }
+
+    /// Where the numbers of a variable lie, if nothing about it is odd.
+    fn stored(&self, variable: &Variable) -> Option<Stored> {
         guarded(|| {
-            let file = netcdf::open(absolute).map_err(|e| e.to_string())?;
-            let catalogue = catalogue(&file)?;
-            let limit = length.saturating_mul(DEFLATE_LIMIT).max(ALWAYS_ALLOWED);
-            Ok((catalogue, Self { file, limit }))
+            let Some(below) = &self.below else { return Ok(None) };
+            let found = || -> hdf5::Result<Option<Stored>> {
+                // A variable that has the name of a dimension but is none of its coordinates is stored under another name.
+                if below.link_exists(&format!("_nc4_non_coord_{}", variable.name)) {
+                    return Ok(None);
+                }
+                let set = below.dataset(&variable.name)?;
+                let kind = match variable.kind {
+                    NcType::I8 => Datatype::from_type::<i8>()?,
+                    NcType::U8 => Datatype::from_type::<u8>()?,
+                    NcType::I16 => Datatype::from_type::<i16>()?,
+                    NcType::U16 => Datatype::from_type::<u16>()?,
+                    NcType::I32 => Datatype::from_type::<i32>()?,
+                    NcType::U32 => Datatype::from_type::<u32>()?,
+                    NcType::I64 => Datatype::from_type::<i64>()?,
+                    NcType::U64 => Datatype::from_type::<u64>()?,
+                    NcType::F32 => Datatype::from_type::<f32>()?,
+                    NcType::F64 => Datatype::from_type::<f64>()?,
+                    NcType::Text | NcType::Other => return Ok(None),
+                };
+                // Equal types have the order of bytes of this machine, too.
+                if set.dtype()? != kind {
+                    return Ok(None);
+                }
+                Stored::of(&set, Path::new(&below.filename()), self.limit)
+            };
+            found().map_err(|e| e.to_string())
         })
+        .ok()
+        .flatten()
+        // A dimension without limit may be longer than what was written along it.
+        .filter(|stored| stored.shape() == variable.shape)
     }
 
     pub(super) fn read<T: Float>(&self, variable: &Variable, values: &mut Vec<T>) -> Result<(), String> {
@@ -45,10 +98,35 @@ impl Hdf {
             return Ok(());
         }
         values.resize(variable.elements(), T::default());
+        if let Some(stored) = self.stored(variable) {
+            return stored.runs(self.content.bytes(), |first, bytes| put(variable.kind, bytes, &mut values[first..]));
+        }
         guarded(|| {
             let found = self.file.variable(&variable.name).ok_or("the variable vanished")?;
             found.get_values_into(values, ..).map_err(|e| e.to_string())
         })
+    }
+}
+
+/// Stored numbers as floats, at the beginning of `values`.
+fn put<T: Float>(kind: NcType, bytes: &[u8], values: &mut [T]) {
+    fn each<T: Float, const W: usize>(bytes: &[u8], values: &mut [T], wide: impl Fn([u8; W]) -> f64) {
+        for (value, stored) in values.iter_mut().zip(bytes.as_chunks::<W>().0) {
+            *value = T::rounded(wide(*stored));
+        }
+    }
+    match kind {
+        NcType::I8 => each(bytes, values, |b| f64::from(i8::from_le_bytes(b))),
+        NcType::U8 => each(bytes, values, |b| f64::from(u8::from_le_bytes(b))),
+        NcType::I16 => each(bytes, values, |b| f64::from(i16::from_le_bytes(b))),
+        NcType::U16 => each(bytes, values, |b| f64::from(u16::from_le_bytes(b))),
+        NcType::I32 => each(bytes, values, |b| f64::from(i32::from_le_bytes(b))),
+        NcType::U32 => each(bytes, values, |b| f64::from(u32::from_le_bytes(b))),
+        NcType::I64 => each(bytes, values, |b| i64::from_le_bytes(b) as f64),
+        NcType::U64 => each(bytes, values, |b| u64::from_le_bytes(b) as f64),
+        NcType::F32 => each(bytes, values, |b| f64::from(f32::from_le_bytes(b))),
+        NcType::F64 => each(bytes, values, f64::from_le_bytes),
+        NcType::Text | NcType::Other => {}
     }
 }
 

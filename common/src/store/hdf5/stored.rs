@@ -1,0 +1,274 @@
+//! Where the elements of a data set lie in its file, and their bytes from there.
+//!
+//! The library is asked once, under the lock of the process, where each chunk lies and what was done to it; reading and
+//! inflating then need it no more, so that any number of threads work side by side. Whatever is odd (other layouts, filters and
+//! storage than those of files in use, chunks that were never written) stays with the library.
+
+use std::ops::Range;
+use std::path::Path;
+
+use hdf5::plist::dataset_create::Layout;
+
+use super::filters::Pipeline;
+
+/// Where the elements of a data set lie.
+#[derive(Debug)]
+pub struct Stored {
+    shape: Vec<usize>,
+    /// Bytes an element.
+    width: usize,
+    parts: Parts,
+}
+
+#[derive(Debug)]
+enum Parts {
+    /// All elements in a row, from this byte of the file on.
+    Contiguous(u64),
+    Chunked {
+        shape: Vec<usize>,
+        pipeline: Pipeline,
+        chunks: Vec<Chunk>,
+    },
+}
+
+#[derive(Debug)]
+struct Chunk {
+    /// The place of its first element.
+    origin: Vec<usize>,
+    address: u64,
+    bytes: u64,
+    /// Filters that were not applied to it, a bit each.
+    skipped: u32,
+}
+
+impl Stored {
+    /// The elements of `set`, which must lie in the file `path` itself. None where the library has to read them.
+    ///
+    /// `limit` is what any part of a file of this length can hold.
+    pub fn of(set: &hdf5::Dataset, path: &Path, limit: usize) -> hdf5::Result<Option<Self>> {
+        if Path::new(&set.filename()) != path {
+            return Ok(None);
+        }
+        let (shape, width, create) = (set.shape(), set.dtype()?.size(), set.dcpl()?);
+        let fits = |shape: &[usize]| shape.iter().try_fold(width, |n, &d| n.checked_mul(d)).is_some_and(|n| n <= limit);
+        if width == 0 || !fits(&shape) || !create.get_external()?.is_empty() {
+            return Ok(None);
+        }
+        let parts = match create.get_layout()? {
+            Layout::Contiguous => set.offset().map(Parts::Contiguous),
+            Layout::Chunked => match (create.chunk(), Pipeline::of(&create.get_filters()?, width)) {
+                (Some(chunk), Some(pipeline)) if chunk.len() == shape.len() && !chunk.contains(&0) && fits(&chunk) => {
+                    chunks(set, &shape, &chunk).map(|chunks| Parts::Chunked { shape: chunk, pipeline, chunks })
+                }
+                _ => None,
+            },
+            _ => None,
+        };
+        Ok(parts.map(|parts| Self { shape, width, parts }))
+    }
+
+    /// Lengths of the dimensions.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// Hands out the bytes of all elements in runs: the number of the first element (row-major) and the bytes of it and of
+    /// those that follow. Runs come in the order of the file, each element once. An error is the text after the data set's name.
+    pub fn runs(&self, content: &[u8], take: impl FnMut(usize, &[u8])) -> Result<(), String> {
+        self.runs_of(content, 0..self.shape.first().copied().unwrap_or(1), take)
+    }
+
+    /// As [`Self::runs`], of a range of the first dimension; chunks that reach beyond it are handed out whole.
+    pub fn runs_of(
+        &self,
+        content: &[u8],
+        range: Range<usize>,
+        mut take: impl FnMut(usize, &[u8]),
+    ) -> Result<(), String> {
+        let within = |address: u64, bytes: usize| {
+            let begin = usize::try_from(address).ok()?;
+            content.get(begin..begin.checked_add(bytes)?)
+        };
+        match &self.parts {
+            Parts::Contiguous(address) => {
+                let row: usize = self.shape.iter().skip(1).product();
+                let bytes = self.width * row * range.len();
+                let begin = address.saturating_add((self.width * row * range.start) as u64);
+                let found = within(begin, bytes).ok_or_else(|| {
+                    format!("lies at byte {begin}, {bytes} bytes long, in a file of {}", content.len())
+                })?;
+                take(row * range.start, found);
+            }
+            Parts::Chunked { shape, pipeline, chunks } => {
+                let size = self.width * shape.iter().product::<usize>();
+                let touched = |chunk: &&Chunk| match (chunk.origin.first(), shape.first()) {
+                    (Some(&begin), Some(length)) => begin < range.end && range.start < begin + length,
+                    _ => true,
+                };
+                for chunk in chunks.iter().filter(touched) {
+                    let at = |problem: String| format!("the chunk at {:?} {problem}", chunk.origin);
+                    let stored = usize::try_from(chunk.bytes).ok().and_then(|bytes| within(chunk.address, bytes));
+                    let stored = stored.ok_or_else(|| at(format!("lies beyond the file's {} bytes", content.len())))?;
+                    let bytes = pipeline.undo(stored, chunk.skipped, size).map_err(at)?;
+                    self.place(&chunk.origin, shape, &bytes, &mut take);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands out the rows of one chunk, without what it holds beyond the ends of the data set.
+    fn place(&self, origin: &[usize], chunk: &[usize], bytes: &[u8], take: &mut impl FnMut(usize, &[u8])) {
+        let rank = self.shape.len();
+        let inside: Vec<usize> = (0..rank).map(|d| chunk[d].min(self.shape[d] - origin[d])).collect();
+        // Dimensions from `whole` on lie in a row in both: a run spans them and the part of the one before.
+        let mut whole = rank;
+        while whole > 0 && inside[whole - 1] == self.shape[whole - 1] && inside[whole - 1] == chunk[whole - 1] {
+            whole -= 1;
+        }
+        let first = whole.saturating_sub(1);
+        let run: usize = inside[first..].iter().product();
+        let strides = |shape: &[usize]| -> Vec<usize> { (0..rank).map(|d| shape[d + 1..].iter().product()).collect() };
+        let (outer, inner) = (strides(&self.shape), strides(chunk));
+        let mut at = vec![0; first];
+        loop {
+            let from: usize = at.iter().zip(&inner).map(|(a, s)| a * s).sum();
+            let to: usize = origin.iter().enumerate().map(|(d, o)| (o + at.get(d).unwrap_or(&0)) * outer[d]).sum();
+            take(to, &bytes[from * self.width..(from + run) * self.width]);
+            let Some(next) = (0..first).rev().find(|&d| at[d] + 1 < inside[d]) else { return };
+            at[next] += 1;
+            at[next + 1..].fill(0);
+        }
+    }
+}
+
+/// The places of all chunks; none where one of them was never written.
+fn chunks(set: &hdf5::Dataset, shape: &[usize], chunk: &[usize]) -> Option<Vec<Chunk>> {
+    let expected = shape.iter().zip(chunk).try_fold(1usize, |n, (s, c)| n.checked_mul(s.div_ceil(*c)))?;
+    if set.num_chunks()? != expected {
+        return None;
+    }
+    let mut chunks = Vec::with_capacity(expected.min(1 << 16));
+    let mut odd = false;
+    set.chunks_visit(|found| {
+        let origin: Vec<usize> = found.offset.iter().map(|&o| usize::try_from(o).unwrap_or(usize::MAX)).collect();
+        let inside =
+            origin.len() == shape.len() && origin.iter().zip(shape).zip(chunk).all(|((o, s), c)| o < s && o % c == 0);
+        odd |= !inside || chunks.len() == expected;
+        if odd {
+            return 1;
+        }
+        chunks.push(Chunk { origin, address: found.addr, bytes: found.size, skipped: found.filter_mask });
+        0
+    })
+    .ok()?;
+    // Each place once: a damaged index may name one twice, and another would be left out.
+    let mut places: Vec<&[usize]> = chunks.iter().map(|chunk| chunk.origin.as_slice()).collect();
+    places.sort_unstable();
+    places.dedup();
+    (!odd && places.len() == expected).then_some(chunks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hdf5::filters::Filter;
+
+    /// The elements as bytes, by our own reading; none where the library has to do it.
+    fn bytes(path: &Path, name: &str) -> Option<Result<Vec<u8>, String>> {
+        let file = hdf5::File::open(path).unwrap();
+        let set = file.dataset(name).unwrap();
+        let stored = Stored::of(&set, path, 1 << 24).unwrap()?;
+        let content = std::fs::read(path).unwrap();
+        let mut all = vec![0xaa; stored.width * stored.shape.iter().product::<usize>()];
+        let mut seen = vec![0; all.len() / stored.width];
+        let read = stored.runs(&content, |first, bytes| {
+            all[first * stored.width..][..bytes.len()].copy_from_slice(bytes);
+            seen[first..first + bytes.len() / stored.width].iter_mut().for_each(|n| *n += 1);
+        });
+        assert!(read.is_err() || seen.iter().all(|&n| n == 1), "each element once");
+        Some(read.map(|()| all))
+    }
+
+    fn numbers(count: usize) -> Vec<f64> {
+        (0..count).map(|i| (i as f64).sin() + (i / 7) as f64).collect()
+    }
+
+    #[test]
+    fn chunks_of_every_shape_and_pipeline_hold_what_the_library_wrote() {
+        let folder = tempfile::tempdir().unwrap();
+        let shapes: [(&[usize], &[usize]); 8] = [
+            (&[60], &[60]),
+            (&[61], &[8]),
+            (&[6, 10], &[6, 10]),
+            (&[7, 10], &[2, 10]),
+            (&[7, 11], &[3, 4]),
+            (&[5, 3, 4], &[2, 3, 4]),
+            (&[5, 3, 4], &[1, 2, 3]),
+            (&[4, 4], &[9, 1]),
+        ];
+        let filters: [&[Filter]; 5] = [
+            &[],
+            &[Filter::Deflate(4)],
+            &[Filter::Shuffle, Filter::Deflate(1)],
+            &[Filter::Shuffle, Filter::Deflate(9), Filter::Fletcher32],
+            &[Filter::Fletcher32],
+        ];
+        for (s, (shape, chunk)) in shapes.into_iter().enumerate() {
+            for (f, pipeline) in filters.into_iter().enumerate() {
+                let path = folder.path().join(format!("{s}-{f}.h5"));
+                let file = hdf5::File::create(&path).unwrap();
+                // A chunk larger than the data needs dimensions that may grow.
+                let extents = hdf5::Extents::resizable(hdf5::SimpleExtents::new(shape).dims().into());
+                let create = |name: &str, filters: &[Filter]| {
+                    let builder = file.new_dataset::<f64>().chunk(chunk.to_vec()).set_filters(filters);
+                    builder.shape(extents.clone()).create(name).unwrap()
+                };
+                let values = numbers(shape.iter().product());
+                create("x", pipeline).write_raw(&values).unwrap();
+                drop(file);
+                let expected: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+                assert_eq!(bytes(&path, "x").unwrap().unwrap(), expected, "{shape:?} {chunk:?} {pipeline:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_odd_stays_with_the_library() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("odd.h5");
+        let file = hdf5::File::create(&path).unwrap();
+        file.new_dataset::<f64>().no_chunk().shape(4).create("plain").unwrap().write_raw(&numbers(4)).unwrap();
+        file.new_dataset::<f64>().no_chunk().shape(4).create("unwritten").unwrap();
+        let holes =
+            file.new_dataset::<f64>().chunk(2).shape(hdf5::Extents::resizable(4.into())).create("holes").unwrap();
+        holes.write_slice(&numbers(2), 0..2).unwrap();
+        let packed = file.new_dataset::<i64>().chunk(4).shape(4).scale_offset(hdf5::filters::ScaleOffset::Integer(0));
+        packed.create("packed").unwrap().write_raw(&[1i64, 2, 3, 4]).unwrap();
+        drop((holes, file));
+        assert!(bytes(&path, "plain").unwrap().is_ok());
+        for name in ["unwritten", "holes", "packed"] {
+            assert!(bytes(&path, name).is_none(), "{name}");
+        }
+    }
+
+    #[test]
+    fn damaged_chunks_are_told_with_their_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.h5");
+        let file = hdf5::File::create(&path).unwrap();
+        let set = file.new_dataset::<f64>().chunk(8).shape(16).shuffle().deflate(6).fletcher32().create("x").unwrap();
+        set.write_raw(&numbers(16)).unwrap();
+        let place = usize::try_from(set.chunk_info(1).unwrap().addr).unwrap();
+        drop((set, file));
+        let mut content = std::fs::read(&path).unwrap();
+        content[place + 5] ^= 4;
+        crate::durable::write(&path, &content).unwrap();
+        assert_eq!(bytes(&path, "x").unwrap().unwrap_err(), "the chunk at [8] does not fit its checksum");
+        // Without the last chunk.
+        let file = hdf5::File::open(&path).unwrap();
+        let stored = Stored::of(&file.dataset("x").unwrap(), &path, 1 << 20).unwrap().unwrap();
+        let error = stored.runs(&content[..place + 4], |_, _| ()).unwrap_err();
+        assert_eq!(error, format!("the chunk at [8] lies beyond the file's {} bytes", place + 4));
+    }
+}
