@@ -342,6 +342,9 @@ pub struct BlendArgs {
     /// Replace a finished stage in the output folder
     #[arg(short, long, help_heading = "Run")]
     pub force: bool,
+    /// Read and hash all files of earlier stages, also those that did not change since
+    #[arg(long, help_heading = "Run")]
+    pub verify: bool,
     /// Check everything and say what would be done
     #[arg(long, help_heading = "Run")]
     pub dry_run: bool,
@@ -396,6 +399,7 @@ impl BlendArgs {
             threads: self.threads,
             limit: None,
             force: self.force,
+            verify: self.verify,
             dry_run: self.dry_run,
             print_config: false,
         }

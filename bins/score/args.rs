@@ -65,6 +65,9 @@ pub struct ScoreArgs {
     /// Take only the first N rows, or events
     #[arg(long, value_name = "N", help_heading = "Run", value_parser = common::cli::positive)]
     pub limit: Option<u64>,
+    /// Read and hash all files of earlier stages, also those that did not change since
+    #[arg(long, help_heading = "Run")]
+    pub verify: bool,
     #[command(flatten)]
     pub verbosity: Verbosity,
 }
@@ -125,6 +128,9 @@ impl ScoreArgs {
     /// Sizes the shared thread pool.
     pub fn cpu_threads(&self) {
         let threads = self.threads.unwrap_or_else(common::cli::default_threads).max(1);
+        if self.verify {
+            common::verified::read_all();
+        }
         // Fails only when the pool exists already, which then keeps its size.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     }

@@ -7,12 +7,15 @@
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 use tempfile::TempPath;
 
 use crate::error::{Error, Result};
 
+/// Bytes that are read before they are hashed.
+const HASHED_AT_ONCE: u64 = 4 << 20;
 /// Beginning of the names of temporaries.
 const TEMPORARY: &str = ".podium-tmp-";
 
@@ -31,7 +34,42 @@ pub struct Written {
 pub struct AtomicFile {
     target: PathBuf,
     temporary: TempPath,
-    writer: BufWriter<File>,
+    writer: BufWriter<Hashed>,
+    /// Whether a library was told the name, and may have written past us.
+    named: AtomicBool,
+}
+
+/// A file whose content is hashed as it is written, for as long as it grows at its end alone.
+struct Hashed {
+    file: File,
+    hasher: Option<blake3::Hasher>,
+    bytes: u64,
+}
+
+impl Write for Hashed {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(data)?;
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&data[..count]);
+            self.bytes += count as u64;
+        }
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Seek for Hashed {
+    fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
+        let place = self.file.seek(to)?;
+        // Asking for the place moves nothing.
+        if place != self.bytes {
+            self.hasher = None;
+        }
+        Ok(place)
+    }
 }
 
 impl AtomicFile {
@@ -47,24 +85,31 @@ impl AtomicFile {
             .map_err(|e| Error::io("creating a temporary file in", &folder, e))?;
         // In parts: the writer of the whole would add the temporary's name to every error.
         let (file, temporary) = temporary.into_parts();
-        Ok(Self { target, temporary, writer: BufWriter::with_capacity(1 << 20, file) })
+        let file = Hashed { file, hasher: Some(blake3::Hasher::new()), bytes: 0 };
+        Ok(Self { target, temporary, writer: BufWriter::with_capacity(1 << 20, file), named: AtomicBool::new(false) })
     }
 
     /// Path of the temporary, for libraries that open files by name (netCDF). Do not keep it.
     pub fn temporary_path(&self) -> &Path {
+        self.named.store(true, Ordering::Relaxed);
         &self.temporary
     }
 
     /// Publishes the file: flush, sync, hash, rename, sync the folder.
     pub fn commit(self) -> Result<Written> {
-        let Self { target, temporary, writer } = self;
-        let file = writer.into_inner().map_err(|e| Error::io("writing", &target, e.into_error()))?;
+        let Self { target, temporary, writer, named } = self;
+        let Hashed { file, hasher, bytes } =
+            writer.into_inner().map_err(|e| Error::io("writing", &target, e.into_error()))?;
         drop(file);
-        // The content is hashed from the file, not from what was passed in: writers may seek back to patch headers,
-        // and libraries write by path. Re-opening also sees what a library wrote under a replaced inode.
+        // Re-opening also sees what a library wrote under a replaced inode.
         let content = File::open(&temporary).map_err(|e| Error::io("reading back", &target, e))?;
         content.sync_all().map_err(|e| Error::io("syncing", &target, e))?;
-        let (bytes, blake3) = hash_reader(content).map_err(|e| Error::io("reading back", &target, e))?;
+        let length = content.metadata().map_err(|e| Error::io("reading back", &target, e))?.len();
+        // Writers may have gone back to patch a header, and libraries write by path: then the file is read again.
+        let (bytes, blake3) = match hasher.filter(|_| !named.load(Ordering::Relaxed) && length == bytes) {
+            Some(hasher) => (bytes, hasher.finalize().to_hex().to_string()),
+            None => hash_reader(content).map_err(|e| Error::io("reading back", &target, e))?,
+        };
         temporary.persist(&target).map_err(|e| Error::io("renaming to", &target, e.error))?;
         sync_folder(&folder_of(&target))?;
         Ok(Written { path: target, bytes, blake3 })
@@ -181,16 +226,17 @@ pub fn sync_folder(folder: &Path) -> Result<()> {
 
 fn hash_reader(mut reader: impl Read) -> io::Result<(u64, String)> {
     let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; 1 << 20];
+    let mut block = Vec::new();
     let mut bytes = 0;
     loop {
-        match reader.read(&mut buffer)? {
+        block.clear();
+        match reader.by_ref().take(HASHED_AT_ONCE).read_to_end(&mut block)? as u64 {
             0 => return Ok((bytes, hasher.finalize().to_hex().to_string())),
-            n => {
-                hasher.update(&buffer[..n]);
-                bytes += n as u64;
-            }
-        }
+            // One thread hashes as fast as a disk reads; what lies in memory is hashed by all of the pool.
+            n if n == HASHED_AT_ONCE => hasher.update_rayon(&block),
+            _ => hasher.update(&block),
+        };
+        bytes += block.len() as u64;
     }
 }
 
@@ -223,6 +269,28 @@ mod tests {
         assert!(matches!(failed, Err(Error::Io { .. })));
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn the_hash_is_that_of_the_file_however_it_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let many: Vec<u8> = (0..(HASHED_AT_ONCE as usize * 2 + 77)).map(|i| (i / 3) as u8).collect();
+        let grown = write_with(folder.path().join("grown"), |out| {
+            let at = many.len() / 3;
+            out.write_all(&many[..at])?;
+            assert_eq!(out.stream_position()?, at as u64);
+            out.write_all(&many[at..])
+        });
+        let patched = write_with(folder.path().join("patched"), |out| {
+            out.write_all(&[&[0; 9], &many[9..]].concat())?;
+            out.seek(io::SeekFrom::Start(0))?;
+            out.write_all(&many[..9])
+        });
+        let named = write_with(folder.path().join("named"), |out| fs::write(out.temporary_path(), &many));
+        for written in [grown.unwrap(), patched.unwrap(), named.unwrap()] {
+            assert_eq!(written.blake3, blake3::hash(&many).to_hex().to_string(), "{}", written.path.display());
+            assert_eq!(written, hash_file(&written.path).unwrap());
+        }
     }
 
     #[test]

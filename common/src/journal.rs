@@ -12,13 +12,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::Metadata;
 use std::io::Write;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use crate::durable::{self, Written};
 use crate::stage::{Artifact, Stage, lies_below};
+use crate::verified::Stamp;
 use crate::{Error, Result};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -80,33 +80,14 @@ struct Seen {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Record {
     path: PathBuf,
-    device: u64,
-    inode: u64,
-    bytes: u64,
-    modified_ns: i128,
-    changed_ns: i128,
+    #[serde(flatten)]
+    stamp: Stamp,
     blake3: String,
 }
 
 impl Record {
     fn of(path: &Path, about: &Metadata, blake3: String) -> Self {
-        let nanoseconds = |seconds: i64, part: i64| i128::from(seconds) * 1_000_000_000 + i128::from(part);
-        Self {
-            path: path.to_path_buf(),
-            device: about.dev(),
-            inode: about.ino(),
-            bytes: about.len(),
-            modified_ns: nanoseconds(about.mtime(), about.mtime_nsec()),
-            changed_ns: nanoseconds(about.ctime(), about.ctime_nsec()),
-            blake3,
-        }
-    }
-
-    /// Whether both times lie so far back that a change from now on would move them.
-    fn is_settled(&self) -> bool {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let limit = now.saturating_sub(SETTLED).as_nanos() as i128;
-        self.modified_ns < limit && self.changed_ns < limit
+        Self { path: path.to_path_buf(), stamp: Stamp::of(about), blake3 }
     }
 }
 
@@ -159,7 +140,7 @@ impl Journal {
         let before = about()?;
         let known = lock(&self.seen).hashes.get(&path).cloned();
         if let Some(known) = known.filter(|known| *known == Record::of(&path, &before, known.blake3.clone())) {
-            return Ok(Artifact { path, bytes: known.bytes, blake3: known.blake3 });
+            return Ok(Artifact { path, bytes: known.stamp.bytes(), blake3: known.blake3 });
         }
         let found = durable::hash_file(&path)?;
         let record = Record::of(&path, &about()?, found.blake3.clone());
@@ -168,7 +149,7 @@ impl Journal {
                 .hint("wait until it is complete, then give the same command again"));
         }
         let mut seen = lock(&self.seen);
-        if record.is_settled() {
+        if record.stamp.is_settled(SETTLED) {
             seen.unsaved += &format!("{}\n", serde_json::to_string(&record).unwrap_or_default());
         }
         seen.hashes.insert(path.clone(), record);

@@ -23,6 +23,7 @@ pub mod stage;
 pub mod store;
 pub mod submission;
 pub mod system;
+pub mod verified;
 pub mod world;
 
 pub use error::{Error, ExitCode, Result};

@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 use crate::durable::{self, Written};
 use crate::error::{Error, Result};
 use crate::provenance::{self, Link};
-use crate::{memory, world};
+use crate::{memory, verified, world};
 use folder::clear;
 pub use folder::{has_no_locks, lies_below, lock};
 pub use manifest::{Artifact, Manifest};
@@ -42,8 +42,8 @@ pub struct Stage {
     memory: memory::Peak,
     /// Whether an unfinished run in the folder is to be forgotten (`--force`).
     fresh: bool,
-    /// What the stages before wrote: path -> stage and artifact.
-    expected: HashMap<PathBuf, (String, Artifact)>,
+    /// What the stages before wrote: path -> folder, stage and artifact.
+    expected: HashMap<PathBuf, (PathBuf, String, Artifact)>,
 }
 
 impl Stage {
@@ -132,14 +132,23 @@ impl Stage {
             }
         }
         for artifact in from.outputs.values() {
-            self.expected.insert(from.folder.join(&artifact.path), (from.stage.clone(), artifact.clone()));
+            let wrote = (from.folder.clone(), from.stage.clone(), artifact.clone());
+            self.expected.insert(from.folder.join(&artifact.path), wrote);
         }
     }
 
     /// Notes a file that is read.
     pub fn input(&mut self, name: &str, path: &Path) -> Result<()> {
-        let read = durable::hash_file(path)?;
-        self.read(name, Artifact { path: absolute(path)?, bytes: read.bytes, blake3: read.blake3 })
+        let path = absolute(path)?;
+        let wrote = self.expected.get(&path).map(|(folder, _, artifact)| (folder, artifact));
+        let artifact = match wrote.filter(|(folder, artifact)| verified::is_unchanged(folder, artifact)) {
+            Some((_, known)) => Artifact { path, ..known.clone() },
+            None => {
+                let read = durable::hash_file(&path)?;
+                Artifact { path, bytes: read.bytes, blake3: read.blake3 }
+            }
+        };
+        self.read(name, artifact)
     }
 
     /// Notes a file that is read and whose hash is known. `artifact.path` is absolute.
@@ -147,7 +156,7 @@ impl Stage {
     /// # Errors
     /// [`Error::Input`] for a file of an earlier stage that is not what that stage wrote.
     pub fn read(&mut self, name: &str, artifact: Artifact) -> Result<()> {
-        if let Some((stage, wrote)) = self.expected.get(&artifact.path)
+        if let Some((_, stage, wrote)) = self.expected.get(&artifact.path)
             && (wrote.bytes, &wrote.blake3) != (artifact.bytes, &artifact.blake3)
         {
             let problem = format!(
@@ -195,6 +204,7 @@ impl Stage {
         self.manifest.wall_s = (self.started.elapsed().as_secs_f64() * 1e3).round() / 1e3;
         self.manifest.peak_anonymous_bytes = self.memory.bytes();
         self.collect_inputs()?;
+        verified::record(&self.manifest.folder, &self.manifest.outputs)?;
         let text = serde_json::to_string_pretty(&self.manifest).map_err(|e| Error::failed(format!("manifest: {e}")))?;
         durable::write(self.manifest.folder.join(MANIFEST), format!("{text}\n").as_bytes())?;
         let line = serde_json::to_string(&self.manifest).map_err(|e| Error::failed(format!("manifest: {e}")))?;

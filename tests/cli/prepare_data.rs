@@ -26,7 +26,7 @@ fn contents(folder: &Path) -> BTreeMap<String, String> {
             let name = path.strip_prefix(root).unwrap().to_string_lossy().into_owned();
             if path.is_dir() {
                 walk(root, &path, found);
-            } else if !["stage.json", "run.jsonl", ".lock"].contains(&name.as_str()) {
+            } else if !["stage.json", "run.jsonl", ".lock", ".verified.jsonl"].contains(&name.as_str()) {
                 found.insert(name, durable::hash_file(&path).unwrap().blake3);
             }
         }

@@ -86,7 +86,7 @@ pub fn results(folder: &Path) -> Vec<(String, Vec<u8>)> {
             let name = path.strip_prefix(root).unwrap().display().to_string();
             if path.is_dir() {
                 walk(root, &path, found);
-            } else if !["stage.json", "run.jsonl", ".lock"].iter().any(|end| name.ends_with(end))
+            } else if !["stage.json", "run.jsonl", ".lock", ".verified.jsonl"].iter().any(|end| name.ends_with(end))
                 && !name.contains("tfevents")
             {
                 found.push((name, std::fs::read(&path).unwrap()));

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use super::print_line;
 use crate::config::{self, Config, Resolved};
 use crate::error::Result;
+use crate::verified;
 
 /// Colours of `--help`.
 pub const HELP_STYLES: Styles = Styles::styled()
@@ -117,6 +118,9 @@ pub struct RunFlags {
     /// Replace a finished stage in the output folder
     #[arg(short, long)]
     pub force: bool,
+    /// Read and hash all files of earlier stages, also those that did not change since
+    #[arg(long)]
+    pub verify: bool,
     /// Check everything and say what would be done
     #[arg(long)]
     pub dry_run: bool,
@@ -168,6 +172,9 @@ impl RunFlags {
     /// any parallel work.
     pub fn cpu_threads(&self) -> usize {
         let threads = self.threads.unwrap_or_else(default_threads).max(1);
+        if self.verify {
+            verified::read_all();
+        }
         // Fails only when the pool exists already, which then keeps its size.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
         threads

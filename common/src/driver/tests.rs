@@ -87,6 +87,7 @@ fn flags(out: &Path) -> RunFlags {
         threads: Some(1),
         limit: None,
         force: false,
+        verify: false,
         dry_run: false,
         print_config: false,
     }
