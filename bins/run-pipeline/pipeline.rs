@@ -12,7 +12,7 @@ use crate::run_pipeline::declare::text::quote;
 use crate::run_pipeline::graph::Project;
 use crate::run_pipeline::run::missing;
 use crate::run_pipeline::run::schedule::{self, Options};
-use crate::run_pipeline::show::{dag, plan, snakemake};
+use crate::run_pipeline::show::{dag, estimate, plan, snakemake};
 
 /// Engines that a pipeline can be written for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -76,6 +76,9 @@ pub struct PipelineArgs {
     /// Print the size in force and what would run; exit code 1 if anything
     #[arg(long, help_heading = "Look", group = "look")]
     pub status: bool,
+    /// Print what a run would take: inputs, bytes, memory, time, and whether the disk holds it
+    #[arg(long, help_heading = "Look", group = "look", hide_short_help = true)]
+    pub estimate: bool,
     /// Print the stages and what they wait for
     #[arg(long, help_heading = "Look", group = "look")]
     pub dag: bool,
@@ -153,6 +156,14 @@ pub fn run(arguments: &PipelineArgs) -> anyhow::Result<()> {
         }
         return Ok(());
     }
+    if arguments.estimate {
+        let planned = plan::plan(&project, &forced)?;
+        let found = estimate::estimate(&project, &planned)?;
+        let text = if arguments.json { json(&found)? } else { found.text() };
+        print_line(&text)?;
+        found.demand_room()?;
+        return Ok(refuse_blocked(&project, &planned)?);
+    }
     if arguments.export == Some(Engine::Snakemake) {
         let (text, _) = snakemake::export(&project)?;
         match &arguments.out {
@@ -225,6 +236,6 @@ fn refuse_blocked(project: &Project, planned: &[plan::Planned]) -> Result<()> {
     }
 }
 
-fn json(planned: &[plan::Planned]) -> Result<String> {
+fn json(planned: &(impl serde::Serialize + ?Sized)) -> Result<String> {
     serde_json::to_string_pretty(planned).map_err(|e| Error::failed(format!("plan: {e}")))
 }

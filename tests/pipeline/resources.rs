@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::project::Project;
 use crate::support::{cmd, root};
 
 /// The rules of an exported Snakefile, by name.
@@ -44,6 +45,40 @@ fn every_stage_of_every_pipeline_states_its_resources_and_those_that_train_ask_f
         }
     }
     assert!(trained > 20, "{trained} stages train");
+}
+
+#[test]
+fn an_estimate_tells_what_a_run_takes_and_refuses_what_no_disk_holds() {
+    let stages = "stages:\n  make:\n    cmd: cat raw raw > made\n    deps: [raw]\n    outs: [made]\n    meta: {mem_mb: 700, runtime: 9}\n  \
+                  use:\n    cmd: cp made used\n    deps: [made]\n    outs: [used]\n";
+    let project = Project::new(&[("dvc.yaml", stages), ("raw", &"x".repeat(600))]);
+    let estimate =
+        || -> serde_json::Value { serde_json::from_str(&project.run(&[".", "--estimate", "--json"]).stdout).unwrap() };
+    // Never run: what the pipeline states is a bound, the rest is unknown.
+    let first = estimate();
+    assert_eq!(first["without_record"], 2);
+    let make = &first["stages"][0];
+    assert_eq!((&make["inputs"], &make["input_bytes"]), (&serde_json::json!([1, 1]), &600.into()));
+    assert_eq!((&make["memory_at_most"], &make["seconds_at_most"]), (&700_000_000.into(), &540.0.into()));
+    assert!(make.get("writes").is_none() && make.get("seconds").is_none());
+    project.run(&["."]).says("make");
+    assert!(project.at("used").is_file());
+    project.write("raw", &"y".repeat(500));
+    let second = estimate();
+    assert_eq!((&second["without_record"], &second["stages"][0]["writes"]), (&0.into(), &1200.into()));
+    assert_eq!(second["stages"][1]["there"], 1200);
+    let disk = &second["disks"][0];
+    assert!(disk["needed"] == 0 && disk["free"].as_u64().unwrap() > 0, "what lies there makes room: {disk}");
+    assert!(second["seconds"].as_f64().unwrap() >= second["seconds_longest_chain"].as_f64().unwrap());
+    let table = project.run(&[".", "--estimate"]).stdout;
+    assert!(table.contains("2 of 2 stages would run") && table.contains("1.2 kB"), "{table}");
+    // A record of a run that wrote more than any disk has.
+    let record = std::fs::read_dir(project.at(".podium/runs")).unwrap().next().unwrap().unwrap().path();
+    let text = std::fs::read_to_string(&record).unwrap().replace("\"bytes\": 1200", "\"bytes\": 900000000000000000");
+    common::durable::write(&record, text.as_bytes()).unwrap();
+    let refused = cmd("run-pipeline").args([".", "--estimate"]).within(project.path()).fails(1);
+    refused.says("TB would be written").says("are free");
+    assert!(project.read("made").starts_with('x'), "nothing ran");
 }
 
 #[test]

@@ -156,9 +156,8 @@ fn disk(out: &Path) -> Check {
     // The folder may not exist yet: its nearest parent lies on the same disk.
     let absolute = std::path::absolute(out).unwrap_or_else(|_| out.to_path_buf());
     let folder = absolute.ancestors().find(|p| p.exists()).unwrap_or(Path::new("/"));
-    let output = Command::new("df").arg("-Pk").arg(folder).output();
-    let text = output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();
-    let Some(free) = free_bytes(&text) else { return Check::ok("machine", "disk", "unknown") };
+    let Some(free) = free_on_disk(folder) else { return Check::ok("machine", "disk", "unknown") };
+    let free = free as f64;
     let check = Check::ok("machine", "disk", format!("{:.1} GiB free in {}", free / GIB, folder.display()));
     if free < 5.0 * GIB {
         check.but(Status::Warn, "the demo needs about 5 GiB; name another disk with `--out`")
@@ -167,10 +166,16 @@ fn disk(out: &Path) -> Check {
     }
 }
 
+/// Bytes that are free on the disk of a folder; none where `df` does not say.
+pub fn free_on_disk(folder: &Path) -> Option<u64> {
+    let output = Command::new("df").arg("-Pk").arg(folder).output().ok()?;
+    free_bytes(&String::from_utf8_lossy(&output.stdout))
+}
+
 /// Free bytes in the answer of `df -Pk`: the fourth column of its last line.
-fn free_bytes(listing: &str) -> Option<f64> {
-    let kib: f64 = listing.lines().nth(1)?.split_whitespace().rev().nth(2)?.parse().ok()?;
-    Some(kib * 1024.0)
+fn free_bytes(listing: &str) -> Option<u64> {
+    let kib: u64 = listing.lines().nth(1)?.split_whitespace().rev().nth(2)?.parse().ok()?;
+    Some(kib * 1024)
 }
 
 #[cfg(test)]
@@ -180,7 +185,7 @@ mod tests {
     #[test]
     fn free_space_is_read_from_df() {
         let text = "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/a b 100 60 40 60% /mnt\n";
-        assert_eq!(free_bytes(text), Some(40.0 * 1024.0));
+        assert_eq!(free_bytes(text), Some(40 * 1024));
         assert_eq!(free_bytes(""), None);
     }
 

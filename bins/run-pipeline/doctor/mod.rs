@@ -4,7 +4,7 @@
 //! driver shows, so the report works exactly where something is missing.
 
 mod libtorch;
-mod machine;
+pub mod machine;
 mod versions;
 
 use std::fmt::Write;

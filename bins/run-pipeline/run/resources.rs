@@ -120,7 +120,8 @@ impl Resources {
 }
 
 /// Memory of the machine in MB, or of the control group where that is less.
-fn memory_mb() -> u64 {
+/// Memory of the machine, or of what the process may have of it, in MB.
+pub fn memory_mb() -> u64 {
     let info = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let total = info.lines().find_map(|l| l.strip_prefix("MemTotal:")).and_then(|l| l.split_whitespace().next());
     let total_kib: u64 = total.and_then(|kib| kib.parse().ok()).unwrap_or(u64::MAX / 2048);
