@@ -314,6 +314,12 @@ pub struct BlendArgs {
     /// value, rank, logit, geometric; logit_classes and geometric_classes make the columns of a row sum to one.
     #[arg(long, value_name = "SPACE", help_heading = "Input")]
     pub space: Option<String>,
+    /// Calibrate how sure the blend is of its predictions
+    ///
+    /// The folder of a `score` stage that scored this blend on validation events (the folder of the search, as
+    /// `blend=FOLDER`), or its `score.json`. For blends of predictions that say how sure they are.
+    #[arg(long, value_name = "SCORE", help_heading = "Input")]
+    pub calibration: Option<PathBuf>,
     /// Keep columns in which all submissions agree
     ///
     /// Always-zero and linear columns are the same in all submissions, bit for bit; a weighted sum moves their last bit.
@@ -388,7 +394,8 @@ impl BlendArgs {
         ];
         let setting = settings.into_iter().find(|(_, given)| *given).map(|(flag, _)| flag);
         let (predictions, csv) = (self.submissions.as_slice(), !self.no_csv);
-        BlendRequest { weights: &self.weights, predictions, name: &self.name, csv, config, setting, run }
+        let calibration = self.calibration.as_deref();
+        BlendRequest { weights: &self.weights, predictions, name: &self.name, calibration, csv, config, setting, run }
     }
 
     /// A blend has neither seed, limit nor config.

@@ -33,6 +33,11 @@ pub fn run(args: &BlendArgs) -> Result<()> {
             return Ok(());
         }
     }
+    if args.calibration.is_some() {
+        return Err(
+            Error::usage("`--calibration`: these predictions do not say how sure they are").hint("leave it out")
+        );
+    }
     args.cpu_threads();
     let table = resolve(&args.weights, &["weights_json", "weights"])?;
     let mut weights = Weights::read(&table)?;

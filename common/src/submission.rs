@@ -10,7 +10,7 @@ mod spool;
 
 use std::path::{Path, PathBuf};
 
-pub use file::{ENDINGS, Labels, Open, SubmissionFile, is_table};
+pub use file::{ENDINGS, Labels, Open, SubmissionFile, is_parquet, is_table};
 pub use ids::{Ids, Rows, match_ids, same_ids};
 pub use roles::common_id;
 pub use spool::{Spool, SpoolWriter};

@@ -100,6 +100,12 @@ fn the_blend_pipeline_runs_from_simulation_to_scores() {
         let angle = angle.as_f64().unwrap_or_else(|| panic!("a figure is missing: {scores}"));
         assert!((0.0..std::f64::consts::PI).contains(&angle), "{scores}");
     }
+    // Kappa and regions of members and blend are calibrated on the validation events.
+    for table in ["predictions/transformer", "predictions/graph", "blend"] {
+        let path = folder.path().join("demo/icecube").join(table).join("predictions.parquet");
+        let table = common::store::tables::read_parquet(&path, None).unwrap();
+        assert!(table.f32("length").unwrap() != table.f32("kappa").unwrap(), "{}", path.display());
+    }
     let again = cmd("run-pipeline").args(["pipelines/icecube-blend", "--json", "-q"]).within(folder.path()).succeeds();
     assert!(!again.stdout.contains("\"ran\""), "{}", again.stdout);
 }

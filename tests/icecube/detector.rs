@@ -102,6 +102,32 @@ fn a_detector_without_charge_ice_and_flags_goes_from_files_to_scores() {
 }
 
 #[test]
+fn tables_that_are_missing_are_told_by_what_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let merged = prometheus(folder.path());
+    let run =
+        |config: &str, out: &str| prepare(config).arg("--raw").arg(&merged).arg("--out").arg(folder.path().join(out));
+    run("oscnext.yaml", "a").fails(3).says("has no folder `SRTInIcePulses`").says("it holds mc_truth, total");
+    // Hidden files in both folders are nobody's data; a truth without pulses is told.
+    for name in ["total/._total_0.parquet", "mc_truth/._mc_truth_0.parquet", "._total"] {
+        common::durable::write(merged.join(name), b"\0\x05\x16\x07").unwrap();
+    }
+    std::fs::remove_file(merged.join("total/total_3.parquet")).unwrap();
+    let made = run("prometheus.yaml", "b").succeeds();
+    assert_eq!(made.manifest()["metrics"]["train_events"], 32);
+    made.says("mc_truth_3.parquet` is not read: there are no pulses of its events");
+    std::fs::remove_file(merged.join("mc_truth/mc_truth_5.parquet")).unwrap();
+    run("prometheus.yaml", "c").fails(3).says("mc_truth_5.parquet").says("needs its truth");
+    let file = merged.join("total/total_1.parquet");
+    let run = prepare("prometheus.yaml").arg("--raw").arg(&file).arg("--out").arg(folder.path().join("d"));
+    run.fails(3).says("is a file, expected the folder that holds it");
+    let bare = folder.path().join("bare");
+    common::durable::write(bare.join("events.db"), b"SQLite format 3\0").unwrap();
+    let run = prepare("prometheus.yaml").arg("--raw").arg(&bare).arg("--out").arg(folder.path().join("e"));
+    run.fails(3).says("`events.db` is a database");
+}
+
+#[test]
 fn nested_files_are_read_event_by_event() {
     let folder = tempfile::tempdir().unwrap();
     let nested = root().join("tests/icecube/assets/nested.parquet");

@@ -124,9 +124,11 @@ fn hidden_files_are_nobodys_data() {
     for name in ["._batch_1.parquet", ".batch_1.parquet.swp.parquet", ".DS_Store"] {
         common::durable::write(raw.join("train").join(name), b"Mac OS X").unwrap();
     }
+    // A table in parts is no file, and nothing is left out without a word.
     std::fs::create_dir(raw.join("train/batch_2.parquet")).unwrap();
     let out = folder.path().join("out");
-    prepare().arg("test=null").arg("--raw").arg(&raw).arg("--out").arg(&out).succeeds();
+    let made = prepare().arg("test=null").arg("--raw").arg(&raw).arg("--out").arg(&out).succeeds();
+    made.says("train/batch_2.parquet`: a folder");
     let files: Vec<_> = std::fs::read_dir(out.join("train")).unwrap().flatten().map(|e| e.file_name()).collect();
     assert_eq!(files.len(), 1, "{files:?}");
 }
@@ -179,4 +181,40 @@ fn a_sample_of_the_raw_folder_may_be_csv_and_is_checked() {
     assert_eq!(kept.i64("event_id").unwrap(), [12, 3]);
     common::durable::write(raw.join("sample_submission.csv"), b"event_id\n12\n12\n").unwrap();
     run("b").fails(3).says("event 12 is there twice");
+}
+
+#[test]
+fn directions_that_are_none_and_tables_in_other_forms_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let raw = raw::one_file(folder.path(), &EVENTS);
+    let meta = raw.join("train_meta/train_meta_1.parquet");
+    let with = |name: &str, column: Column| {
+        let mut table = raw::meta(&EVENTS);
+        if table.names().iter().any(|known| known == name) {
+            table.take(name).unwrap();
+        }
+        table.push(name, column).unwrap();
+        write_parquet(&meta, &table).unwrap();
+    };
+    let run = |out: &str| prepare().arg("test=null").arg("--raw").arg(&raw).arg("--out").arg(folder.path().join(out));
+    with("azimuth", Column::F64(vec![57.0, 10.0, 300.0, 4.0]));
+    run("a").fails(3).says("azimuth is 57, expected 0 to 2 pi").says("degrees times 0.01745329");
+    with("azimuth", Column::F32(vec![-1.0, 1.0, 3.0, 4.0]));
+    run("a").fails(3).says("azimuth is -1, expected 0 to 2 pi").says("add 2 pi");
+    // The ends of the range, as floats of 32 bits round them.
+    with("azimuth", Column::F32(vec![std::f32::consts::TAU, 0.0, 3.0, 4.0]));
+    run("b").succeeds();
+    // A kind that is not known of an event.
+    let kinds = root().join("tests/icecube/assets/kinds.parquet");
+    common::durable::write(&meta, &std::fs::read(kinds).unwrap()).unwrap();
+    run("c").succeeds();
+    let store = TensorFile::open(folder.path().join("c/train/batch_1.safetensors")).unwrap();
+    let known: Vec<f32> = store.f32("extra").unwrap().chunks(5).map(|extra| extra[4]).collect();
+    assert!(known[0] == 1.0 && known[1].is_nan() && known[2] == 0.0 && known[3].is_nan(), "{known:?}");
+    std::fs::remove_file(&meta).unwrap();
+    common::durable::write(raw.join("train_meta.csv"), b"batch_id,event_id,azimuth,zenith\n").unwrap();
+    run("d").fails(3).says("train_meta.csv").says("read as parquet");
+    std::fs::remove_file(raw.join("train/batch_1.parquet")).unwrap();
+    common::durable::write(raw.join("train/batch_1.csv"), b"event_id\n").unwrap();
+    run("d").fails(3).says("holds no `batch_<k>.parquet`, but").says("`batch_1.csv`");
 }

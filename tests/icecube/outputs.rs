@@ -108,6 +108,9 @@ fn a_calibration_changes_kappa_and_regions_and_no_direction() {
             .zip(after)
             .all(|(b, a)| (f64::from(*b) / temperature - f64::from(*a)).abs() < 1e-4 * f64::from(*b))
     );
+    // What the network gave stays beside it, for blends.
+    assert_eq!(calibrated.f32("length").unwrap(), before);
+    assert!(raw.f32("length").is_err());
     assert_ne!(raw.f32("angle90").unwrap(), calibrated.f32("angle90").unwrap());
     let submission = |name: &str| std::fs::read(at(name).join("submission.csv")).unwrap();
     assert_eq!(submission("raw"), submission("calibrated"));

@@ -78,7 +78,7 @@ fn wrong_raw_files_are_refused_by_name() {
     write_parquet(&meta, &replaced(&good_meta, "event_id", Column::I64(vec![3, 3]))).unwrap();
     refused().says("event 3 stands in rows 0 and 1");
     write_parquet(&meta, &replaced(&good_meta, "zenith", Column::F64(vec![0.0, 3.2]))).unwrap();
-    refused().says("event 7: zenith is 3.2, expected 0 to 1 pi");
+    refused().says("event 7: zenith is 3.2, expected 0 to pi");
     std::fs::remove_file(&meta).unwrap();
     refused().says("train_meta_1.parquet`: does not exist").says("train=null");
     write_parquet(&meta, &good_meta).unwrap();

@@ -78,7 +78,9 @@ impl Flags for PrepareFlags {
     fn raw(request: &Request<Self>) -> Result<Option<PathBuf>> {
         if let Some(raw) = &request.flags.raw {
             if !raw.is_dir() {
-                return Err(Error::input(raw, "no such folder")
+                let problem =
+                    if raw.exists() { "is a file, expected the folder that holds it" } else { "no such folder" };
+                return Err(Error::input(raw, problem)
                     .hint("`prepare-data --help` says what `--raw` is expected to hold for each system"));
             }
             return Ok(Some(raw.clone()));

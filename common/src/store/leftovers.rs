@@ -21,14 +21,20 @@ pub fn hidden(name: &str) -> bool {
 }
 
 /// The files of a folder that are its data, sorted: not in folders below, not hidden, no copies of others there. `wanted`
-/// says by its name whether a file is read.
+/// says by its name whether a file is read; a folder of such a name is told.
 ///
 /// # Errors
 /// [`Error::Input`] where the folder cannot be listed.
 pub fn data_files(folder: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(folder).map_err(|e| Error::opening(folder, e))?;
     let entries = entries.collect::<Result<Vec<_>, _>>().map_err(|e| Error::io("listing", folder, e))?;
-    let files = entries.into_iter().filter(|entry| !entry.path().is_dir());
+    let (folders, files): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.path().is_dir());
+    for name in folders.iter().map(|entry| entry.file_name().to_string_lossy().into_owned()) {
+        if !hidden(&name) && wanted(&name) {
+            tell(&folder.join(&name), "a folder, as programs write that make a table in parts; join them to one file");
+        }
+    }
+    let files = files.into_iter();
     let names = files.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     Ok(sift(folder, names, wanted).into_iter().map(|name| folder.join(name)).collect())
 }

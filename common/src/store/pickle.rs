@@ -88,6 +88,13 @@ impl Checkpoint {
             let problem = "is in the format of PyTorch before 1.6, expected a zip archive";
             return Err(Error::input(&path, problem).hint("load and save it once with a newer PyTorch"));
         }
+        // Its header's length and the brace that it begins with.
+        let header = bytes.first_chunk().map_or(u64::MAX, |length| u64::from_le_bytes(*length));
+        if header < bytes.len() as u64 && bytes.get(8) == Some(&b'{') {
+            return Err(
+                Error::input(&path, "is a safetensors file, whatever its name says").hint("name it `.safetensors`")
+            );
+        }
         let (nodes, root, storages) = if bytes.starts_with(b"PK\x03\x04") {
             let zip = Zip::parse(bytes).map_err(bad)?;
             let pickle = zip.names().find(|name| *name == "data.pkl" || name.ends_with("/data.pkl"));

@@ -19,7 +19,7 @@ pub fn is_table(path: &Path) -> bool {
 }
 
 /// Whether a file is one of parquet, by its name or its first bytes.
-fn is_parquet(path: &Path) -> bool {
+pub fn is_parquet(path: &Path) -> bool {
     let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
     let begins = || {
         let mut first = [0; 4];

@@ -1,5 +1,7 @@
 //! Blends of what is no plain value, as `hill-climb` asks for them.
 
+use std::path::Path;
+
 use crate::Result;
 use crate::cli::RunFlags;
 
@@ -41,6 +43,8 @@ pub struct BlendRequest<'a> {
     pub predictions: &'a [String],
     /// Name of the files without their ending.
     pub name: &'a str,
+    /// A score whose calibration of the blend is applied, a file or a folder.
+    pub calibration: Option<&'a Path>,
     /// Whether to write csv, too.
     pub csv: bool,
     /// What the blend depends on beside its inputs, as config of the stage.

@@ -159,6 +159,20 @@ fn other_names_and_other_orders_are_translated() {
 }
 
 #[test]
+fn a_part_of_a_network_is_no_choice_between_two() {
+    // Names that are read in two ways, as ours behind a prefix and as the others'.
+    fn ours(name: &str) -> Option<String> {
+        name.strip_prefix("backbone.").map(str::to_owned)
+    }
+    static DIALECTS: [Dialect; 1] = [Dialect::renames("the others", ours)];
+    let mut part = under("backbone.", 1.0);
+    part.retain(|(name, _)| !name.ends_with("count"));
+    let allow = Allow { dialects: &DIALECTS, ..Allow::default() };
+    let error = loaded(&part, &allow).unwrap_err().to_string();
+    assert!(error.contains("1 missing: `norm.count`") && !error.contains("such networks"), "{error}");
+}
+
+#[test]
 fn a_lightning_checkpoint_holds_its_hyper_parameters_and_is_read_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.ckpt");

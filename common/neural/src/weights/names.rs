@@ -72,11 +72,15 @@ pub fn place(path: &Path, names: &[&str], targets: &[(String, Tensor)], allow: &
         n => (allow.dialects[n - 1].ours)(name),
     };
     let mut ways: BTreeMap<Way, BTreeSet<String>> = BTreeMap::new();
-    for name in &plain {
+    // Which of the file's tensors they are.
+    let mut read: BTreeMap<Way, BTreeSet<usize>> = BTreeMap::new();
+    for (number, name) in plain.iter().enumerate() {
         for at in std::iter::once(0).chain(name.match_indices('.').map(|(at, _)| at + 1)) {
             for dialect in 0..=allow.dialects.len() {
                 if let Some(own) = ours(dialect, &name[at..]).filter(|own| wanted.contains(own.as_str())) {
-                    ways.entry((dialect, name[..at].to_string())).or_default().insert(own);
+                    let way = (dialect, name[..at].to_string());
+                    read.entry(way.clone()).or_default().insert(number);
+                    ways.entry(way).or_default().insert(own);
                 }
             }
         }
@@ -84,7 +88,7 @@ pub fn place(path: &Path, names: &[&str], targets: &[(String, Tensor)], allow: &
     let ways: BTreeMap<Way, usize> = ways.into_iter().map(|(way, found)| (way, found.len())).collect();
     let (dialect, prefix) = match &allow.prefix {
         Some(prefix) => given(path, prefix, &plain, &ways)?,
-        None => chosen(path, &plain, &ways, wanted.len())?,
+        None => chosen(path, &plain, (&ways, &read), wanted.len())?,
     };
     let mut place = Place { chosen: vec![], dialect: None, notes: vec![] };
     let mut left: BTreeMap<&str, usize> = BTreeMap::new();
@@ -134,16 +138,25 @@ fn given(path: &Path, prefix: &str, names: &[String], ways: &BTreeMap<Way, usize
     Ok(best.map_or((0, whole), |(way, _)| way.clone()))
 }
 
-/// The way that the names leave no doubt about.
-fn chosen(path: &Path, names: &[String], ways: &BTreeMap<Way, usize>, wanted: usize) -> Result<Way> {
+/// The way that the names leave no doubt about. `read` are the tensors of each way.
+fn chosen(
+    path: &Path,
+    names: &[String],
+    (ways, read): (&BTreeMap<Way, usize>, &BTreeMap<Way, BTreeSet<usize>>),
+    wanted: usize,
+) -> Result<Way> {
     let best = ways.values().copied().max().unwrap_or(0);
     if best * 2 <= wanted {
         return Ok((0, usual(names)));
     }
-    // Our own names win over other readings of the same place.
-    let mut fits: Vec<&Way> = ways.iter().filter(|(_, n)| **n == best).map(|(way, _)| way).collect();
-    fits.sort_by(|a, b| (&a.1, a.0).cmp(&(&b.1, b.0)));
-    fits.dedup_by(|a, b| a.1 == b.1);
+    // Our own names win over other readings of the same tensors.
+    let mut fits: Vec<&Way> = Vec::new();
+    for (way, _) in ways.iter().filter(|(_, n)| **n == best) {
+        if !fits.iter().any(|known| known.1 == way.1 || read[*known] == read[way]) {
+            fits.push(way);
+        }
+    }
+    fits.sort_by(|a, b| a.1.cmp(&b.1));
     let (averages, plain): (Vec<&Way>, Vec<&Way>) = fits.iter().partition(|way| is_average(&way.1));
     let way = match (plain.as_slice(), averages.as_slice()) {
         ([one], _) | ([], [one]) => (*one).clone(),

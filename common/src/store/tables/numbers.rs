@@ -8,6 +8,8 @@ use crate::error::{Error, Result};
 
 /// The largest whole number up to which every one is a double.
 const EXACT: f64 = 9_007_199_254_740_992.0;
+/// The same of floats of 32 bits: beyond it neighbours round to one number.
+const EXACT_NARROW: f64 = 16_777_216.0;
 
 impl Table {
     /// A column as numbers: any width of integers or floats. Missing values are NaN.
@@ -30,12 +32,19 @@ impl Table {
     /// # Errors
     /// [`Error::Input`] where there is no such column, or with the row of the first value that is not whole.
     pub fn whole(&self, name: &str) -> Result<Cow<'_, [i64]>> {
-        let floats = |values: &mut dyn Iterator<Item = f64>| -> Result<Vec<i64>> {
+        let floats = |values: &mut dyn Iterator<Item = f64>, most: f64| -> Result<Vec<i64>> {
             values
                 .enumerate()
-                .map(|(row, v)| match v.fract() == 0.0 && v.abs() <= EXACT {
+                .map(|(row, v)| match v.fract() == 0.0 && v.abs() <= most {
                     true => Ok(v as i64),
                     false => {
+                        if v.fract() == 0.0 && v.abs() > most {
+                            let problem =
+                                format!("row {row}: {name} is {v}, beyond what its floats hold exactly, {most}");
+                            return Err(
+                                Error::input(&self.path, problem).hint("write the column as integers of 64 bits")
+                            );
+                        }
                         let problem = format!("row {row}: {name} is {v}, expected a whole number");
                         Err(Error::input(&self.path, problem))
                     }
@@ -46,8 +55,8 @@ impl Table {
             Column::I64(v) => Cow::Borrowed(v),
             Column::I32(v) => Cow::Owned(v.iter().map(|&v| i64::from(v)).collect()),
             Column::I16(v) => Cow::Owned(v.iter().map(|&v| i64::from(v)).collect()),
-            Column::F64(v) => Cow::Owned(floats(&mut v.iter().copied())?),
-            Column::F32(v) => Cow::Owned(floats(&mut v.iter().map(|&v| f64::from(v)))?),
+            Column::F64(v) => Cow::Owned(floats(&mut v.iter().copied(), EXACT)?),
+            Column::F32(v) => Cow::Owned(floats(&mut v.iter().map(|&v| f64::from(v)), EXACT_NARROW)?),
             other => return Err(self.unlike(name, other, "whole numbers")),
         })
     }
@@ -108,6 +117,11 @@ mod tests {
         let says = |error: Error, text: &str| assert!(error.to_string().contains(text), "{error}");
         says(table.whole("x").unwrap_err(), "row 1: x is 2.5, expected a whole number");
         says(table.whole("nan").unwrap_err(), "row 1: nan is NaN");
+        table.push("wide", Column::F32(vec![1.0, 20_000_000.0])).unwrap();
+        says(
+            table.whole("wide").unwrap_err(),
+            "row 1: wide is 20000000, beyond what its floats hold exactly, 16777216",
+        );
         says(table.flags("flag").unwrap_err(), "row 1: flag is 2, expected 0 or 1");
         says(table.numbers("text").unwrap_err(), "column `text` is text, expected numbers");
         says(table.flags("text").unwrap_err(), "expected bools, or 0 and 1");

@@ -432,6 +432,8 @@ pub(super) fn damaged(path: &Path, error: &pl::PolarsError) -> Error {
     let unusual = ["not supported", "not yet", "unsupported", "FeatureNotActive", "NotYetImplemented", "encrypt"];
     let hint = if unusual.iter().any(|word| text.to_lowercase().contains(&word.to_lowercase())) {
         "the file uses something that is not read here; write it again with another compression or encoding"
+    } else if text.contains("duplicate") {
+        "write it again with a name of its own for each column"
     } else {
         "the file is damaged or no parquet file; make it again"
     };
@@ -473,6 +475,13 @@ mod tests {
         table.push("i16", Column::I16((0..rows).map(|i| i as i16).collect())).unwrap();
         table.push("bool", Column::Bool((0..rows).map(|i| i % 3 == 0).collect())).unwrap();
         table
+    }
+
+    #[test]
+    fn two_columns_of_one_name_are_not_called_damage() {
+        let error = pl::PolarsError::Duplicate("column with name 'time' has more than one occurrence".into());
+        let told = damaged(Path::new("a.parquet"), &error);
+        assert!(told.hint_text().is_some_and(|hint| hint.contains("a name of its own")), "{told:?}");
     }
 
     #[test]

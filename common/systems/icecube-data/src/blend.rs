@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use crate::NAME;
 use crate::angles;
+use crate::directions::calibration::Calibration;
 use crate::directions::{self, Predictions, Truth};
 
 /// Blends of directions.
@@ -28,7 +29,7 @@ pub const BLEND: Blend = Blend {
              weights from 0, neither below the best single network nor below equal weights on the events given.",
     submissions: "IceCube: tables of directions with their vectors, or folders of `predict`, which stand for their output \
                   `predictions`.",
-    search: |request| match truth(request.truth)? {
+    search: |request| match truth(request.truth, request.setting)? {
         Some(truth) => search(request, &truth).map(|()| true),
         None => Ok(false),
     },
@@ -43,14 +44,17 @@ const PASSES: usize = 400;
 const GAIN: f64 = 1e-9;
 /// Events whose angles are added up at a time: sums do not depend on the threads.
 const BLOCK: usize = 4096;
+/// What a score calls the blend whose calibration is applied, where it holds several.
+const BLENDED: &str = "blend";
 /// Lengths of vectors are cut here, as in prediction.
 const LONGEST: f64 = 1000.0;
 
-/// The truth that an argument stands for, if it is one of directions; a piped manifest is left alone.
-fn truth(argument: &str) -> Result<Option<Truth>> {
+/// The truth that an argument stands for, if it is one of directions; a piped manifest is left alone. A `setting` of plain
+/// values says what the columns are.
+fn truth(argument: &str, setting: Option<&str>) -> Result<Option<Truth>> {
     let path = Path::new(argument);
     if !path.is_dir() {
-        return Ok(Truth::of_file(path));
+        return if setting.is_some() { Ok(Truth::of_file(path)) } else { Truth::claimed(path) };
     }
     let manifest = Manifest::read(argument)?;
     if manifest.system == NAME { Truth::of_stage(&manifest).map(Some) } else { Ok(None) }
@@ -63,12 +67,14 @@ struct Members {
     ids: Vec<i64>,
     /// A list of vectors for each member.
     vectors: Vec<Vec<[f64; 3]>>,
+    /// What the heads of each member say, where it has any.
+    extras: Vec<Option<Vec<[f64; 5]>>>,
 }
 
 impl Members {
     /// Opens `(name, path)` pairs, which must hold the same events.
     fn open(members: &[(String, PathBuf)], limit: Option<u64>) -> Result<Self> {
-        let mut all = Self { names: vec![], paths: vec![], ids: vec![], vectors: vec![] };
+        let mut all = Self { names: vec![], paths: vec![], ids: vec![], vectors: vec![], extras: vec![] };
         for (name, path) in members {
             let found = Predictions::read(path, limit)?;
             let vectors = found.vectors.ok_or_else(|| {
@@ -91,6 +97,7 @@ impl Members {
                 return Err(Error::input(path, problem).hint("all members must predict the same events"));
             }
             all.vectors.push(vectors.into_iter().map(|v| v.map(|c| c.clamp(-LONGEST, LONGEST))).collect());
+            all.extras.push(found.extra);
             all.names.push(name.clone());
             all.paths.push(path.clone());
         }
@@ -105,6 +112,45 @@ impl Members {
             }
         }
         sum
+    }
+
+    /// What heads say, as `predict` has it of an ensemble: means of the logarithm of the energy, of the vertex and of the
+    /// logit of a track, each over the members that have it; none where no member has any.
+    fn extra(&self, shares: &[f64]) -> Option<Vec<[f32; 5]>> {
+        let learned = |k: usize, v: f64| match k {
+            0 => v.log10(),
+            4 => {
+                // What rounds to certainty in narrow floats.
+                let p = v.clamp(1e-7, 1.0 - 1e-7);
+                (p / (1.0 - p)).ln()
+            }
+            _ => v,
+        };
+        let given = |k: usize, v: f64| match k {
+            0 => 10f64.powf(v),
+            4 => 1.0 / (1.0 + (-v).exp()),
+            _ => v,
+        };
+        self.extras.iter().any(Option::is_some).then_some(())?;
+        let of = |event: usize, k: usize| -> f32 {
+            let (mut sum, mut weight) = (0.0, 0.0);
+            for (extra, share) in self.extras.iter().zip(shares) {
+                let value = extra.as_ref().map_or(f64::NAN, |extra| learned(k, extra[event][k]));
+                // A member of weight 0 is asked only where nobody else knows.
+                let share = share.max(f64::from(f32::MIN_POSITIVE));
+                if value.is_finite() {
+                    sum += share * value;
+                    weight += share;
+                }
+            }
+            given(k, sum / weight) as f32
+        };
+        Some((0..self.ids.len()).map(|event| std::array::from_fn(|k| of(event, k))).collect())
+    }
+
+    /// The blend as it is written.
+    fn blend(&self, shares: &[f64]) -> Vec<[f32; 3]> {
+        self.sum(shares).into_iter().map(|v| v.map(|c| c as f32)).collect()
     }
 }
 
@@ -169,11 +215,15 @@ fn search(args: &SearchRequest, truth: &Truth) -> Result<()> {
     });
     let text = serde_json::to_string_pretty(&value).map_err(|e| Error::failed(format!("weights: {e}")))?;
     stage.output("weights_json", &durable::write(out.join("weights.json"), format!("{text}\n").as_bytes())?);
-    stage.metric("score", found.angle);
+    // The blend on the events that it was fitted on, for a score and a calibration.
+    let (vectors, extra) = (members.blend(&found.weights), members.extra(&found.weights));
+    let path = out.join("oof.parquet");
+    let plain = Calibration::default();
+    stage.output("oof", &directions::write_calibrated(&path, &members.ids, &vectors, &plain, extra.as_deref())?);
+    stage.metric("blend", found.angle);
     stage.metric("equal_weights", found.equal);
     let single = members.names.iter().cloned().zip(found.single.iter().map(|&v| v.into()));
     stage.metric("members", single.collect::<serde_json::Map<_, _>>());
-    stage.metric("blend", found.angle);
     stage.finish()?;
     Ok(())
 }
@@ -204,6 +254,10 @@ fn blend(args: &BlendRequest) -> Result<bool> {
         })
         .collect::<Result<Vec<_>>>()?;
     let members = Members::open(&chosen, None)?;
+    let calibration = match args.calibration {
+        Some(path) => Calibration::read(path, BLENDED)?,
+        None => Calibration::default(),
+    };
     let folder = args.run.folder("hill-climb");
     info!("{} models, {} events", members.names.len(), members.ids.len());
     if args.run.dry_run {
@@ -213,6 +267,9 @@ fn blend(args: &BlendRequest) -> Result<bool> {
     args.run.cpu_threads();
     let mut stage = Stage::begin("hill-climb", NAME, &folder, args.config, 0, args.run.force)?;
     stage.input("weights", &table)?;
+    if let Some(path) = args.calibration {
+        stage.input("calibration", &Calibration::file(path)?)?;
+    }
     for (name, path) in members.names.iter().zip(&members.paths) {
         stage.input(&format!("predictions/{name}"), path)?;
     }
@@ -221,9 +278,12 @@ fn blend(args: &BlendRequest) -> Result<bool> {
         return Err(Error::input(&table, "the weights add up to 0"));
     }
     let shares: Vec<f64> = weights.of("").iter().map(|w| w / sum).collect();
-    let vectors: Vec<[f32; 3]> = members.sum(&shares).into_iter().map(|v| v.map(|c| c as f32)).collect();
+    let vectors = members.blend(&shares);
     let out = stage.folder().to_path_buf();
-    stage.output("predictions", &directions::write(&out.join("predictions.parquet"), &members.ids, &vectors)?);
+    let path = out.join("predictions.parquet");
+    let written =
+        directions::write_calibrated(&path, &members.ids, &vectors, &calibration, members.extra(&shares).as_deref())?;
+    stage.output("predictions", &written);
     if args.csv {
         let mut text = String::from("event_id,azimuth,zenith\n");
         for (id, vector) in members.ids.iter().zip(&vectors) {

@@ -2,26 +2,29 @@
 //!
 //! Truth: a table with `event_id`, `azimuth` and `zenith` in parquet or csv (a `train_meta` file, or the `truth` of a
 //! simulate-data stage), or the training files of a prepare-data stage. Predictions: tables of the same columns, also
-//! with the unit vector `x`, `y`, `z` of that direction and the concentration `kappa`, which is the length of the vector
-//! that the network gave.
+//! with the unit vector `x`, `y`, `z` of that direction, the concentration `kappa`, which is the length of the vector
+//! that the network gave, and the regions `angle50` and `angle90`. Under a calibration `kappa` is another number than that
+//! length, which then has a column of its own, `length`: vectors are added as networks gave them.
 //!
 //! Inside, vectors have x and y exchanged (see [`angles`]); in tables they are the usual ones.
 
 pub mod calibration;
+mod file;
 
 use std::collections::BTreeMap;
 use std::f64::consts::{PI, TAU};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use crate::angles;
 use calibration::Calibration;
 use common::durable::Written;
 use common::oof::resolve_in;
 use common::stage::Manifest;
-use common::store::tables::{Column, ColumnKind, CsvReader, CsvText, ParquetFile, Table, read_parquet, write_parquet};
+use common::store::tables::{Column, ParquetFile, Table, write_parquet};
 use common::store::tensors::TensorFile;
 use common::{Error, Result};
+pub(crate) use file::is_csv;
+use file::{COLUMNS, PREDICTED, TOLD, csv};
 
 /// Rows of a table of truths that are held at a time.
 const BLOCK: usize = 1 << 20;
@@ -61,17 +64,21 @@ impl Truth {
 
     /// A file, if it is a table of directions.
     pub fn of_file(path: &Path) -> Option<Self> {
-        let columns = ["event_id", "azimuth", "zenith"];
-        let is_one = if is_csv(path) {
-            let text = CsvText::open(path).ok()?;
-            columns.iter().all(|name| text.header().iter().any(|known| known == name))
-        } else if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet")) {
-            let file = ParquetFile::open(path).ok()?;
-            columns.iter().all(|name| file.has(name))
-        } else {
-            false
-        };
-        is_one.then(|| Self::Table(path.to_path_buf()))
+        file::has(path, &["event_id", "azimuth", "zenith"]).then(|| Self::Table(path.to_path_buf()))
+    }
+
+    /// [`Truth::of_file`] where nobody said what else its columns may be.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a table of directions without the ids of its events.
+    pub fn claimed(path: &Path) -> Result<Option<Self>> {
+        let found = Self::of_file(path);
+        if found.is_none() && file::has(path, &["azimuth", "zenith"]) {
+            return Err(Error::input(path, "has `azimuth` and `zenith`, but no column `event_id`").hint(
+                "pandas keeps an index of consecutive numbers out of the columns: `frame.reset_index()` before writing",
+            ));
+        }
+        Ok(found)
     }
 
     /// The files that are read.
@@ -87,7 +94,7 @@ impl Truth {
         match self {
             Self::Table(path) | Self::Simulation(path) if is_csv(path) => rows(&csv(path, &TOLD)?, path, take),
             Self::Table(path) | Self::Simulation(path) => {
-                let file = ParquetFile::open(path)?;
+                let file = ParquetFile::open(path)?.with_holes();
                 let mut columns: Vec<&str> = COLUMNS.iter().map(|(name, _)| *name).collect();
                 columns.extend(TOLD.iter().map(|(name, _)| *name).filter(|name| file.has(name)));
                 for begin in (0..file.rows()).step_by(BLOCK) {
@@ -148,55 +155,10 @@ pub struct TrueEvent<'a> {
     pub part: i64,
 }
 
-/// The columns that every table of directions has.
-const COLUMNS: [(&str, ColumnKind); 3] =
-    [("event_id", ColumnKind::I64), ("azimuth", ColumnKind::F64), ("zenith", ColumnKind::F64)];
-
-/// What a truth may tell beside the direction. Numbers are read as floats: pandas writes a column of integers with holes so.
-const TOLD: [(&str, ColumnKind); 9] = [
-    ("batch_id", ColumnKind::F64),
-    ("pulses", ColumnKind::F64),
-    ("first_pulse_index", ColumnKind::F64),
-    ("last_pulse_index", ColumnKind::F64),
-    ("kind", ColumnKind::Text),
-    ("energy", ColumnKind::F64),
-    ("vertex_x", ColumnKind::F64),
-    ("vertex_y", ColumnKind::F64),
-    ("vertex_z", ColumnKind::F64),
-];
-
-/// What a prediction may tell beside the direction.
-const PREDICTED: [(&str, ColumnKind); 9] = [
-    ("kappa", ColumnKind::F64),
-    ("x", ColumnKind::F64),
-    ("y", ColumnKind::F64),
-    ("z", ColumnKind::F64),
-    ("energy", ColumnKind::F64),
-    ("vertex_x", ColumnKind::F64),
-    ("vertex_y", ColumnKind::F64),
-    ("vertex_z", ColumnKind::F64),
-    ("track", ColumnKind::F64),
-];
-
-/// A csv file of directions with those of the other known columns that it has; a missing number is NaN.
-fn csv(path: &Path, known: &[(&str, ColumnKind)]) -> Result<Table> {
-    let text = Arc::new(CsvText::open(path)?);
-    let has = |name: &str| text.header().iter().any(|column| column == name);
-    let known = known.iter().filter(|(name, _)| has(name));
-    let schema: Vec<(&str, ColumnKind)> = COLUMNS.iter().chain(known).copied().collect();
-    CsvReader::over(text.clone(), &schema)?.with_holes().all()
-}
-
-/// Whether a name is that of a csv file, compressed or not.
-fn is_csv(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-    name.ends_with(".csv") || name.ends_with(".csv.gz")
-}
-
 fn rows(table: &Table, path: &Path, mut take: impl FnMut(TrueEvent<'_>) -> Result<()>) -> Result<()> {
     let (ids, azimuth, zenith) = (table.whole("event_id")?, table.numbers("azimuth")?, table.numbers("zenith")?);
     let pulses = pulses_of(table);
-    let kinds = table.texts("kind").ok();
+    let kinds = kinds(table);
     let parts = table.whole("batch_id").ok();
     let energy = table.numbers("energy").ok();
     let vertex = ["vertex_x", "vertex_y", "vertex_z"].map(|name| table.numbers(name).ok());
@@ -207,13 +169,23 @@ fn rows(table: &Table, path: &Path, mut take: impl FnMut(TrueEvent<'_>) -> Resul
             id: ids[row],
             direction,
             pulses: pulses.as_ref().map(|pulses| pulses[row]),
-            kind: kinds.map(|kinds| kinds[row].as_str()),
+            kind: kinds.as_ref().map(|kinds| kinds[row].as_str()).filter(|kind| !kind.is_empty()),
             energy: energy.as_ref().map_or(f64::NAN, |energy| energy[row]),
             vertex: std::array::from_fn(|k| vertex[k].as_ref().map_or(f64::NAN, |axis| axis[row])),
             part: parts.as_ref().map_or(0, |parts| parts[row]),
         })?;
     }
     Ok(())
+}
+
+/// Kinds as they are called, where they have numbers, too; empty where one is not known.
+fn kinds(table: &Table) -> Option<Vec<String>> {
+    let numbered = |value: &f64| if value.is_nan() { String::new() } else { value.to_string() };
+    match (table.texts("kind"), table.numbers("kind")) {
+        (Ok(kinds), _) => Some(kinds.to_vec()),
+        (_, Ok(numbers)) => Some(numbers.iter().map(numbered).collect()),
+        _ => None,
+    }
 }
 
 /// Refuses what is no direction: angles that are not finite, or that no angle in radians can be.
@@ -250,10 +222,14 @@ pub struct Predictions {
     pub ids: Vec<i64>,
     /// Unit vectors of the predicted angles.
     pub directions: Vec<[f64; 3]>,
-    /// Un-normalised vectors as networks give them, where the table has vectors or `kappa`.
+    /// Un-normalised vectors as networks give them, where the table has vectors.
     pub vectors: Option<Vec<[f64; 3]>>,
-    /// Their lengths.
+    /// Concentrations, calibrated where the table is.
     pub kappas: Option<Vec<f64>>,
+    /// Lengths of the vectors as networks gave them, where the table is calibrated; else they are the concentrations.
+    pub lengths: Option<Vec<f64>>,
+    /// The angles around the directions that are to hold 50 % and 90 % of the events.
+    pub regions: Option<Vec<[f64; 2]>>,
     /// Energy in GeV, vertex in metres, probability of a track of each event, where the table has any; NaN: not predicted.
     pub extra: Option<Vec<[f64; 5]>>,
 }
@@ -269,7 +245,7 @@ impl Predictions {
     /// # Errors
     /// [`Error::Input`] for columns that are missing, values that are not finite, or an event that stands there twice.
     pub fn read(path: &Path, limit: Option<u64>) -> Result<Self> {
-        let table = if is_csv(path) { csv(path, &PREDICTED)? } else { read_parquet(path, None)? };
+        let table = file::read(path, &PREDICTED)?;
         let ids = table.whole("event_id")?;
         let rows = limit.map_or(ids.len(), |n| ids.len().min(usize::try_from(n).unwrap_or(usize::MAX)));
         let mut order: Vec<usize> = (0..rows).collect();
@@ -298,7 +274,30 @@ impl Predictions {
             demand_angles([azimuth[place], zenith[place]], path, row, ids[row])?;
         }
         let directions: Vec<[f64; 3]> = azimuth.iter().zip(&zenith).map(|(a, z)| angles::vector(*a, *z)).collect();
-        let kappas = has("kappa").then(|| values("kappa")).transpose()?;
+        // From 0 up, and no wider than the sphere where it is an angle.
+        let sizes = |name: &str, most: f64, hint: &str| -> Result<Vec<f64>> {
+            let sizes = values(name)?;
+            match sizes.iter().position(|v| !(0.0..=most).contains(v)) {
+                None => Ok(sizes),
+                Some(place) => {
+                    let (event, found) = (ids[order[place]], sizes[place]);
+                    let range = if most.is_finite() { format!("0 to {most:.4}") } else { "0 or more".into() };
+                    let error = Error::input(path, format!("event {event}: {name} is {found}, expected {range}"));
+                    Err(if found > 0.0 && !hint.is_empty() { error.hint(hint) } else { error })
+                }
+            }
+        };
+        let some = |name: &str| has(name).then(|| sizes(name, f64::INFINITY, "")).transpose();
+        let (kappas, lengths) = (some("kappa")?, some("length")?);
+        let regions = if has("angle50") && has("angle90") {
+            const RADIANS: &str = "regions are in radians: degrees times 0.01745329";
+            // What rounds to pi in narrow floats.
+            let most = PI + 1e-6;
+            let (half, wide) = (sizes("angle50", most, RADIANS)?, sizes("angle90", most, RADIANS)?);
+            Some(half.into_iter().zip(wide).map(|(half, wide)| [half, wide]).collect())
+        } else {
+            None
+        };
         let vectors = if ["x", "y", "z"].into_iter().all(has) {
             let (x, y, z) = (values("x")?, values("y")?, values("z")?);
             let given: Vec<[f64; 3]> = (0..rows).map(|i| [x[i], y[i], z[i]]).collect();
@@ -306,7 +305,7 @@ impl Predictions {
                 let event = ids[order[place]];
                 Error::input(path, format!("event {event}: `x`, `y`, `z` is another direction than azimuth and zenith"))
             })?;
-            Some(scaled(inner, kappas.as_deref()))
+            Some(scaled(inner, lengths.as_deref().or(kappas.as_deref())))
         } else {
             None
         };
@@ -317,7 +316,7 @@ impl Predictions {
             all.iter_mut().zip(&order).for_each(|(extra, &row)| extra[k] = values[row]);
         }
         let ids = order.iter().map(|&row| ids[row]).collect();
-        Ok(Self { extra, path: path.to_path_buf(), kappas, directions, ids, vectors })
+        Ok(Self { extra, path: path.to_path_buf(), kappas, lengths, regions, directions, ids, vectors })
     }
 
     /// The true directions of the predicted events, in their order.
@@ -446,7 +445,8 @@ pub fn write(path: &Path, ids: &[i64], vectors: &[[f32; 3]]) -> Result<Written> 
     write_calibrated(path, ids, vectors, &Calibration::default(), None)
 }
 
-/// [`write`] with kappa and regions under a calibration, and the columns [`EXTRA`] of heads that are there.
+/// [`write`] with kappa and regions under a calibration, beside which the vectors' own lengths stand as `length`, and the
+/// columns [`EXTRA`] of heads that are there.
 pub fn write_calibrated(
     path: &Path,
     ids: &[i64],
@@ -456,6 +456,7 @@ pub fn write_calibrated(
 ) -> Result<Written> {
     let found: Vec<[f32; 2]> = vectors.iter().map(|&v| angles::angles(v)).collect();
     let lengths: Vec<f32> = vectors.iter().map(|v| angles::length(v.map(f64::from)) as f32).collect();
+    let calibrated = *calibration != Calibration::default();
     let within = |region| lengths.iter().map(|&k| calibration.region(f64::from(k), region) as f32).collect::<Vec<_>>();
     let (half, most) = (within(0), within(1));
     let kappa: Vec<f32> = lengths.iter().map(|&k| calibration.kappa(f64::from(k)) as f32).collect();
@@ -470,6 +471,9 @@ pub fn write_calibrated(
     table.push("kappa", Column::F32(kappa))?;
     table.push("angle50", Column::F32(half))?;
     table.push("angle90", Column::F32(most))?;
+    if calibrated {
+        table.push("length", Column::F32(lengths))?;
+    }
     for (k, name) in EXTRA.iter().enumerate() {
         let column: Vec<f32> = extra.into_iter().flatten().map(|extra| extra[k]).collect();
         // A head that is not there gives no column.
@@ -510,7 +514,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let csv = file(&folder, "t.csv", TRUTH);
         let parquet = folder.path().join("t.parquet");
-        write_parquet(&parquet, &super::csv(&csv, &[]).unwrap()).unwrap();
+        write_parquet(&parquet, &file::csv(&csv, &[]).unwrap()).unwrap();
         let all = |path: &Path| {
             let mut all = Vec::new();
             Truth::of_file(path)

@@ -208,7 +208,7 @@ impl GraphnetFolder {
     /// Finds the files below a folder, or takes one file as nested.
     pub fn open(root: &Path, config: &GraphnetConfig) -> Result<Self> {
         if root.is_file() {
-            return Self::nested(vec![root.to_path_buf()], config);
+            return Self::nested(root, vec![root.to_path_buf()], config);
         }
         if !root.is_dir() {
             return Err(Error::input(root, "no such folder").hint("name the folder that holds the tables"));
@@ -219,7 +219,7 @@ impl GraphnetFolder {
             Some(name) => root.join(name).is_dir(),
             None => folders.iter().any(|name| !TRUTHS.contains(&name.as_str()) && config.truth.as_ref() != Some(name)),
         };
-        if merged { Self::merged(root, &folders, config) } else { Self::nested(loose, config) }
+        if merged { Self::merged(root, &folders, config) } else { Self::nested(root, loose, config) }
     }
 
     fn merged(root: &Path, folders: &[String], config: &GraphnetConfig) -> Result<Self> {
@@ -263,6 +263,9 @@ impl GraphnetFolder {
             };
             files.push(PulseFile { name, path, meta });
         }
+        if let Some(truth) = &truth {
+            tell_unread(&root.join(truth), &files)?;
+        }
         if files.is_empty() {
             return Err(Error::input(root.join(&pulses), "holds no parquet file"));
         }
@@ -270,10 +273,9 @@ impl GraphnetFolder {
         Ok(Self { files, nested: None })
     }
 
-    fn nested(paths: Vec<PathBuf>, config: &GraphnetConfig) -> Result<Self> {
+    fn nested(root: &Path, paths: Vec<PathBuf>, config: &GraphnetConfig) -> Result<Self> {
         let Some(first) = paths.first() else {
-            return Err(Error::usage("`raw.folder` holds neither folders of tables nor parquet files")
-                .hint("name the folder that holds the tables of pulses and truth"));
+            return Err(nothing(root, config));
         };
         let file = ParquetFile::open(first)?;
         let structures = file.structures();
@@ -303,6 +305,34 @@ impl GraphnetFolder {
             .collect();
         sort(&mut files);
         Ok(Self { files, nested: Some((pulses, truth)) })
+    }
+}
+
+/// Tells truths whose pulses are not there.
+fn tell_unread(folder: &Path, files: &[PulseFile]) -> Result<()> {
+    for path in parquet_files(folder)? {
+        if !files.iter().any(|file| file.meta.as_ref().is_some_and(|meta| meta.path == path)) {
+            tracing::warn!("`{}` is not read: there are no pulses of its events", path.display());
+        }
+    }
+    Ok(())
+}
+
+/// Why a folder holds no tables that are asked for.
+fn nothing(root: &Path, config: &GraphnetConfig) -> Error {
+    let folders = folders_of(root).unwrap_or_default();
+    if let Some(name) = config.pulses.as_ref().filter(|_| !folders.is_empty()) {
+        let problem =
+            format!("has no folder `{name}`, which `layout.graphnet.pulses` names; it holds {}", folders.join(", "));
+        return Error::input(root, problem)
+            .hint("name the folders of pulses and truth: `layout.graphnet.pulses=NAME`, `..truth=NAME`");
+    }
+    let names = std::fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let database = names.map(|name| name.to_string_lossy().into_owned()).find(|name| name.ends_with(".db"));
+    let error = Error::input(root, "holds neither folders of tables nor parquet files");
+    match database {
+        Some(name) => error.hint(format!("`{name}` is a database: GraphNeT writes the same events as parquet, too")),
+        None => error.hint("name the folder that holds the tables of pulses and truth"),
     }
 }
 

@@ -19,14 +19,45 @@ const MOST: usize = 24 << 20;
 const SPAN: (f64, f64) = (0.05, 0.95);
 
 /// What is predicted of an event, and what is known of it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Known {
     /// Its id.
     pub id: i64,
     /// The network's vector: its direction, and kappa as its length.
     pub vector: [f32; 3],
-    /// True azimuth and zenith in radians, where they are known.
-    pub direction: Option<[f64; 2]>,
+    /// The truth, where it is known.
+    pub truth: Option<True>,
+}
+
+/// What is true of an event.
+#[derive(Debug, Clone, PartialEq)]
+pub struct True {
+    /// Azimuth and zenith in radians.
+    pub direction: [f64; 2],
+    /// Track or cascade.
+    pub kind: Option<String>,
+    /// Energy in GeV; NaN: not known.
+    pub energy: f64,
+}
+
+impl True {
+    /// `track, 12.5 TeV`, as far as it is known.
+    fn described(&self) -> Option<String> {
+        // Three digits.
+        let shown = |e: f64, unit: &str| match e {
+            e if e < 10.0 => format!("{e:.2} {unit}"),
+            e if e < 100.0 => format!("{e:.1} {unit}"),
+            e => format!("{e:.0} {unit}"),
+        };
+        let energy = match self.energy {
+            e if !(e > 0.0 && e.is_finite()) => None,
+            e if e < 1e3 => Some(shown(e, "GeV")),
+            e if e < 1e6 => Some(shown(e / 1e3, "TeV")),
+            e => Some(shown(e / 1e6, "PeV")),
+        };
+        let said: Vec<String> = self.kind.iter().cloned().chain(energy).collect();
+        (!said.is_empty()).then(|| said.join(", "))
+    }
 }
 
 /// Events on their way to a page.
@@ -84,6 +115,7 @@ impl Pictures {
             Layer::new("sensors", "sensors", Kind::Points).size(1.5).color(FAINT).backdrop(1.0),
             pulses,
             Layer::new("true", "true direction", Kind::Lines).one("true direction of event").size(2.4).color(INK),
+            Layer::new("origin", "where it came from", Kind::Points).one("where event came from").size(8.0).color(INK),
             Layer::new("predicted", "predicted direction", Kind::Lines).size(2.4).color(hue(1)),
             cones,
         ];
@@ -148,8 +180,12 @@ impl Pictures {
             opening[0].to_degrees(),
             opening[1].to_degrees()
         );
+        if opening.iter().any(|angle| *angle > std::f64::consts::FRAC_PI_2) {
+            note += " (a region wider than 90° is all that lies outside of its cone)";
+        }
         let mut event = Event::new(format!("event {}", known.id));
-        if let Some([azimuth, zenith]) = known.direction {
+        if let Some(truth) = &known.truth {
+            let [azimuth, zenith] = truth.direction;
             let direction = angles::vector(azimuth, zenith);
             let angle = angles::opening(vector, direction);
             let within = match opening.iter().position(|region| angle <= *region) {
@@ -163,8 +199,9 @@ impl Pictures {
                 zenith.to_degrees(),
                 angle.to_degrees()
             );
+            truth.described().iter().for_each(|what| note += &format!("; {what}"));
             let line = [towards(usual(direction), -1.0), towards(usual(direction), 1.0)];
-            event = event.with("true", Data::lines([line.as_slice()]));
+            event = event.with("true", Data::lines([line.as_slice()])).with("origin", Data::points(&line[1..]));
         }
         let line = [middle, towards(predicted, 1.0)];
         let event = event.note(note).with("pulses", data).with("cones", cones);
@@ -178,7 +215,8 @@ impl Pictures {
         let svg = if self.scene.events.is_empty() { String::new() } else { self.scene.svg(0) };
         let mut page = Page::new("Events", what);
         page.text(
-            "Lines and cones point to where the neutrino came from, from the middle of the charge. Cones are the regions that \
+            "Lines and cones point to where the neutrino came from, from the middle of the charge; the true line goes through, with a \
+             dot at that end. Cones are the regions that \
              hold 50 % and 90 % of the von Mises-Fisher distribution of the predicted kappa, calibrated where a calibration \
              was given.",
         );
@@ -231,7 +269,9 @@ mod tests {
         let pulses = PulseView { sensor: &[13, 13, !26], time: &[0.0, 0.1, 3.0], charge: &[0.0, 0.1, 1.0] };
         // Azimuth 90 degrees, zenith 90 degrees: from +y. Inside, the first component is the sine of the azimuth.
         let vector = angles::vector(90f64.to_radians(), 90f64.to_radians()).map(|v| (100.0 * v) as f32);
-        let known = Known { id: 24, vector, direction: Some([92f64.to_radians(), 90f64.to_radians()]) };
+        let direction = [92f64.to_radians(), 90f64.to_radians()];
+        let truth = True { direction, kind: Some("track".into()), energy: 12_500.0 };
+        let known = Known { id: 24, vector, truth: Some(truth) };
         pictures.add(pulses, &known);
         let event = &pictures.scene.events[0];
         assert!(
@@ -241,7 +281,8 @@ mod tests {
         );
         // The region of 50 % of kappa 100 is 6.7 degrees wide.
         assert!(
-            event.note.contains("50 % within 6.75°") && event.note.contains("2.00° off, inside both"),
+            event.note.contains("50 % within 6.75°")
+                && event.note.contains("2.00° off, inside both regions; track, 12.5 TeV"),
             "{}",
             event.note
         );
@@ -262,8 +303,9 @@ mod tests {
     fn an_event_of_noise_alone_is_drawn_too() {
         let mut pictures = Pictures::new(&sensors(), Calibration::default());
         let pulses = PulseView { sensor: &[!3], time: &[0.0], charge: &[0.0] };
-        pictures.add(pulses, &Known { id: 1, vector: [0.0; 3], direction: None });
-        assert!(pictures.scene.events[0].note.contains("0 of them coincident"));
+        pictures.add(pulses, &Known { id: 1, vector: [0.0; 3], truth: None });
+        let note = &pictures.scene.events[0].note;
+        assert!(note.contains("0 of them coincident") && note.contains("all that lies outside of its cone"), "{note}");
         assert!(!pictures.scene.svg(0).contains("NaN"));
     }
 }

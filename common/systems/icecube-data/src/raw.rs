@@ -125,6 +125,10 @@ impl RawFolder {
                     Error::input(&whole, problem).hint("take the meta file of the same download as the pulses")
                 })?;
                 Meta { path: whole.clone(), rows: Some(rows) }
+            } else if let Some(other) = other_form(&self.0) {
+                return Err(Error::input(&other, "directions of training events are read as parquet").hint(format!(
+                    "write it as `{TRAIN_META}`, for example with pandas: `read_csv(..).to_parquet(.., index=False)`"
+                )));
             } else {
                 let problem = format!("does not exist, but `train/{}` needs its directions", file.name);
                 return Err(Error::input(&split[0], problem).hint(
@@ -151,7 +155,8 @@ impl RawFolder {
             })
             .collect();
         if files.is_empty() {
-            return Err(Error::input(&folder, "holds no `batch_<k>.parquet`").hint(TREE));
+            let problem = format!("holds no `batch_<k>.parquet`, but {}", listing(&folder));
+            return Err(Error::input(&folder, problem).hint(TREE));
         }
         Ok(files)
     }
@@ -180,6 +185,12 @@ fn batches_of(path: &Path) -> Result<BTreeMap<i64, Vec<(usize, usize)>>> {
         batches.entry(known).or_default().push((first, n));
     }
     Ok(batches)
+}
+
+/// The table of all directions in a form that is not read.
+fn other_form(root: &Path) -> Option<PathBuf> {
+    let forms = ["train_meta.csv", "train_meta.csv.gz", "train_meta.csv.zip", "train_meta.feather"];
+    forms.iter().map(|name| root.join(name)).find(|path| path.is_file())
 }
 
 fn listing(folder: &Path) -> String {

@@ -11,15 +11,14 @@ use common::stage::Manifest;
 use common::store::tables::{ColumnKind, read_csv, read_parquet};
 use common::{Error, Result};
 
-use crate::angles;
+use crate::{angles, directions};
 
 /// Event ids of a sample submission, in its order: a parquet file, or a csv file with a header.
 ///
 /// # Errors
 /// [`Error::Input`] when an id appears twice, or is no whole number.
 pub fn sample_ids(path: &Path) -> Result<Vec<i64>> {
-    let name = path.to_string_lossy().to_ascii_lowercase();
-    let table = if name.ends_with(".csv") || name.ends_with(".csv.gz") {
+    let table = if directions::is_csv(path) {
         read_csv(path, &[("event_id", ColumnKind::I64)])?
     } else {
         read_parquet(path, Some(&["event_id"]))?

@@ -4,7 +4,7 @@
 //! probable. Errors of networks have longer tails than the von Mises-Fisher distribution; so that the regions of 50 % and
 //! 90 % hold that share of events all the same, each is then stretched by the quantile of true angle over region.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -90,13 +90,20 @@ impl Calibration {
         })
     }
 
+    /// The `score.json` that a path stands for: that file, or the folder of a `score` stage.
+    ///
+    /// # Errors
+    /// Those of reading the stage's manifest.
+    pub fn file(path: &Path) -> Result<PathBuf> {
+        if path.is_dir() { Manifest::read(&path.to_string_lossy())?.output("score") } else { Ok(path.to_path_buf()) }
+    }
+
     /// What a `score` stage, or its `score.json`, fitted for `name`; the only one where it scored one.
     ///
     /// # Errors
     /// [`Error::Input`] where it holds no calibration of that name.
     pub fn read(path: &Path, name: &str) -> Result<Self> {
-        let file =
-            if path.is_dir() { Manifest::read(&path.to_string_lossy())?.output("score")? } else { path.to_path_buf() };
+        let file = Self::file(path)?;
         let text = common::store::foreign::read_text(&file)?;
         let value: serde_json::Value =
             serde_json::from_str(&text).map_err(|e| Error::input(&file, format!("reading a calibration: {e}")))?;

@@ -1,5 +1,6 @@
 //! Which rows of a pulse file belong to which event, found by reading the column `event_id` alone.
 
+use std::f64::consts::{PI, TAU};
 use std::path::Path;
 
 use common::store::tables::{ParquetFile, Table};
@@ -123,9 +124,17 @@ impl Scan {
                 ));
             }
             let direction = known.angles[i];
-            for (name, value, limit) in [("azimuth", direction[0], 2.0), ("zenith", direction[1], 1.0)] {
-                if !(0.0..=limit * std::f64::consts::PI).contains(&value) {
-                    return Err(bad(format!("{name} is {value}, expected 0 to {limit} pi")));
+            for (name, value, most, range) in
+                [("azimuth", direction[0], TAU, "0 to 2 pi"), ("zenith", direction[1], PI, "0 to pi")]
+            {
+                // Both ends as floats of 32 bits have them lie beyond by that much.
+                if !(0.0..=most + 2e-7).contains(&value) {
+                    let error = bad(format!("{name} is {value}, expected {range}"));
+                    return Err(match value {
+                        _ if value > most => error.hint("angles are in radians: degrees times 0.01745329"),
+                        _ if value < 0.0 => error.hint("azimuths are counted from 0: add 2 pi to those below"),
+                        _ => error,
+                    });
                 }
             }
             event.direction = direction;
@@ -156,7 +165,8 @@ pub struct Directions {
 impl Directions {
     /// Reads a meta file of the competition.
     pub fn read(meta: &Meta) -> Result<Self> {
-        let file = ParquetFile::open(&meta.path)?;
+        // What is not known of an event, as its kind, may be missing; ids and angles are demanded where they are read.
+        let file = ParquetFile::open(&meta.path)?.with_holes();
         let ranged = ["first_pulse_index", "last_pulse_index"].into_iter().all(|name| file.has(name));
         let mut columns = vec!["event_id", "azimuth", "zenith"];
         columns.extend(ranged.then_some(["first_pulse_index", "last_pulse_index"]).into_iter().flatten());

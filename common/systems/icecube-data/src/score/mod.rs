@@ -41,7 +41,12 @@ pub const SCORE: Score = Score {
 fn truth(request: &ScoreRequest) -> Result<Option<Truth>> {
     let given = request.truth_path();
     if given.is_some_and(|path| !path.is_dir()) {
-        return Ok(given.and_then(Truth::of_file));
+        let told = request.id.is_some() || !request.target.is_empty();
+        return match given {
+            Some(path) if told => Ok(Truth::of_file(path)),
+            Some(path) => Truth::claimed(path),
+            None => Ok(None),
+        };
     }
     match request.truth_stage()? {
         Some(stage) if stage.system == NAME => Truth::of_stage(stage).map(Some),
@@ -110,6 +115,8 @@ fn scored(predictions: &Predictions, truth: &Truth) -> Result<(Vec<Scored>, Miss
         // The first component is the sine: see `angles::vector`.
         azimuth: known.direction[0].atan2(known.direction[1]).rem_euclid(std::f64::consts::TAU),
         kappa: predictions.kappas.as_ref().map(|kappas| kappas[place]),
+        length: predictions.lengths.as_ref().map(|lengths| lengths[place]),
+        regions: predictions.regions.as_ref().map(|regions| regions[place]),
         pulses: known.pulses,
         kind: known.kind,
         extra: predictions.extra.as_ref().map(|extra| extra[place]),

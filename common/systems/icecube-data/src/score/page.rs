@@ -6,6 +6,7 @@ use report::{Axis, Chart, Figure, Heat, Page, Sense, Series, Sky, Spread, Table}
 
 use super::report::{PULSES, Report, Scored};
 use crate::angles;
+use crate::directions::calibration::REGIONS;
 
 /// Shares of the events whose angle is drawn, with their names.
 const QUANTILES: [(f64, &str); 3] = [(0.5, "median"), (0.68, "68 %"), (0.9, "90 %")];
@@ -34,6 +35,12 @@ pub fn page(members: &[Member]) -> Page {
         if let Some(calibration) = &report.calibration {
             let figure = Figure::new(name("calibration of kappa"), calibration.error).sense(Sense::Lower);
             page.figure(figure.note("mean difference of nominal and found shares"));
+            let [half, most] = calibration.regions;
+            let figure = Figure::text(
+                name("held by regions of 50 and 90 %"),
+                format!("{:.1} / {:.1} %", 100.0 * half, 100.0 * most),
+            );
+            page.figure(figure.note(if calibration.calibrated { "calibrated" } else { "as the network gives kappa" }));
         }
     }
     page.section("Resolution");
@@ -190,11 +197,15 @@ fn calibration(page: &mut Page, members: &[Member]) {
             spread.push(ends);
         }
         shares = shares.with(Series::line(&report.name, points).spread(spread));
-        by_kappa = by_kappa.with_all(coverage(&report.name, members.len() == 1, &known, &within));
+        let both = |event: &Scored, share: f64| [event.inside(0, share), event.inside(1, share)];
+        let inside = scored.iter().filter(|event| event.kappa.is_some()).zip(&within);
+        let inside: Vec<[bool; 2]> = inside.map(|(event, share)| both(event, *share)).collect();
+        by_kappa = by_kappa.with_all(coverage(&report.name, members.len() == 1, &known, &inside));
         pull = pull.with(pulls(&report.name, &known));
     }
     page.chart(shares.note("on the dashed line kappa means what it says; above it regions are too large"));
-    page.chart(by_kappa.level(0.5, "nominal 50 %").level(0.9, "nominal 90 %"));
+    let by_kappa = by_kappa.level(0.5, "nominal 50 %").level(0.9, "nominal 90 %");
+    page.chart(by_kappa.note("the regions of the table where it has any (`angle50`, `angle90`), else those of kappa"));
     let rayleigh = (0..=80).map(|i| f64::from(i) / 16.0).map(|x| (x, x * (-0.5 * x * x).exp()));
     pull = pull.with(Series::line("expected (Rayleigh)", rayleigh.collect()).colored("expected"));
     page.chart(
@@ -203,7 +214,7 @@ fn calibration(page: &mut Page, members: &[Member]) {
 }
 
 /// Shares inside the regions of 50 % and 90 % in classes of kappa that hold equally many events.
-fn coverage(name: &str, alone: bool, known: &[(f64, f64)], within: &[f64]) -> Vec<Series> {
+fn coverage(name: &str, alone: bool, known: &[(f64, f64)], within: &[[bool; 2]]) -> Vec<Series> {
     let mut order: Vec<usize> = (0..known.len()).collect();
     order.sort_by(|&a, &b| known[a].0.total_cmp(&known[b].0));
     let classes = (known.len() / FEW).clamp(1, KAPPA_CLASSES);
@@ -217,9 +228,8 @@ fn coverage(name: &str, alone: bool, known: &[(f64, f64)], within: &[f64]) -> Ve
         cuts.push(cut);
     }
     cuts.dedup();
-    [0.5, 0.9]
-        .into_iter()
-        .map(|nominal| {
+    (REGIONS.into_iter().enumerate())
+        .map(|(region, nominal)| {
             let (mut levels, mut spread, mut notes) = (vec![], vec![], vec![]);
             for pair in cuts.windows(2) {
                 let inside = &order[pair[0]..pair[1]];
@@ -227,7 +237,7 @@ fn coverage(name: &str, alone: bool, known: &[(f64, f64)], within: &[f64]) -> Ve
                 let (from, to) = (known[inside[0]].0, known[next].0);
                 // A last class of one kappa is drawn with some width.
                 let to = if to > from { to } else { 1.05 * from };
-                let (found, ends) = share(inside.iter().filter(|&&i| within[i] <= nominal).count(), inside.len());
+                let (found, ends) = share(inside.iter().filter(|&&i| within[i][region]).count(), inside.len());
                 levels.push((from, to, found));
                 spread.push(ends);
                 notes.push(format!("{} events", inside.len()));
@@ -351,6 +361,8 @@ mod tests {
                 zenith: PI * ((i * 7 % n) as f64 + 0.5) / n as f64,
                 azimuth: 2.0 * PI * ((i * 13 % n) as f64 + 0.5) / n as f64,
                 kappa: Some(kappa),
+                length: None,
+                regions: None,
                 pulses: Some(i as u64 % 300 + 1),
                 kind: Some(["track", "cascade"][i % 2].into()),
                 extra: None,
@@ -388,9 +400,11 @@ mod tests {
     fn what_is_calibrated_lies_on_the_diagonal_and_its_pull_is_the_expected_one() {
         let scored = events(30_000);
         let known: Vec<(f64, f64)> = scored.iter().filter_map(|e| Some((e.kappa?, e.angle))).collect();
-        let within: Vec<f64> = known.iter().map(|(kappa, angle)| angles::share_within(*kappa, *angle)).collect();
+        let within = known.iter().map(|(kappa, angle)| angles::share_within(*kappa, *angle));
+        let inside: Vec<[bool; 2]> =
+            scored.iter().zip(within).map(|(event, share)| [event.inside(0, share), event.inside(1, share)]).collect();
         let csv = Chart::lines("c", Axis::new("kappa"), Axis::new("share"))
-            .with_all(coverage("m", true, &known, &within))
+            .with_all(coverage("m", true, &known, &inside))
             .csv();
         for line in csv.lines().skip(1) {
             let cells: Vec<&str> = line.split(',').collect();

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use crate::angles;
-use crate::directions::calibration::Calibration as Fitted;
+use crate::directions::calibration::{Calibration as Fitted, REGIONS};
 use serde_json::{Map, Value, json};
 
 use super::targets::Targets;
@@ -20,6 +20,10 @@ pub struct Scored {
     pub azimuth: f64,
     /// Predicted concentration.
     pub kappa: Option<f64>,
+    /// Concentration as the network gave it, where the predicted one is calibrated.
+    pub length: Option<f64>,
+    /// Predicted regions of 50 % and 90 % in radians, where the table has them.
+    pub regions: Option<[f64; 2]>,
     /// Number of pulses.
     pub pulses: Option<u64>,
     /// Track or cascade.
@@ -30,6 +34,17 @@ pub struct Scored {
     pub energy: f64,
     /// True vertex in metres; NaN: not known.
     pub vertex: [f64; 3],
+}
+
+impl Scored {
+    /// Whether the truth lies within a predicted region of [`REGIONS`]; `within` is the share of kappa's own distribution
+    /// within the angle, which decides where the table has no regions.
+    pub fn inside(&self, region: usize, within: f64) -> bool {
+        match self.regions {
+            Some(regions) => self.angle <= regions[region],
+            None => within <= REGIONS[region],
+        }
+    }
 }
 
 /// Mean angle of some of the events.
@@ -52,8 +67,12 @@ pub struct Calibration {
     pub error: f64,
     /// Mean negative logarithm of the predicted density at the truth, per steradian.
     pub log_loss: f64,
-    /// What would make kappa and regions right, with the shares that the regions of 50 % and 90 % hold before and after;
-    /// none for few events.
+    /// The shares that the regions of 50 % and 90 % hold: those of the table, or else those of kappa.
+    pub regions: [f64; 2],
+    /// Whether kappa is calibrated.
+    pub calibrated: bool,
+    /// What would make kappa and regions right as the network gives them, with the shares that the regions of 50 % and 90 %
+    /// hold before and after; none for few events.
     pub fitted: Option<(Fitted, [f64; 2], [f64; 2])>,
     /// Medians of the angle that should hold half of the events, and of the true angle.
     pub median: (f64, f64),
@@ -143,6 +162,8 @@ impl Report {
                 "share_within": shares,
                 "error": c.error,
                 "log_loss": c.log_loss,
+                "calibrated": c.calibrated,
+                "regions": { "0.5": c.regions[0], "0.9": c.regions[1] },
                 "fitted": c.fitted.map(|(fitted, ..)| fitted),
                 "coverage": c.fitted.map(|(_, before, after)| json!({
                     "before": { "0.5": before[0], "0.9": before[1] }, "after": { "0.5": after[0], "0.9": after[1] },
@@ -234,9 +255,16 @@ impl Calibration {
         let log_loss = pairs().map(|(angle, kappa)| -angles::log_density(kappa, angle)).sum::<f64>() / n;
         let mut predicted: Vec<f64> = kappas.iter().map(|&kappa| angles::containment(kappa, 0.5)).collect();
         let mut found: Vec<f64> = scored.iter().map(|event| event.angle).collect();
-        let known: Vec<(f64, f64)> = pairs().collect();
-        let fitted = Fitted::fit(&known).map(|f| (f, Fitted::default().coverage(&known), f.coverage(&known)));
-        Self { shares, error, log_loss, fitted, median: (median(&mut predicted), median(&mut found)) }
+        let calibrated = scored.iter().any(|event| event.length.is_some());
+        let given = scored.iter().zip(kappas).map(|(event, kappa)| (event.angle, event.length.unwrap_or(*kappa)));
+        let given: Vec<(f64, f64)> = given.collect();
+        let fitted = Fitted::fit(&given).map(|f| (f, Fitted::default().coverage(&given), f.coverage(&given)));
+        let regions = [0, 1].map(|region| {
+            let inside = scored.iter().zip(&within).filter(|(event, share)| event.inside(region, **share)).count();
+            inside as f64 / n
+        });
+        let median = (median(&mut predicted), median(&mut found));
+        Self { shares, error, log_loss, regions, calibrated, fitted, median }
     }
 }
 
@@ -272,13 +300,19 @@ pub fn table(reports: &[Report]) -> String {
                 "\n  mean difference {:.4}, log loss {:.4}, median 50 % angle {:.4} against {:.4} rad",
                 c.error, c.log_loss, c.median.0, c.median.1
             );
-            if let Some((fitted, before, _)) = &c.fitted {
-                let [half, most] = before.map(|share| 100.0 * share);
-                let _ = write!(
-                    text,
-                    "\n  regions of 50 and 90 % hold {half:.1} and {most:.1} %; right with kappa / {:.4}, regions * {:.3} and * {:.3}",
-                    fitted.temperature, fitted.stretch[0], fitted.stretch[1]
-                );
+            let [half, most] = c.regions.map(|share| 100.0 * share);
+            let _ = write!(text, "\n  regions of 50 and 90 % hold {half:.1} and {most:.1} %");
+            match &c.fitted {
+                _ if c.calibrated => text.push_str(", calibrated"),
+                Some((fitted, ..)) => {
+                    let [half, most] = fitted.stretch;
+                    let _ = write!(
+                        text,
+                        "; right with kappa / {:.4}, regions * {half:.3} and * {most:.3}",
+                        fitted.temperature
+                    );
+                }
+                None => {}
             }
         }
     }
@@ -295,6 +329,8 @@ mod tests {
             zenith: 1.0,
             azimuth: 0.5,
             kappa: Some(kappa),
+            length: None,
+            regions: None,
             pulses: Some(pulses),
             kind: None,
             extra: None,

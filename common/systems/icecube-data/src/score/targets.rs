@@ -109,6 +109,8 @@ mod tests {
             azimuth: 2.0,
             zenith: 1.0,
             kappa: None,
+            length: None,
+            regions: None,
             pulses: None,
             kind: Some(kind.into()),
             extra,

@@ -19,9 +19,10 @@ use super::{About, Ensemble, Member, MemberConfig, PredictConfig, Table, predict
 use crate::NAME;
 use crate::dataset::{EventSource, Events, Lengths};
 use crate::import;
-use crate::picture::{Known, Pictures};
+use crate::picture::{Known, Pictures, True};
 use crate::sampler;
 use crate::submission::{Sample, write_submission};
+use crate::targets::Extra;
 use crate::train::{Visits, demand_frame};
 
 /// Events of a picture at most.
@@ -127,7 +128,7 @@ impl Task for Predict {
             (None, Set::Train) => None,
         };
         let calibration = match &config.calibration {
-            Some(path) => Some((path.clone(), Calibration::read(path, &config.member)?)),
+            Some(path) => Some((Calibration::file(path)?, Calibration::read(path, &config.member)?)),
             None => None,
         };
         for member in config.members.iter().filter(|member| member.weight == 0.0) {
@@ -164,8 +165,7 @@ impl Task for Predict {
         let names = self.config.members.iter().map(|member| format!("weights/{}", member.name));
         let named = self.sample.iter().filter(|sample| !sample.stored);
         let sample = named.map(|sample| ("sample".to_string(), sample.path.clone()));
-        let file = |path: &PathBuf| if path.is_dir() { path.join("score.json") } else { path.clone() };
-        let calibration = self.calibration.iter().map(|(path, _)| ("calibration".to_string(), file(path)));
+        let calibration = self.calibration.iter().map(|(path, _)| ("calibration".to_string(), path.clone()));
         names.zip(self.weights.iter().cloned()).chain(sample).chain(calibration).collect()
     }
 
@@ -223,14 +223,15 @@ impl Predict {
                 places.insert(id, place);
             }
         }
-        let truth = self.truth(wanted, stage)?;
+        let truths = self.truth(wanted, stage)?;
         let mut pictures = Pictures::new(self.events.sensors(), table.calibration);
         let mut drawn = 0;
         for (row, id) in wanted.iter().enumerate() {
             let Some(&place) = places.get(id).filter(|_| pictures.takes()) else { break };
             let event = self.events.event(place)?;
-            let direction = event.direction.or_else(|| truth.get(id).copied());
-            pictures.add(event.pulses, &Known { id: *id, vector: table.vectors[first as usize + row], direction });
+            let truth = event.direction.map(|direction| stored(direction, event.extra));
+            let truth = truth.or_else(|| truths.get(id).cloned());
+            pictures.add(event.pulses, &Known { id: *id, vector: table.vectors[first as usize + row], truth });
             drawn += 1;
         }
         let all = table.ids.len();
@@ -241,8 +242,8 @@ impl Predict {
         Ok(())
     }
 
-    /// True directions of events whose store does not know them: of simulated ones, where their table still lies there.
-    fn truth(&self, wanted: &[i64], stage: &mut Stage) -> Result<HashMap<i64, [f64; 2]>> {
+    /// The truth of events whose store does not know it: of simulated ones, where their table still lies there.
+    fn truth(&self, wanted: &[i64], stage: &mut Stage) -> Result<HashMap<i64, True>> {
         let mut known = HashMap::new();
         if self.events.directed() {
             return Ok(known);
@@ -259,7 +260,8 @@ impl Predict {
         let truth = Truth::of_stage(&simulated)?;
         truth.each(|event| {
             if wanted.binary_search(&event.id).is_ok() {
-                known.insert(event.id, event.direction);
+                let kind = event.kind.map(str::to_owned);
+                known.insert(event.id, True { direction: event.direction, kind, energy: event.energy });
             }
             Ok(())
         })?;
@@ -268,6 +270,16 @@ impl Predict {
         }
         Ok(known)
     }
+}
+
+/// The truth as the store of prepared events knows it.
+fn stored(direction: [f64; 2], extra: Option<Extra>) -> True {
+    let kind = match extra.map(|extra| extra[4]) {
+        Some(1.0) => Some("track".to_owned()),
+        Some(0.0) => Some("cascade".to_owned()),
+        _ => None,
+    };
+    True { direction, kind, energy: extra.map_or(f64::NAN, |extra| f64::from(extra[0])) }
 }
 
 /// The config of a single network that a stage trained: events are read as its validation read them.

@@ -269,12 +269,12 @@ impl Task for IceCubeTask {
             );
         }
         let metric = |name: &str, value: f64| Metric { name: name.into(), value };
-        let mut metrics = vec![
-            metric("loss", found.loss),
-            metric("angle", found.angle),
-            metric("vms", found.vms),
-            metric("undirected", found.undirected as f64),
-        ];
+        let mut metrics = vec![metric("loss", found.loss), metric("angle", found.angle)];
+        // Where it is what is minimised it would be the same curve under a second name.
+        if !matches!(self.loss, LossKind::Vms) {
+            metrics.push(metric("vms", found.vms));
+        }
+        metrics.push(metric("undirected", found.undirected as f64));
         let names = ["energy_loss", "vertex_loss", "track_loss"];
         let known = names.iter().zip(found.heads).filter(|(_, (_, count))| *count > 0.0);
         metrics.extend(known.map(|(name, (mean, _))| metric(name, mean)));
