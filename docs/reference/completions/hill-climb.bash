@@ -55,7 +55,7 @@ _hill__climb() {
             return 0
             ;;
         hill__subcmd__climb__subcmd__blend)
-            opts="-w -o -f -v -q -h --weights --base --id --sample --space --keep-equal --name --competition --no-csv --decimals --out --threads --force --dry-run --verbose --quiet --color --no-progress --help"
+            opts="-w -o -f -v -q -h --weights --base --id --sample --space --calibration --keep-equal --name --competition --no-csv --decimals --out --threads --force --dry-run --verbose --quiet --color --no-progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -82,6 +82,10 @@ _hill__climb() {
                     return 0
                     ;;
                 --space)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --calibration)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -83,6 +83,7 @@ complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l base -d 
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l id -d 'Column of the ids [default: the one that all files share]' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l sample -d 'Sample submission whose ids and columns the blend takes' -r -F
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l space -d 'Space of the blend [default: that of the weights]' -r
+complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l calibration -d 'Calibrate how sure the blend is of its predictions' -r -F
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l name -d 'Name of the files without their ending' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l competition -d 'Competition, for the line that submits the blend' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand blend" -l decimals -d 'Digits behind the point in the csv' -r

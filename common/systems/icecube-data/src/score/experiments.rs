@@ -164,6 +164,8 @@ mod tests {
             zenith: 1.0,
             azimuth: 0.5,
             kappa: None,
+            length: None,
+            regions: None,
             pulses: None,
             kind: Some(kind.into()),
             extra: None,

@@ -142,7 +142,8 @@ fn walk(at: &Path, found: &mut BTreeSet<PathBuf>, depth: usize) -> Result<()> {
     }
     let readable = |name: &str| {
         let ending = Path::new(name).extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
-        ENDINGS.contains(&ending.as_str()) && !name.ends_with("_points.npy")
+        // Folders were walked above, whatever their names.
+        ENDINGS.contains(&ending.as_str()) && !name.ends_with("_points.npy") && !at.join(name).is_dir()
     };
     found.extend(leftovers::data_files(at, readable)?);
     Ok(())
