@@ -5,6 +5,7 @@
 //! holds.
 
 mod again;
+mod export;
 mod graph;
 mod group;
 mod linear;
@@ -17,6 +18,8 @@ use tch::{Device, Tensor};
 
 use crate::errors;
 pub(crate) use again::checkpoint;
+pub use export::recording;
+pub(crate) use export::{Recorder, script};
 pub use graph::{Graph, set_grads};
 pub use group::Reduce;
 pub(crate) use group::{

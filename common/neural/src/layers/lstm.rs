@@ -5,6 +5,7 @@ use tch::{Device, Tensor};
 
 use crate::init::Init;
 use crate::params::Path;
+use crate::shim;
 
 /// Gates in the order i, f, g, o; two bias vectors; zero initial state; batch first; no dropout unless asked for.
 ///
@@ -52,7 +53,10 @@ impl BiLstm {
     pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
         let zeros = Tensor::zeros([2 * self.layers, x.size()[0], self.hidden], (x.kind(), x.device()));
         let state = [zeros.shallow_clone(), zeros];
-        x.lstm(&state, &self.weights, true, self.layers, self.dropout, train, true, true).0
+        let dropout = if train { self.dropout } else { 0.0 };
+        // A recorded pass is also there for gradients of the inputs, which cuDNN gives in training mode alone.
+        let train = train || shim::recording();
+        x.lstm(&state, &self.weights, true, self.layers, dropout, train, true, true).0
     }
 
     /// Moves all weights into one buffer, which cuDNN would otherwise do in every forward pass. Without cuDNN there is

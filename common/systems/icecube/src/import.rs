@@ -11,6 +11,7 @@ use tch::Device;
 
 use crate::NAME;
 use crate::dataset::InputConfig;
+use crate::export;
 use crate::models::{self, ModelConfig, Targets};
 use crate::predict::{About, targets_of};
 use crate::published;
@@ -28,6 +29,7 @@ pub const IMPORT: Import = Import {
     of_config,
     says: |file| says_system(file, NAME),
     of_file,
+    export: export::module,
 };
 
 /// The network of a config of `train-model`, or of a published one with its pairs.
