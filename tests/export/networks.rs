@@ -76,18 +76,6 @@ fn seven_networks_of_the_groups_are_one_module() {
 }
 
 #[test]
-fn products_in_bf16_are_those_of_predict() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("weights.safetensors");
-    leap_weights(&path, &models()[0], 3);
-    let coarse = neural::export::Source { precision: neural::precision::Precision::Bf16, ..source(vec![path.clone()]) };
-    let (bytes, about, _) = write(&leap::export::module(&coarse).unwrap(), &folder.path().join("coarse.pt"));
-    assert_eq!(about["precision"], "bf16");
-    let (fine, ..) = write(&leap::export::module(&source(vec![path])).unwrap(), &folder.path().join("fine.pt"));
-    assert!(bytes != fine);
-}
-
-#[test]
 fn a_training_a_prediction_and_a_blend_are_written_from_their_folders() {
     let folder = tempfile::tempdir().unwrap();
     let f = folder.path();
