@@ -25,11 +25,36 @@ fn models() -> Vec<ModelConfig> {
         (joseph, ["jo907", "jo912"].as_slice()),
         (attention, ["max007", "zuiye_a", "zuiye_b"].as_slice()),
         (json!({ "hidden_state": 155, "enc": 5, "num_lstm": 1 }), ["cnnlstm"].as_slice()),
+        (
+            json!({ "dim": 8, "head_dim": 12, "heads": 2, "blocks": 2, "first": "batch_norm" }),
+            ["squeezeformer"].as_slice(),
+        ),
+        (json!({ "hidden_profile": 4, "hidden_scalar": 4, "heads": 2 }), ["pao"].as_slice()),
+        (json!({ "dims": [4, 6], "depths": [1, 2], "kernels": [4, 2] }), ["convnext"].as_slice()),
     ];
     let of = |(sizes, names): (Value, &[&str])| {
         names.iter().map(|name| serde_json::from_value(json!({ *name: sizes })).unwrap()).collect::<Vec<_>>()
     };
-    all.into_iter().flat_map(of).collect()
+    let of_one = |(name, mut sizes): (&str, Value)| {
+        sizes["confidence"] = json!(true);
+        serde_json::from_value(json!({ name: sizes })).unwrap()
+    };
+    all.into_iter().flat_map(of).chain(confident().into_iter().map(of_one)).collect()
+}
+
+/// Networks that expect errors of themselves, some with further channels of the input.
+fn confident() -> [(&'static str, Value); 6] {
+    let features = json!({
+        "column": true, "logarithm": true, "humidity": true, "cloud": true, "wind": true, "soft_clip": 5.0,
+    });
+    [
+        ("squeezeformer", json!({ "dim": 8, "head_dim": 12, "heads": 2, "blocks": 1, "features": features })),
+        ("unet", json!({ "channels": 4, "blocks": 1, "features": features })),
+        ("pao", json!({ "hidden_profile": 4, "hidden_scalar": 4, "heads": 2 })),
+        ("convnext", json!({ "dims": [4, 6], "depths": [1, 2], "kernels": [4, 2] })),
+        ("encdec_lstm", json!({ "code": [1], "hidden": 4, "layers": 2, "gru": 2 })),
+        ("pure_reslstm", json!({ "hidden_state": 3, "num_lstm": 5, "features": { "humidity": true } })),
+    ]
 }
 
 fn leap_weights(path: &Path, model: &ModelConfig, seed: u64) {
@@ -42,9 +67,10 @@ fn leap_weights(path: &Path, model: &ModelConfig, seed: u64) {
 /// All of them as modules.
 pub fn of_leap(folder: &Path) -> Vec<(String, Module<'static>)> {
     let module = |(seed, model): (u64, ModelConfig)| {
-        let path = folder.join(format!("{}.safetensors", model.name()));
+        let name = format!("{}{}", model.name(), if model.confidence() { "-confident" } else { "" });
+        let path = folder.join(format!("{name}.safetensors"));
         leap_weights(&path, &model, seed);
-        (model.name().to_string(), leap::export::module(&source(vec![path])).unwrap())
+        (name, leap::export::module(&source(vec![path])).unwrap())
     };
     (1..).zip(models()).map(module).collect()
 }
@@ -53,13 +79,15 @@ pub fn of_leap(folder: &Path) -> Vec<(String, Module<'static>)> {
 fn every_leap_network_goes_from_raw_inputs_to_physical_targets() {
     let folder = tempfile::tempdir().unwrap();
     let modules = of_leap(folder.path());
-    assert_eq!(modules.len(), 19);
+    assert_eq!(modules.len(), 28);
     for about in written(&modules, folder.path(), 1e-5) {
         let method = &about["methods"]["forward"];
         assert_eq!(method["inputs"][0]["columns"][360]["name"], leap::columns::csv_inputs()[360]);
         assert_eq!(method["outputs"][0]["columns"][367], json!({ "name": "cam_out_SOLLD", "unit": "W/m2" }));
         assert_eq!(about["members"][0]["zero_list"], json!([5, 200]));
     }
+    let errors = |(_, module): &&(String, Module)| module.methods.iter().any(|method| method.name == "expected_errors");
+    assert_eq!(modules.iter().filter(errors).count(), 6);
 }
 
 #[test]
@@ -86,11 +114,14 @@ fn a_training_a_prediction_and_a_blend_are_written_from_their_folders() {
     };
     run("one", &["member=one"]);
     run("two", &["member=two", "seed=5"]);
+    let corrected = cmd("predict").args(["-q", "--threads=1", "--device=cpu", "--from"]).arg(f.join("one"));
+    let rules = ["constraints.non_negative=true", "constraints.microphysics=true", "zero_list=ignore"];
+    corrected.arg("--out").arg(f.join("corrected")).args(rules).within(workshop()).succeeds();
     let weights = "model,weight\none,0.25\ntwo,0.75\n";
     common::durable::write(f.join("weights.csv"), weights.as_bytes()).unwrap();
     let blend = cmd("hill-climb").args(["blend", "one_out", "two_out", "--weights", "weights.csv", "--out", "blend"]);
     blend.args(["-q"]).within(f).succeeds();
-    for (from, members) in [("one", 1), ("one_out", 1), ("blend", 2)] {
+    for (from, members) in [("one", 1), ("one_out", 1), ("corrected", 1), ("blend", 2)] {
         let outcome = convert(f, &f.join(from), &format!("{from}.pt")).succeeds();
         let line: Value = serde_json::from_str(outcome.stdout.trim()).unwrap();
         assert!(line["difference"]["forward"].as_f64().unwrap() < 1e-5, "{line}");
@@ -98,6 +129,9 @@ fn a_training_a_prediction_and_a_blend_are_written_from_their_folders() {
         assert_eq!(about["members"].as_array().unwrap().len(), members);
         assert!(about["members"][0]["run"]["identity"].is_string(), "{about}");
     }
+    let about = description(&f.join("corrected.pt"));
+    assert_eq!(about["members"][0]["constraints"], json!({ "non_negative": true, "microphysics": true }));
+    assert_eq!(about["members"][0]["zero_list"], json!([]));
     let bytes = |name: &str| std::fs::read(f.join(name)).unwrap();
     assert!(bytes("one.pt") == bytes("one_out.pt"));
     convert(f, &f.join("blend"), "again.pt").succeeds();
@@ -127,14 +161,23 @@ pub fn of_polarmae(folder: &Path) -> Vec<(String, Module<'static>)> {
         segmentation("token", json!({ "condition_global_features": false, "ghost_neighbors": true })),
         segmentation("batch", json!({ "seg_decoder": decoder })),
     ];
+    // Groups that can be searched inside.
+    let mut raw = [models[0].clone(), models[3].clone()];
+    for (model, kind) in raw.iter_mut().zip(["mae", "segmentation"]) {
+        let tokenizer = &mut model[kind]["network"]["encoder"]["tokenizer"];
+        tokenizer["seeds"] = json!("all_points");
+        tokenizer["overlap"] = json!(0.72);
+        tokenizer["max_groups"] = json!(20);
+    }
     let module = |(seed, model): (u64, Value)| {
         let path = folder.join(format!("polarmae-{seed}.safetensors"));
-        let about = json!({ "system": "polarmae", "member": "small", "model": model, "transforms": [] });
+        let transforms = if seed > 4 { json!([{ "center_and_scale": {} }]) } else { json!([]) };
+        let about = json!({ "system": "polarmae", "member": "small", "model": model, "transforms": transforms });
         let config = serde_json::from_value(model).unwrap();
         save(&path, &polarmae::train::build(&config, Device::Cpu, seed).unwrap().params, &about);
         (format!("polarmae-{seed}"), polarmae::export::module(&source(vec![path])).unwrap())
     };
-    (1..).zip(models).map(module).collect()
+    (1..).zip(models.into_iter().chain(raw)).map(module).collect()
 }
 
 #[test]
@@ -142,8 +185,10 @@ fn tokens_and_classes_of_polarmae() {
     let folder = tempfile::tempdir().unwrap();
     let modules = of_polarmae(folder.path());
     let abouts = written(&modules, folder.path(), 1e-5);
-    let with_tokens = abouts.iter().filter(|about| about["methods"].get("tokens").is_some());
-    assert_eq!((abouts.len(), with_tokens.count()), (4, 3));
+    let with = |method: &str| abouts.iter().filter(|about| about["methods"].get(method).is_some()).count();
+    assert_eq!((abouts.len(), with("tokens"), with("from_points")), (6, 4, 2));
+    let why = abouts[0]["no_from_points"].as_str().unwrap();
+    assert!(why.contains("farthest points"), "{why}");
 }
 
 /// The published network and the tracker's.

@@ -18,8 +18,8 @@ use tch::{Device, Tensor};
 
 use crate::errors;
 pub(crate) use again::checkpoint;
-pub use export::recording;
-pub(crate) use export::{Recorder, script};
+pub(crate) use export::Recorder;
+pub use export::{constant, recording, script};
 pub use graph::{Graph, set_grads};
 pub use group::Reduce;
 pub(crate) use group::{

@@ -25,6 +25,7 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <mutex>
 #include <sstream>
 
 using podium::guarded;
@@ -400,12 +401,22 @@ int podium_export_bytes(void* self, const uint8_t** bytes, size_t* n) {
   });
 }
 
+// The same numbers as a tensor that no recording knows, hence a constant of the pass. Tensors that are made of numbers outside of
+// libtorch are recorded as the zeros that they were before they were filled.
+int podium_export_constant(const at::Tensor* tensor, at::Tensor** out) {
+  return guarded([&] {
+    *out = new at::Tensor(tensor->unsafeGetTensorImpl()->shallow_copy_and_detach(c10::VariableVersion(0), true));
+  });
+}
+
 int podium_recording(void) { return tracer::isTracing() ? 1 : 0; }
 
 // What a function in TorchScript's language gives; while a pass is recorded the function becomes part of it, with its loops.
 int podium_script(const char* source, const char* name, size_t n, at::Tensor* const* inputs, at::Tensor** out) {
   return guarded([&] {
+    static std::mutex one_at_a_time;
     static std::map<std::string, std::shared_ptr<jit::CompilationUnit>> known;
+    const std::lock_guard<std::mutex> lock(one_at_a_time);
     std::shared_ptr<jit::CompilationUnit>& unit = known[source];
     std::vector<at::Tensor> given = podium::list(inputs, n);
     auto state = tracer::getTracingState();

@@ -17,7 +17,7 @@ use tch::{Device, Tensor};
 
 use crate::precision::{Precision, with_autocast};
 use crate::shim::Recorder;
-pub use crate::shim::recording;
+pub use crate::shim::{constant, recording, script};
 pub use check::Closeness;
 pub use describe::{Column, Port};
 

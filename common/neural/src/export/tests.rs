@@ -51,7 +51,7 @@ fn recurrent_layers_scans_and_reshapes_take_any_size_and_give_the_same_bytes_twi
         let x = &inputs[0];
         let (b, l) = (x.size()[0], x.size()[1]);
         let y = mamba.forward(&lstm.forward(x, false));
-        let scale = Tensor::from_slice(&[1.5_f32, -2.25, 3.0, 400.0]);
+        let scale = constant(&Tensor::from_slice(&[1.5_f32, -2.25, 3.0, 400.0]));
         let w = params.get("mamba.out_proj.weight").unwrap().narrow(1, 0, 4);
         let z = linear(&(y * scale).reshape([b * l, 4]), &w, None).view([b, l, 4]);
         Ok(vec![z + Tensor::arange(l, (Kind::Float, Device::Cpu)).view([1, l, 1])])
@@ -80,7 +80,8 @@ fn what_hangs_on_values_or_has_no_gradients_is_refused() {
         let error = write(&module(&params, method(pass, Box::new(|x| Ok(vec![x[0].shallow_clone()]))))).unwrap_err();
         assert!(error.to_string().contains(why), "{error}");
     };
-    let baked = |x: &[Tensor]| Ok(vec![&x[0] + Tensor::from_slice(&[x[0].double_value(&[0, 0, 0]) as f32])]);
+    let first = |x: &Tensor| Tensor::from_slice(&[x.double_value(&[0, 0, 0]) as f32]);
+    let baked = move |x: &[Tensor]| Ok(vec![&x[0] + constant(&first(&x[0]))]);
     refused(Box::new(baked), "depends on sizes or values");
     refused(Box::new(|x| Ok(vec![&x[0] * x[0].double_value(&[0, 0, 0])])), "depends on sizes or values");
     let odd = |x: &[Tensor]| Ok(vec![&x[0] * (x[0].size()[0] * x[0].size()[0])]);
@@ -90,5 +91,8 @@ fn what_hangs_on_values_or_has_no_gradients_is_refused() {
     refused(Box::new(|x| Ok(vec![x[0].zeros_like() + &x[0].detach()])), "no gradients");
     let unknown = drawn(&[4], 1).set_requires_grad(true);
     refused(Box::new(move |x| Ok(vec![&x[0] + &unknown])), "requires grad");
+    // Recorded as the zeros that it was before it was filled.
+    let filled = |x: &[Tensor]| Ok(vec![&x[0] * Tensor::from_slice(&[3.0_f32])]);
+    refused(Box::new(filled), "differs from what `predict` gives");
     assert!(!recording());
 }

@@ -33,6 +33,7 @@ unsafe extern "C" {
     ) -> c_int;
     fn podium_export_text(export: *mut c_void, file: *const c_char, text: *const c_char) -> c_int;
     fn podium_export_bytes(export: *mut c_void, bytes: *mut *const u8, n: *mut usize) -> c_int;
+    fn podium_export_constant(tensor: *const CTensor, out: *mut *mut CTensor) -> c_int;
     fn podium_recording() -> c_int;
     fn podium_script(
         source: *const c_char,
@@ -49,8 +50,28 @@ pub fn recording() -> bool {
     unsafe { podium_recording() != 0 }
 }
 
+/// A tensor that a pass makes of numbers, as a constant of the recording; while nothing is recorded, the tensor itself.
+///
+/// `Tensor::from_slice` fills new memory behind the recorder's back, so that its zeros would be recorded. A pass that forgets
+/// this gives other numbers than `predict`, and is refused.
+pub fn constant(tensor: &Tensor) -> Tensor {
+    if !recording() {
+        return tensor.shallow_clone();
+    }
+    let mut out = std::ptr::null_mut();
+    // SAFETY: a live tensor; the shim writes a pointer to a new one, which from_ptr takes over.
+    unsafe {
+        let code = podium_export_constant(tensor.as_ptr().cast(), &raw mut out);
+        check(code, "a constant").unwrap_or_else(|e| panic!("{e}"));
+        Tensor::from_ptr(out.cast())
+    }
+}
+
 /// What the function `name` of a text in TorchScript's language gives. In a recorded pass it stays a function with loops.
-pub(crate) fn script(source: &str, name: &str, inputs: &[&Tensor]) -> Result<Tensor> {
+///
+/// # Errors
+/// Where the text is none of that language, or its function fails.
+pub fn script(source: &str, name: &str, inputs: &[&Tensor]) -> Result<Tensor> {
     let (source, name) = (text(source)?, text(name)?);
     let mut out = std::ptr::null_mut();
     // SAFETY: two texts and an array of live tensors; the shim writes a pointer to a new one, which from_ptr takes over.

@@ -4,6 +4,7 @@
 
 mod columns;
 mod member;
+mod rules;
 
 use std::rc::Rc;
 
@@ -16,6 +17,7 @@ use serde_json::{Map, Value, json};
 use tch::{Device, Kind, Tensor};
 
 use crate::columns::{INPUTS, csv_to_train_inputs};
+use crate::constraints::Constraints;
 use crate::norm::Constants;
 use crate::predict::{Predictor, Settings};
 use member::Member;
@@ -36,29 +38,66 @@ pub fn module(source: &Source) -> Result<Module<'static>> {
         [one] => one.name.clone(),
         _ => "blend".into(),
     };
-    let example = move |sizes: &[i64], seed: u64| rows.draw(sizes[0], seed);
-    let (recorded, predicted) = (Rc::clone(&members), members);
+    let mut methods = vec![targets(&members, &rows)];
+    if let [one] = members.as_slice()
+        && one.predictor.expects_errors()
+    {
+        methods.push(errors(&members, &rows));
+    }
+    Ok(Module { name, tensors, methods, about, precision: source.precision })
+}
+
+fn raw_rows() -> Vec<Port> {
+    let about = "raw inputs, as in `test.csv`";
+    vec![Port::new("rows", "f32 or f64", "[batch, 556]", about).with_columns(columns::inputs())]
+}
+
+/// The method `forward`.
+fn targets(members: &Rc<Vec<Member>>, rows: &Rc<Rows>) -> Method<'static> {
+    let (recorded, predicted, rows) = (Rc::clone(members), Rc::clone(members), Rc::clone(rows));
     let pass: Pass =
         Box::new(move |inputs| Ok(vec![sum(&recorded, |member| member.pass(&inputs[0]))?.type_as(&inputs[0])]));
     let predicted: Pass =
         Box::new(move |inputs| Ok(vec![sum(&predicted, |member| member.predicted(&inputs[0]))?.type_as(&inputs[0])]));
-    let method = Method {
+    Method {
         name: "forward",
-        inputs: vec![
-            Port::new("rows", "f32 or f64", "[batch, 556]", "raw inputs, as in `test.csv`")
-                .with_columns(columns::inputs()),
-        ],
+        inputs: raw_rows(),
         outputs: vec![
             Port::new("targets", "that of rows", "[batch, 368]", "targets, as in `sample_submission.csv`")
                 .with_columns(columns::targets()),
         ],
         sizes: vec![Size::batch()],
-        example: Box::new(example),
+        example: Box::new(move |sizes, seed| rows.draw(sizes[0], seed)),
         pass,
         predicted,
         closeness: Closeness::Relative(CLOSE),
-    };
-    Ok(Module { name, tensors, methods: vec![method], about, precision: source.precision })
+    }
+}
+
+/// The method `expected_errors` of a network with a second output.
+fn errors(members: &Rc<Vec<Member>>, rows: &Rc<Rows>) -> Method<'static> {
+    let (recorded, predicted, rows) = (Rc::clone(members), Rc::clone(members), Rc::clone(rows));
+    let pass: Pass = Box::new(move |inputs| Ok(vec![recorded[0].errors(&inputs[0])?.type_as(&inputs[0])]));
+    let predicted: Pass =
+        Box::new(move |inputs| Ok(vec![predicted[0].predicted_errors(&inputs[0])?.type_as(&inputs[0])]));
+    Method {
+        name: "expected_errors",
+        inputs: raw_rows(),
+        outputs: vec![
+            Port::new(
+                "errors",
+                "that of rows",
+                "[batch, 368]",
+                "errors that the network expects of its normalised targets, in the units of its loss",
+            )
+            .with_columns(columns::unitless_targets()),
+        ],
+        sizes: vec![Size::batch()],
+        example: Box::new(move |sizes, seed| rows.draw(sizes[0], seed)),
+        pass,
+        predicted,
+        closeness: Closeness::Relative(CLOSE),
+    }
 }
 
 /// What stands in front of a member's tensors: nothing where it is the only one.
@@ -73,7 +112,8 @@ fn sum(members: &[Member], of: impl Fn(&Member) -> Result<Tensor>) -> Result<Ten
     }
     let mut total = Tensor::zeros([1], (Kind::Double, Device::Cpu));
     for member in members {
-        total += of(member)? * &member.weights;
+        // Not in place: the sum has more rows than its beginning.
+        total = &total + of(member)? * &member.weights;
     }
     Ok(total)
 }
@@ -95,7 +135,7 @@ fn members(source: &Source) -> Result<Vec<Member>> {
         files => Predictor::groups(files, &settings)?,
     };
     let constants = Constants::published(predictor.chain)?.clone();
-    Ok(vec![Member::new(predictor, constants, None)])
+    Ok(vec![Member::new(predictor, constants, None, Constraints::default())?])
 }
 
 fn about(source: &Source, members: &[Member]) -> Result<Map<String, Value>> {
@@ -113,6 +153,7 @@ fn about(source: &Source, members: &[Member]) -> Result<Map<String, Value>> {
                 "linear": "ptend_q0002_12 to ptend_q0002_27 are -state_q0002 / 1200",
             },
             "zero_list": member.predictor.zero_list,
+            "constraints": member.constraints,
             "run": member.run,
         })
     };

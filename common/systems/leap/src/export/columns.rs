@@ -51,6 +51,11 @@ pub fn targets() -> Vec<Column> {
     described(submission())
 }
 
+/// The same where the numbers are about normalised targets.
+pub fn unitless_targets() -> Vec<Column> {
+    submission().iter().map(|name| Column::new(name, "1")).collect()
+}
+
 /// The weight of a member for each target, f64 `[368]`: that of its column, or the one of all others.
 pub fn weights(of: &[(Option<String>, f64)]) -> Tensor {
     let global = of.iter().find(|(column, _)| column.is_none()).map_or(0.0, |(_, weight)| *weight);

@@ -4,6 +4,7 @@ use common::config;
 use common::stage::Manifest;
 use common::{Error, Result};
 use neural::Doing;
+use neural::stages::ZeroList;
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
@@ -12,11 +13,15 @@ use crate::columns::{
     submission_to_train_targets,
 };
 use crate::constants::constants_of;
+use crate::constraints::Constraints;
 use crate::layout::expand;
+use crate::models::parts;
 use crate::norm::{Chain, Constants};
-use crate::predict::{Predictor, Settings};
+use crate::predict::{PredictConfig, Predictor, Settings};
 use crate::submission::Recipe;
 use crate::train::evaluate::values;
+
+use super::rules::{Rules, of_columns};
 
 /// One network, or the seven of the groups.
 pub struct Member {
@@ -32,7 +37,10 @@ pub struct Member {
     pub weights: Tensor,
     /// What tells its training from others.
     pub run: Value,
+    /// Corrections that its prediction makes.
+    pub constraints: Constraints,
     around: Around,
+    rules: Rules,
 }
 
 /// The way from raw rows to a network and back, as tensors of the module.
@@ -95,11 +103,20 @@ impl Around {
 
 impl Member {
     /// A predictor with the constants of its data.
-    pub fn new(predictor: Predictor, constants: Constants, prepared: Option<Manifest>) -> Self {
+    ///
+    /// # Errors
+    /// Where the corrections are about columns that are not known.
+    pub fn new(
+        predictor: Predictor,
+        constants: Constants,
+        prepared: Option<Manifest>,
+        constraints: Constraints,
+    ) -> Result<Self> {
+        let rules = Rules::new(constraints)?;
         let around = Around::new(&constants, &predictor.zero_list);
         let name = if predictor.member.is_empty() { "network".to_string() } else { predictor.member.clone() };
         let weights = Tensor::ones([TARGETS as i64], (Kind::Double, Device::Cpu));
-        Self { name, predictor, constants, prepared, weights, run: Value::Null, around }
+        Ok(Self { name, predictor, constants, prepared, weights, run: Value::Null, constraints, around, rules })
     }
 
     /// The same under the name that it has in a blend, with its weights there.
@@ -113,12 +130,16 @@ impl Member {
     /// The networks of a stage: a training, a group fine-tuning, or a prediction with either.
     pub fn of_stage(stage: &Manifest, settings: &Settings) -> Result<Self> {
         let mut settings = *settings;
+        let mut constraints = Constraints::default();
         if stage.stage == "predict" && stage.outputs.contains_key("config") {
-            settings.apply_zero_list = match config::peek(&stage.output("config")?, "zero_list")?.as_deref() {
-                Some("apply") => Some(true),
-                Some("ignore") => Some(false),
-                _ => None,
+            let path = stage.output("config")?;
+            let config = config::load::<PredictConfig>(Some(path.as_path()), &[])?.value;
+            settings.apply_zero_list = match config.zero_list {
+                ZeroList::Apply => Some(true),
+                ZeroList::Ignore => Some(false),
+                ZeroList::Auto => None,
             };
+            constraints = config.constraints;
         }
         let trained = match stage.find_if_any("finetune-group")? {
             Some(tuned) => tuned,
@@ -130,7 +151,7 @@ impl Member {
         let run = json!({
             "stage": trained.stage, "config": trained.config_hash, "seed": trained.seed, "identity": trained.identity(),
         });
-        Ok(Self { run, ..Self::new(predictor, constants, Some(prepared)) })
+        Ok(Self { run, ..Self::new(predictor, constants, Some(prepared), constraints)? })
     }
 
     /// All tensors of the module, their names behind `prefix`.
@@ -143,21 +164,29 @@ impl Member {
         }
         let around = self.around.tensors();
         all.extend(around.map(|(name, t)| (format!("{prefix}units.{name}"), t.shallow_clone(), true)));
+        let rules = self.rules.tensors().into_iter();
+        all.extend(rules.map(|(name, t)| (format!("{prefix}constraints.{name}"), t.shallow_clone(), true)));
         if !prefix.is_empty() {
             all.push((format!("{prefix}weights"), self.weights.shallow_clone(), true));
         }
         all
     }
 
+    /// Raw rows `[B, 556]` normalised as the network reads them, f32 in training order.
+    fn normal(&self, rows: &Tensor) -> Tensor {
+        let a = &self.around;
+        let ordered = rows.to_kind(Kind::Double).index_select(1, &a.input_order);
+        ((ordered - &a.input_mean) / &a.input_std).to_kind(Kind::Float)
+    }
+
     /// Raw rows `[B, 556]` to physical targets f64 `[B, 368]`, in operations of the library.
     pub fn pass(&self, rows: &Tensor) -> Result<Tensor> {
         let a = &self.around;
-        let raw = rows.to_kind(Kind::Double);
-        let normal = ((raw.index_select(1, &a.input_order) - &a.input_mean) / &a.input_std).to_kind(Kind::Float);
+        let normal = self.normal(rows);
         let x = expand(&normal);
         let built = self.predictor.built();
         let predicted = match built.as_slice() {
-            [one] => one.network.forward(&x, false).to_kind(Kind::Float),
+            [one] => parts(&one.network.forward(&x, false)).0.to_kind(Kind::Float),
             all => {
                 let part = |g: usize| {
                     let columns = group(g);
@@ -169,15 +198,34 @@ impl Member {
         };
         let physical = (predicted.to_kind(Kind::Double) * &a.target_std + &a.target_mean) / &a.weight * &a.keep;
         let (first, last) = (linear().start as i64, linear().end as i64);
-        let straight = raw.index_select(1, &a.linear) / -STEP_SECONDS;
+        let straight = rows.to_kind(Kind::Double).index_select(1, &a.linear) / -STEP_SECONDS;
         let behind = physical.narrow(1, last, TARGETS as i64 - last);
         let all = Tensor::cat(&[physical.narrow(1, 0, first), straight, behind], 1);
-        Ok(all.index_select(1, &a.output_order))
+        let columns = all.index_select(1, &a.output_order);
+        // From the rounded inputs, as `predict` has them.
+        Ok(self.rules.apply(columns, || normal.to_kind(Kind::Double) * &a.input_std + &a.input_mean))
     }
 
-    /// The same as `prepare-data` and `predict` compute it.
-    pub fn predicted(&self, rows: &Tensor) -> Result<Tensor> {
-        let n = rows.size()[0] as usize;
+    /// Raw rows `[B, 556]` to the errors that the network expects of itself, f32 `[B, 368]` in the order of a submission.
+    pub fn errors(&self, rows: &Tensor) -> Result<Tensor> {
+        let built = self.predictor.built();
+        let expected = built.first().and_then(|one| parts(&one.network.forward(&expand(&self.normal(rows)), false)).1);
+        let expected = expected.ok_or_else(|| Error::failed("the network expects no errors of itself"))?;
+        Ok(expected.to_kind(Kind::Float).index_select(1, &self.around.output_order))
+    }
+
+    /// The same as `prepare-data` and `predict` compute them.
+    pub fn predicted_errors(&self, rows: &Tensor) -> Result<Tensor> {
+        let prepared = self.prepared_rows(rows)?;
+        let expected = parts(&self.predictor.predict(&prepared.tensor())?).1;
+        let expected = expected.ok_or_else(|| Error::failed("the network expects no errors of itself"))?;
+        let expected = values(&expected.to_kind(Kind::Float))?;
+        let column = |&c: &usize| expected.iter().skip(c).step_by(TARGETS).map(|&e| f64::from(e)).collect();
+        Ok(of_columns(&submission_to_train_targets().iter().map(column).collect::<Vec<_>>()).to_kind(Kind::Float))
+    }
+
+    /// Raw rows as `prepare-data` writes them.
+    fn prepared_rows(&self, rows: &Tensor) -> Result<Prepared> {
         let flat = rows.to_kind(Kind::Double).contiguous().flatten(0, -1);
         let raw = Vec::<f64>::try_from(flat).map_err(|e| Error::failed(format!("reading raw rows: {e}")))?;
         let mut ordered = vec![0.0; raw.len()];
@@ -186,14 +234,34 @@ impl Member {
                 ordered[column] = raw[place];
             }
         }
-        let mut normal = vec![0.0; raw.len()];
-        self.constants.inputs(&ordered, &mut normal);
+        let mut inputs = vec![0.0; raw.len()];
+        self.constants.inputs(&ordered, &mut inputs);
         let straight = |row: &[f64]| linear().map(|c| -row[linear_source(c)] / STEP_SECONDS).collect::<Vec<_>>();
-        let table: Vec<f64> = ordered.chunks_exact(INPUTS).flat_map(straight).collect();
-        let predicted = self.predictor.predict(&Tensor::from_slice(&normal).view([n as i64, INPUTS as i64]))?;
+        Ok(Prepared { inputs, linear: ordered.chunks_exact(INPUTS).flat_map(straight).collect() })
+    }
+
+    /// What [`Member::pass`] is to give, as `prepare-data` and `predict` compute it.
+    pub fn predicted(&self, rows: &Tensor) -> Result<Tensor> {
+        let prepared = self.prepared_rows(rows)?;
+        let (predicted, _) = parts(&self.predictor.predict(&prepared.tensor())?);
         let recipe = Recipe::new(&self.constants, &self.predictor.zero_list);
-        let found = recipe.columns(&values(&predicted.to_kind(Kind::Float))?, &table)?;
-        Ok(Tensor::from_slice(&found.concat()).view([TARGETS as i64, n as i64]).transpose(0, 1).contiguous())
+        let mut columns = recipe.columns(&values(&predicted.to_kind(Kind::Float))?, &prepared.linear)?;
+        self.constraints.apply(&mut columns, &prepared.inputs, &self.constants);
+        Ok(of_columns(&columns))
+    }
+}
+
+/// Rows as `prepare-data` writes them.
+struct Prepared {
+    /// `[n, 556]`, normalised, training order.
+    inputs: Vec<f32>,
+    /// The linear table.
+    linear: Vec<f64>,
+}
+
+impl Prepared {
+    fn tensor(&self) -> Tensor {
+        Tensor::from_slice(&self.inputs).view([-1, INPUTS as i64])
     }
 }
 

@@ -6,6 +6,7 @@
 use common::Result;
 use common::config::Problems;
 use neural::Params;
+use neural::export::recording;
 use neural::init::Init;
 use neural::layers::{BiLstm, Linear, Network};
 use neural::params::Path;
@@ -108,6 +109,8 @@ impl BiGru {
     /// `[B, L, inputs]` -> `[B, L, 2H]`.
     fn forward(&self, x: &Tensor, train: bool) -> Tensor {
         let state = Tensor::zeros([2, x.size()[0], self.hidden], (x.kind(), x.device()));
+        // Recorded for gradients of the inputs, which cuDNN gives in training mode alone.
+        let train = train || recording();
         x.gru(&state, &self.weights, true, 1, 0.0, train, true, true).0
     }
 }

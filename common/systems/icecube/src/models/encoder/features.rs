@@ -3,7 +3,7 @@
 //! Everything is padded, `[B, L, C]`, and zero in padded places, as the log's data sets were.
 
 use common::Result;
-use neural::export::recording;
+use neural::export::{constant, recording};
 use neural::init::Init;
 use neural::layers::LayerNorm;
 use neural::{Doing, Path, device};
@@ -211,7 +211,7 @@ impl Scaled {
 
 /// Positions between 0 and 1 over the detector, `[B, L, 3]`.
 pub fn unit_positions(batch: &Batch) -> Tensor {
-    let row = |values: [f64; 3]| device::placed(&Tensor::from_slice(&values).to_kind(Kind::Float), batch.device());
+    let row = |values: [f64; 3]| device::placed(&constant(&Tensor::from_slice(&values)).to_kind(Kind::Float), batch.device());
     (&batch.pos - row(LOWEST)) / row(WIDTH) * batch.mask.unsqueeze(-1)
 }
 

@@ -1,7 +1,7 @@
 //! The encoder put together.
 
 use common::{Error, Result};
-use neural::export::recording;
+use neural::export::{constant, recording};
 use neural::init::Init;
 use neural::layers::LayerNorm;
 use neural::{Doing, Path, device};
@@ -239,7 +239,7 @@ impl Network for Encoder {
         }
         let out = self.proj_out.forward(&x);
         if self.head == Head::BoundedAngles {
-            let ranges = device::placed(&Tensor::from_slice(&RANGES).to_kind(out.kind()), out.device());
+            let ranges = device::placed(&constant(&Tensor::from_slice(&RANGES)).to_kind(out.kind()), out.device());
             return Ok((out.sigmoid() * ranges, x));
         }
         Ok((out, x))
