@@ -4,6 +4,7 @@ use std::path::Path;
 
 use leap::models::ModelConfig;
 use neural::export::Module;
+use neural::precision::Precision;
 use serde_json::{Value, json};
 use tch::Device;
 
@@ -223,4 +224,20 @@ fn both_networks_of_tracknet_whole_and_step_by_step() {
     }
     assert_eq!(abouts[0]["state"]["shape"], json!([2, "tracks", 8]));
     assert_eq!(abouts[1]["network"], "TrackerNet");
+}
+
+#[test]
+fn products_in_bf16_are_those_of_predict() {
+    let folder = tempfile::tempdir().unwrap();
+    let makers = [of_leap, of_polarmae, of_tracknet, crate::directions::of_icecube];
+    let mut refused = vec![];
+    for (name, mut module) in makers.iter().flat_map(|make| make(folder.path())) {
+        module.precision = Precision::Bf16;
+        match module.write(&folder.path().join("m.pt"), false) {
+            Ok(written) => assert!(written.is_some()),
+            Err(error) => refused.push(format!("{name}: {error}")),
+        }
+    }
+    assert_eq!(description(&folder.path().join("m.pt"))["precision"], "bf16");
+    assert_eq!(refused, Vec::<String>::new());
 }

@@ -13,7 +13,7 @@ use common::durable::{self, Written};
 use common::stage::Manifest;
 use common::{Error, Result};
 use serde_json::{Map, Value, json};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::precision::{Precision, with_autocast};
 use crate::shim::Recorder;
@@ -177,12 +177,18 @@ impl Module<'_> {
             let inputs = (method.example)(sizes, seed)?;
             tch::no_grad(|| {
                 recorder.record(&inputs, &names, |inputs| {
-                    with_autocast(self.precision, Device::Cpu, || (method.pass)(inputs))
+                    let outputs = with_autocast(self.precision, Device::Cpu, || (method.pass)(inputs))?;
+                    Ok(outputs.into_iter().map(whole).collect())
                 })
             })?;
         }
         recorder.method(method.name, &free, &sizes)
     }
+}
+
+/// Results are f32 or f64, whatever they were computed in.
+fn whole(tensor: Tensor) -> Tensor {
+    if matches!(tensor.kind(), Kind::BFloat16 | Kind::Half) { tensor.to_kind(Kind::Float) } else { tensor }
 }
 
 /// All corners of the first two sizes of each, then the third of all.

@@ -1,6 +1,6 @@
 //! Modules of small passes.
 
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 use super::*;
 use crate::Params;

@@ -8,7 +8,7 @@ use common::config::Problems;
 use neural::Params;
 use neural::export::recording;
 use neural::init::Init;
-use neural::layers::{BiLstm, Linear, Network};
+use neural::layers::{BiLstm, Linear, Network, all_seen, seen};
 use neural::params::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -111,7 +111,7 @@ impl BiGru {
         let state = Tensor::zeros([2, x.size()[0], self.hidden], (x.kind(), x.device()));
         // Recorded for gradients of the inputs, which cuDNN gives in training mode alone.
         let train = train || recording();
-        x.gru(&state, &self.weights, true, 1, 0.0, train, true, true).0
+        seen(x).gru(&seen(&state), &all_seen(&self.weights), true, 1, 0.0, train, true, true).0
     }
 }
 

@@ -211,7 +211,8 @@ impl Scaled {
 
 /// Positions between 0 and 1 over the detector, `[B, L, 3]`.
 pub fn unit_positions(batch: &Batch) -> Tensor {
-    let row = |values: [f64; 3]| device::placed(&constant(&Tensor::from_slice(&values)).to_kind(Kind::Float), batch.device());
+    let row =
+        |values: [f64; 3]| device::placed(&constant(&Tensor::from_slice(&values)).to_kind(Kind::Float), batch.device());
     (&batch.pos - row(LOWEST)) / row(WIDTH) * batch.mask.unsqueeze(-1)
 }
 
