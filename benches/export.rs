@@ -23,9 +23,10 @@ mod support;
 use support::{median, number, only_listed};
 
 /// Name, sizes of the batch, and how weights of it are written.
-const ALL: [(&str, &[i64]); 6] = [
+const ALL: [(&str, &[i64]); 7] = [
     ("leap-022", &[64]),
     ("leap-195", &[64]),
+    ("leap-squeezeformer", &[16]),
     ("leap-2lstm1mamba", &[16]),
     ("icecube-b32", &[16, 96]),
     ("polarmae-vit-small", &[4, 128]),
@@ -64,13 +65,16 @@ fn main() -> anyhow::Result<()> {
             "predict_rows_per_s": (rows / median(ours)).round(), "module_rows_per_s": (rows / median(theirs)).round(),
         });
         if let Some(python) = std::env::var_os("PODIUM_BENCH_PYTHON") {
-            save(folder.path(), &inputs)?;
+            let arrays = folder.path().join(name);
+            std::fs::create_dir(&arrays)?;
+            save(&arrays, "in", &inputs)?;
+            save(&arrays, "out", &tch::no_grad(|| (method.predicted)(&inputs))?)?;
             let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/python/export.py");
             let output = Command::new(python)
                 .arg(script)
                 .arg(name)
                 .arg(&path)
-                .arg(folder.path())
+                .arg(&arrays)
                 .args([repeat.to_string(), threads.to_string()])
                 .output()?;
             anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -128,6 +132,7 @@ fn module(name: &str, folder: &Path) -> anyhow::Result<Module<'static>> {
             let model = match name {
                 "leap-022" => json!({ "max022": {} }),
                 "leap-195" => json!({ "adam195": {} }),
+                "leap-squeezeformer" => json!({ "squeezeformer": {} }),
                 _ => json!({ "2lstm1mamba": {} }),
             };
             let model: leap::models::ModelConfig = serde_json::from_value(model)?;
@@ -138,10 +143,10 @@ fn module(name: &str, folder: &Path) -> anyhow::Result<Module<'static>> {
     })
 }
 
-/// The inputs as `in0.npy`, `in1.npy`, ..
-fn save(folder: &Path, inputs: &[Tensor]) -> anyhow::Result<()> {
-    for (i, tensor) in inputs.iter().enumerate() {
-        let path = folder.join(format!("in{i}.npy"));
+/// Tensors as `in0.npy`, `in1.npy`, ..
+fn save(folder: &Path, name: &str, tensors: &[Tensor]) -> anyhow::Result<()> {
+    for (i, tensor) in tensors.iter().enumerate() {
+        let path = folder.join(format!("{name}{i}.npy"));
         let shape: Vec<usize> = tensor.size().iter().map(|&n| n as usize).collect();
         let flat = tensor.contiguous().flatten(0, -1);
         match tensor.kind() {
@@ -150,11 +155,6 @@ fn save(folder: &Path, inputs: &[Tensor]) -> anyhow::Result<()> {
             Kind::Double => write_npy(path, &shape, &Vec::<f64>::try_from(flat)?)?,
             _ => write_npy(path, &shape, &Vec::<f32>::try_from(flat)?)?,
         };
-    }
-    // Those of the network before.
-    let stale = folder.join(format!("in{}.npy", inputs.len()));
-    if stale.exists() {
-        std::fs::remove_file(stale)?;
     }
     Ok(())
 }

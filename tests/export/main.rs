@@ -25,8 +25,9 @@ fn convert(folder: &Path, from: &Path, to: &str) -> Cmd {
     cmd("convert-weights").arg(from).args([to, "--to", "torchscript", "-q"]).within(folder)
 }
 
-/// What to write of weights files.
+/// What to write of weights files. On one thread: networks are small here, and several would wait for one another.
 fn source(files: Vec<PathBuf>) -> Source {
+    tch::set_num_threads(1);
     Source { files, stage: None, members: vec![], precision: Precision::F32 }
 }
 

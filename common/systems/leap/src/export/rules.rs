@@ -41,7 +41,7 @@ impl Rules {
     pub fn tensors(&self) -> Vec<(String, &Tensor)> {
         let mut all: Vec<(String, &Tensor)> =
             self.fluxes.iter().map(|fluxes| ("not_negative".to_string(), fluxes)).collect();
-        for rule in &self.microphysics {
+        if let Some(rule) = &self.microphysics {
             for (name, (state, tendency)) in ["t", "liquid", "ice"].iter().zip(rule.states.iter().zip(&rule.tendencies))
             {
                 all.push((format!("state_{name}"), state));

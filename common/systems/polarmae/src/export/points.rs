@@ -23,13 +23,13 @@ def within(queries: Tensor, points: Tensor, reach2: float, most: int) -> Tensor:
     y = queries[:, 1].unsqueeze(1) - points[:, 1].unsqueeze(0)
     z = queries[:, 2].unsqueeze(1) - points[:, 2].unsqueeze(0)
     near = (x * x + y * y + z * z) < reach2
-    return near.logical_and(near.to(torch.int64).cumsum(1) <= most)
+    return near.logical_and(near.to(INTEGERS).cumsum(1) <= most)
 
 def kept(places: Tensor, reach2: float, most: int) -> Tensor:
     near = within(places, places, reach2, most)
-    order = torch.sort(near.to(torch.int64).sum(1), stable=True, dim=0, descending=True)[1]
+    order = torch.sort(near.to(INTEGERS).sum(1), stable=True, dim=0, descending=True)[1]
     own = torch.arange(places.size(0), device=places.device)
-    alive = torch.ones([places.size(0)], dtype=torch.bool, device=places.device)
+    alive = torch.ones([places.size(0)], dtype=FLAGS, device=places.device)
     for k in range(places.size(0)):
         i = int(order[k])
         if bool(alive[i]):
@@ -39,7 +39,7 @@ def kept(places: Tensor, reach2: float, most: int) -> Tensor:
 def farthest(places: Tensor, members: Tensor, slots: int) -> Tensor:
     nearest = torch.zeros(members.size(), device=places.device)
     nearest = nearest.masked_fill(members, float('inf')).masked_fill(members.logical_not(), -float('inf'))
-    last = members.to(torch.int64).argmax(1)
+    last = members.to(INTEGERS).argmax(1)
     taken: List[Tensor] = []
     for s in range(slots):
         taken.append(last)
@@ -54,7 +54,7 @@ def farthest(places: Tensor, members: Tensor, slots: int) -> Tensor:
 def brightest(energies: Tensor, members: Tensor, slots: int) -> Tensor:
     values = energies.unsqueeze(0).expand(members.size()).masked_fill(members.logical_not(), -float('inf'))
     order = torch.sort(values, stable=True, dim=1, descending=True)[1][:, :slots]
-    room = torch.zeros([members.size(0), slots - order.size(1)], dtype=torch.int64, device=members.device)
+    room = torch.zeros([members.size(0), slots - order.size(1)], dtype=INTEGERS, device=members.device)
     return torch.cat([order, room], 1)
 
 def means(values: Tensor, counts: Tensor) -> Tensor:
@@ -68,7 +68,7 @@ def means(values: Tensor, counts: Tensor) -> Tensor:
         full = (counts >= begin + 16).unsqueeze(1)
         whole = torch.where(full, whole + total, whole)
         rest = torch.where(full, rest, rest + total)
-    return (rest + whole) / counts.to(torch.float32).unsqueeze(1)
+    return (rest + whole) / counts.to(NUMBERS).unsqueeze(1)
 
 def group(points: Tensor, mask: Tensor) -> Tensor:
     events: List[Tensor] = []
@@ -82,13 +82,13 @@ def group(points: Tensor, mask: Tensor) -> Tensor:
                 middles = cloud[kept(places, REACH2, NEIGHBORS)]
             middles = middles[0:MOST]
             members = within(middles[:, 0:3].detach(), places, RADIUS2, UPSCALE)
-            counts = members.to(torch.int64).sum(1).clamp(max=SLOTS)
+            counts = members.to(INTEGERS).sum(1).clamp(max=SLOTS)
             if FARTHEST:
                 chosen = farthest(places, members, SLOTS)
             else:
                 chosen = brightest(cloud[:, 3].detach(), members, SLOTS)
             there = torch.arange(SLOTS, device=points.device).unsqueeze(0) < counts.unsqueeze(1)
-            count = there.to(torch.float32).unsqueeze(2)
+            count = there.to(NUMBERS).unsqueeze(2)
             values = cloud[chosen.view(-1)].view([chosen.size(0), SLOTS, 4])
             zero = torch.zeros([middles.size(0), 1], device=points.device)
             if MEANS:
@@ -164,6 +164,10 @@ impl Points {
         let flag = |on: bool| if on { "True" } else { "False" }.to_string();
         let most = grouping.max_groups.map_or(i64::MAX, |most| most as i64);
         let words = [
+            // i64, f32 and bool: number formats have no names outside of Python.
+            ("INTEGERS", "4".to_string()),
+            ("NUMBERS", "6".to_string()),
+            ("FLAGS", "11".to_string()),
             ("REACH2", number(squared(2.0 * radius * grouping.overlap.unwrap_or(1.0)))),
             ("RADIUS2", number(squared(radius))),
             ("RADIUS", number(radius)),
