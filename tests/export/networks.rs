@@ -226,12 +226,29 @@ fn both_networks_of_tracknet_whole_and_step_by_step() {
     assert_eq!(abouts[1]["network"], "TrackerNet");
 }
 
+/// One network of each kind: in bf16 a processor makes its kernels for long.
+const IN_BF16: [&str; 10] = [
+    "adam195",
+    "max022",
+    "2lstm1mamba",
+    "squeezeformer",
+    "encdec_lstm-confident",
+    "polarmae-1",
+    "polarmae-2",
+    "step_ahead",
+    "tracker",
+    "icecube-1",
+];
+
 #[test]
 fn products_in_bf16_are_those_of_predict() {
     let folder = tempfile::tempdir().unwrap();
     let makers = [of_leap, of_polarmae, of_tracknet, crate::directions::of_icecube];
     let mut refused = vec![];
-    for (name, mut module) in makers.iter().flat_map(|make| make(folder.path())) {
+    let all: Vec<_> = makers.iter().flat_map(|make| make(folder.path())).collect();
+    let chosen: Vec<_> = all.into_iter().filter(|(name, _)| IN_BF16.contains(&name.as_str())).collect();
+    assert_eq!(chosen.len(), IN_BF16.len());
+    for (name, mut module) in chosen {
         module.precision = Precision::Bf16;
         match module.write(&folder.path().join("m.pt"), false) {
             Ok(written) => assert!(written.is_some()),

@@ -21,6 +21,8 @@ fn unfinished_runs_other_files_and_unknown_networks_are_refused_and_nothing_appe
     let folder = tempfile::tempdir().unwrap();
     let f = folder.path();
     std::fs::create_dir(f.join("unfinished")).unwrap();
+    convert(f, &f.join("unfinished"), "m.pt").fails(3).says("is not the folder of a stage");
+    common::durable::write(f.join("unfinished/.lock"), b"").unwrap();
     convert(f, &f.join("unfinished"), "m.pt").fails(3).says("did not finish");
     convert(f, &f.join("nowhere"), "m.pt").fails(3).says("no such file or folder");
     let good = weights(f, "good.safetensors", &json!({ "system": "tracknet" }));
