@@ -43,7 +43,8 @@ impl Browser {
         let at = |part: &str| profile.path().join(part).display().to_string();
         let pipes = [at("into"), at("from")];
         assert!(Command::new("mkfifo").args(&pipes).status().unwrap().success());
-        let options = "--headless --no-sandbox --no-first-run --disable-quic --disable-sync --disable-background-networking \
+        // A screenshot would hide the bars for scrolling and leave the page wider until something moves.
+        let options = "--headless --hide-scrollbars --no-sandbox --no-first-run --disable-quic --disable-sync --disable-background-networking \
                        --disable-component-update --use-gl=angle --use-angle=swiftshader --enable-unsafe-swiftshader \
                        --remote-debugging-pipe";
         let script = format!(

@@ -55,7 +55,10 @@ const BLANK: &str = "(() => {
   for (const figure of document.querySelectorAll('figure[data-chart]')) {
     const canvas = figure.querySelector('canvas');
     if (!canvas || figure.dataset.drawn !== 'yes') { bad.push(figure.id); continue; }
-    const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+    // Read from a copy: the browser complains of a canvas that is read again and again.
+    const own = Object.assign(document.createElement('canvas'), { width: canvas.width, height: canvas.height }).getContext('2d', { willReadFrequently: true });
+    own.drawImage(canvas, 0, 0);
+    const { data } = own.getImageData(0, 0, canvas.width, canvas.height);
     const wanted = new Set();
     const chart = Podium.data.charts[figure.dataset.chart];
     (chart.series || chart.bars || []).forEach((s) => { if (!s.hidden) wanted.add(Podium.hue(s.slot)); });
