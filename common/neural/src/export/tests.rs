@@ -4,6 +4,7 @@ use tch::{Device, Tensor};
 
 use super::*;
 use crate::Params;
+use crate::errors::Doing;
 use crate::layers::{BiLstm, Mamba, MambaConfig, linear};
 
 fn drawn(shape: &[i64], seed: u64) -> Tensor {
@@ -90,7 +91,7 @@ fn what_hangs_on_values_or_has_no_gradients_is_refused() {
     refused(Box::new(course), "another course");
     refused(Box::new(|x| Ok(vec![x[0].zeros_like() + &x[0].detach()])), "no gradients");
     let unknown = drawn(&[4], 1).set_requires_grad(true);
-    refused(Box::new(move |x| Ok(vec![&x[0] + &unknown])), "requires grad");
+    refused(Box::new(move |x| Ok(vec![x[0].f_add(&unknown).doing("adding")?])), "requires grad");
     // Recorded as the zeros that it was before it was filled.
     let filled = |x: &[Tensor]| Ok(vec![&x[0] * Tensor::from_slice(&[3.0_f32])]);
     refused(Box::new(filled), "differs from what `predict` gives");

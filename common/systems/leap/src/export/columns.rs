@@ -76,7 +76,7 @@ mod tests {
         assert!(all.iter().all(|column| column.unit != "unknown"));
         let of = |name: &str| all.iter().find(|column| column.name == name).unwrap().unit.clone();
         assert_eq!(
-            (of("state_ps"), of("state_q0002_7"), of("cam_in_SNOWHICE")),
+            (of("state_ps"), of("state_q0002_7"), of("cam_in_SNOWHLAND")),
             ("Pa".into(), "kg/kg".into(), "m".into())
         );
         assert_eq!(
