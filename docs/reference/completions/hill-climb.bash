@@ -177,7 +177,7 @@ _hill__climb() {
             return 0
             ;;
         hill__subcmd__climb__subcmd__search)
-            opts="-t -c -s -o -f -v -q -h --truth --target --id --sample-weight --classes --mask-missing --by-position --wide --config --set --metric --metric-command --maximize --minimize --search-threshold --space --method --start --positive --step --step-range --weight-range --tolerance --max-steps --max-models --bags --free-sum --with-replacement --polish --per-group --per-target --folds --fold-column --write-oof --out --seed --threads --limit --force --dry-run --print-config --verbose --quiet --color --no-progress --help"
+            opts="-t -c -s -o -f -v -q -h --truth --target --id --sample-weight --classes --mask-missing --by-position --wide --config --set --metric --metric-command --maximize --minimize --search-threshold --space --method --start --positive --step --step-range --weight-range --tolerance --max-steps --max-models --bags --free-sum --with-replacement --polish --per-group --per-target --folds --fold-column --bootstrap --write-oof --out --seed --threads --limit --force --dry-run --print-config --verbose --quiet --color --no-progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -276,6 +276,10 @@ _hill__climb() {
                     return 0
                     ;;
                 --fold-column)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --bootstrap)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

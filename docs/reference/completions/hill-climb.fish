@@ -50,6 +50,7 @@ complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l max-mod
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l bags -d 'Average over N climbs, each with a share of the models' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l folds -d 'Also score on K held-out folds, drawn by seed' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l fold-column -d 'The same with the folds of a column of the truth' -r
+complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l bootstrap -d 'Also search N resamples of the rows, for the spread of weights' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -s o -l out -d 'Output folder [default: outputs/DATE/TIME/STAGE]' -r -F
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l seed -d 'Seed; wins over the config\'s' -r
 complete -c hill-climb -n "__fish_hill_climb_using_subcommand search" -l threads -d 'CPU threads [default: OMP_NUM_THREADS or all]' -r

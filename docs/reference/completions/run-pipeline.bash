@@ -22,11 +22,17 @@ _run__pipeline() {
             run__pipeline,help)
                 cmd="run__pipeline__subcmd__help"
                 ;;
+            run__pipeline,report)
+                cmd="run__pipeline__subcmd__report"
+                ;;
             run__pipeline__subcmd__help,doctor)
                 cmd="run__pipeline__subcmd__help__subcmd__doctor"
                 ;;
             run__pipeline__subcmd__help,help)
                 cmd="run__pipeline__subcmd__help__subcmd__help"
+                ;;
+            run__pipeline__subcmd__help,report)
+                cmd="run__pipeline__subcmd__help__subcmd__report"
                 ;;
             *)
                 ;;
@@ -35,7 +41,7 @@ _run__pipeline() {
 
     case "${cmd}" in
         run__pipeline)
-            opts="-j -f -k -n -o -v -q -h -V --jobs --until --force --size --set --keep-going --fail-fast --gpus --mem-mb --result --dry-run --explain --status --dag --dot --mermaid --export --out --json --verbose --quiet --color --no-progress --help --version doctor help"
+            opts="-j -f -k -n -o -v -q -h -V --jobs --until --force --size --set --keep-going --fail-fast --gpus --mem-mb --result --dry-run --explain --status --dag --dot --mermaid --export --out --json --verbose --quiet --color --no-progress --help --version doctor report help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -123,7 +129,7 @@ _run__pipeline() {
             return 0
             ;;
         run__subcmd__pipeline__subcmd__help)
-            opts="doctor help"
+            opts="doctor report help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -157,6 +163,42 @@ _run__pipeline() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        run__subcmd__pipeline__subcmd__help__subcmd__report)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        run__subcmd__pipeline__subcmd__report)
+            opts="-v -q -h --out --force --verbose --quiet --color --no-progress --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --out)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;

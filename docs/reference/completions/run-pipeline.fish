@@ -52,6 +52,7 @@ complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l no-progress -
 complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -s V -l version -d 'Print version'
 complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -a "doctor" -d 'Check versions, libtorch, devices, memory, threads and disk'
+complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -a "report" -d 'Compare runs, and show what pipelines did, on one page'
 complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c run-pipeline -n "__fish_run_pipeline_using_subcommand doctor" -l out -d 'Folder that runs will write to; its disk is looked at' -r -F
 complete -c run-pipeline -n "__fish_run_pipeline_using_subcommand doctor" -l color -d 'Colours on standard error' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
@@ -62,5 +63,15 @@ complete -c run-pipeline -n "__fish_run_pipeline_using_subcommand doctor" -s v -
 complete -c run-pipeline -n "__fish_run_pipeline_using_subcommand doctor" -s q -l quiet -d 'Say only warnings and errors'
 complete -c run-pipeline -n "__fish_run_pipeline_using_subcommand doctor" -l no-progress -d 'No progress bars or lines'
 complete -c run-pipeline -n "__fish_run_pipeline_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c run-pipeline -n "__fish_run_pipeline_using_subcommand help; and not __fish_seen_subcommand_from doctor help" -f -a "doctor" -d 'Check versions, libtorch, devices, memory, threads and disk'
-complete -c run-pipeline -n "__fish_run_pipeline_using_subcommand help; and not __fish_seen_subcommand_from doctor help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c run-pipeline -n "__fish_run_pipeline_using_subcommand report" -l out -d 'The page that is written' -r -F
+complete -c run-pipeline -n "__fish_run_pipeline_using_subcommand report" -l color -d 'Colours on standard error' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c run-pipeline -n "__fish_run_pipeline_using_subcommand report" -l force -d 'Replace a file that is no such page'
+complete -c run-pipeline -n "__fish_run_pipeline_using_subcommand report" -s v -l verbose -d 'Say more; twice shows everything'
+complete -c run-pipeline -n "__fish_run_pipeline_using_subcommand report" -s q -l quiet -d 'Say only warnings and errors'
+complete -c run-pipeline -n "__fish_run_pipeline_using_subcommand report" -l no-progress -d 'No progress bars or lines'
+complete -c run-pipeline -n "__fish_run_pipeline_using_subcommand report" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c run-pipeline -n "__fish_run_pipeline_using_subcommand help; and not __fish_seen_subcommand_from doctor report help" -f -a "doctor" -d 'Check versions, libtorch, devices, memory, threads and disk'
+complete -c run-pipeline -n "__fish_run_pipeline_using_subcommand help; and not __fish_seen_subcommand_from doctor report help" -f -a "report" -d 'Compare runs, and show what pipelines did, on one page'
+complete -c run-pipeline -n "__fish_run_pipeline_using_subcommand help; and not __fish_seen_subcommand_from doctor report help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

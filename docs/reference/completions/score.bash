@@ -23,7 +23,7 @@ _score() {
 
     case "${cmd}" in
         score)
-            opts="-t -o -f -v -q -h -V --truth --cut --no-zero-rule --targets --json --summary --table --errors --out --force --threads --limit --verbose --quiet --color --no-progress --help --version"
+            opts="-t -o -f -v -q -h -V --truth --id --target --cut --no-zero-rule --targets --json --summary --table --errors --out --force --threads --limit --verbose --quiet --color --no-progress --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -34,6 +34,14 @@ _score() {
                     return 0
                     ;;
                 -t)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --id)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --target)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -1,4 +1,6 @@
 complete -c score -s t -l truth -d 'Truth: arrays (`valid.safetensors`), a table, a folder, or `-`' -r
+complete -c score -l id -d 'Column of the ids in tables [default: found by its name]' -r
+complete -c score -l target -d 'Columns of the truth that are scored [default: all]' -r
 complete -c score -l cut -d 'What counts as a particle and a track, as KEY=VALUE' -r
 complete -c score -l summary -d 'Write the means as JSON, the form of `dvc metrics`' -r -F
 complete -c score -l table -d 'Write one table of all members, their experiments and scores' -r -F
