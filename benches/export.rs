@@ -1,7 +1,7 @@
 //! Modules for other programs beside `predict` and eager PyTorch: sizes, and rows a second of a forward pass on a CPU.
 //!
 //! ```text
-//! PODIUM_BENCH_PYTHON=python cargo bench --bench export -- --repeat 5 --threads 1
+//! PODIUM_BENCH_PYTHON=python cargo bench --bench export -- --repeat 5 --threads 1 [NETWORK..]
 //! ```
 //!
 //! Networks of the published sizes with initial weights. `predict` and the module in libtorch take turns here on the same inputs;
@@ -41,7 +41,10 @@ fn main() -> anyhow::Result<()> {
     tch::set_num_threads(i32::try_from(threads)?);
     neural::memory::for_long_runs();
     let folder = tempfile::tempdir()?;
-    for (name, sizes) in ALL {
+    // Names of some networks: only those.
+    let named = |name: &str| std::env::args().any(|argument| argument == name);
+    let some = ALL.iter().any(|(name, _)| named(name));
+    for (name, sizes) in ALL.into_iter().filter(|(name, _)| !some || named(name)) {
         let path = folder.path().join(format!("{name}.pt"));
         let module = module(name, folder.path())?;
         let written = module.write(&path, false)?.map_or(0, |exported| exported.written.bytes);

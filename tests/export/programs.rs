@@ -109,7 +109,12 @@ fn the_program_in_cpp_gives_the_numbers_of_predict() {
     let bytes: Vec<u8> = rows.iter().flat_map(|v| v.to_le_bytes()).collect();
     common::durable::write(f.join("rows.f32"), &bytes).unwrap();
     let run = |model: &Path| {
-        Command::new(f.join("emulator")).arg(model).args(["rows.f32", "556", "out.f32"]).current_dir(f).output().unwrap()
+        Command::new(f.join("emulator"))
+            .arg(model)
+            .args(["rows.f32", "556", "out.f32"])
+            .current_dir(f)
+            .output()
+            .unwrap()
     };
     let output = run(&model);
     done(&output);
