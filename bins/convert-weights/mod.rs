@@ -1,6 +1,7 @@
 //! `convert-weights`: published checkpoints to safetensors and back, strictly.
 
 mod args;
+mod export;
 mod run;
 
 /// Runs it with the arguments of this process.

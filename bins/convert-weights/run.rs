@@ -11,6 +11,7 @@ use neural::weights;
 use serde_json::{Value, json};
 
 use crate::convert_weights::args::Args;
+use crate::convert_weights::export;
 
 /// What OUT becomes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         return Err(Error::usage(format!("`{}` exists", args.output.display()))
             .hint("add `--force` to replace it")
             .into());
+    }
+    if args.to.is_some() {
+        return export::run(&args);
     }
     let network = network(&args)?;
     let dialect = load(&args, &network)?;

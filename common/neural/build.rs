@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::exit;
 
 /// One translation unit a noun; each costs several seconds, so they compile in parallel.
-const SOURCES: [&str; 11] = [
+const SOURCES: [&str; 12] = [
     "torch-ext/optim.cpp",
     "torch-ext/runtime.cpp",
     "torch-ext/cuda.cpp",
@@ -17,6 +17,7 @@ const SOURCES: [&str; 11] = [
     "torch-ext/nccl.cpp",
     "torch-ext/linear.cpp",
     "torch-ext/again.cpp",
+    "torch-ext/export.cpp",
     "torch-ext/scan.cpp",
     "torch-ext/kernels.cpp",
     "torch-ext/scan_kernels.cpp",

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::support::root;
 
 /// The rooms in the order of the table: half, name, and what it holds.
-const ROOMS: [(&str, &str, &str); 14] = [
+const ROOMS: [(&str, &str, &str); 15] = [
     ("data", "raw", "the published files, as they are found"),
     ("data", "prepare", "raw files to what networks read"),
     ("data", "simulate", "raw files with something to learn in them"),
@@ -22,6 +22,7 @@ const ROOMS: [(&str, &str, &str); 14] = [
     ("networks", "train", "`train-model`"),
     ("networks", "predict", "`predict`"),
     ("networks", "import", "`convert-weights`: the original's checkpoints"),
+    ("networks", "export", "`convert-weights`: modules for other programs"),
 ];
 
 /// Names of the systems: those with a crate that ends in `-data`.

@@ -10,6 +10,7 @@ pub mod clip;
 pub mod device;
 pub mod ema;
 pub mod exact;
+pub mod export;
 pub mod init;
 pub mod layers;
 pub mod loader;

@@ -5,6 +5,7 @@
 //! holds.
 
 mod again;
+mod export;
 mod graph;
 mod group;
 mod linear;
@@ -17,6 +18,8 @@ use tch::{Device, Tensor};
 
 use crate::errors;
 pub(crate) use again::checkpoint;
+pub(crate) use export::Recorder;
+pub use export::{constant, recording, script};
 pub use graph::{Graph, set_grads};
 pub use group::Reduce;
 pub(crate) use group::{
@@ -70,6 +73,7 @@ unsafe extern "C" {
     fn podium_deterministic() -> c_int;
     fn podium_set_tf32(on: c_int) -> c_int;
     fn podium_set_autocast(device: c_int, on: c_int, dtype: c_int, was_on: *mut c_int, was_dtype: *mut c_int) -> c_int;
+    fn podium_autocast(device: c_int, on: *mut c_int, dtype: *mut c_int) -> c_int;
     fn podium_clear_autocast_cache() -> c_int;
     fn podium_selective_scan(
         x: *const CTensor,
@@ -324,6 +328,14 @@ pub(crate) fn set_autocast(device: Device, to: Autocast) -> Result<Autocast> {
         podium_set_autocast(index(device)?, c_int::from(to.on), c_int::from(to.half), &raw mut on, &raw mut half)
     };
     check(code, "switching autocast").map(|()| Autocast { on: on != 0, half: half != 0 })
+}
+
+/// What autocast does on the type of `device` now.
+pub(crate) fn autocast(device: Device) -> Result<Autocast> {
+    let (mut on, mut half) = (0, 0);
+    // SAFETY: a number and places for two.
+    let code = unsafe { podium_autocast(index(device)?, &raw mut on, &raw mut half) };
+    check(code, "reading autocast").map(|()| Autocast { on: on != 0, half: half != 0 })
 }
 
 /// Drops the casts of weights that autocast keeps.

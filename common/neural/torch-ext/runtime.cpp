@@ -106,6 +106,14 @@ int podium_set_autocast(int device, int on, int dtype, int* was_on, int* was_dty
   });
 }
 
+int podium_autocast(int device, int* on, int* dtype) {
+  return guarded([&] {
+    const at::DeviceType type = type_of(device);
+    *on = at::autocast::is_autocast_enabled(type) ? 1 : 0;
+    *dtype = at::autocast::get_autocast_dtype(type) == at::kHalf ? 1 : 0;
+  });
+}
+
 // Casts of weights are cached while autocast is on; the cache must not outlive the step.
 int podium_clear_autocast_cache() {
   return guarded([] { at::autocast::clear_cache(); });

@@ -23,12 +23,20 @@ _convert__weights() {
 
     case "${cmd}" in
         convert__weights)
-            opts="-c -f -v -q -h -V --config --prefix --drop --force --dry-run --verbose --quiet --color --no-progress --help --version"
+            opts="-c -f -v -q -h -V --to --precision --config --prefix --drop --force --dry-run --verbose --quiet --color --no-progress --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --to)
+                    COMPREPLY=($(compgen -W "torchscript" -- "${cur}"))
+                    return 0
+                    ;;
+                --precision)
+                    COMPREPLY=($(compgen -W "f32 bf16 f16" -- "${cur}"))
+                    return 0
+                    ;;
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -1,3 +1,7 @@
+complete -c convert-weights -l to -d 'Write a module instead of weights' -r -f -a "torchscript\t'A module that Python, C++ and Fortran load without Podium'"
+complete -c convert-weights -l precision -d 'Number format of the module\'s matrix products' -r -f -a "f32\t'32-bit float'
+bf16\t'Brain float, for GPUs'
+f16\t'IEEE half, for GPUs'"
 complete -c convert-weights -s c -l config -d 'Config of `train-model` that says which network it is' -r -F
 complete -c convert-weights -l prefix -d 'What stands before the network\'s names in IN: `net.`, `state_dict_ema.`' -r
 complete -c convert-weights -l drop -d 'Tensor to leave out; NAME* means all that begin so' -r

@@ -3,8 +3,10 @@
 use common::Result;
 use tch::{Device, Tensor};
 
+use super::{all_seen, seen};
 use crate::init::Init;
 use crate::params::Path;
+use crate::shim;
 
 /// Gates in the order i, f, g, o; two bias vectors; zero initial state; batch first; no dropout unless asked for.
 ///
@@ -51,8 +53,12 @@ impl BiLstm {
     /// what a backward pass needs.
     pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
         let zeros = Tensor::zeros([2 * self.layers, x.size()[0], self.hidden], (x.kind(), x.device()));
+        let zeros = seen(&zeros);
         let state = [zeros.shallow_clone(), zeros];
-        x.lstm(&state, &self.weights, true, self.layers, self.dropout, train, true, true).0
+        let dropout = if train { self.dropout } else { 0.0 };
+        // A recorded pass is also there for gradients of the inputs, which cuDNN gives in training mode alone.
+        let train = train || shim::recording();
+        seen(x).lstm(&state, &all_seen(&self.weights), true, self.layers, dropout, train, true, true).0
     }
 
     /// Moves all weights into one buffer, which cuDNN would otherwise do in every forward pass. Without cuDNN there is

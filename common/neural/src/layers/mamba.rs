@@ -47,7 +47,23 @@ pub enum Form {
     Operations,
     /// Kernels of our own that go over memory once each way, for f32 on CPUs and GPUs; [`Form::Operations`] elsewhere.
     Fused,
+    /// A loop over the levels in TorchScript's language: what programs without our kernels run.
+    Script,
 }
+
+/// The recurrence, one level after the other.
+const SCRIPT: &str = "
+def selective_scan(x: Tensor, dt: Tensor, a_log: Tensor, b: Tensor, c: Tensor, d: Tensor, z: Tensor) -> Tensor:
+    a = -torch.exp(a_log)
+    delta = torch.softplus(dt)
+    state = torch.zeros([x.size(0), x.size(2), a.size(1)], dtype=x.dtype, device=x.device)
+    levels: List[Tensor] = []
+    for t in range(x.size(1)):
+        step = delta[:, t].unsqueeze(-1)
+        state = torch.exp(step * a) * state + (step * b[:, t].unsqueeze(1)) * x[:, t].unsqueeze(-1)
+        levels.append(torch.matmul(state, c[:, t].unsqueeze(-1)).squeeze(-1))
+    return (torch.stack(levels, 1) + x * d) * torch.silu(z)
+";
 
 /// A block without residual or normalisation: `out = W_out (scan(x~) * silu(z))` with `[x | z] = W_in u` and
 /// `x~ = silu(conv(x))`. It runs from the first level to the last.
@@ -92,7 +108,7 @@ impl Mamba {
 
     /// `[B, L, D]` -> `[B, L, D]`.
     pub fn forward(&self, u: &Tensor) -> Tensor {
-        self.forward_as(u, Form::Fused)
+        self.forward_as(u, if shim::recording() { Form::Script } else { Form::Fused })
     }
 
     /// [`Mamba::forward`] in a given form.
@@ -110,6 +126,7 @@ impl Mamba {
         let scan = shim::Scan { x: &x, dt: &dt, a_log: &self.a_log, b: &b, c: &c, d: &self.d, z: &z };
         let y = match form {
             Form::Plain => plain_scan(&scan),
+            Form::Script => scripted_scan(&scan),
             Form::Operations | Form::Fused => {
                 shim::selective_scan(&scan, form == Form::Fused).unwrap_or_else(|e| panic!("{e}"))
             }
@@ -129,6 +146,11 @@ impl Mamba {
         let y = levels_last.conv1d(weight, Some(bias), [1], [0], [1], self.config.inner());
         y.silu().transpose(1, 2)
     }
+}
+
+fn scripted_scan(p: &shim::Scan) -> Tensor {
+    let inputs = [p.x, p.dt, p.a_log, p.b, p.c, p.d, p.z];
+    shim::script(SCRIPT, "selective_scan", &inputs).unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// The recurrence as the original's own reference has it: factors and inputs of all levels at once, then one level after
@@ -192,7 +214,7 @@ mod tests {
             let (params, block) = block(MambaConfig::new(dim, states), 3);
             let u = random(&[batch, length, dim], 1);
             let want = outcome(&params, &block, &u, Form::Plain);
-            for form in [Form::Fused, Form::Operations] {
+            for form in [Form::Fused, Form::Operations, Form::Script] {
                 for ((name, got), (_, want)) in outcome(&params, &block, &u, form).iter().zip(&want) {
                     let off = difference(got, want);
                     assert!(off < 2e-5, "{form:?} {batch}x{length}x{dim}, {states} states: `{name}` is off by {off:e}");

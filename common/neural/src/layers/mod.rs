@@ -13,6 +13,7 @@ mod linear;
 mod lstm;
 mod mamba;
 mod norm;
+mod recurrent;
 
 pub use activation::Activation;
 pub use again::again;
@@ -23,6 +24,7 @@ pub use linear::{Linear, linear, linear_add, linear_gelu};
 pub use lstm::BiLstm;
 pub use mamba::{Form, Mamba, MambaConfig};
 pub use norm::{LayerNorm, shared_moments};
+pub use recurrent::{all_seen, seen};
 
 use tch::Tensor;
 

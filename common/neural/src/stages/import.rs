@@ -6,6 +6,7 @@ use common::Result;
 use serde_json::{Value, json};
 use tch::Tensor;
 
+use crate::export;
 use crate::weights::{self, Allow, Choice};
 
 /// The network that weights belong to.
@@ -55,6 +56,8 @@ pub struct Import {
     pub says: fn(&Path) -> bool,
     /// The network that such a file says it is.
     pub of_file: fn(Weights) -> Result<Network>,
+    /// Such networks as a module for other programs.
+    pub export: fn(&export::Source) -> Result<export::Module<'static>>,
 }
 
 /// Whether a file of ours says that its weights are of `system`.

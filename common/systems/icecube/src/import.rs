@@ -5,11 +5,10 @@ mod names;
 use std::path::Path;
 
 use common::{Result, config};
-use neural::stages::{Import, Network, Weights, says_system};
+use neural::stages::{Network, Weights};
 use neural::weights;
 use tch::Device;
 
-use crate::NAME;
 use crate::dataset::InputConfig;
 use crate::models::{self, ModelConfig, Targets};
 use crate::predict::{About, targets_of};
@@ -17,21 +16,8 @@ use crate::published;
 use crate::train::{self, TrainConfig};
 pub use names::{about_of, allow, warn_of_other_input, warn_of_pulse_count};
 
-/// What is known of files of weights.
-pub const IMPORT: Import = Import {
-    system: NAME,
-    examples: "  \
-  A published IceCube checkpoint, for `predict` and further training:
-    convert-weights V23FT5_6.pth b_gnn.safetensors \\
-      --config configs/icecube/b_gnn/stage1.yaml",
-    recognises: |file| Ok(published::read(file)?.is_some()),
-    of_config,
-    says: |file| says_system(file, NAME),
-    of_file,
-};
-
 /// The network of a config of `train-model`, or of a published one with its pairs.
-fn of_config(file: &Path, overrides: &[String], _: Weights) -> Result<Network> {
+pub fn of_config(file: &Path, overrides: &[String], _: Weights) -> Result<Network> {
     let config = match published::read(file)? {
         Some(theirs) => {
             let ours = published::text(&published::override_pairs(&theirs, overrides)?)?;
@@ -44,7 +30,7 @@ fn of_config(file: &Path, overrides: &[String], _: Weights) -> Result<Network> {
 }
 
 /// The network that a weights file says it is.
-fn of_file(given: Weights) -> Result<Network> {
+pub fn of_file(given: Weights) -> Result<Network> {
     let about = About::read(given.file)?;
     let mut network = described(&about.member, &about.model, &about.input, &targets_of(given.file)?)?;
     // The detector goes with the weights.

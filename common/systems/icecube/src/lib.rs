@@ -3,6 +3,7 @@
 
 pub mod batch;
 pub mod dataset;
+pub mod export;
 pub mod import;
 pub mod losses;
 pub mod models;

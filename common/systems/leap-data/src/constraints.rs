@@ -11,9 +11,11 @@ use crate::columns::{INPUTS, LEVELS, STEP_SECONDS, input_position, linear, submi
 use crate::norm::Constants;
 
 /// Above this temperature condensate is liquid, K.
-const ALL_LIQUID: f64 = 273.16;
+pub const ALL_LIQUID: f64 = 273.16;
 /// Below this temperature it is ice, K.
-const ALL_ICE: f64 = 253.16;
+pub const ALL_ICE: f64 = 253.16;
+/// Liquid and ice that differ from what the rule wants by no more than this share of what there is are right already.
+pub const NEAR: f64 = 1e-9;
 
 /// Which corrections are made; none by default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -93,7 +95,7 @@ impl Constraints {
                         (of_ice, ((1.0 - warm) * sum - raw(ice.state[l])) / STEP_SECONDS),
                     ];
                     // What is right already is not touched, however it was rounded.
-                    let near = 1e-9 * (sum + raw(liquid.state[l]).abs() + raw(ice.state[l]).abs()) / STEP_SECONDS;
+                    let near = NEAR * (sum + raw(liquid.state[l]).abs() + raw(ice.state[l]).abs()) / STEP_SECONDS;
                     if wanted.iter().any(|&(column, value)| (columns[column][row] - value).abs() > near) {
                         counts.divided += 1;
                         wanted.into_iter().for_each(|(column, value)| columns[column][row] = value);

@@ -7,6 +7,7 @@ use neural::stages::{Import, Network, Weights, says_system};
 use serde_json::Value;
 use tch::Device;
 
+use crate::export;
 use crate::finetune::Base;
 use crate::models::ModelConfig;
 use crate::train::{self, TrainConfig};
@@ -23,11 +24,15 @@ pub const IMPORT: Import = Import {
       --config configs/leap/max2020/022.yaml
 
   Back to what `torch.load` reads:
-    convert-weights runs/022/checkpoints/best/model.safetensors max022.pt",
+    convert-weights runs/022/checkpoints/best/model.safetensors max022.pt
+
+  A trained network, or a blend, for Python, C++ and Fortran:
+    convert-weights runs/022 max022.pt --to torchscript",
     recognises: |_| Ok(false),
     of_config,
     says: |file| says_system(file, crate::NAME),
     of_file,
+    export: export::module,
 };
 
 /// The network of a config of `train-model`.

@@ -4,6 +4,7 @@
 pub mod augment;
 pub mod constants;
 pub mod dataset;
+pub mod export;
 pub mod finetune;
 pub mod import;
 pub mod layout;

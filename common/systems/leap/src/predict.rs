@@ -199,6 +199,14 @@ impl Predictor {
         self.confidence
     }
 
+    /// The networks: one, or those of the groups in order.
+    pub(crate) fn built(&self) -> Vec<&Built> {
+        match &self.networks {
+            Networks::Single(built) => vec![built],
+            Networks::Groups(groups) => groups.built().iter().collect(),
+        }
+    }
+
     /// `[B, 556]` -> `[B, 368]`, normalised, training order, and the expected errors behind them where there are any.
     pub fn predict(&self, rows: &Tensor) -> Result<Tensor> {
         match &self.networks {

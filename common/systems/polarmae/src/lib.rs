@@ -11,6 +11,7 @@ pub use polarmae_data::{
 pub mod batch;
 pub mod batched;
 pub mod dataset;
+pub mod export;
 pub mod import;
 pub mod losses;
 pub mod models;

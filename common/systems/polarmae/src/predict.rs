@@ -182,7 +182,7 @@ impl Learned {
     }
 }
 
-fn described(path: &Path) -> Result<NetworkConfig> {
+pub(crate) fn described(path: &Path) -> Result<NetworkConfig> {
     let bad = |problem: &str| {
         Error::input(path, problem.to_string()).hint(
             "a published checkpoint needs the config of its network: `predict CONFIG --weights FILE --data FOLDER`",

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tch::Device;
 
 use crate::checkpoint;
+use crate::export;
 use crate::models::StepAhead;
 use crate::normalizer::Normalizer;
 use crate::tracker::network::TrackerNet;
@@ -26,6 +27,7 @@ pub const IMPORT: Import = Import {
     of_config,
     says: |file| checkpoint::recognises(file) || says_system(file, crate::NAME),
     of_file,
+    export: export::module,
 };
 
 /// The network of a config of `train-model`. The config does not say how positions are normalised, a Lightning

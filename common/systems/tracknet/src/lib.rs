@@ -7,6 +7,7 @@ mod boxes;
 pub mod build;
 pub mod checkpoint;
 pub mod dataset;
+pub mod export;
 pub mod import;
 pub mod losses;
 pub mod metrics;

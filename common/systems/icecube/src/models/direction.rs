@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use common::Result;
 use common::config::Problems;
+use neural::export::recording;
 use neural::init::Init;
 use neural::layers::again;
 use neural::{Doing, Path, device};
@@ -177,6 +178,9 @@ pub(super) struct Packed {
 impl Packed {
     pub fn new(batch: &Batch) -> Result<Self> {
         let (events, length) = (batch.events(), batch.length());
+        if recording() {
+            return Ok(Self::recorded(batch));
+        }
         let rows = batch.mask.flatten(0, 1).f_nonzero().doing("packing the pulses")?.squeeze_dim(1);
         let take = |t: &Tensor| t.flatten(0, 1).f_index_select(0, &rows).doing("packing the pulses");
         let log_pulses = batch.pulses.to_kind(Kind::Float).log10();
@@ -192,9 +196,30 @@ impl Packed {
         Ok(Self { pulses, rows, lengths: batch.lengths()?, log_pulses, event })
     }
 
+    /// All places of the batch, whether they hold a pulse or not: for passes that are recorded.
+    fn recorded(batch: &Batch) -> Self {
+        let (events, length) = (batch.events(), batch.length());
+        let whole = (Kind::Int64, batch.device());
+        let take = |t: &Tensor| t.flatten(0, 1);
+        let log_pulses = batch.pulses.to_kind(Kind::Float).log10();
+        let event = Tensor::arange(events, whole).unsqueeze(1).expand([events, length], false).reshape([-1]);
+        let pulses = Pulses {
+            pos: take(&batch.pos),
+            time: take(&batch.time),
+            charge: take(&batch.charge),
+            auxiliary: take(&batch.auxiliary),
+            log_pulses: log_pulses.index_select(0, &event),
+        };
+        let (rows, lengths) = (Tensor::arange(events * length, whole), vec![length; events as usize]);
+        Self { pulses, rows, lengths, log_pulses, event }
+    }
+
     /// Packed rows `[N, C]` at their places in `[B, L, C]`, zero elsewhere.
     pub fn spread(&self, x: &Tensor, batch: &Batch) -> Tensor {
         let (events, length) = (batch.events(), batch.length());
+        if recording() {
+            return x.view([events, length, x.size()[1]]) * batch.mask.unsqueeze(-1);
+        }
         let zeros = x.new_zeros([events * length, x.size()[1]], (x.kind(), x.device()));
         zeros.index_copy(0, &self.rows, x).view([events, length, -1])
     }
@@ -329,6 +354,40 @@ impl Direction {
         Ok((self.proj_out.forward(&x), x))
     }
 
+    /// The same on events as they lie padded, for passes that are recorded.
+    fn recorded(&self, batch: &Batch) -> Result<(Tensor, Tensor)> {
+        let (events, length) = (batch.events(), batch.length());
+        let packed = Packed::new(batch)?;
+        // An event without pulses sees all places, which keeps it finite; its token sees none of them.
+        let any = batch.mask.any_dim(1, true);
+        let layout = Layout::recorded(&batch.mask.logical_or(&any.logical_not()));
+        let mut x = self.extractor.forward(&packed.pulses);
+        if let Some(graph) = &self.local_root {
+            let local = graph.recorded(&packed.features(batch), &packed.log_pulses, &batch.mask)?;
+            x = Tensor::cat(&[x, local.to_kind(Kind::Float)], 1);
+        }
+        let pairs = self.pairs(&packed.pulses, &layout, true);
+        for (i, block) in self.sandwich.iter().enumerate() {
+            let bias = (i < self.biased).then_some((&self.rel_pos, pairs.as_slice()));
+            x = block.forward(&x, &layout, bias, None);
+        }
+        let token = self.cls_token.unsqueeze(0).expand([events, 1, self.dim], false);
+        let x = Tensor::cat(&[token.to_kind(x.kind()), x.view([events, length, self.dim])], 1);
+        let keys = Tensor::cat(&[any.ones_like(), batch.mask.shallow_clone()], 1);
+        let layout = Layout::recorded(&keys);
+        let mut x = x.view([events * (length + 1), self.dim]);
+        let firsts = Tensor::arange(events, (Kind::Int64, batch.device())) * (length + 1);
+        if let Some((last, before)) = self.blocks.split_last() {
+            for block in before {
+                x = block.forward(&x, &layout, None);
+            }
+            x = last.forward_first(&x, &layout, &firsts);
+        } else {
+            x = x.index_select(0, &firsts);
+        }
+        Ok((self.proj_out.forward(&x), x))
+    }
+
     fn pairs(&self, pulses: &Pulses, layout: &Layout, keep: bool) -> Vec<Pairs> {
         if self.biased == 0 {
             return vec![];
@@ -362,6 +421,9 @@ pub(super) fn with_token(lengths: &[i64]) -> (Vec<i64>, Vec<i64>) {
 
 impl Network for Direction {
     fn with_features(&self, batch: &Batch, train: bool) -> Result<(Tensor, Tensor)> {
+        if recording() {
+            return self.recorded(batch);
+        }
         let padded = batch.device() != tch::Device::Cpu;
         self.run(batch, train, padded, None)
     }

@@ -2,6 +2,7 @@
 //! neighbours in the space of what the one before made.
 
 use common::{Error, Result};
+use neural::export::recording;
 use neural::layers::{LayerNorm, linear};
 use neural::{Doing, Path, device};
 use schemars::JsonSchema;
@@ -10,6 +11,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::graph::{self, Edges};
 use super::linear::{Dense, normal};
+use super::recorded;
 
 /// Features of a node: x, y, z, time, auxiliary, qe, charge, scattering, absorption.
 pub const FEATURES: i64 = 9;
@@ -145,15 +147,44 @@ impl DynEdge {
                 graph = ends(&graph::nearest(&latent, nodes.lengths, parallel()), device)?;
             }
         }
+        Ok(self.finished(&all))
+    }
+
+    /// The same of features `[B L, 9]` that lie padded, for passes that are recorded.
+    pub fn recorded(&self, features: &Tensor, log_pulses: &Tensor, mask: &Tensor) -> Result<Tensor> {
+        let most = recorded::MOST;
+        let (source, target) = recorded::ends(&features.narrow(1, 0, self.columns), mask, most);
+        let globals = padded_globals(features, log_pulses, (&source, &target), mask);
+        let (events, length) = (mask.size()[0], mask.size()[1]);
+        let globals = globals.unsqueeze(1).expand([events, length, GLOBALS], false).reshape([events * length, GLOBALS]);
+        let inputs = recorded::extended(&Tensor::cat(&[features.shallow_clone(), globals], 1));
+        let mut graph = (source, target);
+        let mut x = inputs.shallow_clone();
+        let mut all = vec![inputs];
+        for (i, conv) in self.convs.iter().enumerate() {
+            x = conv.forward(&x, &graph.0, &graph.1);
+            all.push(x.shallow_clone());
+            if i + 1 < self.convs.len() {
+                let latent = x.narrow(1, 0, LATENT).narrow(0, 0, events * length);
+                graph = recorded::ends(&latent, mask, most);
+            }
+        }
+        Ok(self.finished(&all).narrow(0, 0, events * length))
+    }
+
+    fn finished(&self, all: &[Tensor]) -> Tensor {
         let of = |dense: &Dense, x: &Tensor| product(x, &dense.weight, dense.bias.as_ref());
-        let x = self.norm1.forward(&of(&self.post1, &Tensor::cat(&all, 1))).gelu("none");
-        Ok(self.norm2.forward(&of(&self.post2, &x)).gelu("none"))
+        let x = self.norm1.forward(&of(&self.post1, &Tensor::cat(all, 1))).gelu("none");
+        self.norm2.forward(&of(&self.post2, &x)).gelu("none")
     }
 }
 
 /// `x W' + b` for numbers of rows that are hardly ever seen twice: preparing a product for oneDNN pays off for large
 /// ones only.
 fn product(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
+    if recording() {
+        return x.linear(weight, bias);
+    }
     const LEAST_WORK: usize = 1 << 27;
     let work = x.numel() * weight.size()[0] as usize;
     if work < LEAST_WORK { x.linear(weight, bias) } else { linear(x, &weight.contiguous(), bias) }
@@ -180,6 +211,16 @@ fn columns(x: &Tensor, count: i64) -> Result<Vec<Vec<f32>>> {
 fn ends(edges: &Edges, device: Device) -> Result<(Tensor, Tensor)> {
     let place = |list: &[i64]| device::place(&Tensor::from_slice(list), device);
     Ok((place(&edges.source)?, place(&edges.target)?))
+}
+
+/// [`globals`] of features `[B L, 9]` that lie padded.
+pub fn padded_globals(features: &Tensor, log_pulses: &Tensor, edges: (&Tensor, &Tensor), mask: &Tensor) -> Tensor {
+    let (events, length) = (mask.size()[0], mask.size()[1]);
+    let there = mask.unsqueeze(2).to_kind(Kind::Float);
+    let sum = |t: &Tensor| t.sum_dim_intlist([1_i64].as_slice(), false, Kind::Float);
+    let means = sum(&(features.view([events, length, FEATURES]) * &there)) / sum(&there).clamp_min(1.0);
+    let same = recorded::homophily(&features.narrow(1, 0, 4), edges, mask);
+    Tensor::cat(&[means, same, log_pulses.unsqueeze(1)], 1)
 }
 
 /// What is known of every event, `[B, 14]`: feature means, homophilies in x, y, z and time, `log10` of its pulses.

@@ -8,9 +8,9 @@
 use rayon::prelude::*;
 
 /// Neighbours that are looked for, the node itself included.
-const FOUND: usize = 9;
+pub(super) const FOUND: usize = 9;
 /// No neighbour at this squared distance or beyond.
-const FAR: f32 = 5e4;
+pub(super) const FAR: f32 = 5e4;
 
 /// Edges from neighbours to nodes; targets ascend, and neighbours of a node come nearest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

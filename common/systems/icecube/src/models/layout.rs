@@ -55,6 +55,15 @@ impl Layout {
         Self::grouped(lengths, None, device, false)
     }
 
+    /// Events that lie padded to `length` as they are, one group: `keys` bool `[B, length]` says where there are tokens. For
+    /// passes that are recorded: nothing is read of the values.
+    pub fn recorded(keys: &Tensor) -> Self {
+        let (events, length) = (keys.size()[0], keys.size()[1]);
+        let group = Group { events: (0..events).collect(), length, keys: Some(keys.view([events, 1, 1, length])) };
+        let lengths = vec![length; events as usize];
+        Self { lengths, groups: vec![group], moves: None, slack: None, rows: events * length, round: false }
+    }
+
     /// The same kind of layout for events of other lengths.
     pub fn like(&self, lengths: Vec<i64>, device: Device) -> Result<Self> {
         Self::grouped(lengths, self.slack, device, self.round)

@@ -10,6 +10,7 @@ pub mod graph;
 pub mod heads;
 pub mod layout;
 pub mod linear;
+pub mod recorded;
 pub mod relative;
 
 use common::Result;

@@ -15,6 +15,7 @@ use super::Witness;
 use super::embed::Sinusoid;
 use super::layout::Layout;
 use super::linear::{Dense, Mlp, normal};
+use super::recorded::root;
 
 /// `(3e4 ns / 500 m) * 0.3 m / ns`: time in units of the position.
 const LIGHT: f64 = 3e4 / 500.0 * 3e-1;
@@ -43,7 +44,7 @@ impl Places {
         let space = squared.select(-1, 0) + squared.select(-1, 1) + squared.select(-1, 2);
         let time = (self.time.narrow(1, from, count).unsqueeze(2) - self.time.unsqueeze(1)) * LIGHT;
         let interval = space - time.square();
-        (interval.sign() * interval.abs().sqrt()).clamp(-CLIP, CLIP)
+        (interval.sign() * root(&interval.abs())).clamp(-CLIP, CLIP)
     }
 
     fn length(&self) -> i64 {

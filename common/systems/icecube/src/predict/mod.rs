@@ -97,6 +97,16 @@ impl Member {
         import::warn_of_pulse_count(path, found.dialect);
         Ok(Self { name: name.to_string(), weight, built })
     }
+
+    /// Its parameters.
+    pub(crate) fn params(&self) -> &neural::Params {
+        &self.built.params
+    }
+
+    /// Its network.
+    pub(crate) fn network(&self) -> &dyn models::Network {
+        self.built.network.as_ref()
+    }
 }
 
 /// Several networks and their weights.
@@ -121,6 +131,22 @@ impl Ensemble {
         }
         let not_finite = vec![0; members.len()];
         Ok(Self { members, precision, frame: Frame::default(), not_finite })
+    }
+
+    /// The networks.
+    pub(crate) fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// The weighted sum of the members' vectors, `[B, 3]`, as [`Ensemble::predict`] gives it.
+    pub(crate) fn sum(&self, batch: &Batch) -> Result<Tensor> {
+        let mut blend: Option<Tensor> = None;
+        for (member, share) in self.members.iter().zip(self.shares()) {
+            let (raw, _) = vectors(member.network(), None, batch, self.precision)?;
+            let vector = raw.nan_to_num(0.0, None, None).clamp(-MOST, MOST) * f64::from(share);
+            blend = Some(blend.map_or_else(|| vector.shallow_clone(), |sum| sum + &vector));
+        }
+        blend.ok_or_else(|| Error::failed("an ensemble without members"))
     }
 
     /// Names of the members.

@@ -34,6 +34,11 @@ impl GroupNetworks {
         Ok(Self { networks: files.iter().map(load).collect::<Result<_>>()? })
     }
 
+    /// The networks, in the order of the groups.
+    pub(crate) fn built(&self) -> &[Built] {
+        &self.networks
+    }
+
     /// `[B, 556]` -> `[B, 368]`: the columns of each group from its own network.
     pub fn predict(&self, rows: &Tensor) -> Result<Tensor> {
         let x = expand(rows); // [B, 60, 25]

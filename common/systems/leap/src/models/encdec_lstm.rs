@@ -6,8 +6,9 @@
 use common::Result;
 use common::config::Problems;
 use neural::Params;
+use neural::export::recording;
 use neural::init::Init;
-use neural::layers::{BiLstm, Linear, Network};
+use neural::layers::{BiLstm, Linear, Network, all_seen, seen};
 use neural::params::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -108,7 +109,9 @@ impl BiGru {
     /// `[B, L, inputs]` -> `[B, L, 2H]`.
     fn forward(&self, x: &Tensor, train: bool) -> Tensor {
         let state = Tensor::zeros([2, x.size()[0], self.hidden], (x.kind(), x.device()));
-        x.gru(&state, &self.weights, true, 1, 0.0, train, true, true).0
+        // Recorded for gradients of the inputs, which cuDNN gives in training mode alone.
+        let train = train || recording();
+        seen(x).gru(&seen(&state), &all_seen(&self.weights), true, 1, 0.0, train, true, true).0
     }
 }
 

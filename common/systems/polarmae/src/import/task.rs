@@ -8,6 +8,7 @@ use serde_json::Value;
 use tch::Device;
 
 use super::{allow, original};
+use crate::export;
 use crate::published;
 use crate::train::{self, ModelConfig, TrainConfig};
 
@@ -23,6 +24,7 @@ pub const IMPORT: Import = Import {
     of_config,
     says: |file| says_system(file, crate::NAME),
     of_file,
+    export: export::module,
 };
 
 /// The network of a config of `train-model`, also of the original's.

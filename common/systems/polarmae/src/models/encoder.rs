@@ -39,8 +39,8 @@ impl EncoderConfig {
 pub struct Encoder {
     /// The blocks.
     pub transformer: Transformer,
-    embedding: MiniPointNet,
-    positions: LearnedPositions,
+    pub(super) embedding: MiniPointNet,
+    pub(super) positions: LearnedPositions,
     norm: NormScope,
     dim: i64,
 }

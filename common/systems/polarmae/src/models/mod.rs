@@ -7,6 +7,7 @@ pub mod packed;
 pub mod plain;
 pub mod pointnet;
 pub mod positions;
+pub mod recorded;
 pub mod segmentation;
 pub mod tokens;
 pub mod transformer;

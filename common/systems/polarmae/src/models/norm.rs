@@ -13,7 +13,7 @@ const BATCH_EPS: f64 = 1e-5;
 /// Share of the present batch in the running statistics.
 const MOMENTUM: f64 = 0.1;
 /// Added to the variance of a token norm.
-const TOKEN_EPS: f64 = 1e-13;
+pub(super) const TOKEN_EPS: f64 = 1e-13;
 
 /// What a token norm averages over.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -30,9 +30,9 @@ pub enum NormScope {
 /// "`MaskedLayerNorm`" of the published code: `gamma`, `beta` of shape `[1, 1, C]`.
 #[derive(Debug)]
 pub struct TokenNorm {
-    scope: NormScope,
-    gamma: Tensor,
-    beta: Tensor,
+    pub(super) scope: NormScope,
+    pub(super) gamma: Tensor,
+    pub(super) beta: Tensor,
 }
 
 impl TokenNorm {

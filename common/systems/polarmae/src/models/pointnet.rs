@@ -24,14 +24,14 @@ const SECOND: i64 = 512;
 #[derive(Debug)]
 pub struct MiniPointNet {
     slots: i64,
-    first: Half,
-    second: Half,
+    pub(super) first: Half,
+    pub(super) second: Half,
     order: Option<SlotOrder>,
 }
 
 /// Convolution of width one without bias, batch norm, rectifier, convolution.
 #[derive(Debug)]
-struct Half {
+pub(super) struct Half {
     conv0: Tensor,
     norm: MaskedBatchNorm,
     conv3: Tensor,
@@ -50,7 +50,7 @@ impl Half {
 
     /// Rows `[P, inputs]`; of inputs that the first convolution takes beside them, `[M, rest]`, row `owner[p]` belongs to
     /// row p. Its weight begins with that of those.
-    fn forward(&self, x: &Tensor, shared: Option<(&Tensor, &Tensor)>, train: bool) -> Result<Tensor> {
+    pub(super) fn forward(&self, x: &Tensor, shared: Option<(&Tensor, &Tensor)>, train: bool) -> Result<Tensor> {
         let weight = self.conv0.squeeze_dim(2);
         if train {
             let hidden = match shared {
@@ -79,7 +79,7 @@ impl Half {
     }
 
     /// What a slot without a point becomes: `[1, outputs]`.
-    fn of_padding(&self) -> Tensor {
+    pub(super) fn of_padding(&self) -> Tensor {
         self.norm.bias.relu().unsqueeze(0).linear(&self.conv3.squeeze_dim(2), Some(&self.bias3))
     }
 }

@@ -24,9 +24,9 @@ use crate::geometry::{Points, nearest};
 use crate::grouping::{CHANNELS, Groups};
 
 /// Tokens that a point takes its features from.
-const NEIGHBORS: usize = 5;
+pub(super) const NEIGHBORS: usize = 5;
 /// Added to squared distances before they are inverted: the spacing of f32 at 1.
-const DISTANCE_EPS: f32 = f32::EPSILON;
+pub(super) const DISTANCE_EPS: f32 = f32::EPSILON;
 
 /// A segmentation network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -105,7 +105,7 @@ impl SegmentationConfig {
         }
     }
 
-    fn has_global(&self) -> bool {
+    pub(super) fn has_global(&self) -> bool {
         self.condition_global_features && self.seg_decoder.is_none()
     }
 }
@@ -115,22 +115,22 @@ impl SegmentationConfig {
 pub struct Segmentation {
     /// The encoder.
     pub encoder: Encoder,
-    decoder: Option<Transformer>,
-    upsampler: Upsampler,
-    head: Head,
+    pub(super) decoder: Option<Transformer>,
+    pub(super) upsampler: Upsampler,
+    pub(super) head: Head,
     /// Weights of the classes in the loss, `[classes]`.
     pub class_weights: Tensor,
-    config: SegmentationConfig,
+    pub(super) config: SegmentationConfig,
 }
 
 #[derive(Debug)]
-struct Upsampler {
+pub(super) struct Upsampler {
     maps: [Tensor; 2],
     norms: [MaskedBatchNorm; 2],
 }
 
 #[derive(Debug)]
-struct Head {
+pub(super) struct Head {
     conv1: Tensor,
     norm1: MaskedBatchNorm,
     conv2: Tensor,
@@ -265,11 +265,20 @@ fn global_features(features: &Tensor, events: &Runs) -> Result<Tensor> {
 
 impl Upsampler {
     fn forward(&self, tokens: &Tensor, points: &PointBatch, train: bool) -> Result<Tensor> {
+        self.of(tokens, |mapped| mix(mapped, &points.neighbors, &points.weights), &points.places, train)
+    }
+
+    /// Tokens `[M, C]` and places `[P, 3]` -> `[P, C]`, without training.
+    pub(super) fn apply(&self, tokens: &Tensor, mix: impl Fn(&Tensor) -> Tensor, places: &Tensor) -> Result<Tensor> {
+        self.of(tokens, mix, places, false)
+    }
+
+    fn of(&self, tokens: &Tensor, mix: impl Fn(&Tensor) -> Tensor, places: &Tensor, train: bool) -> Result<Tensor> {
         let weight = self.maps[0].squeeze_dim(2);
         let dim = weight.size()[0];
         let mapped = tokens.linear(&weight.narrow(1, 3, dim), None::<&Tensor>); // [M, C]
-        let mixed = mix(&mapped, &points.neighbors, &points.weights);
-        let placed = points.places.linear(&weight.narrow(1, 0, 3), None::<&Tensor>);
+        let mixed = mix(&mapped);
+        let placed = places.linear(&weight.narrow(1, 0, 3), None::<&Tensor>);
         let x = self.norms[0].forward(&(mixed.to_kind(Kind::Float) + placed.to_kind(Kind::Float)), train)?.relu();
         let x = x.linear(&self.maps[1].squeeze_dim(2), None::<&Tensor>).to_kind(Kind::Float);
         Ok(self.norms[1].forward(&x, train)?.relu())
@@ -282,7 +291,7 @@ pub fn spread(tokens: &Tensor, points: &PointBatch) -> Tensor {
 }
 
 /// `[P, C]`: the weighted sum of five rows of `[M, C]`.
-fn mix(rows: &Tensor, neighbors: &Tensor, weights: &Tensor) -> Tensor {
+pub(super) fn mix(rows: &Tensor, neighbors: &Tensor, weights: &Tensor) -> Tensor {
     let rows = rows.to_kind(Kind::Float);
     let sum = 0;
     let (mixed, ..) = Tensor::embedding_bag(
@@ -305,12 +314,17 @@ fn bag_offsets(neighbors: &Tensor) -> Tensor {
 
 impl Head {
     fn forward(&self, x: &Tensor, global: Option<&Tensor>, runs: &Runs, train: bool) -> Result<Tensor> {
+        self.apply(x, global, &index(&runs.owners(), x.device()), train)
+    }
+
+    /// Points `[P, C]`, what is known of each event, and the event of each point.
+    pub(super) fn apply(&self, x: &Tensor, global: Option<&Tensor>, owner: &Tensor, train: bool) -> Result<Tensor> {
         let weight = self.conv1.squeeze_dim(2);
         let dim = x.size()[1];
         let mut hidden = x.linear(&weight.narrow(1, 0, dim), None::<&Tensor>).to_kind(Kind::Float);
         if let Some(global) = global {
             let shared = global.linear(&weight.narrow(1, dim, 2 * dim), None::<&Tensor>).to_kind(Kind::Float);
-            hidden += shared.index_select(0, &index(&runs.owners(), x.device()));
+            hidden += shared.index_select(0, owner);
         }
         let mut hidden = self.norm1.forward(&hidden, train)?.relu();
         if train && self.dropout > 0.0 {

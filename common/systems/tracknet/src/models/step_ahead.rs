@@ -6,6 +6,7 @@
 use common::Result;
 use common::config::Problems;
 use neural::init::Init;
+use neural::layers::{all_seen, seen};
 use neural::params::{Params, Path};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -124,7 +125,8 @@ impl StepAhead {
     pub fn forward(&self, inputs: &Tensor, lengths: &Tensor) -> Outputs {
         let (batch, length) = (inputs.size()[0], inputs.size()[1]);
         let state = Tensor::zeros([LAYERS as i64, batch, self.hidden], (Kind::Float, inputs.device()));
-        let (hidden, _) = inputs.gru(&state, &self.gru, true, LAYERS as i64, 0.0, true, false, true); // [B, L, H]
+        let (hidden, _) =
+            seen(inputs).gru(&seen(&state), &all_seen(&self.gru), true, LAYERS as i64, 0.0, true, false, true); // [B, L, H]
         let steps = Tensor::arange(length, (Kind::Int64, inputs.device()));
         let real = steps.unsqueeze(0).lt_tensor(&lengths.to_kind(Kind::Int64).unsqueeze(1)); // [B, L]
         let hidden = hidden.where_self(&real.unsqueeze(-1), &Tensor::zeros([1], (Kind::Float, inputs.device())));
@@ -136,8 +138,8 @@ impl StepAhead {
         let mut x = inputs.shallow_clone();
         let mut next = Vec::with_capacity(LAYERS);
         for layer in 0..LAYERS {
-            let w = &self.gru[4 * layer..4 * layer + 4];
-            x = x.gru_cell(&state.get(layer as i64), &w[0], &w[1], Some(&w[2]), Some(&w[3]));
+            let w = all_seen(&self.gru[4 * layer..4 * layer + 4]);
+            x = seen(&x).gru_cell(&seen(&state.get(layer as i64)), &w[0], &w[1], Some(&w[2]), Some(&w[3]));
             next.push(x.shallow_clone());
         }
         Tensor::stack(&next, 0)

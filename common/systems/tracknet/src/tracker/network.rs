@@ -2,6 +2,7 @@
 
 use common::Result;
 use neural::init::Init;
+use neural::layers::{all_seen, seen};
 use neural::params::Params;
 use tch::{Kind, Tensor};
 
@@ -42,13 +43,14 @@ impl TrackerNet {
     /// Features `[B, L, F]` -> `[B, L, 4]`: means and log widths of the next residual.
     pub fn forward(&self, features: &Tensor) -> Tensor {
         let state = Tensor::zeros([1, features.size()[0], self.hidden], (Kind::Float, features.device()));
-        let (hidden, _) = features.gru(&state, &self.gru, true, 1, 0.0, true, false, true);
+        let (hidden, _) = seen(features).gru(&seen(&state), &all_seen(&self.gru), true, 1, 0.0, true, false, true);
         self.head(&hidden)
     }
 
     /// One step: features `[N, F]`, state `[N, H]` -> the next state.
     pub fn step(&self, features: &Tensor, state: &Tensor) -> Tensor {
-        features.gru_cell(state, &self.gru[0], &self.gru[1], Some(&self.gru[2]), Some(&self.gru[3]))
+        let w = all_seen(&self.gru);
+        seen(features).gru_cell(&seen(state), &w[0], &w[1], Some(&w[2]), Some(&w[3]))
     }
 
     /// State of `n` tracks that have no hit.

@@ -15,6 +15,7 @@ use tch::{Kind, Tensor};
 
 use super::local::{MOST_NEIGHBOURS, Space, demand_neighbours, edges, ends};
 use crate::models::linear::{Dense, normal};
+use crate::models::recorded;
 
 /// Layers of an equivariant graph network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -154,6 +155,20 @@ impl Equivariant {
             (h, pos) = layer.forward(&h, &pos, (&graph.0, &graph.1));
         }
         Ok((h, pos))
+    }
+
+    /// The same on nodes that lie padded, for passes that are recorded; `coordinates` `[B L, c]`, `mask` bool `[B, L]`.
+    pub fn recorded(&self, h: &Tensor, pos: &Tensor, coordinates: &Tensor, mask: &Tensor) -> (Tensor, Tensor) {
+        let (k, rows) = (self.config.neighbours, h.size()[0]);
+        let mut graph = recorded::ends(coordinates, mask, k);
+        let (mut h, mut pos) = (recorded::extended(h), recorded::extended(pos));
+        for (i, layer) in self.layers.iter().enumerate() {
+            if i > 0 && self.config.rebuild {
+                graph = recorded::ends(&pos.narrow(0, 0, rows), mask, k);
+            }
+            (h, pos) = layer.forward(&h, &pos, (&graph.0, &graph.1));
+        }
+        (h.narrow(0, 0, rows), pos.narrow(0, 0, rows))
     }
 
     /// Where neighbours are near.

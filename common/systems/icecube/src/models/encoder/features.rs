@@ -3,6 +3,7 @@
 //! Everything is padded, `[B, L, C]`, and zero in padded places, as the log's data sets were.
 
 use common::Result;
+use neural::export::{constant, recording};
 use neural::init::Init;
 use neural::layers::LayerNorm;
 use neural::{Doing, Path, device};
@@ -14,8 +15,9 @@ use super::EncoderConfig;
 use super::local::{Space, columns_of, edges};
 use crate::batch::Batch;
 use crate::models::direction::Packed;
-use crate::models::dynedge::{DynEdge, GLOBALS, Nodes, globals};
+use crate::models::dynedge::{DynEdge, GLOBALS, Nodes, globals, padded_globals};
 use crate::models::embed::Extractor;
+use crate::models::recorded;
 
 /// Sensors of the detector.
 const SENSORS: i64 = 5160;
@@ -133,7 +135,10 @@ impl Inputs {
         if let Some(extractor) = &self.extractor {
             parts.push(packed.spread(&extractor.forward(&packed.pulses), batch));
         }
-        if let Some(graph) = &self.graph {
+        if let (Some(graph), true) = (&self.graph, recording()) {
+            let local = graph.recorded(&packed.features(batch), &packed.log_pulses, &batch.mask)?;
+            parts.push(packed.spread(&local.to_kind(Kind::Float), batch));
+        } else if let Some(graph) = &self.graph {
             let nodes = Nodes {
                 features: packed.features(batch),
                 event: packed.event.shallow_clone(),
@@ -169,6 +174,11 @@ impl Inputs {
                 Tensor::cat(&[&scaled.pos, &column(&batch.charge)], -1) * left
             }
             Feature::CentreOfGravity => centre_of_gravity(batch),
+            Feature::Globals if recording() => {
+                let features = packed.features(batch);
+                let (source, target) = recorded::ends(&features.narrow(1, 0, 3), &batch.mask, recorded::MOST);
+                padded_globals(&features, &packed.log_pulses, (&source, &target), &batch.mask).unsqueeze(1) * valid
+            }
             Feature::Globals => {
                 let nodes = Nodes {
                     features: packed.features(batch),
@@ -201,7 +211,8 @@ impl Scaled {
 
 /// Positions between 0 and 1 over the detector, `[B, L, 3]`.
 pub fn unit_positions(batch: &Batch) -> Tensor {
-    let row = |values: [f64; 3]| device::placed(&Tensor::from_slice(&values).to_kind(Kind::Float), batch.device());
+    let row =
+        |values: [f64; 3]| device::placed(&constant(&Tensor::from_slice(&values)).to_kind(Kind::Float), batch.device());
     (&batch.pos - row(LOWEST)) / row(WIDTH) * batch.mask.unsqueeze(-1)
 }
 
@@ -222,7 +233,8 @@ fn centre_of_gravity(batch: &Batch) -> Tensor {
     let share = (charge / sum).unsqueeze(-1);
     let centre = (&batch.pos * &share).sum_dim_intlist([1_i64].as_slice(), true, Kind::Float);
     let mean = (&batch.time * share.squeeze_dim(-1)).sum_dim_intlist([1_i64].as_slice(), true, Kind::Float);
-    let distance = (&batch.pos - centre).square().sum_dim_intlist([-1_i64].as_slice(), false, Kind::Float).sqrt();
+    let squared = (&batch.pos - centre).square().sum_dim_intlist([-1_i64].as_slice(), false, Kind::Float);
+    let distance = recorded::root(&squared);
     Tensor::stack(&[distance * &valid, (&batch.time - mean) * &valid], -1)
 }
 

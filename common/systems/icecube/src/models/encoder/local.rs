@@ -2,6 +2,7 @@
 
 use common::config::Problems;
 use common::{Error, Result};
+use neural::export::recording;
 use neural::{Doing, device};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use tch::{Device, Kind, Tensor};
 use crate::batch::Batch;
 use crate::models::direction::Packed;
 use crate::models::graph::{self, Edges};
+use crate::models::recorded;
 
 /// The search finds so many neighbours of a pulse.
 pub const MOST_NEIGHBOURS: i64 = 8;
@@ -80,6 +82,12 @@ pub fn columns_of(features: &Tensor, space: Space) -> Result<Vec<Vec<f32>>> {
     space.columns().iter().map(read).collect()
 }
 
+/// The same columns as a tensor, `[N, c]`.
+pub(super) fn coordinates_of(features: &Tensor, space: Space) -> Tensor {
+    let columns: Vec<Tensor> = space.columns().iter().map(|&c| features.select(1, c)).collect();
+    Tensor::stack(&columns, 1)
+}
+
 /// The nearest pulses of every pulse, of columns with a value for each; events lie one after another.
 pub fn edges(columns: &[Vec<f32>], lengths: &[i64]) -> Edges {
     let columns: Vec<&[f32]> = columns.iter().map(Vec::as_slice).collect();
@@ -105,6 +113,10 @@ pub fn ends(edges: &Edges, neighbours: i64, device: Device) -> Result<(Tensor, T
 /// What a pulse sees: true for itself and its neighbours, bool `[B, L, L]`, the pulse that sees first.
 pub(in crate::models) fn window(local: LocalConfig, batch: &Batch, packed: &Packed) -> Result<Tensor> {
     let (events, length) = (batch.events(), batch.length());
+    if recording() {
+        let coordinates = coordinates_of(&packed.features(batch), local.space);
+        return Ok(recorded::window(&coordinates, &batch.mask, local.neighbours));
+    }
     let columns = columns_of(&packed.features(batch), local.space)?;
     let (source, target) = ends(&edges(&columns, &packed.lengths), local.neighbours, batch.device())?;
     // Row of a node in the flattened `[B * L]`, and that of the first place of its event.

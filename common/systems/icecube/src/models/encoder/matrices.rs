@@ -8,6 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
+use crate::models::recorded::root;
+
 /// Weights of the three matrices.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -47,7 +49,7 @@ impl MatricesConfig {
     /// (`mask`, bool `[B, L]`).
     pub fn added(&self, places: &Tensor, mask: &Tensor) -> Tensor {
         let squared = (places.unsqueeze(2) - places.unsqueeze(1)).square();
-        let distance = squared.sum_dim_intlist([-1_i64].as_slice(), false, Kind::Float).sqrt();
+        let distance = root(&squared.sum_dim_intlist([-1_i64].as_slice(), false, Kind::Float));
         let adjacent = distance.lt(self.near).to_kind(Kind::Float);
         let both = mask.unsqueeze(2).logical_and(&mask.unsqueeze(1)).to_kind(Kind::Float);
         ((adjacent * self.adjacency + (-distance).exp() * self.distance) * both).unsqueeze(1)

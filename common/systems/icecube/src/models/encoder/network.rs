@@ -1,6 +1,7 @@
 //! The encoder put together.
 
 use common::{Error, Result};
+use neural::export::{constant, recording};
 use neural::init::Init;
 use neural::layers::LayerNorm;
 use neural::{Doing, Path, device};
@@ -9,7 +10,7 @@ use tch::{Kind, Tensor};
 use super::block::{Block, Normalise, Sight};
 use super::equivariant::Equivariant;
 use super::features::{Inputs, Scaling, unit_positions};
-use super::local::{columns_of, window};
+use super::local::{columns_of, coordinates_of, window};
 use super::matrices::MatricesConfig;
 use super::pooling::{Bottleneck, Pool, PoolingConfig, pool};
 use super::rotary::Rotary;
@@ -109,8 +110,14 @@ impl Encoder {
         }
         if let Some(layers) = &self.equivariant {
             let take = |t: &Tensor| t.flatten(0, 1).index_select(0, &packed.rows);
-            let columns = columns_of(&packed.features(batch), layers.space())?;
-            let (h, _) = layers.forward(&take(&x), &take(&batch.pos), &columns, &packed.lengths)?;
+            let features = packed.features(batch);
+            let (h, _) = if recording() {
+                let coordinates = coordinates_of(&features, layers.space());
+                layers.recorded(&take(&x), &take(&batch.pos), &coordinates, &batch.mask)
+            } else {
+                let columns = columns_of(&features, layers.space())?;
+                layers.forward(&take(&x), &take(&batch.pos), &columns, &packed.lengths)?
+            };
             x = packed.spread(&h.to_kind(Kind::Float), batch);
         }
         if let Some((local, blocks)) = &self.local {
@@ -155,7 +162,7 @@ impl Encoder {
             added = added.map(|(m, weight)| (m.constant_pad_nd([1, 0, 1, 0]), weight));
         }
         let rotary = self.rotary(x.size()[1], batch)?;
-        let all = mask.all().f_int64_value(&[]).doing("looking for padding")? == 1;
+        let all = !recording() && mask.all().f_int64_value(&[]).doing("looking for padding")? == 1;
         let logits = (!all).then(|| Sight::logits(&mask.unsqueeze(1).unsqueeze(1), self.logits_kind(&x)));
         let sight = Sight {
             mask: logits,
@@ -232,7 +239,7 @@ impl Network for Encoder {
         }
         let out = self.proj_out.forward(&x);
         if self.head == Head::BoundedAngles {
-            let ranges = device::placed(&Tensor::from_slice(&RANGES).to_kind(out.kind()), out.device());
+            let ranges = device::placed(&constant(&Tensor::from_slice(&RANGES)).to_kind(out.kind()), out.device());
             return Ok((out.sigmoid() * ranges, x));
         }
         Ok((out, x))
