@@ -18,7 +18,7 @@ use crate::hill_climb::bootstrap::Bootstrap;
 use crate::hill_climb::facts::Facts;
 use crate::hill_climb::folds::OutOfFold;
 use crate::hill_climb::problem::{Blend, Problem};
-use crate::hill_climb::{folds, members, page, report};
+use crate::hill_climb::{doubts, folds, members, page, report};
 
 /// Rows of the blended predictions that are held at once.
 const BLOCK_ROWS: usize = 4096;
@@ -65,6 +65,9 @@ pub fn run(args: &SearchArgs) -> Result<()> {
     args.run.cpu_threads();
     demand_memory(&problem);
     info!("{} models, {rows} rows x {} columns of `{}`", members.len(), truth.columns(), truth.path().display());
+    for doubt in doubts::of(&problem) {
+        warn!("{doubt}");
+    }
     if args.run.dry_run {
         info!("would search the weights and write them to `{}`", folder.display());
         return Ok(());
