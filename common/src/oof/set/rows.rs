@@ -46,9 +46,10 @@ impl RowIds {
 }
 
 impl Loaded {
-    /// Puts the rows into the order of the truth, rows that are not there being NaN, and lets go of the ids.
-    pub(super) fn align(&mut self, places: &[Option<usize>]) {
+    /// Puts the rows into the order of the truth (none: they are), rows that are not there being NaN, and lets go of the ids.
+    pub(super) fn align(&mut self, places: Option<&[Option<usize>]>) {
         self.ids = None;
+        let Some(places) = places else { return };
         if places.len() == self.rows() && places.iter().enumerate().all(|(row, place)| *place == Some(row)) {
             return;
         }
@@ -299,14 +300,14 @@ pub(super) fn candidates(file: &SubmissionFile, reading: &Reading) -> Vec<String
     all
 }
 
-/// For every row of the truth its row in the member.
+/// For every row of the truth its row in the member; none where rows go by place.
 pub(super) fn order(
     truth: &Loaded,
     member: &Loaded,
     reading: &Reading,
     warnings: &mut Vec<String>,
     notes: &mut Vec<String>,
-) -> Result<Vec<Option<usize>>> {
+) -> Result<Option<Vec<Option<usize>>>> {
     match (&truth.ids, &member.ids) {
         (Some(expected), Some(found)) if !reading.by_position => {
             let twice = |error: Error| {
@@ -354,7 +355,7 @@ pub(super) fn order(
             if moved {
                 notes.push(format!("`{}` has its rows in another order: aligned by id", member.path.display()));
             }
-            Ok(places)
+            Ok(Some(places))
         }
         (expected, found) => {
             if !reading.by_position && expected.is_some() != found.is_some() {
@@ -377,7 +378,7 @@ pub(super) fn order(
             if !notes.contains(&note) {
                 notes.push(note);
             }
-            Ok((0..truth.rows()).map(Some).collect())
+            Ok(None)
         }
     }
 }
