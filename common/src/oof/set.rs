@@ -141,7 +141,7 @@ impl Set {
             let mut member = member(name, &path, content, &truth, &classes, reading, &mut notes)?;
             // Ids weigh as much as several columns: of one member at a time.
             let places = order(&truth, &member, reading, &mut warnings, &mut notes)?;
-            member.align(places.as_deref());
+            member.align(&places);
             members.push(member);
         }
         if let [only] = members.as_mut_slice()
@@ -156,6 +156,7 @@ impl Set {
             return Err(Error::usage("`--wide` takes one file of several columns, and a truth of one target"));
         }
 
+        let mut rows: Vec<usize> = (0..truth.rows()).collect();
         let mut masked = vec![false; truth.rows()];
         ignored.iter().for_each(|&row| masked[row] = true);
         if !ignored.is_empty() {
@@ -192,18 +193,17 @@ impl Set {
                 warnings.push(format!("`{}` (`{}`) lacks {count} rows", member.path.display(), member.name));
             }
         }
-        let kept = masked.iter().filter(|masked| !**masked).count();
-        if kept + ignored.len() < truth.rows() {
-            warnings.push(format!("{} of {} rows are left out", truth.rows() - kept, truth.rows()));
+        rows.retain(|&row| !masked[row]);
+        if rows.len() + ignored.len() < truth.rows() {
+            warnings.push(format!("{} of {} rows are left out", truth.rows() - rows.len(), truth.rows()));
         }
-        if kept == 0 {
+        if rows.is_empty() {
             return Err(Error::input(&truth.path, "no row has a target and predictions of all members")
                 .hint("leave members out that lack most rows"));
         }
-        if kept < truth.rows() {
-            let rows: Vec<usize> = (0..truth.rows()).filter(|&row| !masked[row]).collect();
-            weights = weights.map(|w| rows.iter().map(|&row| w[row]).collect());
-            folds = folds.map(|f| rows.iter().map(|&row| f[row]).collect());
+        weights = weights.map(|w| rows.iter().map(|&row| w[row]).collect());
+        folds = folds.map(|f| rows.iter().map(|&row| f[row]).collect());
+        if rows.len() < truth.rows() {
             members.iter_mut().for_each(|member| gather(&mut member.values, member.names.len(), &rows));
             let width = truth.names.len();
             gather(&mut truth.values, width, &rows);

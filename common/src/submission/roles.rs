@@ -74,7 +74,8 @@ pub fn row_above(header: &[String]) -> Option<String> {
             || counts && (numbers.len() > 1 || numbers[0].1 == 0.0)
             || rises && numbers.len() > 2
     } else {
-        rises && (numbers.len() > 4 || numbers.len() < header.len() && numbers.iter().all(level))
+        let classes = numbers.len() > 1 && numbers.windows(2).all(|pair| pair[1].1 - pair[0].1 == 1.0);
+        rises && (numbers.len() > 4 || numbers.len() < header.len() && (classes || numbers.iter().all(level)))
     };
     (!names && !numbers.is_empty()).then(|| header.iter().take(4).cloned().collect::<Vec<_>>().join(","))
 }
@@ -148,9 +149,20 @@ mod tests {
         {
             assert!(found(row), "{row}");
         }
-        for header in
-            ["id,y", "0", "0,1", "0,1,2", "1,2,3", "3,5,8", "id,0,1", "id,7", "id,0.1,0.5,0.975", "-1,0,1", "id,0.5"]
-        {
+        for header in [
+            "id,y",
+            "0",
+            "0,1",
+            "0,1,2",
+            "1,2,3",
+            "3,5,8",
+            "id,0,1",
+            "id,0.0,1.0,2.0",
+            "id,7",
+            "id,0.1,0.5,0.975",
+            "-1,0,1",
+            "id,0.5",
+        ] {
             assert!(!found(header), "{header}");
         }
         assert!(!found("sample,1102.5,1104.5,1106.5,1108.5,1110.5"));

@@ -68,7 +68,8 @@ fn what_only_looks_like_rows_that_match_is_refused() {
     let args = ["search", "-t", "two.csv", "--target", "y", "--target", "z", "two.csv", "a.csv", "-o", "x"];
     cmd("hill-climb").args(args).within(folder.path()).fails(3).says("`a.csv`: has no column `z`");
     // Numbers whose squares no double holds.
-    csv(folder.path(), "a.csv", "y", &[&y.iter().map(|_| 1e200).collect::<Vec<f64>>()]);
+    let huge: String = (0..y.len()).map(|row| format!("{},1e200\n", row + 100)).collect();
+    put(folder.path(), "a.csv", &format!("id,y\n{huge}"));
     let args = ["search", "-t", "train.csv", "--target", "y", "a.csv", "c.csv", "-o", "x", "--metric", "rmse"];
     let said = "`a.csv`: row 0, column `y`: the square of 1e200 is too large";
     cmd("hill-climb").args(args).within(folder.path()).fails(3).says(said);

@@ -46,10 +46,9 @@ impl RowIds {
 }
 
 impl Loaded {
-    /// Puts the rows into the order of the truth (none: they are), rows that are not there being NaN, and lets go of the ids.
-    pub(super) fn align(&mut self, places: Option<&[Option<usize>]>) {
+    /// Puts the rows into the order of the truth, rows that are not there being NaN, and lets go of the ids.
+    pub(super) fn align(&mut self, places: &[Option<usize>]) {
         self.ids = None;
-        let Some(places) = places else { return };
         if places.len() == self.rows() && places.iter().enumerate().all(|(row, place)| *place == Some(row)) {
             return;
         }
@@ -300,14 +299,14 @@ pub(super) fn candidates(file: &SubmissionFile, reading: &Reading) -> Vec<String
     all
 }
 
-/// For every row of the truth its row in the member; none where rows go by place.
+/// For every row of the truth its row in the member.
 pub(super) fn order(
     truth: &Loaded,
     member: &Loaded,
     reading: &Reading,
     warnings: &mut Vec<String>,
     notes: &mut Vec<String>,
-) -> Result<Option<Vec<Option<usize>>>> {
+) -> Result<Vec<Option<usize>>> {
     match (&truth.ids, &member.ids) {
         (Some(expected), Some(found)) if !reading.by_position => {
             let twice = |error: Error| {
@@ -355,7 +354,7 @@ pub(super) fn order(
             if moved {
                 notes.push(format!("`{}` has its rows in another order: aligned by id", member.path.display()));
             }
-            Ok(Some(places))
+            Ok(places)
         }
         (expected, found) => {
             if !reading.by_position && expected.is_some() != found.is_some() {
@@ -378,7 +377,7 @@ pub(super) fn order(
             if !notes.contains(&note) {
                 notes.push(note);
             }
-            Ok(None)
+            Ok((0..truth.rows()).map(Some).collect())
         }
     }
 }
