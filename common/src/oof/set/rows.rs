@@ -221,11 +221,20 @@ pub(super) fn name_ids(
     reading: &Reading,
     notes: &mut Vec<String>,
 ) -> Result<()> {
-    if reading.by_position {
-        return Ok(());
-    }
     let mut tables = vec![(truth, content)];
     tables.extend(contents.iter_mut().map(|(_, path, content)| (path.as_path(), content)));
+    if reading.by_position {
+        // Nothing is matched by them, but ids are no targets and no predictions either.
+        for (_, content) in &mut tables {
+            let Content::Table(file) = content else { continue };
+            match (&reading.id, candidates(file, reading).as_slice()) {
+                (Some(id), _) if file.has(id) => file.choose_ids(id)?,
+                (None, [only]) => file.choose_ids(only)?,
+                _ => {}
+            }
+        }
+        return Ok(());
+    }
     let id = match &reading.id {
         Some(id) => Some(id.clone()),
         None => {
