@@ -187,6 +187,8 @@ struct Blend<'a> {
     weights: &'a Weights,
     files: Vec<(Part, Rows)>,
     id: String,
+    /// Columns of the blend before that of the ids.
+    id_at: usize,
     ids: Ids,
     columns: Vec<String>,
     scratch: PathBuf,
@@ -243,6 +245,7 @@ impl<'a> Blend<'a> {
             weights,
             files,
             id,
+            id_at: base.id_at(),
             ids: base.ids().clone(),
             columns: base.columns().to_vec(),
             scratch: scratch.into(),
@@ -298,7 +301,8 @@ impl<'a> Blend<'a> {
     fn write(&mut self, folder: &Path, args: &BlendArgs, summed: &Spool) -> Result<Submission> {
         let ids = std::mem::replace(&mut self.ids, Ids::Integers(vec![]));
         let rows = ids.len();
-        let writer = SubmissionWriter::create(folder, &args.name, &self.id, ids, &self.columns, !args.no_csv)?;
+        let writer =
+            SubmissionWriter::create_at(folder, &args.name, (&self.id, self.id_at), ids, &self.columns, !args.no_csv)?;
         let mut writer = writer.with_decimals(args.decimals.map(usize::from));
         let block = (BLOCK_VALUES / self.columns.len()).clamp(1, rows);
         for start in (0..rows).step_by(block) {

@@ -2,6 +2,7 @@
 //! rows x columns) from its standard input, and answers each blend with a number on a line.
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsRawFd;
 use std::process::{Child, ChildStdin, Command as Process, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -13,6 +14,8 @@ use common::{Error, Result};
 
 /// How long a process may take to end after its input was closed.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// What the pipe to it holds, in bytes: the most that Linux gives without being asked for more.
+const PIPE: libc::c_int = 1 << 20;
 
 /// The command of a metric; the process starts with the first question.
 pub struct Command {
@@ -72,6 +75,12 @@ impl Command {
             .spawn()
             .map_err(|e| self.failed(&format!("did not start: {e}")))?;
         let (questions, answers) = (child.stdin.take(), child.stdout.take());
+        if let Some(questions) = &questions {
+            // A pipe holds 64 KiB otherwise and is filled and emptied again and again for one array, both programs waiting for
+            // each other each time. Where that much is not allowed, it stays so.
+            // SAFETY: the descriptor is open, and the call changes the size of its buffer alone.
+            unsafe { libc::fcntl(questions.as_raw_fd(), libc::F_SETPIPE_SZ, PIPE) };
+        }
         let (sender, receiver) = channel();
         // Reading apart from writing: a process that says much before it read everything would stop both.
         std::thread::spawn(move || {

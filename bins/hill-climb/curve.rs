@@ -7,6 +7,8 @@ const CELLS: usize = 1 << 14;
 const FINE: usize = 1 << 16;
 /// Share of the cells that goes by value; the rest goes by how many rows of the current blend lie there.
 const BY_VALUE: f64 = 0.1;
+/// Rows whose places are computed together, several an instruction, before any is counted.
+const BLOCK: usize = 1024;
 /// Pairs of a cell above which its rows are sorted.
 const PAIRS: usize = 64;
 
@@ -53,9 +55,14 @@ impl Curve {
         curve
     }
 
+    #[inline]
+    #[allow(clippy::manual_clamp, reason = "`clamp` keeps NaN")]
     fn fine(&self, value: f64) -> usize {
-        // Beyond the ends all is one cell; the conversion keeps to the range.
-        (((value - self.low) * self.scale) as u32 as usize).min(FINE - 1)
+        // Beyond the ends all is one cell.
+        let place = ((value - self.low) * self.scale).max(0.0).min((FINE - 1) as f64);
+        // SAFETY: the number is one from 0 to FINE - 1, for NaN as well, which the first bound makes 0. The safe conversion tests
+        // for that again, number by number.
+        (unsafe { place.to_int_unchecked::<i32>() }) as usize
     }
 
     fn cell(&self, value: f64) -> usize {
@@ -80,7 +87,7 @@ impl Curve {
         for (counts, range) in scratch.counts.iter_mut().zip(&ranges) {
             counts.clear();
             counts.resize(CELLS, 0);
-            range.clone().for_each(|row| counts[self.cell(at(row))] += 1);
+            self.count(range.clone(), counts, at);
         }
         let (mut below, mut ordered, mut open) = (0u64, 0u64, 0u64);
         for (alarms, hits) in scratch.counts[0].iter().zip(&scratch.counts[1]) {
@@ -95,6 +102,18 @@ impl Curve {
             return None;
         }
         Some(of(2 * ordered + self.inside(ranges, scratch, at)))
+    }
+
+    /// Counts rows by cell.
+    fn count(&self, rows: std::ops::Range<usize>, counts: &mut [u32], at: &impl Fn(usize) -> f64) {
+        let mut fine = [0u32; BLOCK];
+        let mut from = rows.start;
+        while from < rows.end {
+            let block = &mut fine[..BLOCK.min(rows.end - from)];
+            block.iter_mut().enumerate().for_each(|(k, fine)| *fine = self.fine(at(from + k)) as u32);
+            block.iter().for_each(|fine| counts[usize::from(self.cell[*fine as usize])] += 1);
+            from += block.len();
+        }
     }
 
     /// Rows by falling number of `scratch.whole`: cell by cell, each cell being sorted. The list may be given back to

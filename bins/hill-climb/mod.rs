@@ -5,6 +5,7 @@ mod blend;
 mod bootstrap;
 mod command;
 mod curve;
+mod doubts;
 mod facts;
 mod fast;
 mod folds;

@@ -77,6 +77,9 @@ pub struct Bag {
     pub moves: Vec<Move>,
 }
 
+/// Sums of squares of larger numbers leave the range of double precision.
+const LARGEST: f64 = 1e145;
+
 impl Scope {
     /// Standard deviation over the bags of the weight of every model.
     pub fn spread(&self) -> Option<Vec<f64>> {
@@ -300,6 +303,30 @@ impl<'a> Problem<'a> {
     pub fn not_finite(&self) -> Result<()> {
         self.table.demand_finite(&self.truth)?;
         self.members.iter().zip(&self.models).try_for_each(|(m, matrix)| m.table.demand_finite(matrix))
+    }
+
+    /// Why there are no sums of squares: a value that is not finite, or one whose square is not.
+    pub fn no_squares(&self, otherwise: Error) -> Error {
+        if let Err(error) = self.not_finite() {
+            return error;
+        }
+        let mut values = vec![0.0; self.truth.columns()];
+        let tables = self.members.iter().map(|member| &member.table).zip(&self.models);
+        for (table, matrix) in [(self.table, &self.truth)].into_iter().chain(tables) {
+            for row in 0..self.rows() {
+                matrix.read(row, 0..values.len(), &mut values);
+                if let Some(c) = values.iter().position(|v| v.abs() > LARGEST) {
+                    let problem = format!(
+                        "row {row}, column `{}`: the square of {:e} is too large",
+                        table.column_name(c),
+                        values[c]
+                    );
+                    return Error::input(table.path(), problem)
+                        .hint("predict again; a diverged network gives such numbers");
+                }
+            }
+        }
+        otherwise
     }
 
     /// Bytes of truth and members in memory.

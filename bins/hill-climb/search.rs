@@ -18,7 +18,7 @@ use crate::hill_climb::bootstrap::Bootstrap;
 use crate::hill_climb::facts::Facts;
 use crate::hill_climb::folds::OutOfFold;
 use crate::hill_climb::problem::{Blend, Problem};
-use crate::hill_climb::{folds, members, page, report};
+use crate::hill_climb::{doubts, folds, members, page, report};
 
 /// Rows of the blended predictions that are held at once.
 const BLOCK_ROWS: usize = 4096;
@@ -27,6 +27,8 @@ const BLOCK_ROWS: usize = 4096;
 const LARGE: u64 = 256 << 20;
 /// What the program itself takes.
 const PROGRAM: u64 = 64 << 20;
+/// What lists of rows take beside, in bytes a row, while the members are read.
+const ROW: u64 = 24;
 
 /// Runs the search.
 pub fn run(args: &SearchArgs) -> Result<()> {
@@ -65,6 +67,9 @@ pub fn run(args: &SearchArgs) -> Result<()> {
     args.run.cpu_threads();
     demand_memory(&problem);
     info!("{} models, {rows} rows x {} columns of `{}`", members.len(), truth.columns(), truth.path().display());
+    for doubt in doubts::of(&problem) {
+        warn!("{doubt}");
+    }
     if args.run.dry_run {
         info!("would search the weights and write them to `{}`", folder.display());
         return Ok(());
@@ -155,7 +160,8 @@ fn demand_memory(problem: &Problem) {
             warn!("the search needs up to {more} MiB, {free} MiB are free; fewer `--threads` and no folds need less");
         }
         _ if own + more > LARGE => {
-            let (all, own) = (mib(own + more + PROGRAM), mib(own));
+            let reading = ROW * problem.rows() as u64;
+            let (all, own) = (mib(own + more.max(reading) + PROGRAM), mib(own));
             info!("the search needs up to {all} MiB of memory, {own} MiB of it for truth and members");
         }
         _ => {}

@@ -138,7 +138,7 @@ impl<'p> Solver<'p> {
             return Ok(None);
         }
         let Some(weights) = &problem.weights else {
-            let gram = Gram::of(&problem.truth, &self.models).map_err(|e| problem.not_finite().err().unwrap_or(e))?;
+            let gram = Gram::of(&problem.truth, &self.models).map_err(|e| problem.no_squares(e))?;
             return Ok(Some(gram));
         };
         problem.not_finite()?;

@@ -25,6 +25,14 @@ pub struct ScoreArgs {
     /// May be repeated. With it a training table is a truth: predictions need these columns alone.
     #[arg(long, value_name = "COLUMN", help_heading = "Input")]
     pub target: Vec<String>,
+    /// Leave out rows that predictions lack (no id, NaN)
+    ///
+    /// They are counted and said. Without it such a row is an error.
+    #[arg(long, help_heading = "Input")]
+    pub mask_missing: bool,
+    /// Match rows by their place even where there are ids
+    #[arg(long, help_heading = "Input")]
+    pub by_position: bool,
     /// What counts as a particle and a track, as KEY=VALUE
     #[arg(long, value_name = "KEY=VALUE", help_heading = "Scoring", long_help = flag("--cut", "What counts as a particle and a track, as KEY=VALUE"))]
     pub cut: Vec<String>,
@@ -142,6 +150,8 @@ impl ScoreArgs {
             truth: self.truth,
             id: self.id,
             target: self.target,
+            mask_missing: self.mask_missing,
+            by_position: self.by_position,
             cut: self.cut,
             no_zero_rule: self.no_zero_rule,
             targets: self.targets,

@@ -23,8 +23,10 @@ use args::ScoreArgs;
 use report::Report;
 
 /// What scores of plain values are called beside those of systems, and the flags that they read.
-const VALUES: (&str, &[&str]) =
-    ("plain values", &["--truth", "--id", "--target", "--no-zero-rule", "--targets", "--errors"]);
+const VALUES: (&str, &[&str]) = (
+    "plain values",
+    &["--truth", "--id", "--target", "--mask-missing", "--by-position", "--no-zero-rule", "--targets", "--errors"],
+);
 
 /// Runs it with the arguments of this process.
 pub fn main() -> ExitCode {
@@ -58,14 +60,22 @@ fn values(request: &ScoreRequest) -> Result<()> {
         None => resolve(argument, &[])?,
     };
     let system;
-    let by_id = if is_table(&truth) && tables::alone(request) { tables::score(request, &truth)? } else { None };
-    let (reports, inputs) = if let Some(scored) = by_id {
+    let whole = !request.mask_missing && !request.by_position;
+    let by_id =
+        if whole && is_table(&truth) && tables::alone(request) { tables::score(request, &truth)? } else { None };
+    let (mut reports, inputs) = if let Some(scored) = by_id {
         system = String::new();
         scored
     } else if request.errors.is_some() {
         return Err(errors::tables_only());
     } else {
-        let reading = Reading { id: request.id.clone(), targets: request.target.clone(), ..Reading::default() };
+        let reading = Reading {
+            id: request.id.clone(),
+            targets: request.target.clone(),
+            mask: request.mask_missing,
+            by_position: request.by_position,
+            ..Reading::default()
+        };
         let mut reports = Vec::new();
         let mut inputs = vec![truth.clone()];
         let mut named_system = String::new();
@@ -77,7 +87,8 @@ fn values(request: &ScoreRequest) -> Result<()> {
             set.notes.iter().for_each(|note| info!("{note}"));
             set.warnings.iter().for_each(|warning| warn!("{warning}"));
             let [member] = set.members.as_slice() else {
-                return Err(Error::input(&path, format!("holds {} columns for one target", set.members.len())));
+                return Err(Error::input(&path, format!("holds {} columns for one target", set.members.len()))
+                    .hint("call the column of the predictions as the target, or leave the others out"));
             };
             named_system.clone_from(&set.truth.layout().system);
             reports.push(arrays(request, &set.truth, &member.table)?.called(name));
@@ -86,6 +97,7 @@ fn values(request: &ScoreRequest) -> Result<()> {
         system = named_system;
         (reports, inputs)
     };
+    report::tell_apart(&mut reports);
     info!("{}", report::table(&reports, request.targets));
     let means: Vec<(&str, f64)> = reports.iter().map(|r| (r.name.as_str(), r.mean)).collect();
     let inputs: Vec<(String, PathBuf)> = inputs.into_iter().map(|path| (path.display().to_string(), path)).collect();

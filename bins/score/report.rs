@@ -41,6 +41,16 @@ pub struct Report {
     pub densities: Vec<Density>,
 }
 
+/// Files of one name are called by their paths.
+pub fn tell_apart(reports: &mut [Report]) {
+    let names: Vec<String> = reports.iter().map(|report| report.name.clone()).collect();
+    for report in reports.iter_mut() {
+        if names.iter().filter(|name| **name == report.name).count() > 1 {
+            report.name = report.path.display().to_string();
+        }
+    }
+}
+
 impl Report {
     /// Collects the scores; `names` are the targets in column order.
     pub fn new(name: String, path: &Path, rows: usize, names: Vec<String>, groups: &[Group], scores: &Scores) -> Self {

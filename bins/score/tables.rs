@@ -146,6 +146,7 @@ fn compare(request: &ScoreRequest, truth: &SubmissionFile, predictions: &Submiss
     let rows = parts.all.len();
     let scores = Scores { columns, zero_list: Vec::new() };
     let name = predictions.path().file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let name = [".csv", ".tsv"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name).to_owned();
     let mut report = Report::new(name, predictions.path(), rows, names.to_vec(), &spans, &scores);
     report.rmse = rmse;
     report.densities = densities;

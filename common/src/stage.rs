@@ -32,6 +32,8 @@ pub const CONFIG: &str = "config.yaml";
 pub const INPUTS: &str = "inputs.json";
 /// Inputs that the manifest itself names at most.
 const FEW: usize = 1000;
+/// Small files that are written at once.
+const TOGETHER: usize = 16;
 
 /// One running stage: holds the lock of its folder and collects what goes into the manifest.
 pub struct Stage {
@@ -184,9 +186,22 @@ impl Stage {
     /// # Errors
     /// Those of writing.
     pub fn texts(&mut self, files: Vec<(String, String)>) -> Result<()> {
-        for (path, text) in files {
-            let written = durable::write(self.folder().join(&path), text.as_bytes())?;
-            self.output(&path, &written);
+        let folder = self.folder().to_path_buf();
+        // Nearly all of the time is waiting for the disk, which takes several at once.
+        for files in files.chunks(TOGETHER) {
+            let one = |(path, text): &(String, String)| durable::write(folder.join(path), text.as_bytes());
+            let written: Vec<Result<durable::Written>> = std::thread::scope(|scope| {
+                let begin = |file| std::thread::Builder::new().spawn_scoped(scope, move || one(file));
+                let threads: Vec<_> = files.iter().map(begin).collect();
+                let end = |(thread, file): (std::io::Result<std::thread::ScopedJoinHandle<'_, _>>, _)| match thread {
+                    Ok(thread) => thread.join().unwrap_or_else(|_| Err(Error::failed("writing a file panicked"))),
+                    Err(_) => one(file),
+                };
+                threads.into_iter().zip(files).map(end).collect()
+            });
+            for ((path, _), written) in files.iter().zip(written) {
+                self.output(path, &written?);
+            }
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 pub use file::{ENDINGS, Labels, Open, SubmissionFile, is_parquet, is_table};
 pub use ids::{Ids, Rows, match_ids, same_ids};
-pub use roles::common_id;
+pub use roles::{common_id, is_nameless};
 pub use spool::{Spool, SpoolWriter};
 
 use crate::durable::Written;
@@ -26,6 +26,8 @@ pub struct SubmissionWriter {
     csv: Option<CsvWriter>,
     target: PathBuf,
     id: String,
+    /// Columns of numbers before that of the ids.
+    id_at: usize,
     columns: Vec<String>,
     ids: Ids,
     decimals: Option<usize>,
@@ -44,7 +46,7 @@ pub struct Submission {
 }
 
 impl SubmissionWriter {
-    /// Opens `NAME.parquet` (and `NAME.csv`) in `folder` for rows with these ids.
+    /// Opens `NAME.parquet` (and `NAME.csv`) in `folder` for rows with these ids, which are the first column.
     pub fn create(
         folder: &Path,
         name: &str,
@@ -53,14 +55,28 @@ impl SubmissionWriter {
         columns: &[String],
         csv: bool,
     ) -> Result<Self> {
+        Self::create_at(folder, name, (id, 0), ids, columns, csv)
+    }
+
+    /// The same with the ids behind so many columns of numbers.
+    pub fn create_at(
+        folder: &Path,
+        name: &str,
+        (id, id_at): (&str, usize),
+        ids: impl Into<Ids>,
+        columns: &[String],
+        csv: bool,
+    ) -> Result<Self> {
         let ids = ids.into();
+        let id_at = id_at.min(columns.len());
         let target = folder.join(format!("{name}.parquet"));
-        let mut schema = vec![(id.to_string(), ids.kind())];
-        schema.extend(columns.iter().map(|c| (c.clone(), ColumnKind::F64)));
+        let mut schema: Vec<(String, ColumnKind)> = columns.iter().map(|c| (c.clone(), ColumnKind::F64)).collect();
+        schema.insert(id_at, (id.to_string(), ids.kind()));
         let parquet = ParquetWriter::create(&target, &schema)?;
         let header: Vec<&str> = schema.iter().map(|(name, _)| name.as_str()).collect();
         let csv = csv.then(|| CsvWriter::create(folder.join(format!("{name}.csv")), &header)).transpose()?;
-        Ok(Self { parquet, csv, target, id: id.into(), columns: columns.to_vec(), ids, decimals: None, written: 0 })
+        let columns = columns.to_vec();
+        Ok(Self { parquet, csv, target, id: id.into(), id_at, columns, ids, decimals: None, written: 0 })
     }
 
     /// Numbers of the csv get this many digits behind the point; without it the fewest that read back the same.
@@ -100,21 +116,10 @@ impl SubmissionWriter {
         // Rounding is for values: ids that are numbers go as their texts.
         let texts = |ids: std::ops::Range<usize>| Column::Text(ids.map(|row| self.ids.shown(row)).collect());
         let rounded = match (&self.csv, self.decimals, &self.ids) {
-            (Some(_), Some(_), Ids::Numbers(_)) => {
-                let mut table = Table::new();
-                table.push(&self.id, texts(ids.clone()))?;
-                for (values, name) in columns.iter().zip(&self.columns) {
-                    table.push(name, Column::F64(values.clone()))?;
-                }
-                Some(table)
-            }
+            (Some(_), Some(_), Ids::Numbers(_)) => Some(self.table(texts(ids.clone()), columns.clone())?),
             _ => None,
         };
-        let mut table = Table::new();
-        table.push(&self.id, self.ids.column(ids))?;
-        for (values, name) in columns.into_iter().zip(&self.columns) {
-            table.push(name, Column::F64(values))?;
-        }
+        let table = self.table(self.ids.column(ids), columns)?;
         self.parquet.append(&table)?;
         if let Some(csv) = &mut self.csv {
             match self.decimals {
@@ -124,6 +129,18 @@ impl SubmissionWriter {
         }
         self.written += rows;
         Ok(())
+    }
+
+    /// Ids and numbers in the order of the file.
+    fn table(&self, ids: Column, columns: Vec<Vec<f64>>) -> Result<Table> {
+        let mut all: Vec<(&str, Column)> =
+            columns.into_iter().zip(&self.columns).map(|(values, name)| (name.as_str(), Column::F64(values))).collect();
+        all.insert(self.id_at, (&self.id, ids));
+        let mut table = Table::new();
+        for (name, column) in all {
+            table.push(name, column)?;
+        }
+        Ok(table)
     }
 
     /// Publishes the files.

@@ -61,6 +61,19 @@ for name, kind in {"big": ids + 2**60, "huge": ids.astype("uint64") + np.uint64(
     for ending in ["csv", "parquet"]:
         case(f"-t {name}.csv --target target a={name}_a.{ending} b={name}_b.csv")
 
+# Days and times, as csv and as parquet have them.
+for name, kind in {"days": pd.Timestamp("2024-02-27") + pd.to_timedelta(ids, unit="D"),
+                   "times": pd.Timestamp("1969-12-31T23:59:59.25") + pd.to_timedelta(ids * 7, unit="s"),
+                   "zoned": pd.Timestamp("2024-02-27", tz="UTC") + pd.to_timedelta(ids, unit="h")}.items():
+    truth(name, kind)
+    for unit in ["ms", "us", "ns"]:
+        frame.assign(id=kind.as_unit(unit)).iloc[order].to_parquet(f"{name}_{unit}.parquet", row_group_size=7)
+        case(f"-t {name}.csv --target target a={name}_{unit}.parquet b={name}_b.csv")
+frame.assign(id=(pd.Timestamp("2024-02-27") + pd.to_timedelta(ids, unit="D")).date).to_parquet("dates.parquet")
+case("-t days.csv --target target a=dates.parquet b=days_b.csv")
+moved.to_csv("bars.csv", index=False, sep="|")
+case("-t t.csv --target target a=bars.csv b=t_b.csv")
+
 # A table of members with their truth beside them, and one with folds.
 pd.DataFrame({"id": ids, "target": y, "a": a, "b": b}).iloc[order].to_csv("beside.csv", index=False)
 case("-t t.csv --target target beside.csv")

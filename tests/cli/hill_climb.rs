@@ -294,6 +294,14 @@ fn whole_ids_stay_whole_and_the_sample_gives_rows_and_columns() {
     assert!(outcome.stderr.contains("kaggle competitions submit -c COMPETITION -f "), "{}", outcome.stderr);
     let parquet = common::store::tables::read_parquet(folder.path().join("out/submission.parquet"), None).unwrap();
     assert_eq!(parquet.i64("id").unwrap(), [2, 1]);
+    // Wherever the sample has them.
+    put(folder.path(), "sample.csv", "y,id,x\n0,2,0\n0,1,0\n");
+    let args = ["blend", "-w", "w.csv", "a.csv", "b.csv", "--sample", "sample.csv", "-o", "out", "-f"];
+    cmd("hill-climb").args(args).within(folder.path()).succeeds();
+    let text = fs::read_to_string(folder.path().join("out/submission.csv")).unwrap();
+    assert_eq!(text, "y,id,x\n1.0,2,0.5\n3.0,1,0.5\n");
+    let parquet = common::store::tables::read_parquet(folder.path().join("out/submission.parquet"), None).unwrap();
+    assert_eq!((parquet.names(), parquet.i64("id").unwrap()), (&["y", "id", "x"].map(String::from)[..], &[2, 1][..]));
 }
 
 #[test]

@@ -166,3 +166,34 @@ fn a_training_table_is_a_truth_by_its_target_and_rows_without_ids_go_by_place() 
     let found: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
     assert!((found["scores"][0]["mean_r2"].as_f64().unwrap() - (1.0 - 0.5 / (14.0 / 3.0))).abs() < 1e-12, "{found}");
 }
+
+#[test]
+fn rows_that_predictions_lack_are_masked_by_demand_and_files_of_one_name_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str| {
+        std::fs::create_dir_all(folder.path().join(name).parent().unwrap()).unwrap();
+        common::durable::write(folder.path().join(name), text.as_bytes()).unwrap();
+    };
+    let scored = |args: &[&str]| -> (serde_json::Value, String) {
+        let outcome = cmd("score").args(["-t", "y.csv"]).args(args).within(folder.path()).succeeds();
+        (serde_json::from_str(&outcome.stdout).unwrap(), outcome.stderr)
+    };
+    put("y.csv", "id,y\n5,1\n6,2\n7,4\n8,9\n");
+    put("p.csv", "id,y\n7,3.5\n6,2\n5,1.5\n");
+    cmd("score").args(["-t", "y.csv", "p.csv"]).within(folder.path()).fails(3).says("lacks the id `8`");
+    let (found, said) = scored(&["p.csv", "--mask-missing"]);
+    assert!((found["scores"][0]["mean_r2"].as_f64().unwrap() - (1.0 - 0.5 / (14.0 / 3.0))).abs() < 1e-12, "{found}");
+    assert!(said.contains("warning: 1 of 4 rows are left out"), "{said}");
+    // Rows of other ids, of which it is said that they go by place.
+    put("other/p.csv", "id,y\n1,1\n2,2\n3,4\n4,8\n");
+    let (found, said) = scored(&["other/p.csv", "--by-position"]);
+    assert!((found["scores"][0]["mean_r2"].as_f64().unwrap() - (1.0 - 1.0 / 38.0)).abs() < 1e-12, "{found}");
+    assert!(said.contains("by their place"), "{said}");
+    // Names are those of the files; files of one name are told by their folders.
+    put("more/p.csv", "id,y\n5,1\n6,2\n7,4\n8,9\n");
+    put("p.csv", "id,y\n5,1\n6,2\n7,4\n8,8\n");
+    let (found, _) = scored(&["p.csv", "more/p.csv", "--summary", "means.json"]);
+    assert_eq!(found["scores"][1]["name"], "more/p.csv");
+    let means = std::fs::read_to_string(folder.path().join("means.json")).unwrap();
+    assert!(means.contains("\"more/p.csv\": 1.0"), "{means}");
+}

@@ -7,7 +7,7 @@ use std::path::Path;
 use common::durable::{self, Written};
 use common::store::pickle::{Checkpoint, Column as Pickled};
 use common::store::tables::{ColumnKind, CsvText, read_csv};
-use common::submission::ENDINGS;
+use common::submission::{ENDINGS, is_nameless};
 use common::{Error, Result};
 use serde_json::Value;
 
@@ -95,7 +95,7 @@ pub fn stem(name: &str) -> &str {
 /// Columns beside `model`, `weight` and `space` are targets with weights of their own.
 fn read_table(path: &Path) -> Result<Weights> {
     let header = CsvText::open(path)?.header().to_vec();
-    let own: Vec<&str> = header.iter().map(String::as_str).filter(|n| !TAKEN.contains(n)).collect();
+    let own: Vec<&str> = header.iter().map(String::as_str).filter(|n| !TAKEN.contains(n) && !is_nameless(n)).collect();
     let mut schema = vec![("model", ColumnKind::Text), ("weight", ColumnKind::F64)];
     let spaced = header.iter().any(|name| name == "space");
     if spaced {

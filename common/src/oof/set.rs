@@ -11,7 +11,7 @@ use super::{Source, Table};
 use crate::error::{Error, Result};
 use crate::submission::SubmissionFile;
 use members::{member, name_of, numbers, widened};
-use rows::{Loaded, expand, file, gather, lacking, name_ids, order, repeat};
+use rows::{Loaded, expand, file, gather, lacking, name_ids, order, repeat, same_rows};
 use truth::Truth;
 
 /// One model.
@@ -115,6 +115,9 @@ impl Set {
         let mut notes = vec![];
         name_ids(truth, &mut content, &mut contents, reading, &mut notes)?;
         let shared: Vec<&SubmissionFile> = contents.iter().filter_map(|(_, _, c)| file(c)).collect();
+        if let (Some(table), false) = (file(&content), reading.by_position) {
+            shared.iter().try_for_each(|member| same_rows(table, member, reading))?;
+        }
         let read = Truth::read(truth, content, &shared, reading)?;
         let Truth { loaded: mut truth, classes, mut weights, mut folds, ignored, layout } = read;
 
@@ -195,7 +198,8 @@ impl Set {
             warnings.push(format!("{} of {} rows are left out", truth.rows() - rows.len(), truth.rows()));
         }
         if rows.is_empty() {
-            return Err(Error::input(&truth.path, "no row has a target and predictions of all members"));
+            return Err(Error::input(&truth.path, "no row has a target and predictions of all members")
+                .hint("leave members out that lack most rows"));
         }
         weights = weights.map(|w| rows.iter().map(|&row| w[row]).collect());
         folds = folds.map(|f| rows.iter().map(|&row| f[row]).collect());
@@ -203,6 +207,11 @@ impl Set {
             members.iter_mut().for_each(|member| gather(&mut member.values, member.names.len(), &rows));
             let width = truth.names.len();
             gather(&mut truth.values, width, &rows);
+        }
+        for (k, member) in members.iter().enumerate() {
+            if let Some(twin) = members[..k].iter().find(|other| other.values == member.values) {
+                warnings.push(format!("`{}` predicts in every row what `{}` predicts", member.name, twin.name));
+            }
         }
         for member in members.iter().filter(|m| m.values == truth.values && truth.rows() > 1) {
             let name = &member.name;
@@ -212,7 +221,7 @@ impl Set {
             repeat(&mut truth, &mut members)?;
             false
         } else {
-            expand(&mut truth, &mut members, &classes, &mut notes)?
+            expand(&mut truth, &mut members, &classes, &mut warnings, &mut notes)?
         };
         // What a member calls its only column does not matter.
         members.iter_mut().filter(|m| m.names.len() == 1 && truth.names.len() == 1).for_each(|member| {
@@ -290,11 +299,28 @@ mod tests {
     }
 
     #[test]
+    fn rows_without_ids_that_other_columns_tell_apart_do_not_go_by_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let (truth, member) = ("store,day,y\n1,1,5\n1,2,6\n2,1,7\n", "store,day,y\n1,1,5\n2,1,7\n1,2,6\n");
+        let reading = Reading { targets: vec!["y".into()], ..Reading::default() };
+        let error = open(folder.path(), truth, &[truth, member], &reading).unwrap_err();
+        let said = "m1.csv`: has no ids, and its row 1 is another one than that of `";
+        assert!(error.to_string().contains(said) && error.to_string().contains("`store` is 2, there 1"), "{error}");
+        assert!(error.hint_text().unwrap().contains("--by-position"));
+        assert!(open(folder.path(), truth, &[truth, truth], &reading).is_ok());
+        let reading = Reading { by_position: true, ..reading };
+        assert!(open(folder.path(), truth, &[truth, member], &reading).is_ok());
+    }
+
+    #[test]
     fn a_wide_table_is_a_member_a_column() {
         let folder = tempfile::tempdir().unwrap();
         let set = open(folder.path(), "id,y\n5,1\n6,2\n", &["id,a,b\n6,4,5\n5,2,3\n"], &Reading::default()).unwrap();
         let names: Vec<&str> = set.members.iter().map(|m| m.name.as_str()).collect();
         assert_eq!(names, ["a", "b"]);
+        assert!(set.warnings.is_empty(), "{:?}", set.warnings);
+        let twins = open(folder.path(), "id,y\n5,1\n6,2\n", &["id,a,b\n6,4,4\n5,2,2\n"], &Reading::default()).unwrap();
+        assert_eq!(twins.warnings, ["`b` predicts in every row what `a` predicts"]);
         assert_eq!(set.members[1].table.numbers().unwrap(), [3.0, 5.0]);
     }
 
@@ -309,6 +335,18 @@ mod tests {
         assert!(set.one_hot);
         assert_eq!(set.truth.numbers().unwrap(), [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0]);
         assert_eq!(set.members[0].table.numbers(), set.members[1].table.numbers());
+        // Also where no member has them in order, or in numbers of another form.
+        for other in [["c2", "c1", "c0"], ["2", "1", "0"], ["p_2.0", "p_1.0", "p_0.0"], ["x3", "x2", "x1"]] {
+            let turned = format!("id,{}\n1,0.2,0.3,0.5\n2,0.7,0.2,0.1\n3,0.3,0.4,0.3\n", other.join(","));
+            let found = open(folder.path(), "id,y\n1,0\n2,2\n3,1\n", &[&turned, &turned], &Reading::default()).unwrap();
+            assert_eq!(found.members[1].table.numbers(), set.members[0].table.numbers(), "{other:?}");
+            assert!(found.warnings.iter().all(|w| w.contains("predicts in every row")), "{:?}", found.warnings);
+        }
+        let named =
+            ["id,Cat,Dog,Ant\n1,0.2,0.3,0.5\n2,0.7,0.2,0.1\n3,0.3,0.4,0.3\n", "id,u,v,w\n1,1,0,0\n2,0,1,0\n3,0,0,1\n"];
+        let set = open(folder.path(), "id,y\n1,ant\n2,cat\n3,dog\n", &named, &Reading::default()).unwrap();
+        assert_eq!(set.members[0].table.numbers().unwrap()[..3], [0.5, 0.2, 0.3]);
+        assert!(set.warnings[0].starts_with("the columns `u`, `v`, `w` of `"), "{:?}", set.warnings);
         let error = open(folder.path(), "id,y\n1,0\n2,1\n3,1\n", &members, &Reading::default()).unwrap_err();
         assert!(error.to_string().contains("has 3 columns") && error.to_string().contains("2 classes"), "{error}");
     }

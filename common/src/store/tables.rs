@@ -9,6 +9,7 @@ mod arrays;
 mod csv_reader;
 mod csv_text;
 mod csv_writer;
+mod dates;
 mod numbers;
 mod parquet;
 
@@ -244,7 +245,13 @@ impl Table {
 }
 
 pub(crate) fn missing<'a>(path: &Path, name: &str, known: impl Iterator<Item = &'a str>) -> Error {
-    Error::input(path, format!("has no column `{name}`")).did_you_mean(name, known)
+    let known: Vec<&str> = known.collect();
+    let mut shown = known.iter().take(8).copied().collect::<Vec<_>>().join("`, `");
+    if known.len() > 8 {
+        shown.push_str("`, `..");
+    }
+    let error = Error::input(path, format!("has no column `{name}`")).hint(format!("its columns are `{shown}`"));
+    error.did_you_mean(name, known)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use super::ids::Ids;
-use super::roles::{Roles, roles};
+use super::roles::{Roles, names_ids, roles, row_above};
 use super::spool::{Spool, SpoolWriter};
 use crate::error::{Error, Result};
 use crate::store::tables::{Column, ColumnKind, CsvReader, CsvText, ParquetFile, kinds_of_csv};
@@ -119,6 +119,9 @@ impl SubmissionFile {
                 file = file.with_holes();
             }
             let (mut schema, mut index) = (file.schema().to_vec(), file.index().to_vec());
+            // Dates are read where they name the rows.
+            let dates = file.moments().iter().filter(|name| names_ids(name) || index.contains(name));
+            schema.extend(dates.map(|name| (name.clone(), ColumnKind::Text)));
             // Labels that are a mere count are no column of the file.
             if let Some(counter) = file.counter()
                 && (counter.name.is_some() || counter.start != 0 || counter.step != 1)
@@ -132,6 +135,9 @@ impl SubmissionFile {
             (Source::Parquet(file), schema, index)
         } else {
             let text = Arc::new(CsvText::open(&path)?);
+            if let Some(numbers) = row_above(text.header()) {
+                return Err(row_in_place_of_names(&path, &numbers));
+            }
             let schema = kinds_of_csv(&text)?;
             (Source::Csv { text, scratch: scratch.as_ref().into(), spool: OnceLock::new() }, schema, vec![])
         };
@@ -143,7 +149,9 @@ impl SubmissionFile {
             Source::Csv { text, .. } => lines(&text.bytes()[text.begin()..]),
         };
         if file.rows == 0 {
-            return Err(Error::input(&file.path, "has no rows"));
+            return Err(
+                Error::input(&file.path, "has no rows").hint("write it again: what wrote it may have been stopped")
+            );
         }
         // Without a telling name, a first column of distinct whole numbers before others is one of ids, and so are
         // distinct row labels that do not merely count.
@@ -154,6 +162,12 @@ impl SubmissionFile {
             if let Some(first) = first.filter(|&c| others > 1 && is_whole(file.schema[c].1))
                 && file.distinct(first, false)?
             {
+                // Names that are numbers, and ids below: the first row stands in place of the header.
+                if file.schema.iter().all(|(name, _)| name.parse::<f64>().is_ok()) {
+                    let numbers =
+                        file.schema.iter().take(4).map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(",");
+                    return Err(row_in_place_of_names(&file.path, &numbers));
+                }
                 file.roles.candidates = vec![first];
             } else if let [label] = labels.as_slice()
                 && matches!(file.schema[*label].1, ColumnKind::Text | ColumnKind::I64 | ColumnKind::I32)
@@ -294,6 +308,12 @@ impl SubmissionFile {
         self.id.map_or("", |c| &self.schema[c].0)
     }
 
+    /// How many of [`SubmissionFile::columns`] stand before the ids.
+    pub fn id_at(&self) -> usize {
+        let before = self.schema.iter().take(self.id.unwrap_or_default());
+        before.filter(|(name, _)| self.values.contains(name)).count()
+    }
+
     /// Names of the columns beside ids, row labels and `Usage`, in file order.
     pub fn columns(&self) -> &[String] {
         &self.values
@@ -342,13 +362,21 @@ impl SubmissionFile {
         })
     }
 
+    /// A column of whole numbers or texts, as it would be one of ids; none for other types and where values are missing.
+    pub fn keys(&self, name: &str) -> Result<Option<Ids>> {
+        let c = self.place(name)?;
+        if !is_whole(self.schema[c].1) && self.schema[c].1 != ColumnKind::Text {
+            return Ok(None);
+        }
+        Ok(Ids::of_column(self.column(c)?, name, &self.path).ok())
+    }
+
     /// Whole columns, in double precision. A value that is not finite is an error naming its row and id, except NaN
     /// in a table opened with holes.
     pub fn read(&self, names: &[&str]) -> Result<Vec<Vec<f64>>> {
         for name in names {
             if self.schema[self.place(name)?].1 == ColumnKind::Text {
-                let problem = format!("column `{name}` holds texts, expected numbers");
-                return Err(Error::input(&self.path, self.bad_field(name, problem)));
+                return Err(self.bad_field(name));
             }
         }
         let columns: Vec<Vec<f64>> = match &self.source {
@@ -379,16 +407,16 @@ impl SubmissionFile {
     }
 
     /// Where texts stand in a column of csv that should hold numbers, the line of the first one is named.
-    fn bad_field(&self, name: &str, otherwise: String) -> String {
-        let Source::Csv { text, .. } = &self.source else { return otherwise };
+    fn bad_field(&self, name: &str) -> Error {
+        let otherwise = || Error::input(&self.path, format!("column `{name}` holds texts, expected numbers"));
+        let Source::Csv { text, .. } = &self.source else { return otherwise() };
         let strict = CsvReader::over(text.clone(), &[(name, ColumnKind::F64)]).map(CsvReader::with_holes);
-        let Ok(mut strict) = strict else { return otherwise };
+        let Ok(mut strict) = strict else { return otherwise() };
         loop {
             match strict.next_batch() {
                 Ok(Some(_)) => {}
-                Ok(None) => return otherwise,
-                Err(Error::Input { problem, .. }) => return problem,
-                Err(_) => return otherwise,
+                Err(error @ Error::Input { .. }) => return error,
+                Ok(None) | Err(_) => return otherwise(),
             }
         }
     }
@@ -431,6 +459,11 @@ impl SubmissionFile {
         }
         Ok((names, writer.seal()?))
     }
+}
+
+fn row_in_place_of_names(path: &Path, row: &str) -> Error {
+    Error::input(path, format!("line 1: holds the row `{row}` in place of the names of columns"))
+        .hint("write a line with a name for every column above the rows")
 }
 
 fn is_whole(kind: ColumnKind) -> bool {

@@ -111,7 +111,8 @@ impl Ids {
             },
             Column::F64(values) => numbers(values),
             Column::F32(values) => numbers(values.into_iter().map(f64::from).collect()),
-            Column::Bool(_) => Err(Error::input(path, format!("column `{name}` holds truths, expected ids"))),
+            Column::Bool(_) => Err(Error::input(path, format!("column `{name}` holds truths, expected ids"))
+                .hint("name the column of the ids with `--id COLUMN`")),
         }
     }
 
@@ -228,7 +229,8 @@ fn positions<'a, T: Eq + Hash + std::fmt::Display>(ids: &'a [T], path: &Path) ->
     let mut place = HashMap::with_capacity(ids.len());
     for (row, id) in ids.iter().enumerate() {
         if let Some(first) = place.insert(id, row) {
-            return Err(Error::input(path, format!("row {row}: the id `{id}` appeared in row {first} already")));
+            return Err(Error::input(path, format!("row {row}: the id `{id}` appeared in row {first} already"))
+                .hint("every row needs an id of its own; `--id COLUMN` names another column of ids"));
         }
     }
     Ok(place)

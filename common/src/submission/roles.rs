@@ -45,17 +45,39 @@ pub fn roles(schema: &[(String, ColumnKind)], index: &[String]) -> Roles {
 }
 
 /// `id`, `row_id`, `PassengerId`, `customer_ID`.
-fn names_ids(name: &str) -> bool {
+pub fn names_ids(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     lower == "id" || lower.ends_with("_id") || name.ends_with("Id") || (name.ends_with("ID") && name.len() > 2)
 }
 
 /// What pandas calls the row labels of a frame that has no name for them.
-fn is_nameless(name: &str) -> bool {
+pub fn is_nameless(name: &str) -> bool {
     let numbered = |name: &str| name.parse::<u32>().is_ok();
     name.is_empty()
         || name.strip_prefix("Unnamed: ").is_some_and(numbered)
         || name.strip_prefix("__index_level_").and_then(|rest| rest.strip_suffix("__")).is_some_and(numbered)
+}
+
+/// The numbers of a first line that is a row and no header: all of its fields are numbers, or some have a point. Names that are
+/// numbers rise (classes, wavelengths, levels of quantiles) or count from 0, as pandas names columns.
+pub fn row_above(header: &[String]) -> Option<String> {
+    let numbers: Vec<(&str, f64)> = header
+        .iter()
+        .filter_map(|name| Some((name.as_str(), name.parse().ok().filter(|v: &f64| v.is_finite())?)))
+        .collect();
+    let rises = numbers.windows(2).all(|pair| pair[0].1 < pair[1].1);
+    let whole = numbers.iter().all(|(name, _)| name.bytes().all(|b| b.is_ascii_digit() || b == b'-'));
+    let counts = rises && whole && numbers.windows(2).all(|pair| pair[1].1 - pair[0].1 == 1.0);
+    let level = |(name, v): &(&str, f64)| *v > 0.0 && *v < 1.0 && name.len() <= 6;
+    let names = if whole {
+        numbers.len() < header.len()
+            || counts && (numbers.len() > 1 || numbers[0].1 == 0.0)
+            || rises && numbers.len() > 2
+    } else {
+        let classes = numbers.len() > 1 && numbers.windows(2).all(|pair| pair[1].1 - pair[0].1 == 1.0);
+        rises && (numbers.len() > 4 || numbers.len() < header.len() && (classes || numbers.iter().all(level)))
+    };
+    (!names && !numbers.is_empty()).then(|| header.iter().take(4).cloned().collect::<Vec<_>>().join(","))
 }
 
 /// The one column that holds the ids in all of some tables, each given as its path and candidates: the candidate that
@@ -64,7 +86,7 @@ fn is_nameless(name: &str) -> bool {
 /// # Errors
 /// [`Error::Input`] naming the candidates and the flag that decides.
 pub fn common_id(tables: &[(&Path, Vec<String>)]) -> Result<Option<String>> {
-    let mut with: Vec<&(&Path, Vec<String>)> = tables.iter().filter(|(_, names)| !names.is_empty()).collect();
+    let with: Vec<&(&Path, Vec<String>)> = tables.iter().filter(|(_, names)| !names.is_empty()).collect();
     let Some((path, names)) = with.first() else { return Ok(None) };
     let shared: Vec<&String> = names.iter().filter(|name| with.iter().all(|(_, other)| other.contains(name))).collect();
     if let [only] = shared.as_slice() {
@@ -72,16 +94,21 @@ pub fn common_id(tables: &[(&Path, Vec<String>)]) -> Result<Option<String>> {
     }
     let (path, names) = match shared.as_slice() {
         [] => {
-            // The table whose candidates the others do not have.
-            with.sort_by_key(|(_, names)| names.len());
-            let (other, own) = (with[0], with[with.len() - 1]);
+            // The first table that shares none with one before it.
+            let apart = |a: &[String], b: &[String]| a.iter().all(|name| !b.contains(name));
+            let pair = with.iter().enumerate().find_map(|(k, own)| {
+                with[..k].iter().find(|other| apart(&own.1, &other.1)).map(|other| (*other, *own))
+            });
+            let (other, own) = pair.unwrap_or((with[0], with[with.len() - 1]));
             let problem = format!(
                 "the ids are in the column `{}`, in `{}` in `{}`",
                 own.1.join("` or `"),
                 other.0.display(),
                 other.1.join("` or `")
             );
-            return Err(Error::input(own.0, problem).hint("give both columns one name, or name it with `--id COLUMN`"));
+            return Err(Error::input(own.0, problem).hint(
+                "give both columns one name; where all tables have another column of ids, name it: `--id COLUMN`",
+            ));
         }
         _ => (path, names),
     };
@@ -115,6 +142,33 @@ mod tests {
     }
 
     #[test]
+    fn a_row_in_place_of_a_header_is_told_from_names_that_are_numbers() {
+        let found = |line: &str| row_above(&line.split(',').map(str::to_owned).collect::<Vec<_>>()).is_some();
+        for row in
+            ["1000,1.764", "7,1", "0.25", "3", "a17,0.31873", "17,-2e-5,0.5", "0.2,0.8", "5,5", "a17,1.5", "1,0,1,1"]
+        {
+            assert!(found(row), "{row}");
+        }
+        for header in [
+            "id,y",
+            "0",
+            "0,1",
+            "0,1,2",
+            "1,2,3",
+            "3,5,8",
+            "id,0,1",
+            "id,0.0,1.0,2.0",
+            "id,7",
+            "id,0.1,0.5,0.975",
+            "-1,0,1",
+            "id,0.5",
+        ] {
+            assert!(!found(header), "{header}");
+        }
+        assert!(!found("sample,1102.5,1104.5,1106.5,1108.5,1110.5"));
+    }
+
+    #[test]
     fn the_candidate_that_all_tables_share_is_taken() {
         let names = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
         let tables =
@@ -124,6 +178,9 @@ mod tests {
         let error = tables(&["id", "user_id"], &["id", "user_id"]).unwrap_err();
         assert_eq!(error.to_string(), "`a.csv`: the ids may be in the columns `id`, `user_id`");
         assert_eq!(error.hint_text().as_deref(), Some("say which: `--id id`"));
-        assert!(tables(&["row_id"], &["id"]).unwrap_err().to_string().contains("`row_id`"));
+        let odd = [("t.csv", &["id"]), ("a.csv", &["row_id"]), ("b.csv", &["id"])];
+        let odd: Vec<_> = odd.iter().map(|(path, own)| (Path::new(*path), names(*own))).collect();
+        let error = common_id(&odd).unwrap_err();
+        assert_eq!(error.to_string(), "`a.csv`: the ids are in the column `row_id`, in `t.csv` in `id`");
     }
 }

@@ -39,6 +39,10 @@ pub struct ScoreRequest {
     pub id: Option<String>,
     /// `--target`.
     pub target: Vec<String>,
+    /// `--mask-missing`.
+    pub mask_missing: bool,
+    /// `--by-position`.
+    pub by_position: bool,
     /// `KEY=VALUE` of what counts.
     pub cut: Vec<String>,
     /// `--no-zero-rule`.
@@ -70,6 +74,8 @@ impl ScoreRequest {
             ("--truth", self.truth.is_some()),
             ("--id", self.id.is_some()),
             ("--target", !self.target.is_empty()),
+            ("--mask-missing", self.mask_missing),
+            ("--by-position", self.by_position),
             ("--cut", !self.cut.is_empty()),
             ("--no-zero-rule", self.no_zero_rule),
             ("--targets", self.targets),
@@ -102,7 +108,9 @@ impl ScoreRequest {
     pub fn config_text(&self) -> String {
         let limit = self.limit.map_or("null".to_string(), |n| n.to_string());
         let cuts: String = self.cut.iter().map(|cut| format!("cut: {cut}\n")).collect();
-        format!("zero_rule: {}\nlimit: {limit}\n{cuts}", !self.no_zero_rule)
+        let rows = [("mask_missing", self.mask_missing), ("by_position", self.by_position)];
+        let rows: String = rows.iter().filter(|(_, on)| *on).map(|(key, _)| format!("{key}: true\n")).collect();
+        format!("zero_rule: {}\nlimit: {limit}\n{rows}{cuts}", !self.no_zero_rule)
     }
 
     /// Ends a score: the summary of `means`, and `value` as a stage of `system` that read `inputs`, or on standard output.

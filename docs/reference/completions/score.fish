@@ -11,6 +11,8 @@ complete -c score -l limit -d 'Take only the first N rows, or events' -r
 complete -c score -l color -d 'Colours on standard error' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
+complete -c score -l mask-missing -d 'Leave out rows that predictions lack (no id, NaN)'
+complete -c score -l by-position -d 'Match rows by their place even where there are ids'
 complete -c score -l no-zero-rule -d 'Let columns with R2 below that of predicting zero keep it'
 complete -c score -l targets -d 'List every target in the table, not only the worst'
 complete -c score -l json -d 'Print the JSON over several lines'

@@ -75,6 +75,13 @@ pub(super) fn member(
         let names: Vec<&str> = truth.names.iter().map(String::as_str).collect();
         return Ok(Loaded { values: interleaved(file.read(&names)?), path, name, names: truth.names.clone(), ids });
     }
+    let there = |target: &&String| file.columns().contains(target);
+    if truth.names.len() > 1
+        && truth.names.iter().any(|target| there(&target))
+        && let Some(target) = truth.names.iter().find(|target| !there(target))
+    {
+        return Err(crate::store::tables::missing(&path, target, file.columns().iter().map(String::as_str)));
+    }
     let mut numbers = numbers(&file, reading);
     if reading.wide && numbers.len() > 1 && numbers.iter().any(|c| truth.names.iter().any(|target| target == c)) {
         let target = truth.names.join("`, `");
@@ -86,7 +93,8 @@ pub(super) fn member(
         if let (Labels::Texts(votes), false) = (file.labels(&column)?, classes.is_empty()) {
             return Ok(voted(path.clone(), name, ids, &positions(&path, &column, &votes, classes)?, classes));
         }
-        return Err(Error::input(&path, format!("column `{column}` holds texts, expected predictions")));
+        return Err(Error::input(&path, format!("column `{column}` holds texts, expected predictions"))
+            .hint("give a column of numbers; texts are votes for the classes of a truth of texts"));
     }
     // Probabilities named after their classes are put into the order of the classes.
     let ordered: Vec<&str> = classes

@@ -83,16 +83,20 @@ pub(super) fn expand(
     truth: &mut Loaded,
     members: &mut [Loaded],
     classes: &[String],
+    warnings: &mut Vec<String>,
     notes: &mut Vec<String>,
 ) -> Result<bool> {
-    let Some((first, others)) = members.split_first_mut() else { return Ok(false) };
+    let Some((first, others)) = members.split_first() else { return Ok(false) };
     let width = first.names.len();
     if truth.names.len() > 1 || width == 1 {
         return Ok(false);
     }
     if let Some(other) = others.iter().find(|member| member.names.len() != width) {
-        let problem = format!("has {} columns, `{}` has {width}", other.names.len(), first.path.display());
-        return Err(Error::input(&other.path, problem).hint("members have a probability a class, or one of two"));
+        let (own, more) = (other.names.join("`, `"), first.names.join("`, `"));
+        let problem = format!("has the columns `{own}`, `{}` has `{more}`", first.path.display());
+        return Err(Error::input(&other.path, problem).hint(
+            "members have the same columns: one, or a probability a class; name the target, `--target`, or take others out",
+        ));
     }
     let mut labels = truth.values.clone();
     labels.sort_by(f64::total_cmp);
@@ -108,30 +112,70 @@ pub(super) fn expand(
     }
     let shown = |label: &f64| classes.get(*label as usize).filter(|_| !classes.is_empty()).cloned();
     let names: Vec<String> = labels.iter().map(|label| shown(label).unwrap_or_else(|| label.to_string())).collect();
-    notes.push(format!("`{}` are the classes `{}`", first.names.join("`, `"), names.join("`, `")));
     truth.values = truth
         .values
         .iter()
         .flat_map(|value| labels.iter().map(move |label| f64::from(u8::from(value == label))))
         .collect();
-    truth.names.clone_from(&first.names);
-    for other in others.iter_mut().filter(|other| other.names != first.names) {
-        let order: Option<Vec<usize>> =
-            first.names.iter().map(|name| other.names.iter().position(|own| own == name)).collect();
-        match order {
+    for (k, member) in members.iter_mut().enumerate() {
+        let (own, path) = (member.names.join("`, `"), member.path.display());
+        match places(&member.names, &names) {
             Some(order) => {
-                let moved = |row: &[f64]| order.iter().map(|&c| row[c]).collect::<Vec<f64>>();
-                other.values = other.values.chunks_exact(width).flat_map(moved).collect();
+                if order.iter().enumerate().any(|(class, c)| class != *c) {
+                    let moved = |row: &[f64]| order.iter().map(|&c| row[c]).collect::<Vec<f64>>();
+                    member.values = member.values.chunks_exact(width).flat_map(moved).collect();
+                    member.names = order.iter().map(|&c| member.names[c].clone()).collect();
+                }
+                if k == 0 {
+                    notes.push(format!("`{}` are the classes `{}`", member.names.join("`, `"), names.join("`, `")));
+                }
             }
-            None => notes.push(format!(
-                "`{}` of `{}` are taken for these classes, in this order",
-                other.names.join("`, `"),
-                other.path.display()
+            None => warnings.push(format!(
+                "the columns `{own}` of `{path}` are not called after the classes `{}`: they are taken for these, in this order",
+                names.join("`, `")
             )),
         }
-        other.names.clone_from(&first.names);
     }
+    truth.names.clone_from(&members[0].names);
+    members.iter_mut().for_each(|member| member.names.clone_from(&truth.names));
     Ok(true)
+}
+
+/// For every class its column: called as the class (`2`, `2.0`, `Cat`) behind what all columns begin with (`p_cat`), or
+/// numbered in the order of the classes (`p0`, `p1`). None where the names do not say it.
+fn places(columns: &[String], classes: &[String]) -> Option<Vec<usize>> {
+    let number = |text: &str| text.parse::<f64>().ok().filter(|v| v.is_finite());
+    let same = |name: &str, class: &str| name == class || number(name).is_some_and(|v| number(class) == Some(v));
+    let alike = |name: &str, class: &str| name.to_lowercase() == class.to_lowercase();
+    let first = columns.first()?;
+    let fronts = (0..=first.len())
+        .filter_map(|end| first.get(..end))
+        .take_while(|front| columns.iter().all(|column| column.starts_with(front)));
+    let fronts: Vec<&str> = fronts.collect();
+    let find = |is: &dyn Fn(&str, &str) -> bool| {
+        fronts.iter().find_map(|front| {
+            let of = |class: &String| {
+                let mut found =
+                    columns.iter().enumerate().filter(|(_, c)| is(&c[front.len()..], class)).map(|(c, _)| c);
+                found.next().filter(|_| found.next().is_none())
+            };
+            let order: Vec<usize> = classes.iter().map(of).collect::<Option<_>>()?;
+            let distinct: std::collections::HashSet<usize> = order.iter().copied().collect();
+            (distinct.len() == columns.len()).then_some(order)
+        })
+    };
+    find(&same).or_else(|| find(&alike)).or_else(|| {
+        let split = |name: &String| {
+            let front = name.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+            Some((name[..front].to_owned(), name[front..].parse::<u64>().ok()?))
+        };
+        let numbered: Vec<(String, u64)> = columns.iter().map(split).collect::<Option<_>>()?;
+        let mut order: Vec<usize> = (0..columns.len()).collect();
+        order.sort_by_key(|&c| numbered[c].1);
+        let told = numbered.iter().all(|(front, _)| *front == numbered[0].0)
+            && order.windows(2).all(|pair| numbered[pair[0]].1 + 1 == numbered[pair[1]].1);
+        told.then_some(order)
+    })
 }
 
 /// Repeats the one target for every quantile or draw of the members.
@@ -144,7 +188,8 @@ pub(super) fn repeat(truth: &mut Loaded, members: &mut [Loaded]) -> Result<()> {
     }
     if let Some(other) = members.iter().find(|member| member.names != first.names) {
         let (found, expected) = (other.names.join("`, `"), first.names.join("`, `"));
-        return Err(Error::input(&other.path, format!("has the columns `{found}`, expected `{expected}`")));
+        return Err(Error::input(&other.path, format!("has the columns `{found}`, expected `{expected}`"))
+            .hint("give all members the same quantiles or draws"));
     }
     truth.values = truth.values.iter().flat_map(|&value| std::iter::repeat_n(value, width)).collect();
     truth.names.clone_from(&first.names);
@@ -176,11 +221,20 @@ pub(super) fn name_ids(
     reading: &Reading,
     notes: &mut Vec<String>,
 ) -> Result<()> {
-    if reading.by_position {
-        return Ok(());
-    }
     let mut tables = vec![(truth, content)];
     tables.extend(contents.iter_mut().map(|(_, path, content)| (path.as_path(), content)));
+    if reading.by_position {
+        // Nothing is matched by them, but ids are no targets and no predictions either.
+        for (_, content) in &mut tables {
+            let Content::Table(file) = content else { continue };
+            match (&reading.id, candidates(file, reading).as_slice()) {
+                (Some(id), _) if file.has(id) => file.choose_ids(id)?,
+                (None, [only]) => file.choose_ids(only)?,
+                _ => {}
+            }
+        }
+        return Ok(());
+    }
     let id = match &reading.id {
         Some(id) => Some(id.clone()),
         None => {
@@ -202,6 +256,40 @@ pub(super) fn name_ids(
                 notes.push(format!("the row labels of `{}`, which have no name, are taken {of}", path.display()));
             }
             _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Tables without ids go by place; where both have further columns of whole numbers or texts, these must agree row by row, as
+/// those of a store and a day that tell the rows apart together.
+///
+/// # Errors
+/// [`Error::Input`] naming the first row and column that differ.
+pub(super) fn same_rows(truth: &SubmissionFile, member: &SubmissionFile, reading: &Reading) -> Result<()> {
+    if reading.targets.is_empty() || truth.has_ids() || member.has_ids() || truth.rows() != member.rows() {
+        return Ok(());
+    }
+    let roles = [&reading.weight, &reading.fold];
+    let other = |name: &&String| {
+        !reading.targets.contains(*name) && !roles.iter().any(|role| role.as_ref() == Some(*name)) && member.has(name)
+    };
+    for name in truth.columns().iter().filter(other) {
+        let differs = match (truth.keys(name)?, member.keys(name)?) {
+            (Some(here), Some(there)) => {
+                let row = (0..truth.rows()).find(|&row| here.shown(row) != there.shown(row));
+                row.map(|row| (row, there.shown(row), here.shown(row)))
+            }
+            _ => None,
+        };
+        if let Some((row, found, expected)) = differs {
+            let of = truth.path().display();
+            let problem = format!(
+                "has no ids, and its row {row} is another one than that of `{of}`: here `{name}` is {found}, there {expected}"
+            );
+            return Err(Error::input(member.path(), problem).hint(
+                "give every row an id, in a column of one name in all tables, or match rows by place with `--by-position`",
+            ));
         }
     }
     Ok(())

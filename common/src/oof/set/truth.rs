@@ -150,7 +150,8 @@ pub(super) fn in_order(path: &Path, target: &str, texts: &[String], given: &[Str
         return Ok(found);
     }
     match found.iter().find(|label| !given.contains(label)) {
-        Some(label) => Err(Error::input(path, format!("column `{target}` holds `{label}`, which `--classes` lacks"))),
+        Some(label) => Err(Error::input(path, format!("column `{target}` holds `{label}`, which `--classes` lacks"))
+            .hint("name all of them in order: `--classes A,B,..`")),
         None => Ok(given.to_vec()),
     }
 }
@@ -164,7 +165,8 @@ pub(super) fn positions(path: &Path, column: &str, texts: &[String], classes: &[
         None if text.is_empty() => Ok(f64::NAN),
         None => {
             let known = classes.iter().take(8).cloned().collect::<Vec<_>>().join("`, `");
-            Err(Error::input(path, format!("row {row}, column `{column}`: `{text}` is none of the classes `{known}`")))
+            let problem = format!("row {row}, column `{column}`: `{text}` is none of the classes `{known}`");
+            Err(Error::input(path, problem).hint("classes are those of the truth, or what `--classes` names"))
         }
     };
     texts.iter().enumerate().map(position).collect()

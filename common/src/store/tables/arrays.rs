@@ -1,4 +1,4 @@
-//! What a frame of polars cannot hold here: half floats, decimals, categories, and the lists and structures of nested
+//! What a frame of polars cannot hold here: half floats, decimals, categories, points in time, and the lists and structures of nested
 //! files. They are read as arrow arrays, one row group after the other.
 
 use std::ops::Range;
@@ -8,8 +8,9 @@ use pl::ArrowDataType as Type;
 use polars::io::parquet::read::{_internal::to_deserializer, FileMetadata};
 use polars::prelude as pl;
 use polars_arrow::array::{Array, BooleanArray, ListArray, PrimitiveArray, StructArray, Utf8ViewArray};
-use polars_arrow::datatypes::{ArrowSchema, Field};
+use polars_arrow::datatypes::{ArrowSchema, Field, TimeUnit};
 
+use super::dates::{self, DAYS};
 use super::{Column, ColumnKind};
 use crate::error::{Error, Result};
 use crate::store::map::Mapped;
@@ -46,6 +47,29 @@ pub(super) fn kind_of(dtype: &Type) -> Option<(ColumnKind, bool)> {
         Type::Decimal(..) => (ColumnKind::F64, false),
         Type::Dictionary(_, values, _) => (kind_of(values)?.0, false),
         Type::Extension(extension) => (kind_of(&extension.inner)?.0, false),
+        _ => return None,
+    })
+}
+
+/// The unit of a type of points in time, and whether it tells the zone; those of a zone with summer time are not known.
+pub(super) fn moment(dtype: &Type) -> Option<(i64, bool)> {
+    Some(match dtype.to_storage() {
+        Type::Date32 => (DAYS, false),
+        Type::Date64 => (1000, false),
+        Type::Timestamp(unit, zone) => {
+            let utc = match zone.as_deref() {
+                None => false,
+                Some("UTC" | "+00:00") => true,
+                Some(_) => return None,
+            };
+            let unit = match unit {
+                TimeUnit::Second => 1,
+                TimeUnit::Millisecond => 1000,
+                TimeUnit::Microsecond => 1_000_000,
+                TimeUnit::Nanosecond => 1_000_000_000,
+            };
+            (unit, utc)
+        }
         _ => return None,
     })
 }
@@ -103,7 +127,14 @@ pub(super) fn read(
             });
         }
     }
-    Ok(read.into_iter().map(|cells| cells.unwrap_or(Cells::Values(Column::F64(Vec::new())))).collect())
+    // How points in time are written depends on all of them.
+    let written = |(cells, name): (Option<Cells>, &&str)| match (cells, schema.get(name).map(|f| moment(&f.dtype))) {
+        (Some(Cells::Values(Column::I64(counts))), Some(Some((unit, utc)))) => {
+            Cells::Values(Column::Text(dates::texts(&counts, unit, utc)))
+        }
+        (cells, _) => cells.unwrap_or(Cells::Values(Column::F64(Vec::new()))),
+    };
+    Ok(read.into_iter().zip(names).map(written).collect())
 }
 
 /// One column of a row group.
@@ -190,7 +221,7 @@ fn values(array: &dyn Array) -> std::result::Result<Column, String> {
             let unit = 10f64.powi(*scale as i32);
             Column::F64(v.map(|v| v.map_or(f64::NAN, |v| v as f64 / unit)).collect())
         }),
-        Type::Int64 => numbers!(i64).map(|v| Column::I64(v.flatten().collect())),
+        Type::Int64 | Type::Timestamp(..) | Type::Date64 => numbers!(i64).map(|v| Column::I64(v.flatten().collect())),
         Type::UInt32 => numbers!(u32).map(|v| Column::I64(v.flatten().map(i64::from).collect())),
         Type::UInt64 => match numbers!(u64) {
             None => None,
@@ -199,6 +230,7 @@ fn values(array: &dyn Array) -> std::result::Result<Column, String> {
                 Some(Column::I64(wide.map_err(|_| "exceeds 63 bits".to_owned())?))
             }
         },
+        Type::Date32 => numbers!(i32).map(|v| Column::I64(v.flatten().map(i64::from).collect())),
         Type::Int32 => numbers!(i32).map(|v| Column::I32(v.flatten().collect())),
         Type::UInt16 => numbers!(u16).map(|v| Column::I32(v.flatten().map(i32::from).collect())),
         Type::Int16 => numbers!(i16).map(|v| Column::I16(v.flatten().collect())),

@@ -46,7 +46,12 @@ pub struct CsvReader {
 struct Mistake {
     at: usize,
     problem: String,
+    remedy: &'static str,
 }
+
+/// What to do about quotes, and about fields that are too few or too many.
+const QUOTES: &str = "close quotes, and write those inside of a field twice";
+const FIELDS: &str = "put fields that hold what separates fields into quotes";
 
 impl CsvReader {
     /// Opens a file and finds the wanted columns in its header.
@@ -150,25 +155,26 @@ impl CsvReader {
         let mut begin = block.start;
         while begin < block.end {
             let (line, next) = line_at(bytes, begin);
-            let mistake = |problem| Mistake { at: begin, problem };
+            let mistake = |problem, remedy| Mistake { at: begin, problem, remedy };
             let mut count = 0;
             for field in self.text.fields(line) {
-                let field = field.map_err(mistake)?;
+                let field = field.map_err(|problem| mistake(problem, QUOTES))?;
                 let Some(wanted) = self.wanted.get(count) else {
                     let problem = format!("has more fields than the {} of the header", self.text.header().len());
-                    return Err(mistake(problem));
+                    return Err(mistake(problem, FIELDS));
                 };
                 if let Some((index, kind)) = wanted
                     && !push(&mut columns[*index], &self.stored(&field, *kind), self.holes)
                 {
                     let found = String::from_utf8_lossy(&field[..field.len().min(SHOWN)]).into_owned();
                     let name = &self.text.header()[count];
-                    return Err(mistake(format!("column `{name}` is `{found}`, expected {}", expectation(*kind))));
+                    let problem = format!("column `{name}` is `{found}`, expected {}", expectation(*kind));
+                    return Err(mistake(problem, remedy(*kind)));
                 }
                 count += 1;
             }
             if count < self.text.header().len() {
-                return Err(mistake(format!("has {count} fields, expected {}", self.text.header().len())));
+                return Err(mistake(format!("has {count} fields, expected {}", self.text.header().len()), FIELDS));
             }
             begin = next;
         }
@@ -186,7 +192,7 @@ impl CsvReader {
     /// Lines are counted only when one is reported.
     fn error(&self, mistake: &Mistake) -> Error {
         let line = self.text.line_of(mistake.at);
-        Error::input(self.text.path(), format!("line {line}: {}", mistake.problem))
+        Error::input(self.text.path(), format!("line {line}: {}", mistake.problem)).hint(mistake.remedy)
     }
 }
 
@@ -317,12 +323,12 @@ pub fn kinds_of_csv(text: &Arc<CsvText>) -> Result<Vec<(String, ColumnKind)>> {
         let mut begin = block.start;
         while begin < block.end {
             let (line, next) = line_at(&bytes[..block.end], begin);
-            let mistake = |problem| Mistake { at: begin, problem };
+            let mistake = |problem, remedy| Mistake { at: begin, problem, remedy };
             let mut count = 0;
             for field in text.fields(line) {
-                let field = field.map_err(mistake)?;
+                let field = field.map_err(|problem| mistake(problem, QUOTES))?;
                 let Some((widest, holes)) = seen.get_mut(count) else {
-                    return Err(mistake(format!("has more fields than the {width} of the header")));
+                    return Err(mistake(format!("has more fields than the {width} of the header"), FIELDS));
                 };
                 let found = Field::of(&text.number(&field));
                 *holes |= found == Field::Missing;
@@ -330,7 +336,7 @@ pub fn kinds_of_csv(text: &Arc<CsvText>) -> Result<Vec<(String, ColumnKind)>> {
                 count += 1;
             }
             if count < width {
-                return Err(mistake(format!("has {count} fields, expected {width}")));
+                return Err(mistake(format!("has {count} fields, expected {width}"), FIELDS));
             }
             begin = next;
         }
@@ -350,6 +356,15 @@ pub fn kinds_of_csv(text: &Arc<CsvText>) -> Result<Vec<(String, ColumnKind)>> {
         _ => ColumnKind::F64,
     };
     Ok(text.header().iter().cloned().zip(total.into_iter().map(kind)).collect())
+}
+
+fn remedy(kind: ColumnKind) -> &'static str {
+    match kind {
+        ColumnKind::F64 | ColumnKind::F32 => "write numbers plainly, like -1234.5 or 1e-3",
+        ColumnKind::I64 | ColumnKind::I32 | ColumnKind::I16 => "write whole numbers plainly, like -1234",
+        ColumnKind::Bool => "write truths as true and false, or 1 and 0",
+        ColumnKind::Text => "save the file as UTF-8",
+    }
 }
 
 fn expectation(kind: ColumnKind) -> &'static str {

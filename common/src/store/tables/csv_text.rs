@@ -1,5 +1,5 @@
 //! The text of a csv file, whoever wrote it: gzip, UTF-16, byte order mark, quotes, ends of lines, blank lines at the end,
-//! semicolons (with commas in the numbers) or tabs between the fields, Excel's `sep=;` before the header.
+//! semicolons (with commas in the numbers), tabs or bars between the fields, Excel's `sep=;` before the header.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -97,7 +97,8 @@ impl CsvText {
             (line, begin) = line_at(&bytes[..end], begin);
         }
         if line.is_empty() {
-            return Err(bad("is empty or begins with an empty line, expected a header".into()));
+            return Err(bad("is empty or begins with an empty line, expected a header".into())
+                .hint("write it again: a line with a name for every column, and the rows below"));
         }
         let bad = |problem: String| bad(format!("line {above}: {problem}"));
         let sign = match sign {
@@ -176,8 +177,8 @@ impl CsvText {
     }
 }
 
-/// What may stand between fields.
-const SIGNS: [u8; 3] = *b",;\t";
+/// What may stand between fields. A bar is one only where there is no other.
+const SIGNS: [u8; 4] = *b",;\t|";
 
 /// The text of a file that is packed or in another encoding; none where it can be read as it lies there.
 fn decode(path: &Path, stored: &[u8]) -> Result<Option<Vec<u8>>> {
@@ -222,7 +223,7 @@ fn decode(path: &Path, stored: &[u8]) -> Result<Option<Vec<u8>>> {
 /// What separates most fields of the header; a comma where that is as good as another sign.
 fn sign_of(header: &[u8]) -> Result<u8, String> {
     let mut best = (0, b',');
-    for sign in SIGNS {
+    for sign in SIGNS.into_iter().filter(|sign| *sign != b'|' || !header.iter().any(|b| SIGNS[..3].contains(b))) {
         let mut fields = 0;
         for field in Fields::between(header, sign) {
             match field {

@@ -31,6 +31,8 @@ pub struct ParquetFile {
     odd: Vec<String>,
     /// Columns of other types: name, with a dot before each part of a structure, and type.
     others: Vec<(String, String)>,
+    /// Those of them that hold points in time, which may be names of rows.
+    moments: Vec<String>,
     rows: usize,
     index: Vec<String>,
     counter: Option<Counter>,
@@ -76,8 +78,9 @@ impl ParquetFile {
             let mut reader = pl::ParquetReader::new(open(&path)?);
             let rows = reader.num_rows().map_err(|e| damaged(&path, &e))?;
             let fields = reader.schema().map_err(|e| damaged(&path, &e))?;
-            let (mut schema, mut odd, mut others) = (Vec::new(), Vec::new(), Vec::new());
+            let (mut schema, mut odd, mut others, mut moments) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
             for (name, field) in fields.iter() {
+                moments.extend(arrays::moment(&field.dtype).map(|_| name.to_string()));
                 match arrays::kind_of(&field.dtype) {
                     Some((kind, plain)) => {
                         schema.push((name.to_string(), kind));
@@ -94,7 +97,7 @@ impl ParquetFile {
             // An index that is a mere count is stored as an object, not as the name of a column.
             let counter = index.clone().find_map(Counter::of);
             let index = index.filter_map(|name| name.as_str().map(str::to_owned)).collect();
-            Ok(Self { path: path.clone(), schema, odd, others, rows, index, counter, holes: false })
+            Ok(Self { path: path.clone(), schema, odd, others, moments, rows, index, counter, holes: false })
         })?;
         Ok(found)
     }
@@ -119,6 +122,11 @@ impl ParquetFile {
     /// The path as given to [`ParquetFile::open`].
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Columns of dates or times, which [`ParquetFile::read_ids`] reads as texts.
+    pub fn moments(&self) -> &[String] {
+        &self.moments
     }
 
     /// Number of rows.
@@ -255,11 +263,17 @@ impl ParquetFile {
         })
     }
 
-    /// A column of row names: as [`ParquetFile::read`], but whole numbers beyond 63 bits are texts of their digits.
+    /// A column of row names: as [`ParquetFile::read`], but whole numbers beyond 63 bits are texts of their digits, and points
+    /// in time those that csv has.
     ///
     /// # Errors
     /// As [`ParquetFile::read`].
     pub fn read_ids(&self, name: &str) -> Result<Column> {
+        if self.moments.iter().any(|moment| moment == name)
+            && let Some(Cells::Values(column)) = self.cells(&[name], 0..self.rows)?.pop()
+        {
+            return Ok(column);
+        }
         if self.odd.iter().any(|odd| odd == name) || !self.schema.iter().any(|(known, _)| known == name) {
             return self.read(Some(&[name]), 0..self.rows)?.take(name);
         }

@@ -8,7 +8,7 @@ use common::seed::rng_for;
 use rand::RngExt;
 use serde_json::Value;
 
-use super::support::{Cmd, cmd};
+use crate::support::{Cmd, cmd, root};
 
 pub const ROWS: usize = 240;
 
@@ -96,4 +96,17 @@ pub fn weights(value: &Value) -> [f64; 3] {
 
 pub fn mixed(members: &[&[f64]], weights: [f64; 3], row: usize) -> f64 {
     members.iter().zip(weights).map(|(p, w)| w * p[row]).sum()
+}
+
+pub fn numbers_of(folder: &Path, file: &str) -> Vec<Vec<f64>> {
+    let text = fs::read_to_string(folder.join(file)).unwrap();
+    text.lines().skip(1).map(|line| line.split(',').skip(1).map(|v| v.parse().unwrap()).collect()).collect()
+}
+
+/// The blocks of a kind below a line of the page about blending.
+pub fn block(kind: &str, with: &str) -> String {
+    let page = fs::read_to_string(root().join("docs/blending.md")).unwrap();
+    let fence = format!("```{kind}\n");
+    let mut blocks = page.split(fence.as_str()).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned());
+    blocks.find(|block| block.contains(with)).unwrap_or_else(|| panic!("no `{kind}` block with `{with}`"))
 }
