@@ -143,7 +143,7 @@ impl Stage {
     pub fn input(&mut self, name: &str, path: &Path) -> Result<()> {
         let path = absolute(path)?;
         let wrote = self.expected.get(&path).map(|(folder, _, artifact)| (folder, artifact));
-        let artifact = match wrote.filter(|(folder, artifact)| verified::is_unchanged(folder, artifact)) {
+        let artifact = match wrote.filter(|(folder, artifact)| artifact.is_unchanged(folder)) {
             Some((_, known)) => Artifact { path, ..known.clone() },
             None => {
                 let read = durable::hash_file(&path)?;
@@ -219,7 +219,11 @@ impl Stage {
         self.manifest.wall_s = (self.started.elapsed().as_secs_f64() * 1e3).round() / 1e3;
         self.manifest.peak_anonymous_bytes = self.memory.bytes();
         self.collect_inputs()?;
-        verified::record(&self.manifest.folder, &self.manifest.outputs)?;
+        let outputs = self.manifest.outputs.values();
+        let outputs: Vec<Written> = outputs
+            .map(|output| Written { path: output.path.clone(), bytes: output.bytes, blake3: output.blake3.clone() })
+            .collect();
+        verified::record(&self.manifest.folder, &outputs)?;
         let text = serde_json::to_string_pretty(&self.manifest).map_err(|e| Error::failed(format!("manifest: {e}")))?;
         durable::write(self.manifest.folder.join(MANIFEST), format!("{text}\n").as_bytes())?;
         let line = serde_json::to_string(&self.manifest).map_err(|e| Error::failed(format!("manifest: {e}")))?;

@@ -7,7 +7,7 @@
 //!
 //! A finished stage leaves such a record of its outputs beside them; a copy of the folder has other inodes and is read.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -17,9 +17,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::durable;
+use crate::durable::{self, Written};
 use crate::error::Result;
-use crate::stage::Artifact;
 
 /// Name of the record in a stage's folder.
 pub const FILE: &str = ".verified.jsonl";
@@ -34,14 +33,14 @@ pub struct Stamp {
     device: u64,
     inode: u64,
     bytes: u64,
-    modified_ns: i128,
-    changed_ns: i128,
+    modified_ns: i64,
+    changed_ns: i64,
 }
 
 impl Stamp {
     /// The state of a file by its metadata.
     pub fn of(about: &Metadata) -> Self {
-        let nanoseconds = |seconds: i64, part: i64| i128::from(seconds) * 1_000_000_000 + i128::from(part);
+        let nanoseconds = |seconds: i64, part: i64| seconds.saturating_mul(1_000_000_000).saturating_add(part);
         Self {
             device: about.dev(),
             inode: about.ino(),
@@ -59,7 +58,7 @@ impl Stamp {
     /// Whether the last change lies at least this far back, so that another one would have another time.
     pub fn is_settled(&self, since: Duration) -> bool {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.modified_ns.max(self.changed_ns) < now.saturating_sub(since).as_nanos() as i128
+        i128::from(self.modified_ns.max(self.changed_ns)) < now.saturating_sub(since).as_nanos() as i128
     }
 }
 
@@ -83,38 +82,36 @@ pub fn read_all() {
     READ_ALL.store(true, Ordering::Relaxed);
 }
 
-/// Leaves the record of a stage's outputs in its folder.
+/// Leaves the record of a stage's outputs in its folder. Their paths are relative to it.
 ///
 /// # Errors
 /// Those of writing. A file that cannot be looked at is left out.
-pub fn record(folder: &Path, outputs: &BTreeMap<String, Artifact>) -> Result<()> {
-    let state = |artifact: &Artifact| std::fs::metadata(folder.join(&artifact.path)).ok().map(|m| Stamp::of(&m));
+pub fn record(folder: &Path, outputs: &[Written]) -> Result<()> {
+    let state = |output: &Written| std::fs::metadata(folder.join(&output.path)).ok().map(|m| Stamp::of(&m));
     // Waiting for a tick is worth it where reading would take longer.
-    let unsettled = outputs.values().filter_map(state).filter(|stamp| !stamp.is_settled(TICK));
+    let unsettled = outputs.iter().filter_map(state).filter(|stamp| !stamp.is_settled(TICK));
     if unsettled.map(|stamp| stamp.bytes).sum::<u64>() >= WORTH_WAITING {
         std::thread::sleep(TICK);
     }
     let mut text = String::new();
-    for artifact in outputs.values() {
-        if let Some(stamp) = state(artifact).filter(|stamp| stamp.is_settled(TICK) && stamp.bytes == artifact.bytes) {
-            let line = Line { path: artifact.path.clone(), blake3: artifact.blake3.clone(), stamp };
+    for output in outputs {
+        if let Some(stamp) = state(output).filter(|stamp| stamp.is_settled(TICK) && stamp.bytes == output.bytes) {
+            let line = Line { path: output.path.clone(), blake3: output.blake3.clone(), stamp };
             text += &format!("{}\n", serde_json::to_string(&line).unwrap_or_default());
         }
     }
     durable::write(folder.join(FILE), text.as_bytes()).map(drop)
 }
 
-/// Whether an output of the stage in `folder` is in the state in which it had the hash that its manifest names.
-pub fn is_unchanged(folder: &Path, artifact: &Artifact) -> bool {
+/// Whether an output (path relative to the folder, length, hash) of the stage in `folder` is in the state in which it had that hash.
+pub fn is_unchanged(folder: &Path, path: &Path, bytes: u64, blake3: &str) -> bool {
     if READ_ALL.load(Ordering::Relaxed) {
         return false;
     }
-    let Ok(about) = std::fs::metadata(folder.join(&artifact.path)) else { return false };
+    let Ok(about) = std::fs::metadata(folder.join(path)) else { return false };
     let mut records = RECORDS.lock().unwrap_or_else(PoisonError::into_inner);
     let known = records.entry(folder.to_path_buf()).or_insert_with(|| known(folder));
-    known.get(&artifact.path).is_some_and(|(stamp, blake3)| {
-        *stamp == Stamp::of(&about) && stamp.bytes == artifact.bytes && *blake3 == artifact.blake3
-    })
+    known.get(path).is_some_and(|(stamp, known)| *stamp == Stamp::of(&about) && stamp.bytes == bytes && known == blake3)
 }
 
 fn known(folder: &Path) -> Known {
@@ -130,18 +127,12 @@ mod tests {
     #[test]
     fn an_untouched_file_is_trusted_and_a_touched_copied_or_rewritten_one_is_not() {
         let folder = tempfile::tempdir().unwrap();
-        let artifact = |written: &durable::Written| Artifact {
-            path: written.path.strip_prefix(folder.path()).unwrap().to_path_buf(),
-            bytes: written.bytes,
-            blake3: written.blake3.clone(),
-        };
         let write = |name: &str| {
-            let written = artifact(&durable::write(folder.path().join(name), b"abc").unwrap());
+            let written = durable::write(folder.path().join(name), b"abc").unwrap();
             std::thread::sleep(TICK);
-            written
+            Written { path: name.into(), ..written }
         };
-        let outputs: BTreeMap<String, Artifact> =
-            ["same", "edited", "replaced", "gone", "other"].map(|name| (name.to_string(), write(name))).into();
+        let outputs = ["same", "edited", "replaced", "gone", "other"].map(write);
         record(folder.path(), &outputs).unwrap();
         // Changed in place, with its old length and its old time of modification.
         let path = folder.path().join("edited");
@@ -151,11 +142,12 @@ mod tests {
         edited.set_modified(modified).unwrap();
         write("replaced");
         std::fs::remove_file(folder.path().join("gone")).unwrap();
-        let trusted = |name: &str| is_unchanged(folder.path(), &outputs[name]);
+        let hash = blake3::hash(b"abc").to_hex().to_string();
+        let trusted = |name: &str| is_unchanged(folder.path(), Path::new(name), 3, &hash);
         assert!(trusted("same"));
         assert!(!trusted("edited") && !trusted("replaced") && !trusted("gone"));
         // The manifest of another run.
-        let other = Artifact { blake3: blake3::hash(b"abd").to_hex().to_string(), ..outputs["other"].clone() };
-        assert!(trusted("other") && !is_unchanged(folder.path(), &other));
+        let other = blake3::hash(b"abd").to_hex().to_string();
+        assert!(trusted("other") && !is_unchanged(folder.path(), Path::new("other"), 3, &other));
     }
 }

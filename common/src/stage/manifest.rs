@@ -30,6 +30,13 @@ pub struct Artifact {
     pub blake3: String,
 }
 
+impl Artifact {
+    /// Whether this output of the stage in `folder` is as it was when its hash was taken.
+    pub(super) fn is_unchanged(&self, folder: &Path) -> bool {
+        verified::is_unchanged(folder, &self.path, self.bytes, &self.blake3)
+    }
+}
+
 /// Everything that the next stage (or a reader a month later) needs to know about a finished stage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -235,7 +242,7 @@ impl Manifest {
 
     fn verify(&self, name: &str, artifact: &Artifact) -> Result<PathBuf> {
         let path = self.folder.join(&artifact.path);
-        let found = match verified::is_unchanged(&self.folder, artifact) {
+        let found = match artifact.is_unchanged(&self.folder) {
             true => Written { path: path.clone(), bytes: artifact.bytes, blake3: artifact.blake3.clone() },
             false => durable::hash_file(&path)?,
         };

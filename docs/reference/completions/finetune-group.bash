@@ -23,7 +23,7 @@ _finetune__group() {
 
     case "${cmd}" in
         finetune__group)
-            opts="-o -f -v -q -h -V --from --data --base --group --out --seed --threads --limit --force --dry-run --print-config --device --resume --fast-dev-run --verbose --quiet --color --no-progress --help --version"
+            opts="-o -f -v -q -h -V --from --data --base --group --out --seed --threads --limit --force --verify --dry-run --print-config --device --resume --fast-dev-run --verbose --quiet --color --no-progress --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

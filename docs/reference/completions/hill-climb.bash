@@ -55,7 +55,7 @@ _hill__climb() {
             return 0
             ;;
         hill__subcmd__climb__subcmd__blend)
-            opts="-w -o -f -v -q -h --weights --base --id --sample --space --calibration --keep-equal --name --competition --no-csv --decimals --out --threads --force --dry-run --verbose --quiet --color --no-progress --help"
+            opts="-w -o -f -v -q -h --weights --base --id --sample --space --calibration --keep-equal --name --competition --no-csv --decimals --out --threads --force --verify --dry-run --verbose --quiet --color --no-progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -181,7 +181,7 @@ _hill__climb() {
             return 0
             ;;
         hill__subcmd__climb__subcmd__search)
-            opts="-t -c -s -o -f -v -q -h --truth --target --id --sample-weight --classes --mask-missing --by-position --wide --config --set --metric --metric-command --maximize --minimize --search-threshold --space --method --start --positive --step --step-range --weight-range --tolerance --max-steps --max-models --bags --free-sum --with-replacement --polish --per-group --per-target --folds --fold-column --bootstrap --write-oof --out --seed --threads --limit --force --dry-run --print-config --verbose --quiet --color --no-progress --help"
+            opts="-t -c -s -o -f -v -q -h --truth --target --id --sample-weight --classes --mask-missing --by-position --wide --config --set --metric --metric-command --maximize --minimize --search-threshold --space --method --start --positive --step --step-range --weight-range --tolerance --max-steps --max-models --bags --free-sum --with-replacement --polish --per-group --per-target --folds --fold-column --bootstrap --write-oof --out --seed --threads --limit --force --verify --dry-run --print-config --verbose --quiet --color --no-progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -23,7 +23,7 @@ _predict() {
 
     case "${cmd}" in
         predict)
-            opts="-o -f -v -q -h -V --from --weights --data --set --picture --sample --batch-size --precision --zero-list --csv --embeddings --out --seed --threads --limit --force --dry-run --print-config --device --fast-dev-run --verbose --quiet --color --no-progress --help --version"
+            opts="-o -f -v -q -h -V --from --weights --data --set --picture --sample --batch-size --precision --zero-list --csv --embeddings --out --seed --threads --limit --force --verify --dry-run --print-config --device --fast-dev-run --verbose --quiet --color --no-progress --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

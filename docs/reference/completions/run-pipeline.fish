@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_run_pipeline_global_optspecs
-    string join \n j/jobs= until= f/force= size= set= k/keep-going fail-fast gpus= mem-mb= result n/dry-run explain status dag dot mermaid export= o/out= json v/verbose q/quiet color= no-progress h/help V/version
+    string join \n j/jobs= until= f/force= size= set= k/keep-going fail-fast gpus= mem-mb= result n/dry-run explain status estimate dag dot mermaid export= o/out= json v/verbose q/quiet color= no-progress h/help V/version
 end
 
 function __fish_run_pipeline_needs_command
@@ -42,6 +42,7 @@ complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l result -d 'Pr
 complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -s n -l dry-run -d 'Print what would run and why; run nothing'
 complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l explain -d 'The same for all stages, with their commands'
 complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l status -d 'Print the size in force and what would run; exit code 1 if anything'
+complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l estimate -d 'Print what a run would take: inputs, bytes, memory, time, and whether the disk holds it'
 complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l dag -d 'Print the stages and what they wait for'
 complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l dot -d 'With --dag: for Graphviz'
 complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l mermaid -d 'With --dag: for Mermaid'

@@ -23,7 +23,7 @@ _simulate__data() {
 
     case "${cmd}" in
         simulate__data)
-            opts="-o -f -v -q -h -V --out --seed --threads --limit --force --dry-run --print-config --fast-dev-run --verbose --quiet --color --no-progress --help --version icecube leap polarmae tracknet"
+            opts="-o -f -v -q -h -V --out --seed --threads --limit --force --verify --dry-run --print-config --fast-dev-run --verbose --quiet --color --no-progress --help --version icecube leap polarmae tracknet"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -23,7 +23,7 @@ _train__model() {
 
     case "${cmd}" in
         train__model)
-            opts="-o -f -v -q -h -V --from --out --seed --threads --limit --force --dry-run --print-config --device --resume --init --prefix --drop --fast-dev-run --nproc --rank-timeout --verbose --quiet --color --no-progress --help --version"
+            opts="-o -f -v -q -h -V --from --out --seed --threads --limit --force --verify --dry-run --print-config --device --resume --init --prefix --drop --fast-dev-run --nproc --rank-timeout --verbose --quiet --color --no-progress --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -39,8 +39,8 @@ pub(super) fn texts(counts: &[i64], per_second: i64, utc: bool) -> Vec<String> {
     counts.iter().map(text).collect()
 }
 
-/// Year, month and day of a day since 1970 in the Gregorian calendar. Years are counted from March on, so that the day of a
-/// leap year is the last of its year, in eras of 400 years with 146,097 days.
+/// Year, month and day of a day since 1970 in the Gregorian calendar. Years are counted from March on, so that the
+/// 29th of February is the last day of its year, in eras of 400 years with 146,097 days.
 fn civil(day: i128) -> (i128, i128, i128) {
     let day = day + 719_468; // from 0000-03-01
     let (era, of_era) = (day.div_euclid(146_097), day.rem_euclid(146_097));
