@@ -348,7 +348,7 @@ pub struct BlendArgs {
     /// Replace a finished stage in the output folder
     #[arg(short, long, help_heading = "Run")]
     pub force: bool,
-    /// Read and hash all files of earlier stages, also those that did not change since
+    /// Hash all files of earlier stages, unchanged ones too
     #[arg(long, help_heading = "Run")]
     pub verify: bool,
     /// Check everything and say what would be done

@@ -73,7 +73,7 @@ pub struct ScoreArgs {
     /// Take only the first N rows, or events
     #[arg(long, value_name = "N", help_heading = "Run", value_parser = common::cli::positive)]
     pub limit: Option<u64>,
-    /// Read and hash all files of earlier stages, also those that did not change since
+    /// Hash all files of earlier stages, unchanged ones too
     #[arg(long, help_heading = "Run")]
     pub verify: bool,
     #[command(flatten)]

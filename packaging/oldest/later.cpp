@@ -11,5 +11,6 @@ __attribute__((visibility("hidden"), noreturn)) void __throw_bad_array_new_lengt
 
 }  // namespace std
 
-// 3.4.26: the stream without arguments.
+// 3.4.26: streams without arguments.
 template std::basic_ostringstream<char>::basic_ostringstream();
+template std::basic_stringstream<char>::basic_stringstream();

@@ -118,7 +118,7 @@ pub struct RunFlags {
     /// Replace a finished stage in the output folder
     #[arg(short, long)]
     pub force: bool,
-    /// Read and hash all files of earlier stages, also those that did not change since
+    /// Hash all files of earlier stages, unchanged ones too
     #[arg(long)]
     pub verify: bool,
     /// Check everything and say what would be done

@@ -12,7 +12,7 @@ complete -c finetune-group -l color -d 'Colours on standard error' -r -f -a "aut
 always\t'Always'
 never\t'Never'"
 complete -c finetune-group -s f -l force -d 'Replace a finished stage in the output folder'
-complete -c finetune-group -l verify -d 'Read and hash all files of earlier stages, also those that did not change since'
+complete -c finetune-group -l verify -d 'Hash all files of earlier stages, unchanged ones too'
 complete -c finetune-group -l dry-run -d 'Check everything and say what would be done'
 complete -c finetune-group -l print-config -d 'Print the resolved config with the origin of each value'
 complete -c finetune-group -l fast-dev-run -d 'Smoke run: one epoch of 2 steps of 8 rows a group'

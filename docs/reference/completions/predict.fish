@@ -24,7 +24,7 @@ never\t'Never'"
 complete -c predict -l csv -d 'Also write the submission as csv'
 complete -c predict -l embeddings -d 'Embeddings instead of predictions'
 complete -c predict -s f -l force -d 'Replace a finished stage in the output folder'
-complete -c predict -l verify -d 'Read and hash all files of earlier stages, also those that did not change since'
+complete -c predict -l verify -d 'Hash all files of earlier stages, unchanged ones too'
 complete -c predict -l dry-run -d 'Check everything and say what would be done'
 complete -c predict -l print-config -d 'Print the resolved config with the origin of each value'
 complete -c predict -l fast-dev-run -d 'Smoke run: the first rows (no complete submission)'

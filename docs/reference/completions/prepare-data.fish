@@ -8,7 +8,7 @@ complete -c prepare-data -l color -d 'Colours on standard error' -r -f -a "auto\
 always\t'Always'
 never\t'Never'"
 complete -c prepare-data -s f -l force -d 'Replace a finished stage in the output folder'
-complete -c prepare-data -l verify -d 'Read and hash all files of earlier stages, also those that did not change since'
+complete -c prepare-data -l verify -d 'Hash all files of earlier stages, unchanged ones too'
 complete -c prepare-data -l dry-run -d 'Check everything and say what would be done'
 complete -c prepare-data -l print-config -d 'Print the resolved config with the origin of each value'
 complete -c prepare-data -l fast-dev-run -d 'Smoke run: the first 2 steps or files of each set (as `--limit 2`)'

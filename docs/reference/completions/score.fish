@@ -17,7 +17,7 @@ complete -c score -l no-zero-rule -d 'Let columns with R2 below that of predicti
 complete -c score -l targets -d 'List every target in the table, not only the worst'
 complete -c score -l json -d 'Print the JSON over several lines'
 complete -c score -s f -l force -d 'Replace a finished stage in the output folder'
-complete -c score -l verify -d 'Read and hash all files of earlier stages, also those that did not change since'
+complete -c score -l verify -d 'Hash all files of earlier stages, unchanged ones too'
 complete -c score -s v -l verbose -d 'Say more; twice shows everything'
 complete -c score -s q -l quiet -d 'Say only warnings and errors'
 complete -c score -l no-progress -d 'No progress bars or lines'

@@ -6,7 +6,7 @@ complete -c simulate-data -l color -d 'Colours on standard error' -r -f -a "auto
 always\t'Always'
 never\t'Never'"
 complete -c simulate-data -s f -l force -d 'Replace a finished stage in the output folder'
-complete -c simulate-data -l verify -d 'Read and hash all files of earlier stages, also those that did not change since'
+complete -c simulate-data -l verify -d 'Hash all files of earlier stages, unchanged ones too'
 complete -c simulate-data -l dry-run -d 'Check everything and say what would be done'
 complete -c simulate-data -l print-config -d 'Print the resolved config with the origin of each value'
 complete -c simulate-data -l fast-dev-run -d 'Smoke run: 2 steps of each month, 2 events of each file (as `--limit 2`)'

@@ -14,7 +14,7 @@ complete -c train-model -l color -d 'Colours on standard error' -r -f -a "auto\t
 always\t'Always'
 never\t'Never'"
 complete -c train-model -s f -l force -d 'Replace a finished stage in the output folder'
-complete -c train-model -l verify -d 'Read and hash all files of earlier stages, also those that did not change since'
+complete -c train-model -l verify -d 'Hash all files of earlier stages, unchanged ones too'
 complete -c train-model -l dry-run -d 'Check everything and say what would be done'
 complete -c train-model -l print-config -d 'Print the resolved config with the origin of each value'
 complete -c train-model -l fast-dev-run -d 'Smoke run: one epoch of 2 steps of 8 rows'
