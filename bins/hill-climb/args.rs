@@ -349,7 +349,7 @@ pub struct BlendArgs {
     #[arg(short, long, help_heading = "Run")]
     pub force: bool,
     /// Hash all files of earlier stages, unchanged ones too
-    #[arg(long, help_heading = "Run")]
+    #[arg(long, help_heading = "Run", hide_short_help = true)]
     pub verify: bool,
     /// Check everything and say what would be done
     #[arg(long, help_heading = "Run")]

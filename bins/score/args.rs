@@ -59,7 +59,7 @@ pub struct ScoreArgs {
     ///
     /// For tables: R2, root mean square, mean absolute and mean error of every file of predictions and of their mean, and the
     /// CRPS of all of them as an ensemble; in W/m2 beside that, where a target is a flux of energy.
-    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    #[arg(long, value_name = "FILE", help_heading = "Output", hide_short_help = true)]
     pub errors: Option<PathBuf>,
     /// Write `score.json` and `stage.json` to this folder
     #[arg(short, long, value_name = "FOLDER", help_heading = "Output")]
@@ -74,7 +74,7 @@ pub struct ScoreArgs {
     #[arg(long, value_name = "N", help_heading = "Run", value_parser = common::cli::positive)]
     pub limit: Option<u64>,
     /// Hash all files of earlier stages, unchanged ones too
-    #[arg(long, help_heading = "Run")]
+    #[arg(long, help_heading = "Run", hide_short_help = true)]
     pub verify: bool,
     #[command(flatten)]
     pub verbosity: Verbosity,

@@ -119,7 +119,7 @@ pub struct RunFlags {
     #[arg(short, long)]
     pub force: bool,
     /// Hash all files of earlier stages, unchanged ones too
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub verify: bool,
     /// Check everything and say what would be done
     #[arg(long)]

@@ -73,7 +73,7 @@ enum Source {
     Csv {
         text: Arc<CsvText>,
         scratch: PathBuf,
-        spool: OnceLock<(Vec<String>, Spool)>,
+        spool: OnceLock<Box<(Vec<String>, Spool)>>,
     },
 }
 
@@ -386,10 +386,10 @@ impl SubmissionFile {
             }
             Source::Csv { scratch, spool, text } => {
                 let (order, spool) = match spool.get() {
-                    Some(spool) => spool,
+                    Some(spool) => &**spool,
                     None => {
                         let filled = self.spooled(text, scratch)?;
-                        spool.get_or_init(|| filled)
+                        &**spool.get_or_init(|| Box::new(filled))
                     }
                 };
                 let place = |name: &str| order.iter().position(|n| n == name).unwrap_or_default();
