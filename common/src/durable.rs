@@ -286,7 +286,9 @@ mod tests {
             out.seek(io::SeekFrom::Start(0))?;
             out.write_all(&many[..9])
         });
-        let named = write_with(folder.path().join("named"), |out| fs::write(out.temporary_path(), &many));
+        let named = write_with(folder.path().join("named"), |out| {
+            File::options().write(true).open(out.temporary_path())?.write_all(&many)
+        });
         for written in [grown.unwrap(), patched.unwrap(), named.unwrap()] {
             assert_eq!(written.blake3, blake3::hash(&many).to_hex().to_string(), "{}", written.path.display());
             assert_eq!(written, hash_file(&written.path).unwrap());
