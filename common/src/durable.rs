@@ -226,7 +226,7 @@ pub fn sync_folder(folder: &Path) -> Result<()> {
 
 fn hash_reader(mut reader: impl Read) -> io::Result<(u64, String)> {
     let mut hasher = blake3::Hasher::new();
-    let mut block = Vec::new();
+    let mut block = Vec::with_capacity(HASHED_AT_ONCE as usize);
     let mut bytes = 0;
     loop {
         block.clear();

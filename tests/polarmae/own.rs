@@ -250,7 +250,7 @@ fn parquet_with_a_row_an_event_gives_what_the_same_lists_in_hdf5_give() {
     refused("layout.points=event_id");
 }
 
-/// Six events of 30 voxels, as h5py 3 wrote them with the filters of hdf5plugin 6: byte by byte what the library reads.
+/// Six events of 30 voxels, as h5py 3 wrote them with the filters of hdf5plugin 6; a chunk of `wide` (LZF) is larger than the file.
 #[test]
 fn files_packed_by_filters_that_the_library_lacks_are_read_like_those_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
@@ -275,7 +275,7 @@ fn files_packed_by_filters_that_the_library_lacks_are_read_like_those_of_its_own
     // The sixth voxel of the second event, and its energy on the network's scale: that of the first event is lower.
     assert_eq!(library.0[4 * 25..4 * 25 + 3], [305.0, 301.0, 300.0]);
     assert!(library.0[3] < library.0[4 * 25 + 3]);
-    for name in ["lzf", "lz4", "zstd"] {
+    for name in ["lzf", "lz4", "zstd", "wide"] {
         assert_eq!(prepared(name), library, "{name}");
     }
     // Damage is told with its place.

@@ -79,7 +79,8 @@ pub struct Estimates {
 pub fn estimate(project: &Project, planned: &[Planned]) -> Result<Estimates> {
     let records: Vec<Vec<Record>> =
         project.homes.iter().map(|home| Record::all(&home.folder.join(state::FOLDER))).collect::<Result<_>>()?;
-    let asked: Vec<Record> = records.into_iter().flatten().collect();
+    let mut asked: Vec<Record> = records.into_iter().flatten().collect();
+    asked.sort_by_key(|record| record.started);
     let mut stages = Vec::new();
     let mut disks: BTreeMap<u64, Disk> = BTreeMap::new();
     let mut until = vec![0.0f64; planned.len()];

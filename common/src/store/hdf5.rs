@@ -131,7 +131,9 @@ impl ListFile {
                 .hint("put the file that it leads to back where it was when this one was made"),
             false => bad(problem),
         })?;
-        let origin = origin::origin(&self.path, &set).map_err(|(problem, hint)| bad(problem).hint(hint))?;
+        let heap = guarded(|| self.heap(&set)).map_err(bad)?;
+        let origin =
+            origin::origin(&self.path, &set, heap.is_some()).map_err(|(problem, hint)| bad(problem).hint(hint))?;
         let descriptor = guarded(|| set.dtype()?.to_descriptor()).map_err(|problem| {
             bad(format!("holds numbers of a type that is not read ({problem})"))
                 .hint("write them as floats of 32 or 64 bits, and whole numbers as integers")
@@ -147,12 +149,11 @@ impl ListFile {
             return Err(bad(format!("claims {len} elements in a file of {} bytes", origin.bytes)));
         }
         let (most, files) = (origin.bytes as usize, origin.files.into_iter().collect());
-        let heap = guarded(|| self.heap(&set, most)).map_err(bad)?;
         Ok(Lists { path: self.path.clone(), name: name.into(), set, heap, kind, len, most, files })
     }
 
     /// The lists of a data set from the file itself.
-    fn heap(&self, set: &hdf5::Dataset, limit: usize) -> hdf5::Result<Option<Heap>> {
+    fn heap(&self, set: &hdf5::Dataset) -> hdf5::Result<Option<Heap>> {
         // The numbers of a list have the order of bytes that its type says; of single bytes it says none.
         let order = matches!(set.dtype()?.byte_order(), ByteOrder::LittleEndian | ByteOrder::None);
         // A file that is being written changes under us.
@@ -160,7 +161,7 @@ impl ListFile {
         {
             return Ok(None);
         }
-        let elements = Stored::of(set, Path::new(&self.file.filename()), limit)?;
+        let elements = Stored::of(set, Path::new(&self.file.filename()), self.content.bytes().len())?;
         Ok(elements.and_then(|elements| Heap::of(&self.content, elements)))
     }
 

@@ -76,11 +76,6 @@ impl Undo {
     }
 }
 
-/// Whether a filter is undone here whatever the library can do.
-pub fn is_known(filter: &Filter) -> bool {
-    Undo::of(filter).is_some()
-}
-
 /// The filters of a data set, in the order in which they were applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pipeline {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use hdf5::plist::dataset_create::Layout;
 
-use super::{filters, guarded, joined};
+use super::{guarded, joined};
 use crate::store::map::Mapped;
 
 /// What a data set needs.
@@ -19,10 +19,11 @@ pub(super) struct Origin {
     pub files: BTreeSet<PathBuf>,
 }
 
-/// Finds where a data set of the file `path` lies. An error is the text after the data set's name, and a hint.
-pub(super) fn origin(path: &Path, set: &hdf5::Dataset) -> Result<Origin, (String, String)> {
+/// Finds where a data set of the file `path` lies; `direct` says that it is read without the library. An error is the text after the data set's name, and a hint.
+pub(super) fn origin(path: &Path, set: &hdf5::Dataset, direct: bool) -> Result<Origin, (String, String)> {
     let filters = guarded(|| set.dcpl()?.get_filters()).map_err(|problem| (problem, String::new()))?;
-    if let Some(missing) = filters.iter().find(|f| !f.is_available() && !filters::is_known(f)) {
+    // What is read without the library needs none of its filters.
+    if let Some(missing) = filters.iter().find(|filter| !direct && !filter.is_available()) {
         let (name, number) = (filter_name(missing.id()), missing.id());
         let hint = "write the file without it: `h5repack -f GZIP=4 OLD NEW`, where the filter is at hand, or in Python \
                     (`import hdf5plugin`); a folder of the filter's library can be named in `HDF5_PLUGIN_PATH`";

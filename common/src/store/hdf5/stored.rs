@@ -11,6 +11,11 @@ use hdf5::plist::dataset_create::Layout;
 
 use super::filters::Pipeline;
 
+/// Deflate shrinks by 1032 at most, so a data set that claims more comes from a damaged header.
+const DEFLATE_LIMIT: usize = 1100;
+/// What any file may hold: unwritten parts of a data set take no space on disk.
+const ALWAYS_ALLOWED: usize = 64 << 20;
+
 /// Where the elements of a data set lie.
 #[derive(Debug)]
 pub struct Stored {
@@ -42,10 +47,15 @@ struct Chunk {
 }
 
 impl Stored {
-    /// The elements of `set`, which must lie in the file `path` itself. None where the library has to read them.
-    ///
-    /// `limit` is what any part of a file of this length can hold.
-    pub fn of(set: &hdf5::Dataset, path: &Path, limit: usize) -> hdf5::Result<Option<Self>> {
+    /// Bytes that a data set can hold in a file of this length.
+    pub fn limit(length: usize) -> usize {
+        length.saturating_mul(DEFLATE_LIMIT).max(ALWAYS_ALLOWED)
+    }
+
+    /// The elements of `set`, which must lie in the file `path` of `length` bytes itself. None where the library has to read
+    /// them.
+    pub fn of(set: &hdf5::Dataset, path: &Path, length: usize) -> hdf5::Result<Option<Self>> {
+        let limit = Self::limit(length);
         if Path::new(&set.filename()) != path {
             return Ok(None);
         }
@@ -178,7 +188,7 @@ mod tests {
     fn bytes(path: &Path, name: &str) -> Option<Result<Vec<u8>, String>> {
         let file = hdf5::File::open(path).unwrap();
         let set = file.dataset(name).unwrap();
-        let stored = Stored::of(&set, path, 1 << 24).unwrap()?;
+        let stored = Stored::of(&set, path, 1 << 20).unwrap()?;
         let content = std::fs::read(path).unwrap();
         let mut all = vec![0xaa; stored.width * stored.shape.iter().product::<usize>()];
         let mut seen = vec![0; all.len() / stored.width];

@@ -15,11 +15,6 @@ use crate::store::map::Mapped;
 
 use super::{Attribute, Catalogue, Dimension, Float, NcType, Variable};
 
-/// Deflate shrinks by 1032 at most, so a variable that claims more comes from a damaged header.
-const DEFLATE_LIMIT: usize = 1100;
-/// What any file may hold: unwritten parts of a variable take no space on disk.
-const ALWAYS_ALLOWED: usize = 64 << 20;
-
 /// An open file of the C library.
 #[derive(Debug)]
 pub(super) struct Hdf {
@@ -27,8 +22,6 @@ pub(super) struct Hdf {
     below: Option<hdf5::File>,
     file: netcdf::File,
     content: Mapped,
-    /// Bytes that one variable can hold in a file of this length.
-    limit: usize,
 }
 
 impl Hdf {
@@ -43,10 +36,7 @@ impl Hdf {
             })
         });
         match opened {
-            Ok((catalogue, file, below)) => {
-                let limit = content.bytes().len().saturating_mul(DEFLATE_LIMIT).max(ALWAYS_ALLOWED);
-                Ok((catalogue, Self { below, file, content, limit }))
-            }
+            Ok((catalogue, file, below)) => Ok((catalogue, Self { below, file, content })),
             Err(problem) => Err((problem, content)),
         }
     }
@@ -78,7 +68,7 @@ impl Hdf {
                 if set.dtype()? != kind {
                     return Ok(None);
                 }
-                Stored::of(&set, Path::new(&below.filename()), self.limit)
+                Stored::of(&set, Path::new(&below.filename()), self.content.bytes().len())
             };
             found().map_err(|e| e.to_string())
         })
@@ -90,7 +80,7 @@ impl Hdf {
 
     pub(super) fn read<T: Float>(&self, variable: &Variable, values: &mut Vec<T>) -> Result<(), String> {
         let bytes = variable.shape.iter().try_fold(variable.kind.size(), |n, &d| n.checked_mul(d));
-        if bytes.is_none_or(|bytes| bytes > self.limit) {
+        if bytes.is_none_or(|bytes| bytes > Stored::limit(self.content.bytes().len())) {
             return Err(format!("it has the impossible shape {:?}", variable.shape));
         }
         values.clear();

@@ -31,9 +31,8 @@ use crate::train::{ModelConfig, Network, build};
 use crate::transforms::Transform;
 use points::Points;
 
-/// The largest difference from `predict`, in units of a column's largest value. Its batch norms are part of products in oneDNN there,
-/// which rounds at other places: at the published size tokens differ by 1.0e-5, at small sizes by less.
-const CLOSE: f64 = 3e-5;
+/// The largest difference from `predict`, in units of a column's largest value.
+const CLOSE: f64 = 1e-5;
 
 /// The module of a training or of a weights file.
 ///
