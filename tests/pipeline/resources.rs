@@ -63,6 +63,8 @@ fn an_estimate_tells_what_a_run_takes_and_refuses_what_no_disk_holds() {
     assert!(make.get("writes").is_none() && make.get("seconds").is_none());
     project.run(&["."]).says("make");
     assert!(project.at("used").is_file());
+    let table = project.run(&[".", "--estimate"]).stdout;
+    assert!(table.ends_with("nothing to run: all 2 stages are up to date\n") && !table.contains("-0"), "{table}");
     project.write("raw", &"y".repeat(500));
     let second = estimate();
     assert_eq!((&second["without_record"], &second["stages"][0]["writes"]), (&0.into(), &1200.into()));

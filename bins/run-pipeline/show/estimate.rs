@@ -119,7 +119,8 @@ pub fn estimate(project: &Project, planned: &[Planned]) -> Result<Estimates> {
     }
     let running = || stages.iter().filter(|stage| stage.runs());
     Ok(Estimates {
-        seconds: running().filter_map(|stage| stage.seconds).sum(),
+        // The sum of no numbers would be minus zero.
+        seconds: running().filter_map(|stage| stage.seconds).fold(0.0, |all, own| all + own),
         seconds_longest_chain: until.iter().copied().fold(0.0, f64::max),
         without_record: running().filter(|stage| stage.writes.is_none()).count(),
         memory: running().filter_map(|stage| stage.memory.or(stage.memory_at_most)).max().unwrap_or(0),
@@ -201,6 +202,9 @@ impl Estimates {
             text.push('\n');
         }
         let running = self.stages.iter().filter(|stage| stage.runs()).count();
+        if running == 0 {
+            return text + &format!("\nnothing to run: all {} stages are up to date", self.stages.len());
+        }
         text += &format!(
             "\n{running} of {} stages would run: {} one after another, {} along the longest chain; memory up to {} of {}\n",
             self.stages.len(),
