@@ -27,8 +27,6 @@ const BLOCK_ROWS: usize = 4096;
 const LARGE: u64 = 256 << 20;
 /// What the program itself takes.
 const PROGRAM: u64 = 64 << 20;
-/// What lists of rows take beside, in bytes a row, while the members are read.
-const ROW: u64 = 24;
 
 /// Runs the search.
 pub fn run(args: &SearchArgs) -> Result<()> {
@@ -65,7 +63,7 @@ pub fn run(args: &SearchArgs) -> Result<()> {
     problem.start = start.map(|path| started(path, &problem)).transpose()?;
     let folds = folds::assigned(&problem)?;
     args.run.cpu_threads();
-    demand_memory(&problem);
+    demand_memory(&problem, set.reading_bytes);
     info!("{} models, {rows} rows x {} columns of `{}`", members.len(), truth.columns(), truth.path().display());
     for doubt in doubts::of(&problem) {
         warn!("{doubt}");
@@ -151,7 +149,7 @@ fn started(path: &Path, problem: &Problem) -> Result<Vec<f64>> {
 }
 
 /// Says what memory the search needs where that is much, and warns where there is less.
-fn demand_memory(problem: &Problem) {
+fn demand_memory(problem: &Problem, reading: u64) {
     let (own, more) = (problem.own_bytes(), problem.bytes(rayon::current_num_threads()));
     let mib = |bytes: u64| bytes.div_ceil(1 << 20);
     match common::memory::available_bytes() {
@@ -160,7 +158,6 @@ fn demand_memory(problem: &Problem) {
             warn!("the search needs up to {more} MiB, {free} MiB are free; fewer `--threads` and no folds need less");
         }
         _ if own + more > LARGE => {
-            let reading = ROW * problem.rows() as u64;
             let (all, own) = (mib(own + more.max(reading) + PROGRAM), mib(own));
             info!("the search needs up to {all} MiB of memory, {own} MiB of it for truth and members");
         }

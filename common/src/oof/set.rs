@@ -11,7 +11,7 @@ use super::{Source, Table};
 use crate::error::{Error, Result};
 use crate::submission::SubmissionFile;
 use members::{member, name_of, numbers, widened};
-use rows::{Loaded, expand, file, gather, lacking, name_ids, order, repeat, same_rows};
+use rows::{Loaded, expand, file, gather, lacking, matching_bytes, name_ids, order, repeat, same_rows};
 use truth::Truth;
 
 /// One model.
@@ -42,7 +42,12 @@ pub struct Set {
     pub notes: Vec<String>,
     /// What was left out, and why.
     pub warnings: Vec<String>,
+    /// Bytes that reading took beside truth and members, at most.
+    pub reading_bytes: u64,
 }
+
+/// What lists of rows take while the members are read, in bytes a row.
+const ROW: u64 = 24;
 
 impl Set {
     /// Opens everything. `members` are names (none: that of the file) and paths.
@@ -94,6 +99,7 @@ impl Set {
             folds: None,
             notes: vec![],
             warnings: vec![],
+            reading_bytes: 0,
         }
     }
 
@@ -114,6 +120,12 @@ impl Set {
     ) -> Result<Self> {
         let mut notes = vec![];
         name_ids(truth, &mut content, &mut contents, reading, &mut notes)?;
+        // Before anything is read: a number of the truth and of every member in each row is the least there will be.
+        let least = 8 * file(&content).map_or(0, SubmissionFile::rows) as u64 * (1 + contents.len() as u64);
+        if let Some(free) = crate::memory::available_bytes().filter(|free| *free < least) {
+            let (least, free) = (least >> 20, free >> 20);
+            tracing::warn!("truth and members take {least} MiB of memory and more, {free} MiB are free");
+        }
         let shared: Vec<&SubmissionFile> = contents.iter().filter_map(|(_, _, c)| file(c)).collect();
         if let (Some(table), false) = (file(&content), reading.by_position) {
             shared.iter().try_for_each(|member| same_rows(table, member, reading))?;
@@ -136,11 +148,13 @@ impl Set {
         let reading = &reading;
         let mut members: Vec<Loaded> = vec![];
         let mut warnings = vec![];
+        let mut matching = 0;
         for (name, path, content) in contents {
             let name = name.unwrap_or_else(|| name_of(&path));
             let mut member = member(name, &path, content, &truth, &classes, reading, &mut notes)?;
             // Ids weigh as much as several columns: of one member at a time.
             let places = order(&truth, &member, reading, &mut warnings, &mut notes)?;
+            matching = matching_bytes(&truth, &member).max(matching);
             member.align(&places);
             members.push(member);
         }
@@ -232,7 +246,8 @@ impl Set {
             let name = member.name.clone();
             set.push(name, member.table(&layout)?)?;
         }
-        Ok(Self { classes, one_hot, weights, folds, notes, warnings, ..set })
+        let reading_bytes = ROW * rows.len() as u64 + matching;
+        Ok(Self { classes, one_hot, weights, folds, notes, warnings, reading_bytes, ..set })
     }
 }
 

@@ -116,6 +116,27 @@ impl Ids {
         }
     }
 
+    /// Bytes of this list in memory.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            // A text is a pointer and two lengths here, and a block of the allocator elsewhere.
+            Self::Texts(ids) => ids.iter().map(|id| 24 + (id.capacity() as u64 + 24).next_multiple_of(16)).sum(),
+            numbers => 8 * numbers.len() as u64,
+        }
+    }
+
+    /// Bytes that [`Ids::places`] takes beside both lists, at most.
+    pub fn places_bytes(&self, found: &Self) -> u64 {
+        // A table of id and row is a power of two of buckets, of which at most seven in eight are filled.
+        let table = |rows: usize| 17 * (rows as u64 * 8 / 7 + 1).next_power_of_two();
+        let as_texts = |ids: &Self| if matches!(ids, Self::Texts(_)) { 0 } else { 72 * ids.len() as u64 };
+        let texts = match (self, found) {
+            (Self::Integers(_), Self::Integers(_)) => 0,
+            (a, b) => as_texts(a) + as_texts(b),
+        };
+        table(self.len()) + table(found.len()) + 16 * self.len() as u64 + texts
+    }
+
     /// Ids of different types, and numbers with a point, are compared as texts.
     fn texts(&self) -> Vec<String> {
         (0..self.len()).map(|row| self.shown(row)).collect()
