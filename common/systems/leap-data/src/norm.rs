@@ -6,8 +6,9 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
+use common::store::tables::{ColumnKind, CsvReader, CsvText};
 use common::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -67,14 +68,15 @@ pub struct Constants {
 }
 
 static PUBLISHED: LazyLock<[Result<Constants, String>; 2]> = LazyLock::new(|| {
-    let weights = include_str!("../resources/old_sample_weight.csv");
+    let weights = include_bytes!("../resources/old_sample_weight.csv");
     let a = (include_str!("../resources/mean_a.json"), include_str!("../resources/std_a.json"));
     let b = (include_str!("../resources/mean_b.json"), include_str!("../resources/std_b.json"));
     [(Chain::A, a), (Chain::B, b)].map(|(chain, (mean, std))| {
         let shipped = |name: &str| Path::new("resources").join(name);
         let (mean_path, std_path) = (shipped("mean.json"), shipped("std.json"));
         let weights_path = shipped("old_sample_weight.csv");
-        Constants::parse(chain, (&mean_path, mean), (&std_path, std), (&weights_path, weights))
+        CsvText::of_bytes(&weights_path, weights.to_vec())
+            .and_then(|weights| Constants::parse(chain, (&mean_path, mean), (&std_path, std), weights))
             .map_err(|e| e.to_string())
     })
 });
@@ -91,14 +93,13 @@ impl Constants {
     /// target names (other columns, such as `sample_id`, and rows after the first are ignored).
     pub fn read(chain: Chain, mean: &Path, std: &Path, weights: &Path) -> Result<Self> {
         let text = common::store::foreign::read_text;
-        let (mean_text, std_text, weights_text) = (text(mean)?, text(std)?, text(weights)?);
-        Self::parse(chain, (mean, &mean_text), (std, &std_text), (weights, &weights_text))
+        Self::parse(chain, (mean, &text(mean)?), (std, &text(std)?), CsvText::open(weights)?)
     }
 
-    fn parse(chain: Chain, mean: (&Path, &str), std: (&Path, &str), weights: (&Path, &str)) -> Result<Self> {
+    fn parse(chain: Chain, mean: (&Path, &str), std: (&Path, &str), weights: CsvText) -> Result<Self> {
         let (mean, std) = (Statistics::parse(mean.0, mean.1)?, Statistics::parse(std.0, std.1)?);
         std.all_positive()?;
-        let weight = parse_weights(weights.0, weights.1)?;
+        let weight = parse_weights(weights)?;
         // As published: chain B rounds the constants of the inputs to f32 and computes in f64 with them.
         let round = |values: Vec<f64>| match chain {
             Chain::A => values,
@@ -185,21 +186,21 @@ impl<'a> Statistics<'a> {
     }
 }
 
-fn parse_weights(path: &Path, text: &str) -> Result<Vec<f64>> {
-    let mut lines = text.lines().filter(|line| !line.trim().is_empty());
-    let header: Vec<&str> = lines.next().unwrap_or_default().split(',').map(str::trim).collect();
-    let row: Vec<&str> = lines.next().unwrap_or_default().split(',').map(str::trim).collect();
-    if header.len() != row.len() {
-        let problem = format!("row 1 has {} fields, expected {} as in the header", row.len(), header.len());
-        return Err(Error::input(path, problem));
-    }
-    let by_name: BTreeMap<&str, &str> = header.into_iter().zip(row).collect();
-    let read = |name: &&str| {
-        let field = by_name.get(name).ok_or_else(|| Error::input(path, format!("no column `{name}`")))?;
-        let value = field.parse().ok().filter(|v: &f64| v.is_finite());
-        value.ok_or_else(|| Error::input(path, format!("row 1, column `{name}`: `{field}`, expected a finite number")))
+/// The weights of the first row.
+fn parse_weights(text: CsvText) -> Result<Vec<f64>> {
+    let targets = train_targets();
+    let schema: Vec<(&str, ColumnKind)> = targets.iter().map(|name| (*name, ColumnKind::F64)).collect();
+    let text = Arc::new(text);
+    let (path, line) = (text.path(), text.first_line());
+    let table = CsvReader::over(text.clone(), &schema)?.next_batch()?.unwrap_or_default();
+    let read = |name: &&str| match table.f64(name)?.first() {
+        Some(value) if value.is_finite() => Ok(*value),
+        found => {
+            let found = found.map_or("nothing".to_string(), f64::to_string);
+            Err(Error::input(path, format!("line {line}: column `{name}` is {found}, expected a finite number")))
+        }
     };
-    train_targets().iter().map(read).collect()
+    targets.iter().map(read).collect()
 }
 
 /// Where the metadata of arrays and weights say which constants they were made with. Nothing there: the published ones of the
@@ -261,7 +262,7 @@ mod tests {
         };
         let mean = file("mean.json", include_str!("../resources/mean_a.json"));
         let std = include_str!("../resources/std_a.json");
-        let weights = file("w.csv", include_str!("../resources/old_sample_weight.csv"));
+        let weights = file("w.csv", include_bytes!("../resources/old_sample_weight.csv"));
         let read = |std: &str, weights: &Path| {
             Constants::read(Chain::A, &mean, &file("std.json", std), weights).unwrap_err().to_string()
         };
