@@ -262,15 +262,23 @@ mod tests {
         };
         let mean = file("mean.json", include_str!("../resources/mean_a.json"));
         let std = include_str!("../resources/std_a.json");
-        let weights = file("w.csv", include_bytes!("../resources/old_sample_weight.csv"));
+        let shipped = include_str!("../resources/old_sample_weight.csv");
+        let weights = file("w.csv", shipped);
         let read = |std: &str, weights: &Path| {
             Constants::read(Chain::A, &mean, &file("std.json", std), weights).unwrap_err().to_string()
         };
         assert!(read(&std.replace("\"state_t_7\"", "\"state_x_7\""), &weights).contains("no key `state_t_7`"));
         assert!(read("[1, 2]", &weights).contains("expected an object of numbers"));
         assert!(read("{\"state_t_0\": 0.0}", &weights).contains("`state_t_0` is 0, expected a number above 0"));
-        assert!(read(std, &file("bad.csv", "ptend_t_0\n1,2\n")).contains("row 1 has 2 fields, expected 1"));
-        assert!(read(std, &file("nan.csv", "cam_out_NETSW\nnan\n")).contains("column `cam_out_NETSW`: `nan`"));
+        assert!(read(std, &file("bad.csv", "ptend_t_0\n1,2\n")).contains("has no column `ptend_t_1`"));
+        let (all, last) = shipped.trim_end().rsplit_once(',').unwrap();
+        let name = shipped.lines().next().unwrap().rsplit(',').next().unwrap();
+        let expected = format!("line 2: column `{name}` is NaN, expected a finite number");
+        assert!(read(std, &file("nan.csv", &format!("{all},nan\n"))).contains(&expected), "{expected}");
+        let surplus = format!("{all},{last},7\n");
+        assert!(read(std, &file("more.csv", &surplus)).contains("line 2: has more fields than the "));
+        let bars = shipped.replace(',', ";");
+        Constants::read(Chain::A, &mean, &file("std.json", std), &file("bars.csv", &format!("\u{feff}{bars}"))).unwrap();
         assert!(read(std, &folder.path().join("none.csv")).contains("no such file"));
     }
 }
