@@ -105,7 +105,7 @@ pub(super) fn retype<T: serde::de::DeserializeOwned>(tree: &Value, overrides: &[
         text = text.replace(&entry.marker, value);
     }
     yaml::typed(&text).map_err(|mistake| {
-        let (sentence, allowed) = yaml::explain(&mistake);
+        let (sentence, (name, allowed)) = (yaml::explain(&mistake), mistake.what.names());
         // A mistake that only shows once a choice was replaced has the choice's path, not the override's.
         let key = mistake.path.as_str();
         let culprit = overrides.iter().find(|o| o.covers(key) || o.key.starts_with(key)).or(overrides.last());
@@ -115,6 +115,6 @@ pub(super) fn retype<T: serde::de::DeserializeOwned>(tree: &Value, overrides: &[
         } else {
             format!("{given}{sentence}, expected one of: {}", allowed.join(", "))
         });
-        error.did_you_mean(yaml::unknown_name(&mistake.text), allowed.iter().map(String::as_str))
+        error.did_you_mean(name, allowed.iter().map(String::as_str))
     })
 }

@@ -16,7 +16,48 @@ pub(super) struct Mistake {
     pub column: usize,
     /// Dotted key path, empty at the top or in a syntax error.
     pub path: String,
-    pub text: String,
+    pub what: What,
+}
+
+/// What is wrong.
+pub(super) enum What {
+    /// A key that there is not, and those that there are.
+    Key(String, Vec<String>),
+    /// A choice that there is not, and those that there are.
+    Choice(String, Vec<String>),
+    /// Anything else, in words.
+    Other(String),
+}
+
+impl What {
+    fn of(error: &serde_saphyr::Error) -> Self {
+        use serde_saphyr::Error as Saphyr;
+        let names = |list: &[&'static str]| list.iter().map(ToString::to_string).collect();
+        match error {
+            Saphyr::SerdeUnknownField { field, expected, .. } => Self::Key(field.clone(), names(expected)),
+            Saphyr::SerdeUnknownVariant { variant, expected, .. } => Self::Choice(variant.clone(), names(expected)),
+            Saphyr::InvalidScalar { ty, .. } => Self::Other(format!("expected {}", plain_kind(ty))),
+            Saphyr::SerdeInvalidType { unexpected, expected, .. } => {
+                Self::Other(format!("invalid type: {unexpected}, expected {}", plain_kind(expected)))
+            }
+            Saphyr::SerdeInvalidValue { unexpected, expected, .. } => {
+                Self::Other(format!("invalid value: {unexpected}, expected {}", plain_kind(expected)))
+            }
+            other => {
+                // The place is said in front of the sentence.
+                let text = other.to_string();
+                Self::Other(text.rsplit_once(" at line ").map_or(text.as_str(), |(head, _)| head).to_string())
+            }
+        }
+    }
+
+    /// The name that is unknown, and those that would be known.
+    pub(super) fn names(&self) -> (&str, &[String]) {
+        match self {
+            Self::Key(name, allowed) | Self::Choice(name, allowed) => (name, allowed),
+            Self::Other(_) => ("", &[]),
+        }
+    }
 }
 
 fn limits() -> Options {
@@ -38,12 +79,11 @@ pub(super) fn typed<T: DeserializeOwned>(text: &str) -> Result<T, Mistake> {
     });
     parsed.map_err(|e| {
         let place = e.location();
-        let bare = e.without_snippet().to_string();
-        let text = bare.rsplit_once(" at line ").map_or(bare.as_str(), |(head, _)| head).to_string();
+        let what = What::of(e.without_snippet());
         let path = path.trim_matches(|c| c == '?' || c == '.').to_string();
         let line = place.as_ref().map_or(0, |p| p.line() as usize);
         let column = place.as_ref().map_or(0, |p| p.column() as usize);
-        Mistake { line, column, path, text }
+        Mistake { line, column, path, what }
     })
 }
 
@@ -65,8 +105,8 @@ pub(super) fn parse_any(path: &Path, text: &str) -> Result<Value> {
 
 /// The mistake as a user sees it: place, what is wrong, the line with a caret, what is allowed.
 fn show(path: &Path, source: &str, mistake: &Mistake) -> Error {
-    let (sentence, allowed) = explain(mistake);
-    point_at(path, source, (mistake.line, mistake.column), &sentence, unknown_name(&mistake.text), &allowed)
+    let (name, allowed) = mistake.what.names();
+    point_at(path, source, (mistake.line, mistake.column), &explain(mistake), name, allowed)
 }
 
 /// A mistake at `(line, column)` (1-based) of a text: `FILE:LINE:COLUMN: sentence`, the line with a caret, and, where
@@ -98,52 +138,29 @@ pub fn point_at(
     Error::usage(text).did_you_mean(name, near.iter().map(String::as_str))
 }
 
-/// One sentence in our words, and the names that are allowed where a name was unknown.
-pub(super) fn explain(mistake: &Mistake) -> (String, Vec<String>) {
+/// One sentence in our words.
+pub(super) fn explain(mistake: &Mistake) -> String {
     let within = |path: &str| if path.is_empty() { "at the top".to_string() } else { format!("in `{path}`") };
-    let allowed = allowed_names(&mistake.text);
-    let name = unknown_name(&mistake.text);
-    if mistake.text.contains("unknown field") {
-        let parent = mistake.path.rsplit_once('.').map_or("", |(parent, _)| parent);
-        let parent = if mistake.path.ends_with(name) { parent } else { &mistake.path };
-        return (format!("unknown key `{name}` {}", within(parent)), allowed);
-    }
-    if mistake.text.contains("unknown variant") {
-        return (format!("unknown choice `{name}` {}", within(&mistake.path)), allowed);
-    }
-    let place = if mistake.path.is_empty() { String::new() } else { format!("`{}`: ", mistake.path) };
-    (format!("{place}{}", plain_words(&mistake.text)), Vec::new())
-}
-
-/// The parser's words for a value of the wrong type, without the names of the program's own types.
-fn plain_words(text: &str) -> String {
-    let kind = |name: &str| match name {
-        "u8" | "u16" | "u32" | "u64" | "u128" | "usize" => Some("a whole number, 0 or more"),
-        "i8" | "i16" | "i32" | "i64" | "i128" | "isize" => Some("a whole number"),
-        "f32" | "f64" => Some("a number"),
-        "bool" | "boolean" => Some("true or false"),
-        "char" => Some("one character"),
-        _ => None,
-    };
-    let mut words = text.to_owned();
-    for (mark, joint) in [("invalid ", "expected "), ("expected ", "expected ")] {
-        let Some(at) = words.find(mark) else { continue };
-        let rest = &words[at + mark.len()..];
-        let end = rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
-        if let Some(kind) = kind(&rest[..end]) {
-            words = format!("{}{joint}{kind}{}", &words[..at], &rest[end..]);
+    match &mistake.what {
+        What::Key(name, _) => {
+            let parent = mistake.path.rsplit_once('.').map_or("", |(parent, _)| parent);
+            let parent = if mistake.path.ends_with(name.as_str()) { parent } else { &mistake.path };
+            format!("unknown key `{name}` {}", within(parent))
         }
+        What::Choice(name, _) => format!("unknown choice `{name}` {}", within(&mistake.path)),
+        What::Other(text) if mistake.path.is_empty() => text.clone(),
+        What::Other(text) => format!("`{}`: {text}", mistake.path),
     }
-    words
 }
 
-/// The first name in backticks: serde puts the unknown one there.
-pub(super) fn unknown_name(text: &str) -> &str {
-    text.split('`').nth(1).unwrap_or_default()
-}
-
-fn allowed_names(text: &str) -> Vec<String> {
-    let Some((_, list)) = text.split_once("expected") else { return Vec::new() };
-    let list = list.trim_start_matches(" one of").trim();
-    list.split([',', '`']).map(str::trim).filter(|n| !n.is_empty() && !n.contains(' ')).map(String::from).collect()
+/// A kind of value, without the names of the program's own types.
+fn plain_kind(name: &str) -> &str {
+    match name {
+        "u8" | "u16" | "u32" | "u64" | "u128" | "usize" => "a whole number, 0 or more",
+        "i8" | "i16" | "i32" | "i64" | "i128" | "isize" => "a whole number",
+        "f32" | "f64" => "a number",
+        "bool" | "boolean" => "true or false",
+        "char" => "one character",
+        other => other,
+    }
 }

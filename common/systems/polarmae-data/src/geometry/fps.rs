@@ -2,6 +2,7 @@
 
 use super::Points;
 use super::buckets::Buckets;
+use super::distances::lower;
 
 /// From this many distance evaluations on, buckets pay for being built.
 const BUCKETS_FROM: usize = 1 << 20;
@@ -27,38 +28,10 @@ pub fn farthest_points_plain(points: &Points, count: usize, start: u32) -> Vec<u
     let mut nearest = vec![f32::INFINITY; points.len()];
     while taken.len() < count {
         let last = points.at(taken[taken.len() - 1] as usize);
-        taken.push(update(&points.x, &points.y, &points.z, last, &mut nearest).1 as u32);
+        let largest = lower(&points.x, &points.y, &points.z, last, &mut nearest);
+        taken.push(nearest.iter().position(|&d| d == largest).unwrap_or(0) as u32);
     }
     taken
-}
-
-/// Lowers the distances to those from `p`, and finds the largest: its value and first index.
-///
-/// Two passes, so that the first one is free of branches and runs on vectors.
-pub(super) fn update(x: &[f32], y: &[f32], z: &[f32], p: [f32; 3], nearest: &mut [f32]) -> (f32, usize) {
-    const LANES: usize = 16;
-    let n = nearest.len();
-    let (x, y, z) = (&x[..n], &y[..n], &z[..n]);
-    let mut lanes = [f32::NEG_INFINITY; LANES];
-    let whole = n - n % LANES;
-    for i in (0..whole).step_by(LANES) {
-        for (lane, best) in lanes.iter_mut().enumerate() {
-            let j = i + lane;
-            let (dx, dy, dz) = (x[j] - p[0], y[j] - p[1], z[j] - p[2]);
-            let d = dx * dx + dy * dy + dz * dz;
-            let low = if d < nearest[j] { d } else { nearest[j] };
-            nearest[j] = low;
-            *best = if low > *best { low } else { *best };
-        }
-    }
-    let mut largest = lanes.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
-    for j in whole..n {
-        let (dx, dy, dz) = (x[j] - p[0], y[j] - p[1], z[j] - p[2]);
-        let d = dx * dx + dy * dy + dz * dz;
-        nearest[j] = if d < nearest[j] { d } else { nearest[j] };
-        largest = largest.max(nearest[j]);
-    }
-    (largest, nearest.iter().position(|&d| d == largest).unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 mod ball;
 mod buckets;
 mod cells;
+mod distances;
 mod fps;
 mod knn;
 mod suppress;
