@@ -22,7 +22,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 JOBS ?= 0
 DEMO_leap := pipelines/leap-blend
 DEMO_icecube := pipelines/icecube-blend
-DEMO_polarmae := pipelines/polarmae-segment-fft
+DEMO_polarmae := pipelines/polarmae-labels
 DEMO_tracknet := pipelines/tracknet
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 TEST := $(if $(NEXTEST),$(CARGO) nextest run --release --workspace --no-fail-fast,$(CARGO) test --release --workspace --no-fail-fast)
@@ -48,7 +48,7 @@ demo-leap demo-icecube demo-polarmae demo-tracknet: binaries
 	@"$(TARGET)/release/run-pipeline" $(DEMO_$(@:demo-%=%)) --size demo -j $(JOBS) --fail-fast --result $(if $(filter 1 yes true,$(FRESH)),--force)
 
 demo-icecube: ## IceCube at small size: simulate, prepare, train two networks, predict, blend, score
-demo-polarmae: ## PoLAr-MAE at small size: simulate, prepare, pretrain, fine-tune, predict, score
+demo-polarmae: ## PoLAr-MAE at small size: simulate, prepare, pretrain, fine-tune by 1, 10, 100 and all labels, score
 demo-tracknet: ## TrackNET at small size: simulate, prepare, train, find tracks, score
 
 pictures: demo-leap demo-icecube demo-polarmae demo-tracknet ## Make docs/images anew from all four demos

@@ -152,6 +152,21 @@ fn every_kind_of_chart_draws_tells_and_keeps_its_numbers() {
     assert_ne!(range(&mut browser), before);
     browser.key("0");
     assert_eq!(range(&mut browser), before);
+    // Two fingers that part about a place keep it where it is: half of the range is left, and the place in it.
+    let parted = browser.js(&format!(
+        "(() => {{ const f = {first}.podium, plot = {first}.querySelector('.plot'), b = f.over().getBoundingClientRect(), v = f.view().range.x;
+            const at = (share) => b.left + share * b.width, y = b.top + b.height / 2;
+            const finger = (kind, pointerId, x) => plot.dispatchEvent(new PointerEvent(kind, {{ pointerId, pointerType: 'touch', clientX: x, clientY: y, bubbles: true }}));
+            finger('pointerdown', 1, at(0.2)); finger('pointerdown', 2, at(0.3));
+            finger('pointermove', 1, at(0.15)); finger('pointermove', 2, at(0.35));
+            finger('pointerup', 1, at(0.15)); finger('pointerup', 2, at(0.35));
+            const n = f.view().range.x, middle = v[0] + 0.25 * (v[1] - v[0]);
+            return [(n[1] - n[0]) / (v[1] - v[0]), (middle - n[0]) / (n[1] - n[0])]; }})()"
+    ));
+    assert!((parted[0].as_f64().unwrap() - 0.5).abs() < 1e-6, "{parted}");
+    assert!((parted[1].as_f64().unwrap() - 0.25).abs() < 1e-6, "{parted}");
+    browser.key("0");
+    assert_eq!(range(&mut browser), before);
     browser.js(&format!("{first}.querySelectorAll('.legend button')[0].click()"));
     let pressed = browser.js(&format!("{first}.querySelectorAll('.legend button')[0].getAttribute('aria-pressed')"));
     assert_eq!(pressed, "false");

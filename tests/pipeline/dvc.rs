@@ -243,11 +243,11 @@ fn the_pipelines_of_this_repository_are_read_alike_at_all_sizes() {
     let Some(dvc) = tools::dvc() else { return };
     let leap = ["raw", "data", "adam", "max2020", "forcewithme", "joseph", "zuiye", "first", "blend"];
     let icecube = ["data", "b32", "b64", "b-4rel", "s-gnn", "b-gnn", "blend"];
-    let polarmae = ["data", "pretrain", "segment-fft", "segment-peft"];
+    let polarmae = ["data", "pretrain", "segment-fft", "segment-peft", "labels"];
     let systems: [(&str, &[&str], &str, &[&str]); 4] = [
         ("leap", &leap, "leap-blend", &["demo", "small", "members", "published"]),
         ("icecube", &icecube, "icecube-blend", &["demo", "published"]),
-        ("polarmae", &polarmae, "polarmae-segment-fft", &["demo", "published"]),
+        ("polarmae", &polarmae, "polarmae-labels", &["demo", "published"]),
         ("tracknet", &[], "tracknet", &["demo", "published"]),
     ];
     let all = systems

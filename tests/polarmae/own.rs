@@ -275,7 +275,7 @@ fn files_packed_by_filters_that_the_library_lacks_are_read_like_those_of_its_own
     // The sixth voxel of the second event, and its energy on the network's scale: that of the first event is lower.
     assert_eq!(library.0[4 * 25..4 * 25 + 3], [305.0, 301.0, 300.0]);
     assert!(library.0[3] < library.0[4 * 25 + 3]);
-    for name in ["lzf", "lz4", "zstd", "wide"] {
+    for name in ["bzip2", "lzf", "lz4", "zstd", "wide"] {
         assert_eq!(prepared(name), library, "{name}");
     }
     // Damage is told with its place.

@@ -162,13 +162,19 @@
       u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
       zoomTo(x, y);
     };
-    const scaleBy = (factor, shareX = 0.5, shareY = 0.5) => {
-      const one = (range, log, share) => {
-        const f = log ? Math.log10 : (v) => v, g = log ? (v) => 10 ** v : (v) => v;
-        const a = f(range[0]), b = f(range[1]), at = a + share * (b - a);
-        return [g(at + (a - at) * factor), g(at + (b - at) * factor)];
+    // Shares of the plot count from its left and its lower edge; `to` is where the place comes to lie, in shares as well.
+    const scaleBy = (factor, from = { x: 0.5, y: 0.5 }, to = from) => {
+      const one = (range, { reversed }, isLog, share, end) => {
+        const f = isLog ? Math.log10 : (v) => v, g = isLog ? (v) => 10 ** v : (v) => v;
+        if (reversed) { share = 1 - share; end = 1 - end; }
+        const a = f(range[0]), b = f(range[1]), at = a + share * (b - a), wide = (b - a) * factor;
+        return [g(at - end * wide), g(at + (1 - end) * wide)];
       };
-      zoomTo(one(current.x, state.logX, shareX), one(current.y, state.logY, shareY));
+      zoomTo(one(current.x, chart.x, state.logX, from.x, to.x), one(current.y, chart.y, state.logY, from.y, to.y));
+    };
+    const shareOf = (x, y) => {
+      const box = u.over.getBoundingClientRect();
+      return { x: (x - box.left) / box.width, y: 1 - (y - box.top) / box.height };
     };
 
     // --- hover -----------------------------------------------------------------------------------------------------
@@ -216,10 +222,27 @@
     plot.addEventListener("wheel", (event) => {
       if (!event.ctrlKey && !event.metaKey) return;
       event.preventDefault();
-      const box = u.over.getBoundingClientRect();
-      const x = (event.clientX - box.left) / box.width, y = (event.clientY - box.top) / box.height;
-      scaleBy(event.deltaY < 0 ? 0.8 : 1.25, chart.x.reversed ? 1 - x : x, chart.y.reversed ? y : 1 - y);
+      scaleBy(event.deltaY < 0 ? 0.8 : 1.25, shareOf(event.clientX, event.clientY));
     }, { passive: false });
+    // Two fingers zoom about the place between them and take it along; one finger scrolls the page and reads values.
+    const fingers = new Map();
+    const spread = () => {
+      const [a, b] = [...fingers.values()];
+      return { x: (a.x + b.x) / 2, y: (a.y + b.y) / 2, apart: Math.hypot(a.x - b.x, a.y - b.y) };
+    };
+    plot.addEventListener("pointerdown", (event) => {
+      if (event.pointerType === "touch") fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+    });
+    plot.addEventListener("pointermove", (event) => {
+      if (!fingers.has(event.pointerId)) return;
+      const before = fingers.size === 2 ? spread() : null;
+      fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+      if (!before) return;
+      const now = spread();
+      if (before.apart > 1 && now.apart > 1) scaleBy(before.apart / now.apart, shareOf(before.x, before.y), shareOf(now.x, now.y));
+    });
+    for (const end of ["pointerup", "pointercancel", "pointerleave"]) plot.addEventListener(end, (event) => fingers.delete(event.pointerId));
+    plot.addEventListener("touchmove", (event) => { if (event.touches.length > 1 && event.cancelable) event.preventDefault(); }, { passive: false });
 
     // --- lines across ------------------------------------------------------------------------------------------------
     const marks = (v) => {

@@ -4,10 +4,12 @@
 //! filters that files in use have are undone here; a data set with any other one stays with the library.
 
 use std::borrow::Cow;
+use std::io::Read;
 
 use hdf5::filters::Filter;
 
 /// Numbers of filters that the library lacks, as registered with The HDF Group.
+const BZIP2: i32 = 307;
 const LZF: i32 = 32000;
 const LZ4: i32 = 32004;
 const ZSTANDARD: i32 = 32015;
@@ -21,6 +23,8 @@ pub enum Undo {
     Unshuffle,
     /// A checksum stands behind the data.
     Fletcher32,
+    /// A stream of bzip2.
+    Bzip2,
     /// h5py's own compression.
     Lzf,
     /// Blocks of LZ4 behind a head.
@@ -35,6 +39,7 @@ impl Undo {
             Filter::Deflate(_) => Self::Inflate,
             Filter::Shuffle => Self::Unshuffle,
             Filter::Fletcher32 => Self::Fletcher32,
+            Filter::User(BZIP2, _) => Self::Bzip2,
             Filter::User(LZF, _) => Self::Lzf,
             Filter::User(LZ4, _) => Self::Lz4,
             Filter::User(ZSTANDARD, _) => Self::Zstandard,
@@ -63,6 +68,7 @@ impl Undo {
                     }
                 }
             }
+            Self::Bzip2 => bunzipped(&bytes, most)?.into(),
             Self::Lzf => lzf(&bytes, most)?.into(),
             Self::Lz4 => lz4_blocks(&bytes, most)?.into(),
             Self::Zstandard => {
@@ -114,6 +120,14 @@ fn inflated(bytes: &[u8], most: usize) -> Result<Vec<u8>, String> {
     let count =
         libdeflater::Decompressor::new().zlib_decompress(bytes, &mut out).map_err(|e| format!("deflate: {e}"))?;
     out.truncate(count);
+    Ok(out)
+}
+
+fn bunzipped(bytes: &[u8], most: usize) -> Result<Vec<u8>, String> {
+    let mut out = Vec::with_capacity(most);
+    // One byte more tells that there is more.
+    let mut stream = bzip2::read::BzDecoder::new(bytes).take(most as u64 + 1);
+    stream.read_to_end(&mut out).map_err(|e| format!("bzip2: {e}"))?;
     Ok(out)
 }
 
@@ -276,6 +290,16 @@ mod tests {
         assert!(lz4_blocks(&packed, 999).unwrap_err().contains("claims 1000 bytes"));
         let stored = [4u64.to_be_bytes().as_slice(), &4u32.to_be_bytes(), &4u32.to_be_bytes(), b"abcd"].concat();
         assert_eq!(lz4_blocks(&stored, 4).unwrap(), b"abcd");
+    }
+
+    #[test]
+    fn streams_of_bzip2_are_unpacked_up_to_the_size_of_their_chunk() {
+        let plain: Vec<u8> = (0..2000u32).map(|i| (i / 7) as u8).collect();
+        let mut packed = vec![];
+        bzip2::read::BzEncoder::new(plain.as_slice(), bzip2::Compression::best()).read_to_end(&mut packed).unwrap();
+        assert_eq!(bunzipped(&packed, 2000).unwrap(), plain);
+        assert_eq!(bunzipped(&packed, 1000).unwrap().len(), 1001, "one more tells that there is more");
+        assert!(bunzipped(&packed[..packed.len() / 2], 2000).unwrap_err().starts_with("bzip2: "));
     }
 
     #[test]

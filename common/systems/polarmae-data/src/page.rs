@@ -3,8 +3,10 @@
 use report::{Axis, Chart, Figure, Heat, Page, Sense, Series, Table};
 use serde_json::Value;
 
-/// The page of one or several tables of classes, as `score.json` has them.
-pub fn page(reports: &[Value]) -> Page {
+use crate::score::Labels;
+
+/// The page of one or several tables of classes, as `score.json` has them, and of how many labels they took.
+pub(crate) fn page(reports: &[Value], labels: &Labels) -> Page {
     let mut page = Page::new("Classes of points", "F1, intersection over union and confusion, of all points together");
     for report in reports {
         let called =
@@ -14,6 +16,18 @@ pub fn page(reports: &[Value]) -> Page {
         page.figure(Figure::new(called("mean IoU"), number(&report["iou_mean"])).sense(Sense::Higher));
         let accuracy = Figure::new(called("accuracy"), number(&report["accuracy"])).sense(Sense::Higher);
         page.figure(accuracy.note(format!("{} points of {} events", report["points"], report["events"])));
+    }
+    if labels.events().len() > 1 {
+        page.section("Labels");
+        let series = labels.curves.iter().map(|(learns, points)| {
+            Series::line(learns, points.iter().map(|&(events, f1)| (events as f64, f1)).collect())
+        });
+        let (x, y) = (Axis::new("labelled events").log(), Axis::new("mean F1").range(0.0, 1.0));
+        let mut chart = Chart::lines("Mean F1 over labelled events", x, y).with_all(series).note("higher is better");
+        if let Some(majority) = reports.first().map(|report| number(&report["f1_majority"])).filter(|f1| f1.is_finite()) {
+            chart = chart.level(majority, "majority class alone");
+        }
+        page.chart(chart.wide());
     }
     page.section("Classes");
     let names: Vec<&String> =
@@ -93,7 +107,9 @@ mod tests {
         let mut report = counted.figures(&["shower", "<track>"]);
         report["name"] = "run".into();
         report["events"] = 1.into();
-        let made = page(&[report]);
+        let labels = Labels { curves: vec![("all".into(), vec![(1, 0.2), (10, 0.5)])] };
+        let made = page(&[report], &labels);
+        assert!(made.beside().iter().any(|(path, _)| path == "plots/mean-f1-over-labelled-events.csv"));
         let html = made.html();
         for part in ["Confusion: run", "2 of 3 points", "1 of 1 points", "&lt;track&gt;"] {
             assert!(html.contains(part), "{part}");

@@ -1,9 +1,10 @@
 //! Classes of points against their labels: F1, intersection over union, confusion.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
-use common::oof::resolve;
+use common::oof::{resolve, resolve_in};
+use common::stage::Manifest;
 use common::store::tables::{ColumnKind, CsvText, ParquetFile, Table, read_csv};
 use common::submission::is_table;
 use common::system::{Score, ScoreRequest};
@@ -18,12 +19,19 @@ use crate::page;
 /// Points that are held at a time.
 const BLOCK: usize = 1 << 20;
 
+/// Figure of a training, of its predictions and of a probe: the events whose labels it learned from.
+pub const TRAIN_EVENTS: &str = "train_events";
+/// Figure beside it: what learned.
+pub const LEARNS: &str = "learns";
+/// Output of predictions that are embeddings: what lies open in them.
+const PROBE: &str = "probe";
+
 /// Scores of classes.
 pub const SCORE: Score = Score {
     reads: &[],
     about: "Classes of points (tables of `predict` for PoLAr-MAE, which bring their labels: no `--truth`) get F1 and \
             intersection over union by class, their means, and the confusion matrix.",
-    predictions: "Classes of points: tables or folders of `predict` stages.",
+    predictions: "Classes of points: tables or folders of `predict` stages, with `--embeddings` too, whose probe stands beside them.",
     truth: "",
     flags: &[],
     examples: "  score classes/polarmae_peft classes/polarmae_fft",
@@ -35,8 +43,15 @@ pub const SCORE: Score = Score {
 fn claims(request: &ScoreRequest) -> Result<bool> {
     Ok(request.predictions.iter().any(|argument| match argument.as_str() {
         "-" => request.truth.is_none(),
+        path if is_probe(path) => true,
         path => resolve(path, &["predictions"]).is_ok_and(|path| is_classes(&path)),
     }))
+}
+
+/// Whether a folder holds embeddings and a probe of them.
+fn is_probe(argument: &str) -> bool {
+    Path::new(argument).is_dir()
+        && Manifest::read(argument).is_ok_and(|stage| stage.system == NAME && stage.outputs.contains_key(PROBE))
 }
 
 /// Columns that are read.
@@ -88,32 +103,111 @@ fn is_classes(path: &Path) -> bool {
     ["event", "point", "label", "prediction"].iter().all(|name| names.iter().any(|known| known == name))
 }
 
-/// Scores tables of `predict`, whose rows bring their labels.
+/// Scores tables of `predict`, whose rows bring their labels; probes of embeddings stand beside them.
 fn run(request: &ScoreRequest) -> Result<()> {
-    let mut reports = vec![];
+    let (mut reports, mut probes) = (vec![], vec![]);
     let mut inputs: Vec<(String, PathBuf)> = vec![];
     for argument in &request.predictions {
-        let path = resolve(argument, &["predictions"])?;
-        reports.push(one(argument, &path, request.limit)?);
+        let stage = (argument == "-" || Path::new(argument).is_dir()).then(|| Manifest::read(argument)).transpose()?;
+        let path = match &stage {
+            Some(stage) if stage.outputs.contains_key(PROBE) => {
+                let path = stage.output(PROBE)?;
+                probes.push(probe(argument, stage));
+                inputs.push((path.display().to_string(), path));
+                continue;
+            }
+            Some(stage) => resolve_in(stage, &["predictions"])?,
+            None => resolve(argument, &["predictions"])?,
+        };
+        let mut report = one(argument, &path, request.limit)?;
+        for name in [TRAIN_EVENTS, LEARNS] {
+            if let Some(value) = stage.as_ref().and_then(|stage| stage.metrics.get(name)) {
+                report[name] = value.clone();
+            }
+        }
+        reports.push(report);
         inputs.push((path.display().to_string(), path));
     }
-    info!("{}", table(&reports));
-    let means: Vec<(&str, f64)> = request
-        .predictions
+    let labels = Labels::of(reports.iter().chain(&probes));
+    info!("{}{}", table(&reports), labels.table());
+    let means: Vec<(&str, f64)> = reports
         .iter()
-        .zip(&reports)
-        .map(|(name, report)| (name.as_str(), report["f1_mean"].as_f64().unwrap_or(f64::NAN)))
+        .chain(&probes)
+        .map(|report| (report["name"].as_str().unwrap_or_default(), number(&report["f1_mean"])))
         .collect();
-    request.publish(NAME, &json!({ "scores": reports }), &means, &inputs, |stage| {
+    let mut value = json!({ "scores": reports });
+    if !probes.is_empty() {
+        value["probes"] = probes.into();
+    }
+    request.publish(NAME, &value, &means, &inputs, |stage| {
         if let [only] = reports.as_slice() {
             stage.metric("score", only["f1_mean"].clone());
         }
-        let page = page::page(&reports);
+        let page = page::page(&reports, &labels);
         stage.texts(page.beside())?;
         let written = common::durable::write(stage.folder().join("report.html"), page.html().as_bytes())?;
         stage.output("report", &written);
         Ok(())
     })
+}
+
+/// A linear map of the features of single points, as `predict --embeddings` judged it.
+fn probe(name: &str, stage: &Manifest) -> Value {
+    let of = |name: &str| stage.metrics.get(name).cloned().unwrap_or(Value::Null);
+    json!({
+        "name": name,
+        "f1_mean": of("linear_f1"),
+        "untrained/f1_mean": of("untrained/linear_f1"),
+        TRAIN_EVENTS: of(TRAIN_EVENTS),
+        LEARNS: of(LEARNS),
+    })
+}
+
+/// How many labels it takes: mean F1 by what learned and from how many labelled events.
+pub(crate) struct Labels {
+    /// By what learned, each with its events and figures, fewest events first.
+    pub(crate) curves: Vec<(String, Vec<(u64, f64)>)>,
+}
+
+impl Labels {
+    fn of<'r>(reports: impl Iterator<Item = &'r Value>) -> Self {
+        let mut curves: Vec<(String, Vec<(u64, f64)>)> = vec![];
+        for report in reports {
+            let known = (report[LEARNS].as_str(), report[TRAIN_EVENTS].as_u64(), report["f1_mean"].as_f64());
+            let (Some(learns), Some(events), Some(f1)) = known else { continue };
+            match curves.iter_mut().find(|(name, _)| name == learns) {
+                Some((_, points)) => points.push((events, f1)),
+                None => curves.push((learns.into(), vec![(events, f1)])),
+            }
+        }
+        curves.iter_mut().for_each(|(_, points)| points.sort_by_key(|(events, _)| *events));
+        Self { curves }
+    }
+
+    /// Numbers of events of all curves; a curve over them needs two.
+    pub(crate) fn events(&self) -> BTreeSet<u64> {
+        self.curves.iter().flat_map(|(_, points)| points.iter().map(|(events, _)| *events)).collect()
+    }
+
+    /// The figures as text, nothing where all learned from as many events.
+    fn table(&self) -> String {
+        let events = self.events();
+        if events.len() < 2 {
+            return String::new();
+        }
+        let heads = events.iter().map(|events| format!("{events:>9}")).collect::<String>();
+        let mut text = format!("\nmean F1 by labelled events\n  {:40}{heads}", "what learned");
+        for (learns, points) in &self.curves {
+            let of = |events: u64| points.iter().rev().find(|(known, _)| *known == events);
+            let cells = events.iter().map(|&events| of(events).map_or(" ".repeat(9), |(_, f1)| format!("{f1:9.4}")));
+            text += &format!("\n  {learns:40}{}", cells.collect::<String>());
+        }
+        text
+    }
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or(f64::NAN)
 }
 
 fn one(name: &str, path: &Path, limit: Option<u64>) -> Result<Value> {
@@ -198,7 +292,6 @@ fn demand_known((label, guess): (&[i64], &[i64]), classes: usize, first: usize, 
 }
 
 fn table(reports: &[Value]) -> String {
-    let number = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
     let mut text = String::from("classes of points");
     for report in reports {
         text.push_str(&format!(

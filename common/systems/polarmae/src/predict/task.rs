@@ -8,6 +8,7 @@ use common::driver::{Ending, Help, Request, Task};
 use common::stage::{Manifest, Stage};
 use common::{Error, Result};
 use neural::stages::{self, PredictFlags, Set};
+use polarmae_data::score::{LEARNS, TRAIN_EVENTS};
 use serde_json::{Value, json};
 
 use super::embed::{Embedder, EmbeddingWriter};
@@ -35,6 +36,8 @@ pub struct Predict {
     most: u64,
     upstream: Vec<Manifest>,
     trained_seed: Option<u64>,
+    /// What of the training's figures goes on.
+    taught: Vec<(&'static str, Value)>,
 }
 
 /// What is made of events.
@@ -129,8 +132,12 @@ impl Task for Predict {
             return Err(Error::usage(problem).hint("name one of them: `--picture N`"));
         }
         let trained_seed = trained.as_ref().map(|trained| trained.seed);
+        let taught = [TRAIN_EVENTS, LEARNS].into_iter().filter(|_| !config.embeddings).filter_map(|name| {
+            trained.as_ref().and_then(|trained| Some((name, trained.metrics.get(name)?.clone())))
+        });
+        let taught = taught.collect();
         let upstream = trained.into_iter().chain([prepared]).collect();
-        Ok(Self { config, settings, work, weights, events, train, most, upstream, trained_seed })
+        Ok(Self { config, settings, work, weights, events, train, most, upstream, trained_seed, taught })
     }
 
     fn describe(&self) -> Vec<String> {
@@ -159,6 +166,10 @@ impl Task for Predict {
             let problem = "the prepared events do not say how their energies were scaled";
             Error::input(self.events.place(), problem).hint("prepare them again")
         })?;
+        // A curve over the number of labels needs them: the training may be gone when it is drawn.
+        for (name, value) in &self.taught {
+            stage.metric(name, value.clone());
+        }
         match &self.work {
             Work::Classes(segmenter) => self.classes(segmenter, scale, stage)?,
             Work::Embeddings(embedder) => self.embeddings(embedder, scale, stage)?,
@@ -280,6 +291,8 @@ impl Predict {
         stage.metric("points", points);
         if let (Some(train), Some(config)) = (&self.train, &self.config.probe) {
             let report = self.probe(embedder, train, config, stage)?;
+            stage.metric(TRAIN_EVENTS, config.train_events.map_or(train.len(), |most| most.min(train.len())));
+            stage.metric(LEARNS, "a linear map of the pretrained features");
             let text = format!("{report:#}\n");
             stage.output("probe", &common::durable::write(stage.folder().join("probe.json"), text.as_bytes())?);
         } else if self.config.probe.is_some() {

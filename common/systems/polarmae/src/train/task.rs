@@ -7,7 +7,9 @@ use common::config::{self, Resolved};
 use common::driver::{Ending, Help, Request, Task};
 use common::stage::{Manifest, Stage};
 use neural::stages::{self, Begun, Told, TrainFlags};
+use polarmae_data::score::{LEARNS, TRAIN_EVENTS};
 
+use super::config::EncoderMode;
 use super::{ModelConfig, Sets, TrainConfig, Trained, train};
 use crate::dataset::Events;
 use crate::published;
@@ -104,7 +106,7 @@ impl Task for Train {
                 None => "segmentation from drawn weights: no pretraining is given".to_string(),
             },
         };
-        let events = config.data.max_events.map_or(self.sets.train.len(), |most| most.min(self.sets.train.len()));
+        let events = self.events();
         let training = &config.training;
         let steps = events / training.batch_size;
         let most = training.max_steps.map_or("any number of".to_string(), |steps| steps.to_string());
@@ -132,8 +134,26 @@ impl Task for Train {
         stages::hparams(stage, &self.config.text)?;
         let options = self.begun.options(stage, self.pretrained.as_deref());
         let trained = train(config, &self.hash, &self.sets, options)?;
+        stage.metric(TRAIN_EVENTS, self.events());
+        if let ModelConfig::Segmentation(task) = &config.model {
+            let learns = match (&self.pretrained, task.encoder) {
+                (None, EncoderMode::Learns) => "all, from nothing",
+                (None, _) => "head alone, on drawn features",
+                (Some(_), EncoderMode::Learns) => "all, pretrained",
+                (Some(_), _) => "head alone, pretrained",
+            };
+            stage.metric(LEARNS, learns);
+        }
         publish(stage, config, self.config.annotated(), &trained)?;
         Ok(Ending::Finished)
+    }
+}
+
+impl Train {
+    /// Number of training events.
+    fn events(&self) -> u64 {
+        let there = self.sets.train.len();
+        self.config.value.data.max_events.map_or(there, |most| most.min(there))
     }
 }
 
