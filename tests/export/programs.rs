@@ -48,8 +48,11 @@ for case in sorted(pathlib.Path(sys.argv[1]).iterdir()):
         else:
             # Column by column; of one row alone a number near zero says nothing.
             a, b = a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1])
-            scale = b.abs().amax(0) if len(b) > 6 else b.abs().max()
-            off = ((a - b).abs() / scale.clamp(min=1e-300)).max().item()
+            if about['length']:
+                off = ((a - b).norm(dim=1) / b.norm(dim=1).clamp(min=1e-300)).max().item()
+            else:
+                scale = b.abs().amax(0) if len(b) > 6 else b.abs().max()
+                off = ((a - b).abs() / scale.clamp(min=1e-300)).max().item()
             assert off < (1e-3 if about['angle'] else 1e-5), (case, off)
         worst = max(worst, off)
 print('cases', len(list(pathlib.Path(sys.argv[1]).iterdir())), 'torch', torch.__version__, 'largest', worst)
@@ -182,6 +185,7 @@ fn python_gives_the_numbers_of_predict_for_every_network_in_batches_of_1_7_and_6
                 let about = serde_json::json!({
                     "module": path, "method": method.name, "inputs": inputs.len(), "outputs": outputs.len(),
                     "angle": matches!(method.closeness, Closeness::Angle(_)),
+                    "length": matches!(method.closeness, Closeness::Length(_)),
                 });
                 common::durable::write(case.join("case.json"), about.to_string().as_bytes()).unwrap();
             }

@@ -14,6 +14,8 @@ use crate::precision::{Precision, with_autocast};
 pub enum Closeness {
     /// The largest difference of a column in units of its largest value.
     Relative(f64),
+    /// The largest length of the difference of a row in units of the row's length: for embeddings, whose columns are one vector.
+    Length(f64),
     /// The largest angle between the vectors of the first output, rad; the other outputs by `Relative(1e-3)`.
     Angle(f64),
 }
@@ -25,6 +27,7 @@ impl fmt::Display for Closeness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Relative(_) => f.write_str("largest difference of a column in units of its largest value"),
+            Self::Length(_) => f.write_str("largest length of the difference of a row in units of the row's length"),
             Self::Angle(_) => f.write_str("largest angle between the vectors, rad"),
         }
     }
@@ -32,7 +35,7 @@ impl fmt::Display for Closeness {
 
 impl Closeness {
     fn limit(self, precision: Precision) -> f64 {
-        let (Self::Relative(limit) | Self::Angle(limit)) = self;
+        let (Self::Relative(limit) | Self::Length(limit) | Self::Angle(limit)) = self;
         if precision == Precision::F32 { limit } else { limit * COARSER }
     }
 }
@@ -101,6 +104,7 @@ pub fn compare(module: &CModule, method: &Method, precision: Precision) -> Resul
             Closeness::Angle(_) if place == 0 => (angle(&found, &wanted), method.closeness.limit(precision)),
             Closeness::Angle(_) => (relative(&found, &wanted), Closeness::Relative(1e-3).limit(precision)),
             Closeness::Relative(_) => (relative(&found, &wanted), method.closeness.limit(precision)),
+            Closeness::Length(_) => (length(&found, &wanted), method.closeness.limit(precision)),
         };
         if off.is_nan() || off > limit {
             return Err(Error::failed(format!(
@@ -119,9 +123,18 @@ pub fn compare(module: &CModule, method: &Method, precision: Precision) -> Resul
 /// `[N, C]` in f64 each.
 fn relative(found: &Tensor, wanted: &Tensor) -> f64 {
     let largest = |t: &Tensor| t.abs().amax([0_i64].as_slice(), false);
-    let (off, scale) = (largest(&(found - wanted)), largest(wanted));
-    // A column of zeros has to be one.
-    let off = off.where_self(&scale.eq(0.0), &(&off / scale.clamp_min(f64::MIN_POSITIVE)));
+    in_units(&largest(&(found - wanted)), &largest(wanted))
+}
+
+/// `[N, C]` in f64 each.
+fn length(found: &Tensor, wanted: &Tensor) -> f64 {
+    let of = |t: &Tensor| t.square().sum_dim_intlist([1_i64].as_slice(), false, Kind::Double).sqrt();
+    in_units(&of(&(found - wanted)), &of(wanted))
+}
+
+/// The largest of some differences, each in units of its scale; where that is 0 there must be none.
+fn in_units(off: &Tensor, scale: &Tensor) -> f64 {
+    let off = off.where_self(&scale.eq(0.0), &(off / scale.clamp_min(f64::MIN_POSITIVE)));
     off.max().double_value(&[])
 }
 
@@ -153,4 +166,20 @@ fn gradients(module: &CModule, method: &Method) -> Result<()> {
         return Err(Error::failed(format!("gradients of the inputs of `{}` are not finite", method.name)));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_are_measured_by_column_and_by_row() {
+        let wanted = Tensor::from_slice(&[3.0, 4.0, 0.0, 0.0, 30.0, 40.0]).view([3, 2]);
+        let found = Tensor::from_slice(&[3.0, 4.5, 0.0, 0.0, 30.0, 42.0]).view([3, 2]);
+        assert!((relative(&found, &wanted) - 2.0 / 40.0).abs() < 1e-12);
+        assert!((length(&found, &wanted) - 0.5 / 5.0).abs() < 1e-12);
+        // What is zero has to be zero.
+        let found = &wanted + Tensor::from_slice(&[0.0, 0.0, 1e-3, 0.0, 0.0, 0.0]).view([3, 2]);
+        assert_eq!(length(&found, &wanted), 1e-3);
+    }
 }

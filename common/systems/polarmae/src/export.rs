@@ -31,7 +31,7 @@ use crate::train::{ModelConfig, Network, build};
 use crate::transforms::Transform;
 use points::Points;
 
-/// The largest difference from `predict`, in units of a column's largest value.
+/// The largest difference from `predict`: of a token in units of its length, of a class in units of its largest value.
 const CLOSE: f64 = 1e-5;
 
 /// The module of a training or of a weights file.
@@ -201,7 +201,7 @@ fn of_tokens(name: &'static str, network: &Rc<Network>, grouping: &GroupingConfi
         example: Box::new(move |sizes, seed| groups(&grouping, sizes[0], sizes[1], seed)),
         pass,
         predicted,
-        closeness: Closeness::Relative(CLOSE),
+        closeness: Closeness::Length(CLOSE),
     }
 }
 
@@ -300,7 +300,13 @@ impl Before<'_> {
         }
     }
 
-    fn method(&self, outputs: Vec<Port>, pass: Pass<'static>, predicted: Pass<'static>) -> Method<'static> {
+    fn method(
+        &self,
+        outputs: Vec<Port>,
+        closeness: Closeness,
+        pass: Pass<'static>,
+        predicted: Pass<'static>,
+    ) -> Method<'static> {
         Method {
             name: "from_points",
             inputs: self.ports(),
@@ -309,7 +315,7 @@ impl Before<'_> {
             example: self.example(),
             pass,
             predicted,
-            closeness: Closeness::Relative(CLOSE),
+            closeness,
         }
     }
 }
@@ -344,7 +350,7 @@ fn tokens_of_points(network: &Rc<Network>, before: &Before) -> Method<'static> {
             "centre of each group, normalised coordinates; zero there",
         ),
     ];
-    before.method(outputs, pass, predicted)
+    before.method(outputs, Closeness::Length(CLOSE), pass, predicted)
 }
 
 fn classes_of_points(network: &Rc<Network>, before: &Before, ghosts: bool, names: &[String]) -> Method<'static> {
@@ -367,7 +373,7 @@ fn classes_of_points(network: &Rc<Network>, before: &Before, ghosts: bool, names
         };
         Ok(vec![Tensor::stack(&(0..inputs[0].size()[0]).map(one).collect::<Result<Vec<_>>>()?, 0)])
     });
-    before.method(vec![probabilities(names)], pass, predicted)
+    before.method(vec![probabilities(names)], Closeness::Relative(CLOSE), pass, predicted)
 }
 
 /// What a segmentation gives for each point.
