@@ -137,7 +137,7 @@ fn run(request: &ScoreRequest) -> Result<()> {
         .collect();
     let mut value = json!({ "scores": reports });
     if !probes.is_empty() {
-        value["probes"] = probes.into();
+        value["probes"] = probes.clone().into();
     }
     request.publish(NAME, &value, &means, &inputs, |stage| {
         if let [only] = reports.as_slice() {
