@@ -1,12 +1,33 @@
-//! The real climatology of each column, from the published normalisation constants, which ship with the program.
+//! What the real data look like, variable by variable and level by level: the published statistics of ClimSim and the
+//! moments of the tendencies among the normalisation constants. Both ship with the program.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use common::{Error, Result};
 
-use crate::columns::{LEVELS, input_position, target_position};
+use super::column::SCALARS;
+use crate::columns::{LEVELS, target_position};
 use crate::norm::{Chain, Constants};
 
 /// One value a level, top first.
 pub type Profile = [f64; LEVELS];
+
+/// Facts about the real values of one variable on one level, in physical units.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Figures {
+    /// Mean.
+    pub mean: f64,
+    /// Standard deviation.
+    pub std: f64,
+    /// Smallest value.
+    pub min: f64,
+    /// Largest value.
+    pub max: f64,
+}
+
+/// The same of every level.
+pub type Levels = [Figures; LEVELS];
 
 /// Mean and standard deviation in physical units.
 #[derive(Debug, Clone, Copy)]
@@ -17,17 +38,21 @@ pub struct Spread {
     pub std: Profile,
 }
 
-/// Statistics of inputs and un-weighted targets, as chain B holds them.
+/// Statistics of inputs, states after the step, fluxes and un-weighted tendencies.
 #[derive(Debug, Clone)]
 pub struct Climate {
-    /// `state_t`, `state_q0001`, `_q0002`, `_q0003`, `state_u`, `state_v`.
-    pub states: [Spread; 6],
+    /// `state_t`, `state_q0001`, `_q0002`, `_q0003`, `state_u`, `state_v` before the step.
+    pub states: [Levels; 6],
+    /// The same after the step.
+    pub after: [Levels; 6],
     /// `pbuf_ozone`, `pbuf_CH4`, `pbuf_N2O`.
-    pub gases: [Spread; 3],
-    /// `ptend_*` in the order of the states; zero where the published weight is zero.
+    pub gases: [Levels; 3],
+    /// In the order of [`SCALARS`].
+    pub scalars: [Figures; SCALARS.len()],
+    /// The `cam_out` scalars.
+    pub fluxes: [Figures; FLUXES.len()],
+    /// `ptend_*` in the order of the states, as chain B holds them; zero where the published weight is zero.
     pub tendencies: [Spread; 6],
-    /// Mean and std of the `cam_out` scalars.
-    pub fluxes: [(f64, f64); 8],
 }
 
 /// Names of the states behind `state_` and `ptend_`.
@@ -46,27 +71,94 @@ pub const FLUXES: [&str; 8] = [
     "cam_out_SOLLD",
 ];
 
+/// Text of the statistics: `variable,mean,deviation,minimum,maximum`, names as `mli_state_t_0`.
+static STATISTICS: &str = include_str!("../../resources/climsim_statistics.csv");
+
+/// `hyam,hybm,hyai,hybi` of the grid file: 60 levels, 61 interfaces.
+static GRID_LEVELS: &str = include_str!("../../resources/climsim_levels.csv");
+
+static FIGURES: LazyLock<HashMap<&'static str, Figures>> = LazyLock::new(|| parse(STATISTICS));
+
+/// Lines that are none of numbers are left out: whoever asks for such a variable is told that it is missing.
+fn parse(text: &str) -> HashMap<&str, Figures> {
+    let line = |line| -> Option<(_, Figures)> {
+        let (name, numbers) = str::split_once(line, ',')?;
+        let numbers: Vec<f64> = numbers.split(',').map(|n| n.parse().ok()).collect::<Option<_>>()?;
+        let [mean, std, min, max] = numbers[..] else { return None };
+        Some((name, Figures { mean, std, min, max }))
+    };
+    text.lines().skip(1).filter_map(line).collect()
+}
+
+/// Facts about a variable of the raw files: `mli` or `mlo`, and its name with the level behind: `state_t_0`.
+pub fn figures(file: &str, name: &str) -> Result<Figures> {
+    let missing = || Error::failed(format!("no line `{file}_{name}` among the shipped statistics"));
+    FIGURES.get(format!("{file}_{name}").as_str()).copied().ok_or_else(missing)
+}
+
+/// Hybrid coefficients of the level midpoints: `p = hyam * p0 + hybm * ps`.
+#[derive(Debug, Clone)]
+pub struct GridLevels {
+    /// `[60]`.
+    pub hyam: Vec<f64>,
+    /// `[60]`.
+    pub hybm: Vec<f64>,
+    /// Reference pressure in Pa.
+    pub p0: f64,
+}
+
+/// The coefficients of the published grids, which all have the same levels.
+pub fn grid_levels() -> Result<GridLevels> {
+    let (hyam, hybm) = pairs([0, 1], LEVELS)?.into_iter().unzip();
+    Ok(GridLevels { hyam, hybm, p0: 1e5 })
+}
+
+/// `hyai` and `hybi` of the 61 interfaces between the levels, uppermost first.
+pub fn grid_interfaces() -> Result<Vec<(f64, f64)>> {
+    pairs([2, 3], LEVELS + 1)
+}
+
+/// The first `n` lines of two columns of the grid's levels.
+fn pairs(places: [usize; 2], n: usize) -> Result<Vec<(f64, f64)>> {
+    let line = |line: &str| -> Option<(f64, f64)> {
+        let cells: Vec<&str> = line.split(',').collect();
+        let number = |place: usize| cells.get(place)?.parse().ok();
+        Some((number(places[0])?, number(places[1])?))
+    };
+    let lines: Option<Vec<(f64, f64)>> = GRID_LEVELS.lines().skip(1).take(n).map(line).collect();
+    lines.filter(|lines| lines.len() == n).ok_or_else(|| Error::failed("the shipped levels are damaged"))
+}
+
 impl Climate {
-    /// From the published constants.
+    /// From the published statistics and constants.
     pub fn published() -> Result<Self> {
         let constants = Constants::published(Chain::B)?;
-        let missing = |name: &str| Error::failed(format!("no column `{name}` among the shipped constants"));
-        let input = |name: String| {
-            let at = input_position(&name).ok_or_else(|| missing(&name))?;
-            Ok::<_, Error>((constants.input_mean[at], constants.input_std[at]))
-        };
         let target = |name: String| {
-            let at = target_position(&name).ok_or_else(|| missing(&name))?;
+            let missing = || Error::failed(format!("no column `{name}` among the shipped constants"));
+            let at = target_position(&name).ok_or_else(missing)?;
             let weight = constants.weight[at];
             let physical = |x: f64| if weight == 0.0 { 0.0 } else { x / weight };
             Ok::<_, Error>((physical(constants.target_mean[at]), physical(constants.target_std[at])))
         };
-        let states = try_map(STATES, |s| spread(|l| input(format!("state_{s}_{l}"))))?;
-        let gases = try_map(GASES, |s| spread(|l| input(format!("{s}_{l}"))))?;
-        let tendencies = try_map(STATES, |s| spread(|l| target(format!("ptend_{s}_{l}"))))?;
-        let fluxes = try_map(FLUXES, |s| target(s.to_string()))?;
-        Ok(Self { states, gases, tendencies, fluxes })
+        let states = try_map(STATES, |s| levels("mli", &format!("state_{s}")))?;
+        // The published table has no figures for one level after the step; a step changes little.
+        let after = std::array::from_fn(|s| {
+            std::array::from_fn(|l| figures("mlo", &format!("state_{}_{l}", STATES[s])).unwrap_or(states[s][l]))
+        });
+        Ok(Self {
+            states,
+            after,
+            gases: try_map(GASES, |gas| levels("mli", gas))?,
+            scalars: try_map(SCALARS, |name| figures("mli", name))?,
+            fluxes: try_map(FLUXES, |name| figures("mlo", name))?,
+            tendencies: try_map(STATES, |s| spread(|l| target(format!("ptend_{s}_{l}"))))?,
+        })
     }
+}
+
+fn levels(file: &str, variable: &str) -> Result<Levels> {
+    let all = (0..LEVELS).map(|l| figures(file, &format!("{variable}_{l}"))).collect::<Result<Vec<_>>>()?;
+    all.try_into().map_err(|_| Error::failed("a profile changed its length"))
 }
 
 fn spread(level: impl Fn(usize) -> Result<(f64, f64)>) -> Result<Spread> {
@@ -80,4 +172,22 @@ fn spread(level: impl Fn(usize) -> Result<(f64, f64)>) -> Result<Spread> {
 fn try_map<const N: usize, T>(names: [&str; N], f: impl Fn(&str) -> Result<T>) -> Result<[T; N]> {
     let all = names.iter().map(|n| f(n)).collect::<Result<Vec<T>>>()?;
     all.try_into().map_err(|_| Error::failed("a list of fixed length changed its length"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_variable_has_its_figures_and_they_are_in_order() {
+        let climate = Climate::published().unwrap();
+        let profiles = climate.states.iter().chain(&climate.after).chain(&climate.gases).flatten();
+        for figures in profiles.chain(&climate.scalars).chain(&climate.fluxes) {
+            assert!(figures.min <= figures.max && figures.std > 0.0, "{figures:?}");
+            assert!((figures.min * 0.999_999..=figures.max * 1.000_001).contains(&figures.mean), "{figures:?}");
+        }
+        let warm = figures("mli", "state_t_59").unwrap();
+        assert!(warm.mean > 280.0 && warm.max < 330.0, "{warm:?}");
+        assert!(figures("mli", "state_t_60").unwrap_err().to_string().contains("mli_state_t_60"));
+    }
 }
