@@ -24,7 +24,7 @@ pub const FIRST_LIQUID: usize = 28;
 /// Below this level and above [`FIRST_LIQUID`] cloud liquid is rare; above it, it is a trace that stays.
 const FIRST_RARE: usize = 12;
 /// Above this level cloud ice is a trace.
-const FIRST_ICE: usize = 20;
+const FIRST_ICE: usize = 26;
 /// Cloud water between the clouds, in parts of a thick cloud.
 const VEIL: f64 = 3e-3;
 /// Part of the columns that have cloud liquid above [`FIRST_LIQUID`]. In the real data it is a rare event, which one step

@@ -5,7 +5,7 @@ use super::climate::Figures;
 
 /// Largest ratio of deviation to mean distance from the bound. Some trace amounts have one value in a million that
 /// carries the whole real deviation; here the mean goes up instead, by less than one deviation.
-const HEAVIEST: f64 = 2.0;
+const HEAVIEST: f64 = 1.6;
 /// A bound nearer to the mean than so many deviations makes a distribution with a tail to the other side.
 const NEAR: f64 = 2.5;
 /// Rounds of fitting; the fixed point is reached long before.
