@@ -1,30 +1,15 @@
 //! What the real data look like, variable by variable and level by level: the published statistics of ClimSim and the
 //! moments of the tendencies among the normalisation constants. Both ship with the program.
 
-use std::collections::HashMap;
-use std::sync::LazyLock;
-
 use common::{Error, Result};
 
 use super::column::SCALARS;
+pub use crate::climsim::{Figures, figures};
 use crate::columns::{LEVELS, target_position};
 use crate::norm::{Chain, Constants};
 
 /// One value a level, top first.
 pub type Profile = [f64; LEVELS];
-
-/// Facts about the real values of one variable on one level, in physical units.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Figures {
-    /// Mean.
-    pub mean: f64,
-    /// Standard deviation.
-    pub std: f64,
-    /// Smallest value.
-    pub min: f64,
-    /// Largest value.
-    pub max: f64,
-}
 
 /// The same of every level.
 pub type Levels = [Figures; LEVELS];
@@ -70,64 +55,6 @@ pub const FLUXES: [&str; 8] = [
     "cam_out_SOLSD",
     "cam_out_SOLLD",
 ];
-
-/// Text of the statistics: `variable,mean,deviation,minimum,maximum`, names as `mli_state_t_0`.
-static STATISTICS: &str = include_str!("../../resources/climsim_statistics.csv");
-
-/// `hyam,hybm,hyai,hybi` of the grid file: 60 levels, 61 interfaces.
-static GRID_LEVELS: &str = include_str!("../../resources/climsim_levels.csv");
-
-static FIGURES: LazyLock<HashMap<&'static str, Figures>> = LazyLock::new(|| parse(STATISTICS));
-
-/// Lines that are none of numbers are left out: whoever asks for such a variable is told that it is missing.
-fn parse(text: &str) -> HashMap<&str, Figures> {
-    let line = |line| -> Option<(_, Figures)> {
-        let (name, numbers) = str::split_once(line, ',')?;
-        let numbers: Vec<f64> = numbers.split(',').map(|n| n.parse().ok()).collect::<Option<_>>()?;
-        let [mean, std, min, max] = numbers[..] else { return None };
-        Some((name, Figures { mean, std, min, max }))
-    };
-    text.lines().skip(1).filter_map(line).collect()
-}
-
-/// Facts about a variable of the raw files: `mli` or `mlo`, and its name with the level behind: `state_t_0`.
-pub fn figures(file: &str, name: &str) -> Result<Figures> {
-    let missing = || Error::failed(format!("no line `{file}_{name}` among the shipped statistics"));
-    FIGURES.get(format!("{file}_{name}").as_str()).copied().ok_or_else(missing)
-}
-
-/// Hybrid coefficients of the level midpoints: `p = hyam * p0 + hybm * ps`.
-#[derive(Debug, Clone)]
-pub struct GridLevels {
-    /// `[60]`.
-    pub hyam: Vec<f64>,
-    /// `[60]`.
-    pub hybm: Vec<f64>,
-    /// Reference pressure in Pa.
-    pub p0: f64,
-}
-
-/// The coefficients of the published grids, which all have the same levels.
-pub fn grid_levels() -> Result<GridLevels> {
-    let (hyam, hybm) = pairs([0, 1], LEVELS)?.into_iter().unzip();
-    Ok(GridLevels { hyam, hybm, p0: 1e5 })
-}
-
-/// `hyai` and `hybi` of the 61 interfaces between the levels, uppermost first.
-pub fn grid_interfaces() -> Result<Vec<(f64, f64)>> {
-    pairs([2, 3], LEVELS + 1)
-}
-
-/// The first `n` lines of two columns of the grid's levels.
-fn pairs(places: [usize; 2], n: usize) -> Result<Vec<(f64, f64)>> {
-    let line = |line: &str| -> Option<(f64, f64)> {
-        let cells: Vec<&str> = line.split(',').collect();
-        let number = |place: usize| cells.get(place)?.parse().ok();
-        Some((number(places[0])?, number(places[1])?))
-    };
-    let lines: Option<Vec<(f64, f64)>> = GRID_LEVELS.lines().skip(1).take(n).map(line).collect();
-    lines.filter(|lines| lines.len() == n).ok_or_else(|| Error::failed("the shipped levels are damaged"))
-}
 
 impl Climate {
     /// From the published statistics and constants.
@@ -186,8 +113,5 @@ mod tests {
             assert!(figures.min <= figures.max && figures.std > 0.0, "{figures:?}");
             assert!((figures.min * 0.999_999..=figures.max * 1.000_001).contains(&figures.mean), "{figures:?}");
         }
-        let warm = figures("mli", "state_t_59").unwrap();
-        assert!(warm.mean > 280.0 && warm.max < 330.0, "{warm:?}");
-        assert!(figures("mli", "state_t_60").unwrap_err().to_string().contains("mli_state_t_60"));
     }
 }

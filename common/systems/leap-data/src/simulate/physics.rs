@@ -18,6 +18,11 @@ const FIRST_ACTIVE: usize = 12;
 /// Standard deviation of the noise, in standard deviations of a tendency.
 pub const DEFAULT_NOISE: f64 = 0.25;
 
+/// Cloud ice on the level whose real deviation comes from one value in a million, so that it is a thousandth of what the
+/// tendency moves in a step: there the tendency keeps its real deviation, which the constants of the arrays know, and the
+/// state after the step does not.
+const FLEETING: (usize, usize) = (3, 12);
+
 /// Processes; each gives one value a level.
 const TERMS: usize = 18;
 const COND: usize = 0;
@@ -120,7 +125,7 @@ impl Physics {
                     let standard = (raw[x][l] - self.raw[x].0[l]) / self.raw[x].1[l] + self.noise * noise[l];
                     // Real tendencies stay within some spreads; this one too.
                     // Where little is left at the end of a step, a step moves little.
-                    let most = after[l].std / STEP_SECONDS;
+                    let most = if (x, l) == FLEETING { f64::INFINITY } else { after[l].std / STEP_SECONDS };
                     let (mean, std) = (real.mean[l].clamp(-most, most), real.std[l].min(most));
                     let tendency = mean + std * 8.0 * (standard / 8.0).tanh();
                     state[l] = (state[l] + STEP_SECONDS * tendency).clamp(after[l].min, after[l].max);
