@@ -61,6 +61,13 @@ pub struct ScoreArgs {
     /// CRPS of all of them as an ensemble; in W/m2 beside that, where a target is a flux of energy.
     #[arg(long, value_name = "FILE", help_heading = "Output", hide_short_help = true)]
     pub errors: Option<PathBuf>,
+    /// Write a csv table of means and errors by latitude
+    ///
+    /// For arrays whose rows say where they are: true and predicted mean, bias, root mean square of the error and R2 of every
+    /// target in its own unit, weighted by area, for bands of 10 degrees and for the globe; in W/m2 where a target is a flux
+    /// of energy. `--out` draws them over latitude and pressure.
+    #[arg(long, value_name = "FILE", help_heading = "Output", hide_short_help = true)]
+    pub zonal: Option<PathBuf>,
     /// Write `score.json` and `stage.json` to this folder
     #[arg(short, long, value_name = "FOLDER", help_heading = "Output")]
     pub out: Option<PathBuf>,
@@ -159,6 +166,7 @@ impl ScoreArgs {
             summary: self.summary,
             table: self.table,
             errors: self.errors,
+            zonal: self.zonal,
             out: self.out,
             force: self.force,
             limit: self.limit,

@@ -128,7 +128,7 @@ fn lines_of(target: &str, y: &[f64], members: &[Vec<f64>], all: &[Compared<'_>],
 }
 
 /// A name as a field of a csv file.
-fn quoted(name: &str) -> String {
+pub fn quoted(name: &str) -> String {
     match name.contains([',', '"', '\n']) {
         true => format!("\"{}\"", name.replace('"', "\"\"")),
         false => name.into(),

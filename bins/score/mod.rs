@@ -6,26 +6,38 @@ mod errors;
 mod page;
 mod report;
 mod tables;
+mod zonal;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use common::driver::refuse_unread;
 use common::metrics::{ColumnSums, Scores};
 use common::oof::{Reading, Set, Table, named, resolve, resolve_in};
 use common::submission::is_table;
-use common::system::ScoreRequest;
+use common::system::{Places, ScoreRequest};
 use common::{Error, Result};
 use serde_json::Map;
 use tracing::{info, warn};
 
 use args::ScoreArgs;
 use report::Report;
+use zonal::Zonal;
 
 /// What scores of plain values are called beside those of systems, and the flags that they read.
 const VALUES: (&str, &[&str]) = (
     "plain values",
-    &["--truth", "--id", "--target", "--mask-missing", "--by-position", "--no-zero-rule", "--targets", "--errors"],
+    &[
+        "--truth",
+        "--id",
+        "--target",
+        "--mask-missing",
+        "--by-position",
+        "--no-zero-rule",
+        "--targets",
+        "--errors",
+        "--zonal",
+    ],
 );
 
 /// Runs it with the arguments of this process.
@@ -69,6 +81,7 @@ fn values(request: &ScoreRequest) -> Result<()> {
     } else if request.errors.is_some() {
         return Err(errors::tables_only());
     } else {
+        let places = places(request, &truth)?;
         let reading = Reading {
             id: request.id.clone(),
             targets: request.target.clone(),
@@ -91,13 +104,26 @@ fn values(request: &ScoreRequest) -> Result<()> {
                     .hint("call the column of the predictions as the target, or leave the others out"));
             };
             named_system.clone_from(&set.truth.layout().system);
-            reports.push(arrays(request, &set.truth, &member.table)?.called(name));
+            reports.push(arrays(request, &set.truth, &member.table, places.as_ref())?.called(name));
             inputs.push(path);
         }
         system = named_system;
         (reports, inputs)
     };
     report::tell_apart(&mut reports);
+    if let Some(path) = &request.zonal {
+        let named =
+            |report: &'_ Report| -> Vec<String> { report.targets.iter().map(|(name, _)| name.clone()).collect() };
+        let names: Vec<Vec<String>> = reports.iter().map(named).collect();
+        let all = reports.iter().zip(&names).filter_map(|(report, names)| {
+            Some((report.name.as_str(), report.zonal.as_ref()?, names.iter().map(String::as_str).collect()))
+        });
+        let all: Vec<(&str, &Zonal, Vec<&str>)> = all.collect();
+        if all.is_empty() {
+            return Err(zonal::no_places(&truth));
+        }
+        zonal::write(path, &all, registry::watts)?;
+    }
     info!("{}", report::table(&reports, request.targets));
     let means: Vec<(&str, f64)> = reports.iter().map(|r| (r.name.as_str(), r.mean)).collect();
     let inputs: Vec<(String, PathBuf)> = inputs.into_iter().map(|path| (path.display().to_string(), path)).collect();
@@ -115,8 +141,21 @@ fn values(request: &ScoreRequest) -> Result<()> {
     })
 }
 
+/// Where the rows of the truth are, if that is wanted and known.
+fn places(request: &ScoreRequest, truth: &Path) -> Result<Option<Places>> {
+    if request.zonal.is_none() && request.out.is_none() {
+        return Ok(None);
+    }
+    let system = Table::truth(truth).map(|table| table.layout().system.clone()).unwrap_or_default();
+    let places = registry::places(&system, truth)?;
+    if places.is_none() && request.zonal.is_some() {
+        return Err(zonal::no_places(truth));
+    }
+    Ok(places)
+}
+
 /// Scores one file of out-of-fold predictions in a single pass.
-fn arrays(request: &ScoreRequest, truth: &Table, table: &Table) -> Result<Report> {
+fn arrays(request: &ScoreRequest, truth: &Table, table: &Table, places: Option<&Places>) -> Result<Report> {
     let rows = request.limit.map_or(truth.rows(), |n| truth.rows().min(usize::try_from(n).unwrap_or(usize::MAX)));
     let (y, p) = (truth.matrix()?.head(rows), table.in_space_of(truth)?.head(rows));
     let sums = ColumnSums::of(&y, &p)?;
@@ -135,6 +174,9 @@ fn arrays(request: &ScoreRequest, truth: &Table, table: &Table) -> Result<Report
     report.rmse = (0..sums.columns()).map(|c| sums.rmse(c) * scale(c)).collect();
     if request.out.is_some() {
         report.densities = density::of(&y, &p, &report.spans, &sums)?;
+    }
+    if let Some(places) = places.filter(|places| places.scale.len() == truth.columns()) {
+        report.zonal = Some(Zonal::of(places, &y, &p)?);
     }
     Ok(report)
 }

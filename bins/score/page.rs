@@ -6,6 +6,7 @@ use report::{Axis, Chart, Figure, Heat, Page, Sense, Series, Table};
 
 use crate::score::density::Density;
 use crate::score::report::Report;
+use crate::score::zonal::{BANDS, Figures, edges as latitudes};
 
 /// Columns of a group without levels that are drawn as bars with names, at most.
 const SINGLE: usize = 24;
@@ -42,6 +43,13 @@ pub fn page(reports: &[Report], system: &str) -> Page {
         page.section("Profiles");
         for (group, levels) in long {
             profiles(&mut page, reports, group, levels.as_ref());
+        }
+    }
+    if reports.iter().any(|report| report.zonal.is_some()) {
+        page.section("Latitudes");
+        page.text("Rows of each band of 10 degrees, weighted by their area; R2 from the mean of the band.");
+        for (i, report) in reports.iter().take(MAPS).enumerate() {
+            zonal(&mut page, report, &known, i == 0);
         }
     }
     if !first.densities.is_empty() {
@@ -110,6 +118,33 @@ fn maps(page: &mut Page, report: &Report, known: &[(&Group, Option<Levels>)]) {
         heat.notes(notes).limits(0.0, 1.0),
     );
     page.chart(chart.note("values below 0 have the colour of 0"));
+}
+
+/// R2 and mean error of each group with levels, over latitude and levels; of the first file also the true mean.
+fn zonal(page: &mut Page, report: &Report, known: &[(&Group, Option<Levels>)], first: bool) {
+    let Some(zonal) = &report.zonal else { return };
+    for (group, levels) in known.iter().filter_map(|(group, levels)| Some((*group, levels.as_ref()?))) {
+        let axis = || {
+            let axis = Axis::new(levels.axis).reversed();
+            if levels.log { axis.log() } else { axis }
+        };
+        let cells = |value: &dyn Fn(&Figures) -> f64| -> Vec<f64> {
+            let levels = group.start..group.end;
+            levels.flat_map(|c| (0..BANDS).map(move |b| (b, c))).map(|(b, c)| value(zonal.at(b, c))).collect()
+        };
+        let (what, unit, name) = (levels.title, levels.unit, &report.name);
+        let heat = |label: &str, values| Heat::new(label, values).edges(latitudes(), edges(&levels.values));
+        let chart = |title: String, heat| Chart::heat(title, Axis::new("latitude (degrees)"), axis(), heat);
+        let r2 = heat("R2", cells(&|figures| figures.r2)).limits(0.0, 1.0);
+        let note = "values below 0 have the colour of 0";
+        page.chart(chart(format!("R2 of {what} by latitude: {name}"), r2).note(note));
+        let bias = heat("mean error", cells(&|figures| figures.bias)).centre(0.0);
+        page.chart(chart(format!("Mean error of {what} by latitude ({unit}): {name}"), bias));
+        if first {
+            let truth = heat("mean", cells(&|figures| figures.truth)).centre(0.0);
+            page.chart(chart(format!("Zonal mean of {what} ({unit}): truth"), truth));
+        }
+    }
 }
 
 /// Edges of cells half way between the values.

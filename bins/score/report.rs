@@ -9,6 +9,7 @@ use common::oof::Group;
 use serde_json::{Map, Value, json};
 
 use crate::score::density::Density;
+use crate::score::zonal::Zonal;
 
 /// Targets shown unless all are asked for.
 const WORST: usize = 8;
@@ -39,6 +40,8 @@ pub struct Report {
     pub rmse: Vec<f64>,
     /// Predictions over truth by group; empty where no page is written.
     pub densities: Vec<Density>,
+    /// Figures by latitude, where the truth says where its rows are and they are wanted.
+    pub zonal: Option<Zonal>,
 }
 
 /// Files of one name are called by their paths.
@@ -76,6 +79,7 @@ impl Report {
             spans,
             rmse: vec![],
             densities: vec![],
+            zonal: None,
         }
     }
 

@@ -3,6 +3,8 @@
 
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../pipeline/tools.rs"]
+mod tools;
 #[path = "../support/training.rs"]
 mod training;
 
@@ -10,6 +12,8 @@ mod blend;
 mod confidence;
 mod configs;
 mod networks;
+mod places;
+mod simulation;
 mod stages;
 
 use std::path::Path;

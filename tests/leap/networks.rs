@@ -66,7 +66,7 @@ fn close(what: &str, got: &Tensor, want: &Tensor, near: f64) {
 }
 
 fn model(name: &str, sizes: &Value) -> ModelConfig {
-    let name = name.trim_end_matches("_batch");
+    let name = name.trim_end_matches("_batch").trim_end_matches("_places");
     serde_json::from_value(json!({ name: sizes })).unwrap()
 }
 
@@ -99,7 +99,7 @@ fn cases() -> (TensorFile, Vec<Case>) {
 #[test]
 fn networks_of_first_place_and_benchmark_are_those_of_plain_pytorch() {
     let (file, cases) = cases();
-    assert_eq!(cases.len(), 7);
+    assert_eq!(cases.len(), 8);
     for Case { name, sizes, parameters: names, .. } in cases {
         let config = model(&name, &sizes);
         let params = Params::new(Device::Cpu, 3);
@@ -114,7 +114,10 @@ fn networks_of_first_place_and_benchmark_are_those_of_plain_pytorch() {
         // Scalars are the same on every level.
         let scalars = x.narrow(1, 0, 1).narrow(2, 0, 16).expand([BATCH, 60, 16], false);
         let x = Tensor::cat(&[scalars, x.narrow(2, 16, 9)], 2);
-        let y = value(&format!("{name}.y"), &[BATCH, 368]) * 4.0;
+        let mut y = value(&format!("{name}.y"), &[BATCH, 368]) * 4.0;
+        if config.places() {
+            y = Tensor::cat(&[y, value(&format!("{name}.places"), &[BATCH, 8])], 1);
+        }
         let at = |key: &str| format!("{name}.{key}");
         let evaluated = || tch::no_grad(|| network.forward(&x, false));
         close(&at("eval"), &evaluated(), &wanted(&file, &at("eval")), NEAR);
@@ -124,6 +127,7 @@ fn networks_of_first_place_and_benchmark_are_those_of_plain_pytorch() {
             distance: if config.confidence() { Distance::Huber } else { Distance::Mae },
             differences: 0.0,
             confidence: f64::from(u8::from(config.confidence())),
+            places: if config.places() { 0.5 } else { 0.0 },
             ..LossConfig::default()
         };
         let loss = training_loss(&loss, &output, &y);

@@ -25,6 +25,11 @@ pub fn numpy() -> Option<Tool> {
     Tool::install("numpy-2.2.6", &["numpy==2.2.6"])
 }
 
+/// Python with `numpy` 2.2.6 and `netCDF4` 1.7.2.
+pub fn netcdf() -> Option<Tool> {
+    Tool::install("netcdf4-1.7.2", &["numpy==2.2.6", "netCDF4==1.7.2"])
+}
+
 fn cache() -> PathBuf {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let cache = cache.unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache"));

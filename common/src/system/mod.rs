@@ -7,6 +7,9 @@ mod blend;
 mod density;
 mod score;
 
+use std::path::Path;
+
+use crate::Result;
 use crate::driver::{Entry, NoFlags, PrepareFlags};
 
 pub use blend::{Blend, BlendRequest, SearchRequest};
@@ -35,6 +38,21 @@ pub struct System {
     pub levels: Option<fn(&str) -> Option<Levels>>,
     /// W/m2 for one unit of a target, where targets are fluxes of energy.
     pub watts: Option<fn(&str) -> Option<f64>>,
+    /// Where on the globe the rows of a file of true values are, where it says so.
+    pub places: Option<fn(&Path) -> Result<Option<Places>>>,
+}
+
+/// Where on the globe rows are, for zonal means.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Places {
+    /// Degrees, -90 to 90, of each row.
+    pub latitude: Vec<f64>,
+    /// Area that each row stands for, in any unit.
+    pub area: Vec<f64>,
+    /// What leads from the values of each column to its own unit: `value * scale + shift`.
+    pub scale: Vec<f64>,
+    /// See `scale`.
+    pub shift: Vec<f64>,
 }
 
 /// The levels of a group of columns, for charts.

@@ -57,6 +57,8 @@ pub struct ScoreRequest {
     pub table: Vec<PathBuf>,
     /// `--errors`.
     pub errors: Option<PathBuf>,
+    /// `--zonal`.
+    pub zonal: Option<PathBuf>,
     /// `--out`.
     pub out: Option<PathBuf>,
     /// `--force`.
@@ -81,6 +83,7 @@ impl ScoreRequest {
             ("--targets", self.targets),
             ("--table", !self.table.is_empty()),
             ("--errors", self.errors.is_some()),
+            ("--zonal", self.zonal.is_some()),
         ];
         given.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect()
     }

@@ -23,7 +23,7 @@ _score() {
 
     case "${cmd}" in
         score)
-            opts="-t -o -f -v -q -h -V --truth --id --target --mask-missing --by-position --cut --no-zero-rule --targets --json --summary --table --errors --out --force --threads --limit --verify --verbose --quiet --color --no-progress --help --version"
+            opts="-t -o -f -v -q -h -V --truth --id --target --mask-missing --by-position --cut --no-zero-rule --targets --json --summary --table --errors --zonal --out --force --threads --limit --verify --verbose --quiet --color --no-progress --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -58,6 +58,10 @@ _score() {
                     return 0
                     ;;
                 --errors)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --zonal)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

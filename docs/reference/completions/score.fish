@@ -5,6 +5,7 @@ complete -c score -l cut -d 'What counts as a particle and a track, as KEY=VALUE
 complete -c score -l summary -d 'Write the means as JSON, the form of `dvc metrics`' -r -F
 complete -c score -l table -d 'Write one table of all members, their experiments and scores' -r -F
 complete -c score -l errors -d 'Write a csv table of every target\'s errors in its own unit' -r -F
+complete -c score -l zonal -d 'Write a csv table of means and errors by latitude' -r -F
 complete -c score -s o -l out -d 'Write `score.json` and `stage.json` to this folder' -r -F
 complete -c score -l threads -d 'CPU threads [default: OMP_NUM_THREADS or all]' -r
 complete -c score -l limit -d 'Take only the first N rows, or events' -r

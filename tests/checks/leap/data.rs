@@ -18,7 +18,7 @@ use crate::checks::{Case, Tensors, compare_values, equal_lists};
 /// place.
 pub fn arrays(case: &Case) -> Result<()> {
     let config = PrepareConfig {
-        raw: RawConfig { climsim: Some(case.path("raw")), kaggle: None },
+        raw: RawConfig { climsim: Some(case.path("raw")), kaggle: None, grid: None },
         normalisation: Normalisation::Files(constants_folder(case)?),
         train: Some(TrainSource::Netcdf { months: Months::of(&["0001-01..0009-12"]), stride: 1 }),
         valid: has_validation(case).then(|| ValidSource::Netcdf {
@@ -63,7 +63,7 @@ pub fn arrays(case: &Case) -> Result<()> {
 /// `test.csv` of the case gives the stored tensors of both chains.
 pub fn test_tensors(case: &Case) -> Result<()> {
     let config = PrepareConfig {
-        raw: RawConfig { climsim: None, kaggle: Some(case.path("raw_data/kaggle-data")) },
+        raw: RawConfig { climsim: None, kaggle: Some(case.path("raw_data/kaggle-data")), grid: None },
         normalisation: Normalisation::Files(constants_folder(case)?),
         train: None,
         valid: None,

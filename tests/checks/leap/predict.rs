@@ -38,7 +38,7 @@ struct Prepared(tempfile::TempDir);
 impl Prepared {
     fn test_rows(folder: &Path, normalisation: &Path) -> Result<Self> {
         let config = PrepareConfig {
-            raw: RawConfig { climsim: None, kaggle: Some(folder.to_path_buf()) },
+            raw: RawConfig { climsim: None, kaggle: Some(folder.to_path_buf()), grid: None },
             normalisation: Normalisation::Files(normalisation.to_path_buf()),
             train: None,
             valid: None,

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 LEVELS, SCALARS_IN, PROFILES_IN, SCALARS, PROFILES = 60, 16, 9, 8, 6
 CHANNELS = SCALARS_IN + PROFILES_IN
+PLACES = 8
 
 
 def value(name, n):
@@ -138,7 +139,7 @@ class Head(nn.Module):
 
 
 class Squeezeformer(nn.Module):
-    def __init__(self, dim=384, head_dim=2048, heads=4, blocks=12, kernel=15, expand=4, first="layer_norm", confidence=False):
+    def __init__(self, dim=384, head_dim=2048, heads=4, blocks=12, kernel=15, expand=4, first="layer_norm", confidence=False, places=False):
         super().__init__()
         self.dense = nn.Linear(CHANNELS, dim, bias=False)
         self.layer_norm = nn.LayerNorm(dim, eps=1e-6) if first == "layer_norm" else nn.BatchNorm1d(dim)
@@ -149,6 +150,8 @@ class Squeezeformer(nn.Module):
         self.final_dense_pred = nn.Linear(head_dim, SCALARS + PROFILES)
         if confidence:
             self.final_dense_conf = nn.Linear(head_dim, SCALARS + PROFILES)
+        if places:
+            self.final_dense_places = nn.Linear(head_dim, PLACES)
 
     def forward(self, x):
         x = self.dense(x)
@@ -162,6 +165,8 @@ class Squeezeformer(nn.Module):
         out = targets(self.final_dense_pred(x))
         if hasattr(self, "final_dense_conf"):
             out = torch.cat([out, targets(self.final_dense_conf(x))], dim=1)
+        if hasattr(self, "final_dense_places") and self.training:
+            out = torch.cat([out, self.final_dense_places(x.mean(dim=1))], dim=1)
         return out
 
 
@@ -448,7 +453,7 @@ class PureReslstm(nn.Module):
 
 def confidence_loss(output, target):
     """Huber, and how far each expected error is from the error that was made."""
-    predicted, expected = output[:, :368], output[:, 368:]
+    predicted, expected = output[:, :368], output[:, 368:736]
     made = F.huber_loss(predicted, target, reduction="none")
     return (made + F.huber_loss(expected, made.detach(), reduction="none")).mean()
 
@@ -456,6 +461,7 @@ def confidence_loss(output, target):
 NETWORKS = {
     "squeezeformer": (Squeezeformer, dict(dim=8, head_dim=12, heads=2, blocks=2, kernel=5, confidence=True)),
     "squeezeformer_batch": (Squeezeformer, dict(dim=8, head_dim=10, heads=4, blocks=1, kernel=15, first="batch_norm")),
+    "squeezeformer_places": (Squeezeformer, dict(dim=8, head_dim=12, heads=2, blocks=1, kernel=5, confidence=True, places=True)),
     "unet": (Unet, dict(channels=8, multiples=[1, 2, 2], blocks=1, confidence=True)),
     "pao": (Pao, dict(hidden_profile=4, hidden_scalar=6, heads=2, confidence=True)),
     "convnext": (Convnext, dict(depths=[1, 2], dims=[6, 8], kernels=[4, 2], confidence=True)),
@@ -478,6 +484,8 @@ def results(name, kind, sizes):
         found["eval"] = network.eval()(x)
     output = network.train()(x)
     loss = confidence_loss(output, y) if sizes.get("confidence") else F.l1_loss(output, y)
+    if sizes.get("places"):
+        loss = loss + 0.5 * F.mse_loss(output[:, -PLACES:], value(f"{name}.places", BATCH * PLACES).reshape(BATCH, PLACES))
     loss.backward()
     found["train"], found["loss"] = output.detach(), loss.detach().reshape(1)
     with torch.no_grad():

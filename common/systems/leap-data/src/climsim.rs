@@ -26,6 +26,9 @@ static STATISTICS: &str = include_str!("../resources/climsim_statistics.csv");
 /// `hyam,hybm,hyai,hybi` of the grid file: 60 levels, 61 interfaces.
 static GRID_LEVELS: &str = include_str!("../resources/climsim_levels.csv");
 
+/// `lat,lon,area` of the 384 columns of the low-resolution grid.
+static GRID_COLUMNS: &str = include_str!("../resources/climsim_columns.csv");
+
 static FIGURES: LazyLock<HashMap<&'static str, Figures>> = LazyLock::new(|| parse(STATISTICS));
 
 /// Lines that are none of numbers are left out: whoever asks for such a variable is told that it is missing.
@@ -65,6 +68,16 @@ pub fn grid_levels() -> Result<GridLevels> {
 /// `hyai` and `hybi` of the 61 interfaces between the levels, uppermost first.
 pub fn grid_interfaces() -> Result<Vec<(f64, f64)>> {
     pairs([2, 3], LEVELS + 1)
+}
+
+/// Latitude and longitude in degrees and area in steradian of the 384 columns of the low-resolution grid.
+pub fn grid_columns() -> Result<Vec<[f32; 3]>> {
+    let line = |line: &str| -> Option<[f32; 3]> {
+        let numbers: Vec<f32> = line.split(',').map(|x| x.parse().ok()).collect::<Option<_>>()?;
+        numbers.try_into().ok()
+    };
+    let all: Option<Vec<[f32; 3]>> = GRID_COLUMNS.lines().skip(1).map(line).collect();
+    all.ok_or_else(|| Error::failed("the shipped columns are damaged"))
 }
 
 /// The first `n` lines of two columns of the grid's levels.

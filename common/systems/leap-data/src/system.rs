@@ -15,6 +15,7 @@ pub static SYSTEM: System = System {
     score: None,
     blend: None,
     watts: Some(crate::energy::watts),
+    places: Some(prepare::places::of_truth),
     density: None,
     levels: Some(levels::of_group),
 };

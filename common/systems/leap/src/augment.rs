@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use crate::columns::{LEVELS, PROFILE_INPUTS, PROFILE_TARGETS, SCALAR_INPUTS, SCALAR_TARGETS};
+use crate::columns::{LEVELS, PROFILE_TARGETS, SCALAR_INPUTS, SCALAR_TARGETS};
 
 /// How often profiles are changed. Inputs and targets of a sample are changed alike; scalars stay.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -93,7 +93,8 @@ pub fn apply(changes: &[Change], x: &Tensor, y: &Tensor) -> (Tensor, Tensor) {
     let source: Vec<i64> = changes.iter().flat_map(|change| (0..levels).map(|level| change.source(level))).collect();
     let source = device::placed(&Tensor::from_slice(&source).view([rows, levels]), x.device());
 
-    let (scalars, inputs) = (x.narrow(2, 0, SCALAR_INPUTS as i64), PROFILE_INPUTS as i64);
+    // Further channels are profiles, or the same on all levels.
+    let (scalars, inputs) = (x.narrow(2, 0, SCALAR_INPUTS as i64), x.size()[2] - SCALAR_INPUTS as i64);
     let index = source.unsqueeze(2).expand([rows, levels, inputs], false);
     let moved = x.narrow(2, SCALAR_INPUTS as i64, inputs).gather(1, &index, false);
     let x = Tensor::cat(&[scalars, moved], 2);
@@ -101,7 +102,10 @@ pub fn apply(changes: &[Change], x: &Tensor, y: &Tensor) -> (Tensor, Tensor) {
     let (scalars, index) = (y.narrow(1, 0, SCALAR_TARGETS as i64), source.unsqueeze(1));
     let all = y.narrow(1, SCALAR_TARGETS as i64, profiles * levels).reshape([rows, profiles, levels]);
     let moved = all.gather(2, &index.expand([rows, profiles, levels], false), false);
-    (x, Tensor::cat(&[scalars, moved.reshape([rows, profiles * levels])], 1))
+    // Behind the targets may stand where the rows are.
+    let end = SCALAR_TARGETS as i64 + profiles * levels;
+    let places = y.narrow(1, end, y.size()[1] - end);
+    (x, Tensor::cat(&[scalars, moved.reshape([rows, profiles * levels]), places], 1))
 }
 
 impl Change {

@@ -9,8 +9,9 @@ use common::stage::Manifest;
 use common::store::tensors::TensorFile;
 use common::{Error, Result};
 
-use crate::columns::{INPUTS, TARGETS};
+use crate::columns::{INPUTS, LEVELS, TARGETS};
 use crate::norm::Chain;
+use crate::prepare::places::{self, BEFORE, EARLIER, PREVIOUS, WIDTH};
 use crate::raw::month::{Month, Months};
 
 /// Which training rows of a prepared folder.
@@ -20,6 +21,99 @@ pub struct Selection {
     pub months: Option<Months>,
     /// Rows and order per month as the sampling index says; months that the index does not name are left out.
     pub indexed: bool,
+    /// What comes beside inputs and targets.
+    pub extras: Extras,
+}
+
+/// Numbers of a row that say where and when it is, each -1..1: sine and cosine of latitude, longitude, time of the year and hour
+/// by the sun.
+pub const PLACES: usize = 8;
+
+/// What comes behind the 556 inputs of a row, and behind its 368 targets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Extras {
+    /// Sine and cosine of the latitude.
+    pub latitude: bool,
+    /// Sine and cosine of the time of the year and of the hour by the sun.
+    pub time: bool,
+    /// Six profiles of the step before: states.
+    pub previous_states: bool,
+    /// Six profiles of the step before: tendencies.
+    pub previous_tendencies: bool,
+    /// Behind the targets: all of where and when the row is.
+    pub target_places: bool,
+}
+
+impl Extras {
+    /// Numbers that belong to no level.
+    fn scalars(self) -> usize {
+        2 * usize::from(self.latitude) + 4 * usize::from(self.time)
+    }
+
+    fn profiles(self) -> usize {
+        6 * (usize::from(self.previous_states) + usize::from(self.previous_tendencies))
+    }
+
+    /// Channels of a network's input.
+    pub fn channels(self) -> usize {
+        self.scalars() + self.profiles()
+    }
+
+    /// Whether anything is asked for that has to do with the inputs.
+    pub fn of_inputs(self) -> bool {
+        self.channels() > 0
+    }
+
+    fn needs_places(self) -> bool {
+        self.latitude || self.time || self.target_places
+    }
+
+    fn needs_previous(self) -> bool {
+        self.previous_states || self.previous_tendencies
+    }
+
+    /// Refuses arrays that do not hold it.
+    fn demand(self, file: &TensorFile) -> Result<()> {
+        let rows = file.shape("inputs")?[0];
+        if self.needs_places() {
+            if !file.contains(places::PLACES) {
+                let problem = "does not say where and when its rows are, which the network is to be told";
+                return Err(Error::input(file.path(), problem).hint(
+                    "prepare netCDF files of a known grid again (`raw.grid=FILE`), or leave `latitude`, `time` and `places` out; \
+                     rows of csv files have no place",
+                ));
+            }
+            file.elements_of_shape::<f32>(places::PLACES, &[Some(rows), Some(WIDTH)])?;
+        }
+        if self.needs_previous() {
+            if !file.contains(PREVIOUS) {
+                let problem = "does not know the step before its rows, which the network is to be told";
+                return Err(Error::input(file.path(), problem).hint("prepare netCDF files with `previous=true`"));
+            }
+            let earlier = file.elements_of_shape::<f32>(EARLIER, &[None, Some(BEFORE)])?.len() / BEFORE;
+            let previous = file.elements_of_shape::<i64>(PREVIOUS, &[Some(rows)])?;
+            let sound = |&at: &i64| at < rows as i64 && at >= -(earlier as i64);
+            if let Some(row) = previous.iter().position(|at| !sound(at)) {
+                let problem =
+                    format!("`{PREVIOUS}` of row {row} is {}, beyond {rows} rows and {earlier}", previous[row]);
+                return Err(Error::input(file.path(), problem));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sine and cosine of latitude, longitude, time of the year and hour by the sun of a place: latitude and longitude in degrees,
+/// area, day of the year, second of the day.
+pub fn place_numbers(place: &[f32]) -> [f32; PLACES] {
+    let [lat, lon, _, day, second] = std::array::from_fn(|i| f64::from(place[i]));
+    let part = second / 86_400.0;
+    let turns = [lat / 360.0, lon / 360.0, (day + part) / 365.0, part + lon / 360.0];
+    let angles = turns.map(|turn| std::f64::consts::TAU * turn);
+    std::array::from_fn(|i| {
+        let (sin, cos) = angles[i / 2].sin_cos();
+        (if i % 2 == 0 { sin } else { cos }) as f32
+    })
 }
 
 /// Rows of inputs and targets, f32, normalised, training order.
@@ -27,6 +121,7 @@ pub struct Dataset {
     shards: Vec<Shard>,
     index: Option<TensorFile>,
     rows: u64,
+    extras: Extras,
 }
 
 struct Shard {
@@ -68,7 +163,7 @@ impl Dataset {
         let files = names.into_iter().map(|name| Ok((manifest.output(&format!("{prefix}{name}"))?, name)));
         let files = files.map(|f| f.map(|(path, name)| (name, path))).collect::<Result<Vec<_>>>()?;
         let index = if selection.indexed { Some(manifest.output("a/v3_index")?) } else { None };
-        Self::open(&files, index.as_deref())
+        Self::open_with(&files, index.as_deref(), selection.extras)
     }
 
     /// The validation rows of a `prepare-data` stage.
@@ -78,12 +173,18 @@ impl Dataset {
 
     /// From files directly: name (a month `01_02`, or any other) and path, in the order of their rows.
     pub fn open(files: &[(String, PathBuf)], index: Option<&Path>) -> Result<Self> {
+        Self::open_with(files, index, Extras::default())
+    }
+
+    /// The same with more behind inputs and targets.
+    pub fn open_with(files: &[(String, PathBuf)], index: Option<&Path>, extras: Extras) -> Result<Self> {
         let index = index.map(TensorFile::open).transpose()?;
         let mut shards = Vec::with_capacity(files.len());
         let mut first = 0;
         for (name, path) in files {
             let file = TensorFile::open(path)?;
             let stored = rows_of(&file)?;
+            extras.demand(&file)?;
             let rows = match &index {
                 None => stored as u64,
                 Some(index) if index.contains(name) => {
@@ -105,7 +206,7 @@ impl Dataset {
             return Err(Error::usage("the training set has no rows")
                 .hint("choose months that are prepared and, with an index, named by it"));
         }
-        Ok(Self { shards, index, rows: first })
+        Ok(Self { shards, index, rows: first, extras })
     }
 
     /// Number of rows.
@@ -118,16 +219,77 @@ impl Dataset {
         self.shards.iter().map(|s| (s.name.as_str(), s.rows))
     }
 
-    /// Copies the rows `ids` into `inputs` `[n, 556]` and `targets` `[n, 368]`.
+    /// The files, in the order of their rows.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.shards.iter().map(|s| s.file.path())
+    }
+
+    /// Numbers of a row: 556 and 368, and what comes behind.
+    pub fn widths(&self) -> [usize; 2] {
+        let extras = self.extras;
+        let inputs = INPUTS + extras.scalars() + LEVELS * extras.profiles();
+        [inputs, TARGETS + if extras.target_places { PLACES } else { 0 }]
+    }
+
+    /// Copies the rows `ids` into `inputs` `[n, 556]` and `targets` `[n, 368]`, or as wide as [`Dataset::widths`] says.
     pub fn gather(&self, ids: &[u64], inputs: &mut [f32], targets: &mut [f32]) -> Result<()> {
-        if inputs.len() != ids.len() * INPUTS || targets.len() != ids.len() * TARGETS {
+        let [wide, tall] = self.widths();
+        if inputs.len() != ids.len() * wide || targets.len() != ids.len() * tall {
             return Err(Error::failed(format!("gathering {} rows into buffers of another size", ids.len())));
         }
-        let out = inputs.chunks_exact_mut(INPUTS).zip(targets.chunks_exact_mut(TARGETS));
+        let out = inputs.chunks_exact_mut(wide).zip(targets.chunks_exact_mut(tall));
         for (&id, (inputs, targets)) in ids.iter().zip(out) {
             let (shard, row) = self.locate(id)?;
-            inputs.copy_from_slice(&shard.file.f32("inputs")?[row * INPUTS..(row + 1) * INPUTS]);
-            targets.copy_from_slice(&shard.file.f32("targets")?[row * TARGETS..(row + 1) * TARGETS]);
+            let (own, further) = inputs.split_at_mut(INPUTS);
+            own.copy_from_slice(&shard.file.f32("inputs")?[row * INPUTS..(row + 1) * INPUTS]);
+            let (own, there) = targets.split_at_mut(TARGETS);
+            own.copy_from_slice(&shard.file.f32("targets")?[row * TARGETS..(row + 1) * TARGETS]);
+            self.further(shard, row, further, there)?;
+        }
+        Ok(())
+    }
+
+    /// Fills what stands behind inputs and targets of a row.
+    fn further(&self, shard: &Shard, row: usize, inputs: &mut [f32], targets: &mut [f32]) -> Result<()> {
+        let (extras, mut at) = (self.extras, 0);
+        let mut put = |values: &[f32]| {
+            inputs[at..at + values.len()].copy_from_slice(values);
+            at += values.len();
+        };
+        if extras.needs_places() {
+            let numbers = place_numbers(&shard.file.f32(places::PLACES)?[row * WIDTH..(row + 1) * WIDTH]);
+            if extras.latitude {
+                put(&numbers[..2]);
+            }
+            if extras.time {
+                put(&numbers[4..]);
+            }
+            if extras.target_places {
+                targets.copy_from_slice(&numbers);
+            }
+        }
+        if extras.needs_previous() {
+            let [states, tendencies] = match shard.file.i64(PREVIOUS)?[row] {
+                // A row of this file.
+                before @ 0.. => {
+                    let before = before as usize;
+                    let inputs = &shard.file.f32("inputs")?[before * INPUTS..(before + 1) * INPUTS];
+                    places::before(inputs, &shard.file.f32("targets")?[before * TARGETS..(before + 1) * TARGETS])
+                }
+                // One that is kept for this alone.
+                other => {
+                    let before = (-1 - other) as usize;
+                    let both = &shard.file.f32(EARLIER)?[before * BEFORE..(before + 1) * BEFORE];
+                    let (states, tendencies) = both.split_at(BEFORE / 2);
+                    [states, tendencies]
+                }
+            };
+            if extras.previous_states {
+                put(states);
+            }
+            if extras.previous_tendencies {
+                put(tendencies);
+            }
         }
         Ok(())
     }

@@ -21,6 +21,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::columns::{GROUPS, INPUTS, TARGETS, linear};
 use crate::constants;
+use crate::dataset::Extras;
 use crate::finetune::{Base, GroupNetworks};
 use crate::models::parts;
 use crate::norm::Chain;
@@ -126,6 +127,7 @@ pub struct Predictor {
     /// What the weights say about themselves.
     pub about: Value,
     confidence: bool,
+    extras: Extras,
 }
 
 enum Networks {
@@ -191,12 +193,41 @@ impl Predictor {
         let member = base.about["member"].as_str().unwrap_or_default().to_string();
         // The networks of groups are joined from their predictions alone.
         let confidence = matches!(networks, Networks::Single(_)) && base.model.confidence();
-        Ok(Self { networks, chain: base.chain, member, zero_list, about: base.about.clone(), confidence })
+        Ok(Self {
+            networks,
+            chain: base.chain,
+            member,
+            zero_list,
+            about: base.about.clone(),
+            confidence,
+            extras: base.model.extras(),
+        })
     }
 
     /// Whether the network expects errors of itself.
     pub fn expects_errors(&self) -> bool {
         self.confidence
+    }
+
+    /// Whether the network is told more of a row than its 556 inputs.
+    pub fn is_told_more(&self) -> bool {
+        self.extras.of_inputs()
+    }
+
+    /// Refuses rows that are no more than 556 inputs for a network that is told more; `rows` names them.
+    ///
+    /// # Errors
+    /// [`Error::Input`] under the name of the rows.
+    pub fn demand_plain(&self, rows: &Path) -> Result<()> {
+        if !self.is_told_more() {
+            return Ok(());
+        }
+        let problem =
+            "has rows of the competition, but the network is also told where and when rows are or what was before";
+        Err(Error::input(rows, problem).hint(
+            "score it on validation rows, which its training predicted (`score --truth DATA RUN`), or train without \
+             `features.latitude`, `time`, `previous_states` and `previous_tendencies`",
+        ))
     }
 
     /// The networks: one, or those of the groups in order.

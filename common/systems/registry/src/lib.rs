@@ -1,8 +1,11 @@
 //! The systems, as stages without tensors know them. A new system is one line here, and one in the crate `networks` for its
 //! stages with networks; no other place names it.
 
+use std::path::Path;
+
+use common::Result;
 use common::driver::{Choice, NoFlags, PrepareFlags};
-use common::system::{Blend, Density, Levels, Score, System};
+use common::system::{Blend, Density, Levels, Places, Score, System};
 
 /// All systems, in the order in which help lists them.
 pub static SYSTEMS: &[&System] =
@@ -43,6 +46,17 @@ pub fn truth(system: &str) -> &'static [&'static str] {
 pub fn levels(system: &str, group: &str) -> Option<Levels> {
     let known = SYSTEMS.iter().filter(|known| system.is_empty() || known.name == system);
     known.filter_map(|known| known.levels?(group)).next()
+}
+
+/// Where on the globe the rows of a file of true values of `system` are, where it says so.
+///
+/// # Errors
+/// Where the file cannot be read, or what it says makes no sense.
+pub fn places(system: &str, truth: &Path) -> Result<Option<Places>> {
+    match SYSTEMS.iter().find(|known| known.name == system).and_then(|known| known.places) {
+        Some(places) => places(truth),
+        None => Ok(None),
+    }
 }
 
 /// W/m2 for one unit of a target, of the first system that knows such a target.

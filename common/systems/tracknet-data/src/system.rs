@@ -15,6 +15,7 @@ pub static SYSTEM: System = System {
     score: Some(crate::score::SCORE),
     blend: None,
     watts: None,
+    places: None,
     density: Some(crate::raw::DENSITY),
     levels: None,
 };

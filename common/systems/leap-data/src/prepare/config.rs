@@ -27,6 +27,10 @@ pub struct PrepareConfig {
     pub unpaired: Unpaired,
     /// What a step of a date that the calendar lacks means (0001-02-29), or one beyond the end of a day.
     pub impossible_steps: ImpossibleSteps,
+    /// Whether arrays from netCDF files know the step before each row (`features.previous_states` of networks). Steps without
+    /// one are left out and named. Published: false.
+    #[serde(skip_serializing_if = "is_false")]
+    pub previous: bool,
     /// Means and standard deviations.
     pub normalisation: Normalisation,
     /// Training arrays; `null`: none.
@@ -47,6 +51,10 @@ pub struct RawConfig {
     pub climsim: Option<PathBuf>,
     /// Folder of `test.csv` and `train.csv` (`kaggle-data`).
     pub kaggle: Option<PathBuf>,
+    /// Grid file: `lat`, `lon` and `area` of the columns. `null`: one beside the raw files (`*grid-info.nc`) of as many columns, or
+    /// the published low-resolution one for 384 of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grid: Option<PathBuf>,
 }
 
 /// What to do with a file that holds values which are not numbers.
@@ -190,6 +198,11 @@ pub enum TestSource {
     Csv(PathBuf),
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+fn is_false(x: &bool) -> bool {
+    !*x
+}
+
 fn one() -> usize {
     1
 }
@@ -216,6 +229,7 @@ impl Default for PrepareConfig {
             non_finite: NonFinite::Error,
             unpaired: Unpaired::Error,
             impossible_steps: ImpossibleSteps::Error,
+            previous: false,
             normalisation: Normalisation::Given,
             train: Some(TrainSource::Netcdf { months: Months::of(&["0001-02..0009-01"]), stride: 1 }),
             valid: Some(ValidSource::Netcdf { months: Months::of(&["0008-07..0009-01"]), stride: 7, table: false }),
@@ -281,6 +295,10 @@ impl Config for PrepareConfig {
         }
         if matches!(self.normalisation, Normalisation::Fit { .. }) && self.train.is_none() {
             problems.push("normalisation", "is `fit`, which needs a training source (`train`)");
+        }
+        if self.previous && !self.needs_netcdf() {
+            problems
+                .push("previous", "is set, but no set comes from netCDF files: rows of csv files have no step before");
         }
         if self.train.is_none() && self.valid.is_none() && self.test.is_none() {
             problems.push("train", "is null like `valid` and `test`: nothing would be prepared");

@@ -10,6 +10,7 @@ mod netcdf;
 mod normalisation;
 mod output;
 mod pickled;
+pub mod places;
 pub mod scale;
 mod table;
 mod tabular;
@@ -29,6 +30,7 @@ use common::journal::{self, Finished, Journal};
 pub use config::PrepareConfig;
 use config::{ImpossibleSteps, IndexSource, TestSource, TrainSource, Unpaired, ValidSource};
 use output::Kind;
+use places::{Before, Places};
 use scale::Scaler;
 pub use task::Prepare;
 
@@ -68,7 +70,7 @@ struct Set {
 }
 
 enum RowSource {
-    Steps { month: Option<Month>, pairs: Vec<Pair> },
+    Steps { month: Option<Month>, pairs: Vec<Pair>, before: bool },
     Csv { file: std::sync::Arc<CsvFile>, path: PathBuf, range: (u64, u64) },
 }
 
@@ -77,6 +79,7 @@ struct Plan {
     config: PrepareConfig,
     folder: PathBuf,
     scalers: Vec<Scaler>,
+    places: Option<Places>,
     threads: usize,
     bar: Bar,
 }
@@ -124,24 +127,37 @@ impl Sources {
             Ok(tree)
         };
         let limit = self.limit.map_or(usize::MAX, |n| n as usize);
+        let before = config.previous;
+        let mut alone = Vec::new();
         let mut sets = Vec::new();
         if let Some(TrainSource::Netcdf { months, stride }) = &config.train {
             for (month, pairs) in tree("train.netcdf.months", months)?.months {
-                let pairs: Vec<Pair> = pairs.into_iter().step_by(*stride).take(limit).collect();
-                let rows = RowSource::Steps { month: Some(month), pairs };
-                sets.push(Set { name: format!("train_{}", month.short()), kind: Kind::Train, rows, table: false });
+                let name = format!("train_{}", month.short());
+                let pairs = with_steps_before(before, &name, pairs.into_iter().step_by(*stride), &mut alone)?;
+                let pairs: Vec<Pair> = pairs.into_iter().take(limit).collect();
+                let rows = RowSource::Steps { month: Some(month), pairs, before };
+                sets.push(Set { name, kind: Kind::Train, rows, table: false });
             }
         }
         if let Some(ValidSource::Netcdf { months, stride, table }) = &config.valid {
             let tree = tree("valid.netcdf.months", months)?;
-            let pairs: Vec<Pair> = tree.pairs().map(|(_, p)| p.clone()).step_by(*stride).take(limit).collect();
+            let pairs = tree.pairs().map(|(_, p)| p.clone()).step_by(*stride);
+            let pairs: Vec<Pair> =
+                with_steps_before(before, "valid", pairs, &mut alone)?.into_iter().take(limit).collect();
             sets.push(Set {
                 name: "valid".into(),
                 kind: Kind::Valid,
-                rows: RowSource::Steps { month: None, pairs },
+                rows: RowSource::Steps { month: None, pairs, before },
                 table: *table,
             });
         }
+        for file in alone.iter().take(NAMED) {
+            tracing::warn!("left out: `{}`: the step before it is not there", file.display());
+        }
+        if alone.len() > NAMED {
+            tracing::warn!("left out: {} more steps without the one before", alone.len() - NAMED);
+        }
+        self.left_out.extend(alone);
         self.sets.extend(sets);
         Ok(())
     }
@@ -228,6 +244,47 @@ impl RowSource {
     }
 }
 
+/// The steps whose step before is there, if that is wanted; the others go to `alone`.
+fn with_steps_before(
+    wanted: bool,
+    name: &str,
+    pairs: impl Iterator<Item = Pair>,
+    alone: &mut Vec<PathBuf>,
+) -> Result<Vec<Pair>> {
+    let mut pairs: Vec<Pair> = pairs.collect();
+    let Some(first) = pairs.first().map(|pair| pair.mli.clone()).filter(|_| wanted) else { return Ok(pairs) };
+    pairs.retain(|pair| {
+        let there = pair.before().is_some_and(|before| before.mli.is_file() && before.mlo.is_file());
+        if !there {
+            alone.push(pair.mli.clone());
+        }
+        there
+    });
+    if pairs.is_empty() {
+        let problem =
+            format!("no step of `{name}` has the step of 20 minutes before beside it, which `previous` asks for");
+        return Err(
+            Error::input(&first, problem).hint("fetch all steps of a day, or leave the key out: `previous=false`")
+        );
+    }
+    Ok(pairs)
+}
+
+/// The grid of the files of a run, if any set comes from such.
+fn grid_of(config: &PrepareConfig, sources: &Sources) -> Result<Option<Places>> {
+    let first = sources.sets.iter().find_map(|set| match &set.rows {
+        RowSource::Steps { pairs, .. } => pairs.first(),
+        RowSource::Csv { .. } => None,
+    });
+    let Some(first) = first else { return Ok(None) };
+    let columns = crate::raw::block::columns_of(&common::store::netcdf::NcFile::open(&first.mli)?, &first.mli)?;
+    let places = Places::find(&config.raw, columns)?;
+    if places.is_none() {
+        tracing::info!("nobody says where the {columns} columns are (`raw.grid`): arrays come without places");
+    }
+    Ok(places)
+}
+
 /// Prepares everything the config asks for into the stage's folder.
 pub fn run(config: &PrepareConfig, options: &Options, sources: &Sources, stage: &mut Stage) -> Result<Report> {
     let folder = stage.folder().to_path_buf();
@@ -237,8 +294,12 @@ pub fn run(config: &PrepareConfig, options: &Options, sources: &Sources, stage: 
     let journal = Journal::open(&folder, options.fresh)?;
     let scalers = normalisation::scalers(config, options.threads, sources, &folder, &journal, stage)?;
     let total = sources.sets.iter().map(|s| s.rows.len()).sum();
-    let mut plan =
-        Plan { config: config.clone(), folder, scalers, threads: options.threads, bar: Bar::new("prepare", total) };
+    let places = grid_of(config, sources)?;
+    if let Some(path) = places.as_ref().and_then(Places::path) {
+        stage.input("grid", path)?;
+    }
+    let (threads, bar) = (options.threads, Bar::new("prepare", total));
+    let mut plan = Plan { config: config.clone(), folder, scalers, places, threads, bar };
     let mut report = Report { skipped: sources.left_out.len(), ..Report::default() };
     let mut months = BTreeMap::new();
     let mut done = 0;
@@ -321,7 +382,13 @@ impl Set {
             scaler.hash_into(&mut hasher);
         }
         let range = match &self.rows {
-            RowSource::Steps { .. } => None,
+            RowSource::Steps { before, .. } => {
+                if let Some(places) = &plan.places {
+                    places.hash_into(&mut hasher);
+                }
+                hasher.update(&[u8::from(*before)]);
+                None
+            }
             RowSource::Csv { range, .. } => Some(range),
         };
         let (name, kind, table, non_finite) = (&self.name, self.kind, self.table, plan.config.non_finite);
@@ -332,8 +399,13 @@ impl Set {
     fn raw_files(&self, recipe: &str, journal: &Journal) -> Result<journal::Sources> {
         let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let files: Vec<(String, PathBuf)> = match &self.rows {
-            RowSource::Steps { pairs, .. } => {
-                let both = pairs.iter().flat_map(|pair| [&pair.mli, &pair.mlo]);
+            RowSource::Steps { pairs, before, .. } => {
+                let steps = if *before { places::steps_before(pairs)? } else { Vec::new() };
+                let earlier = steps.iter().filter_map(|step| match step {
+                    Before::Files(pair) => Some(pair),
+                    Before::Row => None,
+                });
+                let both = pairs.iter().chain(earlier).flat_map(|pair| [&pair.mli, &pair.mlo]);
                 both.map(|path| (format!("{}/{}", self.name, name(path)), path.clone())).collect()
             }
             RowSource::Csv { path, .. } => vec![(name(path), path.clone())],
@@ -343,7 +415,9 @@ impl Set {
 
     fn write(&self, plan: &Plan, key: String) -> Result<Finished> {
         match &self.rows {
-            RowSource::Steps { pairs, .. } => netcdf::write_set(plan, &self.name, self.kind, pairs, self.table, key),
+            RowSource::Steps { pairs, before, .. } => {
+                netcdf::write_set(plan, &self.name, self.kind, pairs, self.table, *before, key)
+            }
             RowSource::Csv { file, path, range } => {
                 let outputs = match self.kind {
                     Kind::Test => tabular::write_test(plan, file, path, range.1)?,

@@ -9,7 +9,8 @@ use common::{Error, Result};
 
 use super::Plan;
 use super::config::NonFinite;
-use super::output::{Kind, SetWriter};
+use super::output::{Beside, Kind, SetWriter};
+use super::places::{self, Before};
 use super::scale::Rows;
 use super::table::TableWriter;
 use crate::columns::LEVELS;
@@ -31,12 +32,21 @@ pub fn concurrency(threads: usize, columns: usize, chains: usize) -> (usize, usi
     (threads, (2 * threads).clamp(1, (BUDGET / 2 / result).max(1)))
 }
 
-/// Writes one set from `pairs`, in order. With a table also the values before normalisation.
-pub fn write_set(plan: &Plan, name: &str, kind: Kind, pairs: &[Pair], table: bool, key: String) -> Result<Finished> {
+/// Writes one set from `pairs`, in order. With a table also the values before normalisation; with `before` also which row
+/// is the step before each.
+pub fn write_set(
+    plan: &Plan,
+    name: &str,
+    kind: Kind,
+    pairs: &[Pair],
+    table: bool,
+    before: bool,
+    key: String,
+) -> Result<Finished> {
     let mut pairs = pairs.to_vec();
     let (mut skipped, mut last) = (Vec::new(), PathBuf::new());
     loop {
-        let bad = match attempt(plan, name, kind, &pairs, table)? {
+        let bad = match attempt(plan, name, kind, &pairs, table, before)? {
             Attempt::Done { rows, outputs } => {
                 return Ok(Finished { key, rows: rows as u64, sources: pairs.len() as u64, skipped, outputs });
             }
@@ -61,43 +71,66 @@ enum Attempt {
     Bad(Vec<(Pair, String)>),
 }
 
-fn attempt(plan: &Plan, name: &str, kind: Kind, pairs: &[Pair], table: bool) -> Result<Attempt> {
+fn attempt(plan: &Plan, name: &str, kind: Kind, pairs: &[Pair], table: bool, before: bool) -> Result<Attempt> {
     let first = &pairs[0].mli;
     let columns = block::columns_of(&NcFile::open(first)?, first)?;
     let rows = columns * pairs.len();
-    let mut set = SetWriter::create(&plan.folder, name, kind, rows, &plan.scalers)?;
+    let steps = if before { places::steps_before(pairs)? } else { Vec::new() };
+    let earlier = steps.iter().filter(|step| matches!(step, Before::Files(_))).count() * columns;
+    let beside = Beside { places: plan.places.is_some(), earlier: before.then_some(earlier) };
+    let mut set = SetWriter::create(&plan.folder, name, kind, rows, &plan.scalers, beside)?;
     let mut table = table.then(|| TableWriter::create(&plan.folder)).transpose()?;
     let bad = Mutex::new(Vec::new());
     let (threads, window) = concurrency(plan.threads, columns, plan.scalers.len());
     let skip = plan.config.non_finite == NonFinite::SkipFile;
     let keep_block = table.is_some();
+    let mut done = 0;
     ordered(
         pairs.len(),
         threads,
         window,
         |i| {
-            let block = match Block::read(&pairs[i]) {
+            let read = |pair: &Pair| match Block::read(pair) {
                 Err(e) if skip && block::is_non_finite(&e) => {
                     if let Ok(mut bad) = bad.lock() {
                         bad.push((i, e.to_string()));
                     }
-                    return Ok(None);
+                    Ok(None)
                 }
-                other => other?,
+                Ok(block) if block.rows != columns => {
+                    let (found, first) = (block.rows, first.display());
+                    let problem = format!("dimension `ncol` is {found}, expected {columns} as in `{first}`");
+                    Err(Error::input(&pair.mli, problem))
+                }
+                other => other.map(Some),
             };
-            if block.rows != columns {
-                let problem =
-                    format!("dimension `ncol` is {}, expected {columns} as in `{}`", block.rows, first.display());
-                return Err(Error::input(&pairs[i].mli, problem));
-            }
+            let Some(block) = read(&pairs[i])? else { return Ok(None) };
+            let before = match steps.get(i) {
+                Some(Before::Files(pair)) => {
+                    let Some(before) = read(pair)? else { return Ok(None) };
+                    let scaled = plan.scalers.iter().map(|s| s.scale(&before));
+                    Some(scaled.map(|rows| places::earlier(&rows.inputs, &rows.targets)).collect::<Vec<_>>())
+                }
+                _ => None,
+            };
             let rows: Vec<Rows> = plan.scalers.iter().map(|s| s.scale(&block)).collect();
-            Ok(Some((rows, keep_block.then_some(block))))
+            Ok(Some((rows, keep_block.then_some(block), before)))
         },
-        |_, made| {
+        |i, made| {
             signals::check(super::SAVED)?;
             plan.bar.tick(1);
-            if let Some((rows, block)) = made {
+            if let Some((rows, block, before)) = made {
                 set.append(&rows)?;
+                if let Some(places) = &plan.places {
+                    set.append_places(&places.of(&pairs[i].moment()?))?;
+                }
+                if let Some(step) = steps.get(i) {
+                    set.append_previous(&places::previous_rows(step, i * columns, columns, done))?;
+                }
+                if let Some(before) = before {
+                    set.append_earlier(&before)?;
+                    done += 1;
+                }
                 if let (Some(table), Some(block)) = (&mut table, block) {
                     table.append(&block)?;
                 }

@@ -7,6 +7,7 @@ use common::durable::Written;
 use common::store::tensors::{Declaration, Dtype, TensorWriter};
 use common::{Error, Result};
 
+use super::places::{BEFORE, EARLIER, PLACES, PREVIOUS, WIDTH};
 use super::scale::{Rows, Scaler};
 use crate::columns::{INPUTS, TARGETS};
 use crate::norm::{NORMALISATION, target_metadata};
@@ -22,6 +23,15 @@ pub enum Kind {
     Test,
 }
 
+/// What stands beside the arrays of a set.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Beside {
+    /// Where and when every row is.
+    pub places: bool,
+    /// Which row is the step before every row, and so many rows of steps that are no rows of the set.
+    pub earlier: Option<usize>,
+}
+
 /// Writes `FOLDER/{a,b}/NAME.safetensors` row by row.
 pub struct SetWriter {
     folder: PathBuf,
@@ -32,7 +42,14 @@ pub struct SetWriter {
 
 impl SetWriter {
     /// Declares `rows` rows in a file of each chain.
-    pub fn create(folder: &Path, name: &str, kind: Kind, rows: usize, scalers: &[Scaler]) -> Result<Self> {
+    pub fn create(
+        folder: &Path,
+        name: &str,
+        kind: Kind,
+        rows: usize,
+        scalers: &[Scaler],
+        beside: Beside,
+    ) -> Result<Self> {
         let mut chains = Vec::with_capacity(scalers.len());
         for scaler in scalers {
             let mut tensors = vec![Declaration::new("inputs", Dtype::F32, &[rows, INPUTS])];
@@ -45,6 +62,13 @@ impl SetWriter {
                     tensors.push(Declaration::new("ids", Dtype::I32, &[rows]));
                     tensors.push(Declaration::new("linear", Dtype::F64, &[rows, linear]));
                 }
+            }
+            if beside.places {
+                tensors.push(Declaration::new(PLACES, Dtype::F32, &[rows, WIDTH]));
+            }
+            if let Some(earlier) = beside.earlier {
+                tensors.push(Declaration::new(PREVIOUS, Dtype::I64, &[rows]));
+                tensors.push(Declaration::new(EARLIER, Dtype::F32, &[earlier, BEFORE]));
             }
             // Constants that nobody has published travel with the arrays, and say which they are.
             let identity = scaler.identity()?;
@@ -78,6 +102,22 @@ impl SetWriter {
             }
         }
         Ok(())
+    }
+
+    /// Appends where and when the rows of a block are.
+    pub fn append_places(&mut self, places: &[f32]) -> Result<()> {
+        self.chains.iter_mut().try_for_each(|(_, writer)| writer.append_elements(PLACES, places))
+    }
+
+    /// Appends which row is the step before each of a block.
+    pub fn append_previous(&mut self, rows: &[i64]) -> Result<()> {
+        self.chains.iter_mut().try_for_each(|(_, writer)| writer.append_elements(PREVIOUS, rows))
+    }
+
+    /// Appends rows of steps that are no rows of the set, one entry a chain.
+    pub fn append_earlier(&mut self, rows: &[Vec<f32>]) -> Result<()> {
+        let mut chains = self.chains.iter_mut().zip(rows);
+        chains.try_for_each(|((_, writer), rows)| writer.append_elements(EARLIER, rows))
     }
 
     /// Appends ids, and the linear columns of each chain.

@@ -8,7 +8,7 @@ use common::durable::Written;
 use common::{Error, Result};
 
 use super::Plan;
-use super::output::{Kind, SetWriter};
+use super::output::{Beside, Kind, SetWriter};
 use super::scale::{self, Rows, Scaler};
 use super::table::TableWriter;
 use crate::columns::{self, INPUTS};
@@ -45,7 +45,7 @@ pub fn write_set(
     table: bool,
 ) -> Result<BTreeMap<String, Written>> {
     let rows = (range.1 - range.0) as usize;
-    let mut set = SetWriter::create(&plan.folder, name, kind, rows, &plan.scalers)?;
+    let mut set = SetWriter::create(&plan.folder, name, kind, rows, &plan.scalers, Beside::default())?;
     let mut table = table.then(|| TableWriter::create(&plan.folder)).transpose()?;
     let keep_block = table.is_some();
     let work = |rows: CsvRows| {
@@ -74,7 +74,7 @@ pub fn write_test(plan: &Plan, file: &CsvFile, path: &Path, to: u64) -> Result<B
     if to == 0 {
         return Err(Error::input(path, "has no rows after the header"));
     }
-    let mut set = SetWriter::create(&plan.folder, "test", Kind::Test, to as usize, &plan.scalers)?;
+    let mut set = SetWriter::create(&plan.folder, "test", Kind::Test, to as usize, &plan.scalers, Beside::default())?;
     let work = |rows: CsvRows| {
         let mut all = Vec::with_capacity(plan.scalers.len());
         let mut linear = Vec::with_capacity(plan.scalers.len());

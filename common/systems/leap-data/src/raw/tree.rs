@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use common::{Error, Result};
 
 use super::month::Month;
+use crate::columns::STEP_SECONDS;
 
 /// State before and after one physics step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +18,66 @@ pub struct Pair {
     pub mli: PathBuf,
     /// State after the step.
     pub mlo: PathBuf,
+}
+
+/// When a step begins, in the calendar without leap days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// Month.
+    pub month: Month,
+    /// Day of the month, from 1.
+    pub day: u32,
+    /// Second of the day.
+    pub second: u32,
+}
+
+impl Moment {
+    /// Of `0001-02-01-00000`.
+    pub fn of_step(step: &str) -> Option<Self> {
+        let month = Month::parse(step.get(..7)?)?;
+        Some(Self { month, day: step.get(8..10)?.parse().ok()?, second: step.get(11..16)?.parse().ok()? })
+    }
+
+    /// Days since the first of January.
+    pub fn day_of_year(&self) -> u32 {
+        let before: u32 = (1..self.month.month).map(|month| Month { month, ..self.month }.days()).sum();
+        before + self.day - 1
+    }
+
+    /// 20 minutes earlier; nothing is before the first year.
+    fn before(&self) -> Option<Self> {
+        let step = STEP_SECONDS as u32;
+        if self.second >= step {
+            return Some(Self { second: self.second - step, ..*self });
+        }
+        let second = SECONDS_A_DAY + self.second - step;
+        if self.day > 1 {
+            return Some(Self { day: self.day - 1, second, ..*self });
+        }
+        let month = Month::from_index(self.month.index() - 1);
+        (month.year > 0).then_some(Self { month, day: month.days(), second })
+    }
+}
+
+impl Pair {
+    /// When the step begins.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a file whose name does not say.
+    pub fn moment(&self) -> Result<Moment> {
+        let step = self.mli.file_name().and_then(|name| name.to_str()?.strip_prefix("E3SM-MMF.mli."));
+        step.and_then(Moment::of_step).ok_or_else(|| Error::input(&self.mli, "its name says no time of a step"))
+    }
+
+    /// The files of the step before, whether they exist or not.
+    pub fn before(&self) -> Option<Self> {
+        let Moment { month, day, second } = self.moment().ok()?.before()?;
+        let months = self.mli.parent()?.parent()?;
+        let file = |kind: &str| {
+            months.join(month.to_string()).join(format!("E3SM-MMF.{kind}.{month}-{day:02}-{second:05}.nc"))
+        };
+        Some(Self { mli: file("mli"), mlo: file("mlo") })
+    }
 }
 
 /// The pairs of the months that are present.

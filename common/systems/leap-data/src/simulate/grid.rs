@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use common::durable::{self, Written};
-use common::store::netcdf::NcFile;
+use common::store::netcdf::{NcFile, NcKind, NcValues, NcWriter};
 use common::{Error, Result};
 
 use crate::columns::LEVELS;
@@ -30,10 +30,39 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// Writes the grid file into `folder` and reads `columns` evenly spread columns of it.
+    /// Chooses `columns` evenly spread columns and writes their grid file into `folder`: the published one for all of
+    /// them, one of the same form for fewer.
     pub fn publish(folder: &Path, columns: usize) -> Result<(Self, Written)> {
-        let written = durable::write(folder.join(FILE), CONTENT)?;
-        Ok((Self::read(&written.path, columns)?, written))
+        let path = folder.join(FILE);
+        let written = durable::write(&path, CONTENT)?;
+        let grid = Self::read(&path, columns)?;
+        let full = NcFile::open(&path)?;
+        if grid.numbers.len() == full.dimension("ncol")? {
+            return Ok((grid, written));
+        }
+        let columns_of = |name: &str| -> Result<Vec<f64>> {
+            let all = full.read_f64(name)?;
+            Ok(grid.numbers.iter().map(|&n| all[n]).collect())
+        };
+        let places = ["lat", "lon", "area"];
+        let chosen = places.map(columns_of).into_iter().collect::<Result<Vec<_>>>()?;
+        let levels = [("hyam", "lev"), ("hybm", "lev"), ("hyai", "ilev"), ("hybi", "ilev")];
+        let held = levels.map(|(name, _)| full.read_f64(name)).into_iter().collect::<Result<Vec<_>>>()?;
+        drop(full);
+        let p0 = [grid.p0];
+        let mut writer = NcWriter::new(NcKind::Cdf5);
+        writer.dimension("ncol", columns)?;
+        writer.dimension("lev", LEVELS)?;
+        writer.dimension("ilev", LEVELS + 1)?;
+        for (name, values) in places.iter().zip(&chosen) {
+            writer.variable(name, &["ncol"], NcValues::F64(values))?;
+        }
+        for ((name, dims), values) in levels.iter().zip(&held) {
+            writer.variable(name, &[dims], NcValues::F64(values))?;
+        }
+        writer.variable("P0", &[], NcValues::F64(&p0))?;
+        let written = writer.write(&path)?;
+        Ok((grid, written))
     }
 
     /// Reads `columns` evenly spread columns of a grid file.

@@ -1,8 +1,8 @@
 //! `simulate-data leap`: raw files as the competition had them, with learnable content, for demos and tests.
 //!
 //! mli/mlo files in the layout of ClimSim low resolution on columns of the real grid, and Kaggle's csv files. Columns
-//! have the real climatology (from the published normalisation constants) with smooth weather on top; targets are a
-//! nonlinear function of the column plus noise. The same seed gives the same bytes, whatever the threads.
+//! have the real distribution of every variable on every level (the published statistics) as smooth weather; targets are
+//! a nonlinear function of the column plus noise. The same seed gives the same bytes, whatever the threads.
 
 pub mod climate;
 pub mod column;
@@ -10,6 +10,7 @@ pub mod config;
 mod files;
 pub mod grid;
 mod kaggle;
+pub mod marginal;
 pub mod physics;
 mod task;
 mod truth;

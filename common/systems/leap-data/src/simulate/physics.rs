@@ -2,13 +2,14 @@
 //!
 //! A dozen processes (condensation, evaporation, radiation, convection, turbulent mixing, surface fluxes, drag, falling
 //! ice) are evaluated in simple forms. Each tendency is a sum of them, scaled level by level to the real mean and spread
-//! of that tendency. Water never becomes negative; what the real model keeps at zero is zero; cloud liquid above
-//! level 28 is removed within the step.
+//! of that tendency. No state leaves its real range, so water never becomes negative; what the real model keeps at zero
+//! is zero; cloud liquid above level 28 is removed within the step.
 
 use common::seed;
 
-use super::climate::{Climate, Profile};
+use super::climate::{Climate, Figures, Levels, Profile};
 use super::column::{Column, FIRST_LIQUID, Weather, logistic, sample_places};
+use super::marginal::{Marginal, Shape};
 use super::waves::normals;
 use crate::columns::{LEVELS, STEP_SECONDS};
 
@@ -16,6 +17,11 @@ use crate::columns::{LEVELS, STEP_SECONDS};
 const FIRST_ACTIVE: usize = 12;
 /// Standard deviation of the noise, in standard deviations of a tendency.
 pub const DEFAULT_NOISE: f64 = 0.25;
+
+/// Cloud ice on the level whose real deviation comes from one value in a million, so that it is a thousandth of what the
+/// tendency moves in a step: there the tendency keeps its real deviation, which the constants of the arrays know, and the
+/// state after the step does not.
+const FLEETING: (usize, usize) = (3, 12);
 
 /// Processes; each gives one value a level.
 const TERMS: usize = 18;
@@ -65,8 +71,8 @@ pub struct Physics {
     terms: Vec<(Profile, Profile)>,
     /// Mean and std of each raw tendency.
     raw: [(Profile, Profile); 6],
-    /// Factor of each flux that gives its real mean.
-    flux_scale: [f64; 8],
+    /// What gives each flux its real distribution.
+    fluxes: [Marginal; 8],
     noise: f64,
 }
 
@@ -76,18 +82,24 @@ impl Physics {
         let columns: Vec<Column> = sample_places(3000).map(|(time, lat, lon)| weather.column(time, lat, lon)).collect();
         let terms: Vec<[Profile; TERMS]> = columns.iter().map(|c| processes(c, &climate)).collect();
         let term_scales: Vec<(Profile, Profile)> = (0..TERMS).map(|k| moments(terms.iter().map(|t| &t[k]))).collect();
-        let mut physics =
-            Self { climate, terms: term_scales, raw: [([0.0; LEVELS], [1.0; LEVELS]); 6], flux_scale: [1.0; 8], noise };
+        let mut physics = Self {
+            climate,
+            terms: term_scales,
+            raw: [([0.0; LEVELS], [1.0; LEVELS]); 6],
+            fluxes: [Marginal::Constant(0.0); 8],
+            noise,
+        };
         let raw: Vec<[Profile; 6]> = terms.iter().map(|t| physics.combine(t)).collect();
         physics.raw = std::array::from_fn(|x| moments(raw.iter().map(|r| &r[x])));
-        let mut sums = [0.0; 8];
-        for column in &columns {
-            fluxes(column).iter().zip(&mut sums).for_each(|(f, sum)| *sum += f);
-        }
-        for (i, sum) in sums.into_iter().enumerate() {
-            let mean = sum / columns.len() as f64;
-            physics.flux_scale[i] = if mean > 0.0 { physics.climate.fluxes[i].0 / mean } else { 1.0 };
-        }
+        let found: Vec<[f64; 8]> = columns.iter().map(fluxes).collect();
+        physics.fluxes = std::array::from_fn(|i| {
+            let field: Vec<f64> = found.iter().map(|f| f[i]).collect();
+            let real = &physics.climate.fluxes[i];
+            match Shape::of(real) {
+                Shape::Up => Marginal::of_amount(&field, real),
+                _ => Marginal::bell(&field, real),
+            }
+        });
         physics
     }
 
@@ -98,26 +110,33 @@ impl Physics {
         let mut states = column.states;
         for (x, state) in states.iter_mut().enumerate() {
             let real = &self.climate.tendencies[x];
-            let water = (1..=3).contains(&x);
+            let after = &self.climate.after[x];
             let mut noise = [0.0; LEVELS];
             noise.chunks_exact_mut(2).for_each(|two| two.copy_from_slice(&normals(&mut rng)));
             for l in 0..LEVELS {
+                let before = &self.climate.states[x];
+                if x == 2 && l >= FIRST_ACTIVE {
+                    // What is left of cloud liquid: high up nothing that the tendency would notice.
+                    state[l] *= (after[l].std / before[l].std).min(1.0);
+                }
                 if x == 2 && (FIRST_ACTIVE..FIRST_LIQUID).contains(&l) {
-                    state[l] = 0.0;
+                    state[l] = state[l].min(after[l].max);
                 } else if x == 0 || l >= FIRST_ACTIVE {
                     let standard = (raw[x][l] - self.raw[x].0[l]) / self.raw[x].1[l] + self.noise * noise[l];
                     // Real tendencies stay within some spreads; this one too.
-                    let tendency = real.mean[l] + real.std[l] * 8.0 * (standard / 8.0).tanh();
-                    let after = state[l] + STEP_SECONDS * tendency;
-                    state[l] = if water { after.max(0.0) } else { after };
+                    // Where little is left at the end of a step, a step moves little.
+                    let most = if (x, l) == FLEETING { f64::INFINITY } else { after[l].std / STEP_SECONDS };
+                    let (mean, std) = (real.mean[l].clamp(-most, most), real.std[l].min(most));
+                    let tendency = mean + std * 8.0 * (standard / 8.0).tanh();
+                    state[l] = (state[l] + STEP_SECONDS * tendency).clamp(after[l].min, after[l].max);
                 }
             }
         }
         let mut fluxes = fluxes(column);
         for (i, two) in [0, 2, 4, 6].map(|i| (i, normals(&mut rng))) {
             for k in 0..2 {
-                let spread = 0.3 * self.noise * two[k];
-                fluxes[i + k] = (fluxes[i + k] * self.flux_scale[i + k] * (1.0 + spread)).max(0.0);
+                let (spread, real) = (0.3 * self.noise * two[k], &self.climate.fluxes[i + k]);
+                fluxes[i + k] = (self.fluxes[i + k].value(fluxes[i + k]) * (1.0 + spread)).clamp(real.min, real.max);
             }
         }
         Outcome { states, fluxes }
@@ -144,11 +163,12 @@ fn processes(column: &Column, climate: &Climate) -> [Profile; TERMS] {
     let mu = solar / 1360.0;
     let mut terms = [[0.0; LEVELS]; TERMS];
     // Anomalies in spreads: what networks see as well.
-    let warm: Profile = std::array::from_fn(|l| (t[l] - climate.states[0].mean[l]) / climate.states[0].std[l]);
-    let moist: Profile = std::array::from_fn(|l| (q[l] - climate.states[1].mean[l]) / climate.states[1].std[l]);
+    let standard =
+        |x: &Profile, real: &Levels| -> Profile { std::array::from_fn(|l| (x[l] - real[l].mean) / real[l].std) };
+    let (warm, moist) = (standard(t, &climate.states[0]), standard(q, &climate.states[1]));
     let cloud: Profile = std::array::from_fn(|l| {
-        let amount = |x: f64, mean: f64| if mean > 1e-12 { (x / mean).min(30.0) } else { 0.0 };
-        amount(liquid[l], climate.states[2].mean[l]) + amount(ice[l], climate.states[3].mean[l])
+        let amount = |x: f64, real: &Figures| if real.mean > 1e-12 { (x / real.mean).min(30.0) } else { 0.0 };
+        amount(liquid[l], &climate.states[2][l]) + amount(ice[l], &climate.states[3][l])
     });
     let mean_of = |x: &Profile, from: usize| x[from..].iter().sum::<f64>() / (LEVELS - from) as f64;
     // Warm and moist below, cold above: what drives convection.

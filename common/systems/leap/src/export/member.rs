@@ -112,6 +112,12 @@ impl Member {
         prepared: Option<Manifest>,
         constraints: Constraints,
     ) -> Result<Self> {
+        if predictor.is_told_more() {
+            let problem =
+                "a module has 556 raw inputs, but the network is also told where and when rows are or what was before";
+            return Err(Error::usage(problem)
+                .hint("train one without `features.latitude`, `time`, `previous_states` and `previous_tendencies`"));
+        }
         let rules = Rules::new(constraints)?;
         let around = Around::new(&constants, &predictor.zero_list);
         let name = if predictor.member.is_empty() { "network".to_string() } else { predictor.member.clone() };

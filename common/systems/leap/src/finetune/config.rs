@@ -79,6 +79,9 @@ impl Config for FinetuneConfig {
         if let Some(Err(problem)) = self.rows.months.as_ref().map(|months: &Months| months.resolve("rows.months")) {
             problems.push("rows.months", problem.to_string());
         }
+        problems.demand(self.rows.sources.is_empty(), "rows.sources", || {
+            "is set, but groups are fine-tuned on the arrays of `--from` alone: leave it out".into()
+        });
         self.training.validate("training", problems);
     }
 }

@@ -16,7 +16,7 @@ use super::page as own;
 use super::{Base, FinetuneConfig, Merged, is_done, merge, parse_groups, score_base, tune};
 use crate::columns::GROUPS;
 use crate::constants::{self, constants_of, identity_of};
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, Selection};
 use crate::train::{Arrays, write_npy};
 
 /// A fine-tuning about to run.
@@ -142,9 +142,11 @@ impl Task for Finetune {
 fn arrays(prepared: &Manifest, base: &Base, config: &FinetuneConfig, limit: Option<u64>) -> Result<Arrays> {
     let valid_file = prepared.output(&format!("{}/valid", base.chain))?;
     constants::demand(&base.about, &base.path, &valid_file)?;
-    let valid: Arc<dyn Source> = Arc::new(Dataset::open(&[("valid".to_string(), valid_file.clone())], None)?);
+    let extras = base.model.extras();
+    let valid = Dataset::open_with(&[("valid".to_string(), valid_file.clone())], None, extras)?;
+    let valid: Arc<dyn Source> = Arc::new(valid);
     Ok(Arrays {
-        train: Arc::new(Dataset::train(prepared, base.chain, &config.rows.selection())?),
+        train: Arc::new(Dataset::train(prepared, base.chain, &Selection { extras, ..config.rows.selection() })?),
         order: None,
         valid: match limit {
             Some(batches) => Arc::new(Head::new(valid, batches * config.val_batch_size)),

@@ -13,6 +13,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::climsim;
 use crate::columns::{LEVELS, PROFILE_INPUTS, SCALAR_INPUTS, input_position, train_inputs};
+use crate::dataset::Extras;
 use crate::norm::Constants;
 
 /// Places of profiles among the nine: temperature, vapour, liquid, ice, wind.
@@ -31,6 +32,11 @@ const VAPOUR_RATIO: f64 = 461.0 / 287.0;
 /// Decay of a cloud's transparency at each level, kg/kg to the minus one: the benchmark's for all condensate.
 static EXPONENTS: &str = include_str!("../../../leap-data/resources/climsim_cloud_exponents.txt");
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+pub(crate) fn is_false(x: &bool) -> bool {
+    !*x
+}
+
 /// Which channels come on top of the 25; none by default.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -45,6 +51,18 @@ pub struct Features {
     pub cloud: bool,
     /// Wind speed in units of 20 m/s: one channel.
     pub wind: bool,
+    /// Sine and cosine of the latitude, of arrays that know it: 2 channels.
+    #[serde(skip_serializing_if = "is_false")]
+    pub latitude: bool,
+    /// Sine and cosine of the time of the year and of the hour by the sun: 4 channels.
+    #[serde(skip_serializing_if = "is_false")]
+    pub time: bool,
+    /// Temperature, water and wind of the step before, of arrays prepared with `previous`: 6 channels.
+    #[serde(skip_serializing_if = "is_false")]
+    pub previous_states: bool,
+    /// What the step before did to them (its targets): 6 channels.
+    #[serde(skip_serializing_if = "is_false")]
+    pub previous_tendencies: bool,
     /// Values farther from 0 than this grow as a logarithm only, > 0; `null`: as they are.
     pub soft_clip: Option<f64>,
 }
@@ -55,8 +73,19 @@ impl Features {
         *self == Self::default()
     }
 
+    /// What the loader brings beside the inputs.
+    pub fn extras(&self) -> Extras {
+        let Self { latitude, time, previous_states, previous_tendencies, .. } = *self;
+        Extras { latitude, time, previous_states, previous_tendencies, target_places: false }
+    }
+
     /// Channels on top.
     pub fn channels(&self) -> usize {
+        self.extras().channels() + self.made()
+    }
+
+    /// Those that are made of the inputs.
+    fn made(&self) -> usize {
         let profiles = [self.column, self.logarithm].into_iter().filter(|on| *on).count() * PROFILE_INPUTS;
         profiles + [self.humidity, self.cloud, self.wind].into_iter().filter(|on| *on).count()
     }
@@ -155,7 +184,7 @@ impl FeatureLayer {
         }))
     }
 
-    /// `[B, 60, 25]` -> `[B, 60, 25 + n]`.
+    /// `[B, 60, 25]`, or more with what the loader brought, -> what is made of them behind.
     pub fn forward(&self, x: &Tensor) -> Tensor {
         let x32 = x.to_kind(Kind::Float);
         let profiles = x32.narrow(2, SCALAR_INPUTS as i64, PROFILE_INPUTS as i64); // [B, 60, 9]
@@ -280,7 +309,8 @@ mod tests {
     #[test]
     fn channels_are_what_they_say() {
         let constants = Constants::published(Chain::B).unwrap();
-        let all = Features { column: true, logarithm: true, humidity: true, cloud: true, wind: true, soft_clip: None };
+        let all =
+            Features { column: true, logarithm: true, humidity: true, cloud: true, wind: true, ..Features::default() };
         assert_eq!(all.channels(), 21);
         let params = Params::new(Device::Cpu, 1);
         let layer = FeatureLayer::new(&params.root(), &all, constants).unwrap().unwrap();

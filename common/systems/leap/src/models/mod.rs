@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use crate::columns::{LEVELS, PROFILE_TARGETS, SCALAR_TARGETS, TARGETS};
+use crate::dataset::{Extras, PLACES};
 use crate::norm::{Chain, Constants};
 use features::{FeatureLayer, Features};
 
@@ -165,6 +166,16 @@ impl ModelConfig {
             Self::PureReslstm(c) => Some(&c.features),
             _ => None,
         }
+    }
+
+    /// Whether the network has outputs for where and when a row is.
+    pub fn places(&self) -> bool {
+        matches!(self, Self::Squeezeformer(c) if c.places)
+    }
+
+    /// What the loader brings beside the inputs.
+    pub fn extras(&self) -> Extras {
+        self.features().map(Features::extras).unwrap_or_default()
     }
 
     /// Reports sizes that cannot work; `key` is the dotted path of the model in its config.
@@ -310,11 +321,18 @@ pub(crate) fn with_confidence(predictions: Tensor, confidence: Option<Tensor>) -
     }
 }
 
+/// Where and when the rows of a network's output (or of targets) are, which stands behind all else; where there is any.
+pub fn places(output: &Tensor) -> Option<Tensor> {
+    let (width, places) = (output.size()[1], PLACES as i64);
+    (width % TARGETS as i64 == places).then(|| output.narrow(1, width - places, places))
+}
+
 /// The predictions `[B, 368]` of a network's output, and the expected errors where there are any.
 pub fn parts(output: &Tensor) -> (Tensor, Option<Tensor>) {
     let targets = TARGETS as i64;
-    match output.size()[1] > targets {
+    match output.size()[1] >= 2 * targets {
         true => (output.narrow(1, 0, targets), Some(output.narrow(1, targets, targets))),
+        false if output.size()[1] > targets => (output.narrow(1, 0, targets), None),
         false => (output.shallow_clone(), None),
     }
 }

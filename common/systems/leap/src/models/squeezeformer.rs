@@ -19,6 +19,7 @@ use tch::{Kind, Tensor};
 use super::features::Features;
 use super::{HEAD, at_least_one, targets, with_confidence};
 use crate::columns::CHANNELS;
+use crate::dataset::PLACES;
 
 /// Term under the root of every layer norm.
 const EPS: f64 = 1e-6;
@@ -59,6 +60,10 @@ pub struct Squeezeformer {
     pub first: First,
     /// A second output for every target: the error that the network expects of itself. `loss.confidence` trains it.
     pub confidence: bool,
+    /// Outputs for where and when a row is, from the mean over the levels of what the head sees: `loss.places` trains them,
+    /// nothing reads them.
+    #[serde(skip_serializing_if = "super::features::is_false")]
+    pub places: bool,
     /// Further channels of the input.
     #[serde(skip_serializing_if = "Features::is_none")]
     pub features: Features,
@@ -75,6 +80,7 @@ impl Default for Squeezeformer {
             expand: 4,
             first: First::LayerNorm,
             confidence: false,
+            places: false,
             features: Features::default(),
         }
     }
@@ -245,6 +251,7 @@ pub struct SqueezeformerNetwork {
     ffn: GatedMaps,
     predictions: Linear,
     confidence: Option<Linear>,
+    places: Option<Linear>,
 }
 
 impl SqueezeformerNetwork {
@@ -271,6 +278,10 @@ impl SqueezeformerNetwork {
             ffn: GatedMaps::new(&p.sub("ffn"), c.head_dim, c.dim * c.expand)?,
             predictions: last("final_dense_pred")?,
             confidence: if c.confidence { Some(last("final_dense_conf")?) } else { None },
+            places: match c.places {
+                true => Some(Linear::new(&p.sub("final_dense_places"), c.head_dim, PLACES as i64)?),
+                false => None,
+            },
         })
     }
 }
@@ -287,6 +298,14 @@ impl Network for SqueezeformerNetwork {
         }
         let x = self.ffn.forward(&self.head_dense.forward_fast(&x).silu());
         let channels = |map: &Linear| targets(&map.forward_fast(&x));
-        with_confidence(channels(&self.predictions), self.confidence.as_ref().map(channels))
+        let output = with_confidence(channels(&self.predictions), self.confidence.as_ref().map(channels));
+        match &self.places {
+            // Only training needs them.
+            Some(places) if train => {
+                let places = places.forward(&x.mean_dim([1_i64].as_slice(), false, None::<Kind>));
+                Tensor::cat(&[output, places], 1)
+            }
+            _ => output,
+        }
     }
 }

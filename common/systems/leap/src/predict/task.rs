@@ -130,6 +130,7 @@ impl Task for Predict {
         let prepared = stages::data_of(request.flags.data.as_deref(), upstream.first(), Self::SYSTEM)?;
         let chain = predictor.chain;
         let test_path = prepared.output(&format!("{chain}/test"))?;
+        predictor.demand_plain(&test_path)?;
         let test = Arc::new(TestRows::open(&test_path, request.limit)?);
         constants::demand(&predictor.about, &weights[0], &test_path)?;
         // Where there are validation rows, theirs: test rows of earlier versions do not hold them.

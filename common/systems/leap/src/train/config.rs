@@ -1,5 +1,7 @@
 //! What `train-model leap` does, as a config.
 
+use std::path::PathBuf;
+
 use common::config::{Config, Problems};
 use neural::trainer::Training;
 use schemars::JsonSchema;
@@ -61,12 +63,45 @@ pub struct RowsConfig {
     pub months: Option<Months>,
     /// Only the rows of the sampling index, in its order: ADAM's third data version.
     pub index: bool,
+    /// Further folders of `prepare-data` and the share that each has in a training; the arrays of `--from` have the rest. An epoch
+    /// is as long as it takes to see every row: rows of sources with more than their part come again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<SourceConfig>,
+}
+
+/// A further source of training rows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SourceConfig {
+    /// A folder of `prepare-data`, normalised with the same constants.
+    pub data: PathBuf,
+    /// Part of the rows of an epoch, 0..1; all sources together stay below 1.
+    pub share: f64,
+    /// Months and ranges of months. `null`: all.
+    #[serde(default)]
+    pub months: Option<Months>,
 }
 
 impl RowsConfig {
+    fn validate(&self, problems: &mut Problems) {
+        for (i, source) in self.sources.iter().enumerate() {
+            let share = source.share;
+            problems.demand(share > 0.0 && share < 1.0, &format!("rows.sources.{i}.share"), || {
+                format!("is {share}, expected more than 0 and less than 1")
+            });
+            if let Some(Err(problem)) = source.months.as_ref().map(|months| months.resolve("rows.sources.months")) {
+                problems.push(format!("rows.sources.{i}.months"), problem.to_string());
+            }
+        }
+        let together: f64 = self.sources.iter().map(|source| source.share).sum();
+        problems.demand(together < 1.0, "rows.sources", || {
+            format!("have {together} of the rows together, expected less than 1: the rest is that of `--from`")
+        });
+    }
+
     /// The same for [`crate::dataset::Dataset::train`].
     pub fn selection(&self) -> Selection {
-        Selection { months: self.months.clone(), indexed: self.index }
+        Selection { months: self.months.clone(), indexed: self.index, ..Selection::default() }
     }
 }
 
@@ -89,6 +124,10 @@ pub struct LossConfig {
     /// from the errors that were made. Published: 1 (first place, the benchmark).
     #[serde(skip_serializing_if = "is_zero")]
     pub confidence: f64,
+    /// Weight of the mean squared error of where and when a row is, >= 0, for networks with outputs for that
+    /// (`model.squeezeformer.places`): sine and cosine of latitude, longitude, time of the year and hour by the sun.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub places: f64,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
@@ -111,6 +150,7 @@ impl Default for LossConfig {
             differences: 1.0,
             differences_in_validation: false,
             confidence: 0.0,
+            places: 0.0,
         }
     }
 }
@@ -172,6 +212,24 @@ impl Config for TrainConfig {
             ),
             _ => {}
         }
+        problems.demand(loss.places >= 0.0 && loss.places.is_finite(), "loss.places", || {
+            format!("is {}, expected >= 0", loss.places)
+        });
+        match (self.model.places(), loss.places > 0.0) {
+            (true, false) => problems.push(
+                "loss.places",
+                format!("is 0, but `model.{name}.places` asks for places: expected a weight such as 0.1"),
+            ),
+            (false, true) => problems.push(
+                "loss.places",
+                format!(
+                    "is {}, but the network has no outputs for places: set `model.squeezeformer.places`",
+                    loss.places
+                ),
+            ),
+            _ => {}
+        }
+        self.rows.validate(problems);
         if let Some(augmentation) = &self.augmentation {
             augmentation.validate("augmentation", problems);
         }

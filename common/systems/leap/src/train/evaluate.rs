@@ -19,7 +19,7 @@ use super::config::LossConfig;
 use crate::columns::TARGETS;
 use crate::layout::expand;
 use crate::losses;
-use crate::models::parts;
+use crate::models::{parts, places};
 use crate::norm::Constants;
 use crate::score::{Rules, Score, Sums};
 
@@ -181,15 +181,19 @@ impl Evaluator {
 /// The loss that is minimised, of a network's whole output `[B, 368]` or `[B, 736]`.
 pub fn training_loss(config: &LossConfig, output: &Tensor, target: &Tensor) -> Tensor {
     let (predicted, expected) = parts(output);
-    let loss = losses::full(&predicted, target, config.criterion(), config.differences);
-    match expected {
+    // Behind the targets stands where and when the rows are, where a network learns that.
+    let there = places(target);
+    let target = &target.narrow(1, 0, TARGETS as i64);
+    let mut loss = losses::full(&predicted, target, config.criterion(), config.differences);
+    if let Some(expected) = expected.filter(|_| config.confidence > 0.0) {
         // Each target's own error is what is to be expected; no gradient runs through it.
-        Some(expected) if config.confidence > 0.0 => {
-            let made = errors(config, &predicted, target).detach();
-            loss + config.criterion().mean(&expected, &made) * config.confidence
-        }
-        _ => loss,
+        let made = errors(config, &predicted, target).detach();
+        loss = loss + config.criterion().mean(&expected, &made) * config.confidence;
     }
+    if let (Some(predicted), Some(there)) = (places(output), there) {
+        loss = loss + losses::mse(&predicted, &there) * config.places;
+    }
+    loss
 }
 
 /// The error of every target of every row, as the loss counts it.

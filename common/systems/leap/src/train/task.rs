@@ -10,9 +10,10 @@ use common::{Error, Result};
 use neural::loader::{Head, Source};
 use neural::stages::{self, Begun, Told, TrainFlags};
 
+use super::rows::Mixture;
 use super::{Arrays, TrainConfig, Trained, train, write_npy};
 use crate::constants::{constants_of, identity_of};
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, Extras, Selection};
 use crate::models::features::Features;
 use crate::norm::Constants;
 
@@ -22,6 +23,8 @@ pub struct Train {
     /// Identity of the run for its checkpoints: other data or a limit make another run.
     hash: String,
     prepared: Manifest,
+    /// Those of `rows.sources`.
+    further: Vec<Manifest>,
     /// Weights to begin with.
     initial: Option<PathBuf>,
     arrays: Arrays,
@@ -64,10 +67,13 @@ impl Task for Train {
     fn plan(request: &Request<TrainFlags>, config: Resolved<TrainConfig>) -> Result<Self> {
         let prepared = stages::prepared(request, Self::SYSTEM)?;
         let begun = Begun::training(request)?;
-        let arrays = arrays(&prepared, &config.value, begun.limit)?;
+        let further =
+            config.value.rows.sources.iter().map(|source| further(&source.data)).collect::<Result<Vec<_>>>()?;
+        let arrays = arrays(&prepared, &further, &config.value, begun.limit)?;
         let initial = initial(request.flags.init.as_deref(), &config.value)?;
-        let hash = stages::identity(&config.hash, &prepared, initial.as_deref(), begun.limit)?;
-        Ok(Self { config, hash, prepared, initial, arrays, begun })
+        let mut hash = stages::identity(&config.hash, &prepared, initial.as_deref(), begun.limit)?;
+        further.iter().for_each(|source| hash += &format!(" and {}", source.identity()));
+        Ok(Self { config, hash, prepared, further, initial, arrays, begun })
     }
 
     fn describe(&self) -> Vec<String> {
@@ -89,7 +95,7 @@ impl Task for Train {
     }
 
     fn upstream<'a>(&'a self, _: Option<&'a Manifest>) -> Vec<&'a Manifest> {
-        vec![&self.prepared]
+        std::iter::once(&self.prepared).chain(&self.further).collect()
     }
 
     fn inputs(&self) -> Vec<(String, PathBuf)> {
@@ -106,6 +112,17 @@ impl Task for Train {
     }
 }
 
+/// A folder of `rows.sources`.
+fn further(folder: &Path) -> Result<Manifest> {
+    let manifest = Manifest::read(&folder.to_string_lossy())?;
+    if manifest.stage != "prepare-data" || manifest.system != crate::NAME {
+        let problem =
+            format!("is a stage `{}` of `{}`, expected `prepare-data` of `leap`", manifest.stage, manifest.system);
+        return Err(Error::input(folder, problem).hint("`rows.sources` names folders of prepared arrays"));
+    }
+    Ok(manifest)
+}
+
 /// The file that `--init` means.
 fn initial(init: Option<&Path>, config: &TrainConfig) -> Result<Option<PathBuf>> {
     match init {
@@ -118,19 +135,40 @@ fn initial(init: Option<&Path>, config: &TrainConfig) -> Result<Option<PathBuf>>
     }
 }
 
-fn arrays(prepared: &Manifest, config: &TrainConfig, limit: Option<u64>) -> Result<Arrays> {
+fn arrays(prepared: &Manifest, further: &[Manifest], config: &TrainConfig, limit: Option<u64>) -> Result<Arrays> {
     let chain = config.chain();
     let valid_file = prepared.output(&format!("{chain}/valid"))?;
-    let valid: Arc<dyn Source> = Arc::new(Dataset::open(&[("valid".to_string(), valid_file.clone())], None)?);
+    let extras = config.model.extras();
+    let valid = Dataset::open_with(&[("valid".to_string(), valid_file.clone())], None, extras)?;
+    let valid: Arc<dyn Source> = Arc::new(valid);
+    let extras = Extras { target_places: config.model.places(), ..extras };
+    let train = Dataset::train(prepared, chain, &Selection { extras, ..config.rows.selection() })?;
+    let identity = identity_of(&valid_file)?;
+    let mut sources = Vec::new();
+    for (source, manifest) in config.rows.sources.iter().zip(further) {
+        let selection = Selection { months: source.months.clone(), extras, ..Selection::default() };
+        let rows = Dataset::train(manifest, chain, &selection)?;
+        for path in rows.paths() {
+            if identity_of(path)? != identity {
+                let problem = format!("was normalised with other constants than `{}`", valid_file.display());
+                return Err(Error::input(path, problem).hint("prepare all sources with the same `normalisation`"));
+            }
+        }
+        sources.push((rows, source.share));
+    }
+    let train: Arc<dyn Source> = match sources.is_empty() {
+        true => Arc::new(train),
+        false => Arc::new(Mixture::new(train, sources)),
+    };
     Ok(Arrays {
-        train: Arc::new(Dataset::train(prepared, chain, &config.rows.selection())?),
+        train,
         order: None,
         valid: match limit {
             Some(batches) => Arc::new(Head::new(valid, batches * config.val_batch_size)),
             None => valid,
         },
         constants: constants(prepared, &valid_file, config)?,
-        normalisation: identity_of(&valid_file)?,
+        normalisation: identity,
     })
 }
 
