@@ -10,6 +10,7 @@ use crate::run_pipeline::choice::{self, Choices, Wanted};
 use crate::run_pipeline::declare::file::FILE;
 use crate::run_pipeline::declare::text::quote;
 use crate::run_pipeline::graph::Project;
+use crate::run_pipeline::rehearse;
 use crate::run_pipeline::run::missing;
 use crate::run_pipeline::run::schedule::{self, Options};
 use crate::run_pipeline::show::{dag, estimate, plan, snakemake};
@@ -52,6 +53,24 @@ pub struct PipelineArgs {
     /// Value that differs from the size's, with outs of its own
     #[arg(long, value_name = "KEY=VALUE", help_heading = "Run")]
     pub set: Vec<String>,
+    /// Run every stage at its smallest in a scratch folder, to see that all of it works
+    ///
+    /// The repository is there as links, with room for outs. `simulate-data`, `train-model`, `finetune-group` and a
+    /// `prepare-data` that reads raw data are given `--fast-dev-run`, all others take the little that those made; networks have
+    /// their published sizes. A stage whose raw data are not there makes some of the same layout, where the pipeline says how
+    /// (`meta.rehearse`). A stage that takes more memory than its `meta.mem_mb` fails. FOLDER is kept; without it a temporary
+    /// folder is taken (`TMPDIR`), and kept only when something failed.
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "",
+        help_heading = "Run",
+        conflicts_with_all = ["look", "force", "result"],
+        hide_short_help = true
+    )]
+    pub rehearse: Option<PathBuf>,
     /// After a failure go on with what does not need it
     #[arg(short, long, help_heading = "Run")]
     pub keep_going: bool,
@@ -176,8 +195,8 @@ pub fn run(arguments: &PipelineArgs) -> anyhow::Result<()> {
         false => format!("run-pipeline {}", quote(&given.to_string_lossy())),
         true => "run-pipeline".into(),
     };
-    // Nobody else makes another choice while this run goes on.
-    let _held = choices.enforce()?;
+    // Nobody else makes another choice while this run goes on; a rehearsal makes none.
+    let _held = if arguments.rehearse.is_none() { choices.enforce()? } else { None };
     if let Some(choice) = choices.in_force() {
         tracing::info!("{}", choice.shown());
     }
@@ -191,8 +210,15 @@ pub fn run(arguments: &PipelineArgs) -> anyhow::Result<()> {
         gpus: arguments.gpus,
         mem_mb: arguments.mem_mb,
         call,
+        rehearsal: None,
     };
-    let done = schedule::run(project, &options)?;
+    let done = match &arguments.rehearse {
+        Some(folder) => {
+            let named = Some(folder.as_path()).filter(|folder| !folder.as_os_str().is_empty());
+            rehearse::run(project, named, options)?
+        }
+        None => schedule::run(project, &options)?,
+    };
     tracing::info!("{}", done.record.table());
     if arguments.json {
         print_line(&done.record.json()?)?;

@@ -17,6 +17,7 @@ mod faults;
 mod layouts;
 mod parallel;
 mod project;
+mod rehearsal;
 mod resources;
 mod slurm;
 mod snakemake;
