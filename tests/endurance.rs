@@ -118,7 +118,8 @@ fn a_store_of_300_gigabytes_is_opened_ordered_read_and_resumed_as_a_small_one() 
     };
     let bytes: Vec<u64> = stores.iter().map(|store| apparent(store.path())).collect();
     assert!((1.2e9..1.5e9).contains(&(bytes[0] as f64)) && bytes[1] > 12_000_000_000 && bytes[2] > 300_000_000_000);
-    let on_disk: u64 = fs::read_dir(stores[2].path().join("a")).unwrap().map(|e| e.unwrap().metadata().unwrap().blocks()).sum();
+    let on_disk: u64 =
+        fs::read_dir(stores[2].path().join("a")).unwrap().map(|e| e.unwrap().metadata().unwrap().blocks()).sum();
     assert!(on_disk * 512 < 100_000_000, "holes take no room");
     let found: Vec<(f64, u64)> = stores.iter().map(|store| first_steps(store.path())).collect();
     println!("first steps on {bytes:?} bytes: {found:?}");
@@ -185,8 +186,11 @@ fn memory_does_not_grow_with_what_is_prepared() {
         let (raw, out) = (at(&format!("raw-{count}")), at(&format!("data-{count}")));
         months(&raw, &at("raw/raw"), count, steps);
         let begun = Instant::now();
-        let outcome =
-            cmd("prepare-data").args(["leap", "prepare.yaml", "-q", "--threads", "2", "--raw"]).arg(&raw).arg("--out").arg(&out);
+        let outcome = cmd("prepare-data")
+            .args(["leap", "prepare.yaml", "-q", "--threads", "2", "--raw"])
+            .arg(&raw)
+            .arg("--out")
+            .arg(&out);
         let manifest: Value = serde_json::from_str(&outcome.within(scratch.path()).succeeds().stdout).unwrap();
         let bytes: u64 = manifest["outputs"].as_object().unwrap().values().map(|o| o["bytes"].as_u64().unwrap()).sum();
         let (peak, seconds) = (manifest["peak_anonymous_bytes"].as_u64().unwrap(), begun.elapsed().as_secs_f64());

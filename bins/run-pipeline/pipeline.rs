@@ -55,8 +55,8 @@ pub struct PipelineArgs {
     pub set: Vec<String>,
     /// Run every stage at its smallest in a scratch folder, to see that all of it works
     ///
-    /// The repository is there as links, with room for outs. `simulate-data`, `train-model`, `finetune-group` and a
-    /// `prepare-data` that reads raw data are given `--fast-dev-run`, all others take the little that those made; networks have
+    /// The repository is there as links, with room for outs. `simulate-data`, `prepare-data`, `train-model` and
+    /// `finetune-group` are given `--fast-dev-run`, all others take the little that those made; networks have
     /// their published sizes. A stage whose raw data are not there makes some of the same layout, where the pipeline says how
     /// (`meta.rehearse`). A stage that takes more memory than its `meta.mem_mb` fails. FOLDER is kept; without it a temporary
     /// folder is taken (`TMPDIR`), and kept only when something failed.
@@ -65,12 +65,11 @@ pub struct PipelineArgs {
         value_name = "FOLDER",
         num_args = 0..=1,
         require_equals = true,
-        default_missing_value = "",
         help_heading = "Run",
         conflicts_with_all = ["look", "force", "result"],
         hide_short_help = true
     )]
-    pub rehearse: Option<PathBuf>,
+    pub rehearse: Option<Option<PathBuf>>,
     /// After a failure go on with what does not need it
     #[arg(short, long, help_heading = "Run")]
     pub keep_going: bool,
@@ -130,7 +129,10 @@ pub fn run(arguments: &PipelineArgs) -> anyhow::Result<()> {
             .into());
     }
     let wanted = Wanted { size: arguments.size.clone(), sets: arguments.set.clone() };
-    let choices = Choices::find(&given, &wanted)?;
+    let mut choices = Choices::find(&given, &wanted)?;
+    if arguments.rehearse.is_some() {
+        choices = choices.of_its_size(&given)?;
+    }
     let mut project = Project::read(&given, &choices)?;
     if !arguments.until.is_empty() {
         let mut wanted = Vec::new();
@@ -213,10 +215,7 @@ pub fn run(arguments: &PipelineArgs) -> anyhow::Result<()> {
         rehearsal: None,
     };
     let done = match &arguments.rehearse {
-        Some(folder) => {
-            let named = Some(folder.as_path()).filter(|folder| !folder.as_os_str().is_empty());
-            rehearse::run(project, named, options)?
-        }
+        Some(folder) => rehearse::run(project, folder.as_deref(), options)?,
         None => schedule::run(project, &options)?,
     };
     tracing::info!("{}", done.record.table());

@@ -21,9 +21,7 @@ use super::run::resources::Resources;
 use super::run::schedule::{self, Done, Options};
 
 /// Programs that make less of everything with `--fast-dev-run`. What comes behind them takes the little that they made.
-const SMALL: [&str; 3] = ["simulate-data", "train-model", "finetune-group"];
-/// The one that does so where it reads raw data: what was simulated is small already.
-const SMALL_IF_RAW: &str = "prepare-data";
+const SMALL: [&str; 4] = ["simulate-data", "prepare-data", "train-model", "finetune-group"];
 
 /// A scratch folder, which goes when the rehearsal ended well.
 struct Scratch {
@@ -52,7 +50,11 @@ pub fn run(mut project: Project, named: Option<&Path>, options: Options) -> Resu
         home.folder = scratch.folder.join("pipelines").join(number.to_string());
         durable::create_folder(&home.folder)?;
     }
-    tracing::info!("rehearsal in `{}`{}", scratch.folder.display(), if on_cpu { ", without a GPU: in f32" } else { "" });
+    tracing::info!(
+        "rehearsal in `{}`{}",
+        scratch.folder.display(),
+        if on_cpu { ", without a GPU: in f32" } else { "" }
+    );
     let mut done = schedule::run(project, &Options { rehearsal: Some(programs), ..options })?;
     done.result = done.result.map_err(|error| scratch.told(error));
     if done.result.is_ok() && !scratch.keeps {
@@ -72,8 +74,11 @@ impl Scratch {
         durable::create_folder(folder)?;
         let folder = folder.canonicalize().map_err(|e| Error::opening(folder, e))?;
         if fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some()) {
-            return Err(Error::usage(format!("`{}` is not empty, and a rehearsal would write into it", folder.display()))
-                .hint("name a folder that is not there yet"));
+            return Err(Error::usage(format!(
+                "`{}` is not empty, and a rehearsal would write into it",
+                folder.display()
+            ))
+            .hint("name a folder that is not there yet"));
         }
         Ok(Self { folder, keeps: true })
     }
@@ -97,8 +102,9 @@ fn outs(project: &Project, root: &Path) -> Result<BTreeSet<PathBuf>> {
         for out in &unit.stage.outs {
             if !out.file.starts_with(root) {
                 let problem = format!("stage `{}` writes `{}`, outside of `{}`", unit.title, out.path, root.display());
-                return Err(Error::usage(problem)
-                    .hint("a rehearsal would write there: name the out relative to the repository, or let a link lead there"));
+                return Err(Error::usage(problem).hint(
+                    "a rehearsal would write there: name the out relative to the repository, or let a link lead there",
+                ));
             }
             all.insert(out.file.clone());
         }
@@ -148,7 +154,6 @@ fn programs(folder: &Path, on_cpu: bool) -> Result<PathBuf> {
     durable::create_folder(folder)?;
     let as_they_are = "--limit | --limit=* | --fast-dev-run | -h | --help | -V | --version";
     SMALL.iter().try_for_each(|name| script(name, as_they_are))?;
-    script(SMALL_IF_RAW, &format!("--from | --from=* | {as_they_are}"))?;
     Ok(folder.to_path_buf())
 }
 
@@ -166,9 +171,8 @@ fn make_what_is_missing(project: &mut Project) {
             .flat_map(|&up| project.units[up].stage.outs.iter().map(|out| out.file.clone()))
             .collect();
         let unit = &mut project.units[index];
-        let is_there = |file: &Path| {
-            file.exists() || upstream.iter().any(|out| file.starts_with(out) || out.starts_with(file))
-        };
+        let is_there =
+            |file: &Path| file.exists() || upstream.iter().any(|out| file.starts_with(out) || out.starts_with(file));
         let (there, missing) = std::mem::take(&mut unit.stage.deps).into_iter().partition(|dep| is_there(&dep.file));
         unit.stage.deps = there;
         for dep in missing {
@@ -185,8 +189,10 @@ fn make_what_is_missing(project: &mut Project) {
         }
     }
     for (index, unit) in project.units.iter_mut().enumerate() {
-        let reads = |made: &Path| unit.stage.deps.iter().any(|dep| dep.file.starts_with(made) || made.starts_with(&dep.file));
-        let more: Vec<usize> = made.iter().filter(|(file, by)| *by != index && reads(file)).map(|(_, by)| *by).collect();
+        let reads =
+            |made: &Path| unit.stage.deps.iter().any(|dep| dep.file.starts_with(made) || made.starts_with(&dep.file));
+        let more: Vec<usize> =
+            made.iter().filter(|(file, by)| *by != index && reads(file)).map(|(_, by)| *by).collect();
         unit.upstream.extend(more);
         unit.upstream.sort_unstable();
         unit.upstream.dedup();

@@ -17,8 +17,8 @@ use serde_json::{Map, Value};
 
 use crate::durable::{self, Written};
 use crate::error::{Error, Result};
-use crate::provenance::{self, Link};
 use crate::ordered::ordered;
+use crate::provenance::{self, Link};
 use crate::{memory, verified, world};
 use folder::clear;
 pub use folder::{has_no_locks, lies_below, lock};

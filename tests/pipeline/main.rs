@@ -15,6 +15,7 @@ mod crashes;
 mod dvc;
 mod faults;
 mod layouts;
+mod months;
 mod parallel;
 mod project;
 mod rehearsal;

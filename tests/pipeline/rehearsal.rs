@@ -64,7 +64,8 @@ fn a_rehearsal_runs_everything_and_leaves_the_repository_as_it_is() {
 fn a_rehearsal_that_ends_well_goes_and_one_that_fails_stays_and_is_named() {
     let project = Project::new(&[("dvc.yaml", PIPELINE), ("given", "frozen\n")]);
     let temporary = tempfile::tempdir().unwrap();
-    let rehearse = || cmd("run-pipeline").args([".", "--rehearse"]).within(project.path()).env("TMPDIR", temporary.path());
+    let rehearse =
+        || cmd("run-pipeline").args([".", "--rehearse"]).within(project.path()).env("TMPDIR", temporary.path());
     rehearse().succeeds();
     assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0);
     project.edit("dvc.yaml", "cat runs/a given > score.txt", "cat runs/b > score.txt");
@@ -87,7 +88,8 @@ fn a_stage_that_takes_more_memory_than_it_states_fails_the_rehearsal() {
                 meta: {mem_mb: 100}\n";
     let project = Project::new(&[("dvc.yaml", text)]);
     let temporary = tempfile::tempdir().unwrap();
-    let rehearse = || cmd("run-pipeline").args([".", "--rehearse"]).within(project.path()).env("TMPDIR", temporary.path());
+    let rehearse =
+        || cmd("run-pipeline").args([".", "--rehearse"]).within(project.path()).env("TMPDIR", temporary.path());
     rehearse().fails(1).says("its `meta.mem_mb` gives it 100 MB").says("mem_mb:");
     project.edit("dvc.yaml", "mem_mb: 100", "mem_mb: 500");
     rehearse().succeeds();

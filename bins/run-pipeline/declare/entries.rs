@@ -150,7 +150,9 @@ pub fn stage(name: &str, at: &Mark, definition: &Node, wdir: &Path, repository: 
         needs: needs::read(definition.get("meta"))?,
         promise: promise::read(definition.get("meta"), wdir)?,
         rehearsal: match definition.get("meta").and_then(|meta| meta.get("rehearse")) {
-            Some(rehearsed) if !matches!(rehearsed.kind, Kind::Null) => self::commands(rehearsed, "meta.rehearse")?,
+            Some(rehearsed) if !matches!(&rehearsed.kind, Kind::Null) && rehearsed.as_text() != Some("") => {
+                self::commands(rehearsed, "meta.rehearse")?
+            }
             _ => Vec::new(),
         },
     };

@@ -11,7 +11,6 @@ use common::{Error, Result};
 
 use super::memory::Watch;
 use super::process::{self, Surroundings};
-use super::record::size;
 use super::resources::Held;
 use crate::run_pipeline::content::cache::{self, Cache};
 use crate::run_pipeline::content::gitignore;
@@ -209,8 +208,9 @@ fn rehearse(
     let (most, peak) = (stage.needs.mem_mb, cost.peak_bytes);
     if most > 0 && peak > most * 1_000_000 {
         let sentence =
-            format!("stage `{}` took {} of memory, its `meta.mem_mb` gives it {most} MB", unit.title, size(peak));
-        let hint = format!("state more: `mem_mb: {}`; an engine that reads it would have ended the stage", peak / 900_000);
+            format!("stage `{}` took {} MB, its `meta.mem_mb` gives it {most} MB", unit.title, peak / 1_000_000);
+        let hint =
+            format!("state more: `mem_mb: {}`; an engine that reads it would have ended the stage", peak / 900_000);
         return failed(cost, sentence, None, Some(hint));
     }
     Ok(Outcome::Ran(cost))

@@ -225,7 +225,9 @@ impl Estimates {
         if self.without_record > 0 {
             let bytes = match self.bounded {
                 0 => "and bytes are not in the sums".to_string(),
-                n if n == self.without_record => "is not in the sums, their bytes are what the pipeline allows".to_string(),
+                n if n == self.without_record => {
+                    "is not in the sums, their bytes are what the pipeline allows".to_string()
+                }
                 n => format!("is not in the sums, nor are the bytes of {}", self.without_record - n),
             };
             text += &format!("{} of them never ran here with these outs: their time {bytes}\n", self.without_record);

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use common::{Error, Result};
 
+use super::estimate;
 use crate::run_pipeline::declare::entries::Stage;
 use crate::run_pipeline::declare::text::quote;
-use super::estimate;
 use crate::run_pipeline::graph::{Project, Unit};
 use crate::run_pipeline::run::record::Record;
 
@@ -52,7 +52,8 @@ pub fn export(project: &Project) -> Result<(String, PathBuf)> {
     let mut names = HashSet::new();
     // What frozen stages write is there already, like any other file that no rule makes.
     let units = || project.units.iter().filter(|unit| !unit.stage.frozen);
-    let rules: Vec<String> = units().map(|unit| rule(unit, project, &root, &records, &mut names)).collect::<Result<_>>()?;
+    let rules: Vec<String> =
+        units().map(|unit| rule(unit, project, &root, &records, &mut names)).collect::<Result<_>>()?;
     let mut targets = Vec::new();
     for unit in units() {
         if unit.stage.outs.is_empty() {

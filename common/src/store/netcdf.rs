@@ -11,6 +11,7 @@
 mod classic;
 mod convention;
 mod hdf;
+mod numbers;
 mod plain;
 mod writer;
 

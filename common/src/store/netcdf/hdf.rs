@@ -14,6 +14,7 @@ use netcdf::types::{FloatType, IntType, NcVariableType};
 use crate::store::hdf5::Stored;
 use crate::store::map::Mapped;
 
+use super::numbers::put;
 use super::plain::{self, Places};
 use super::{Attribute, Catalogue, Dimension, Float, NcType, Variable};
 
@@ -120,28 +121,6 @@ impl Hdf {
             let found = self.library()?.file.variable(&variable.name).ok_or("the variable vanished")?;
             found.get_values_into(values, ..).map_err(|e| e.to_string())
         })
-    }
-}
-
-/// Stored numbers as floats, at the beginning of `values`.
-pub(super) fn put<T: Float>(kind: NcType, bytes: &[u8], values: &mut [T]) {
-    fn each<T: Float, const W: usize>(bytes: &[u8], values: &mut [T], wide: impl Fn([u8; W]) -> f64) {
-        for (value, stored) in values.iter_mut().zip(bytes.as_chunks::<W>().0) {
-            *value = T::rounded(wide(*stored));
-        }
-    }
-    match kind {
-        NcType::I8 => each(bytes, values, |b| f64::from(i8::from_le_bytes(b))),
-        NcType::U8 => each(bytes, values, |b| f64::from(u8::from_le_bytes(b))),
-        NcType::I16 => each(bytes, values, |b| f64::from(i16::from_le_bytes(b))),
-        NcType::U16 => each(bytes, values, |b| f64::from(u16::from_le_bytes(b))),
-        NcType::I32 => each(bytes, values, |b| f64::from(i32::from_le_bytes(b))),
-        NcType::U32 => each(bytes, values, |b| f64::from(u32::from_le_bytes(b))),
-        NcType::I64 => each(bytes, values, |b| i64::from_le_bytes(b) as f64),
-        NcType::U64 => each(bytes, values, |b| u64::from_le_bytes(b) as f64),
-        NcType::F32 => each(bytes, values, |b| f64::from(f32::from_le_bytes(b))),
-        NcType::F64 => each(bytes, values, f64::from_le_bytes),
-        NcType::Text | NcType::Other => {}
     }
 }
 
@@ -271,7 +250,10 @@ mod tests {
     /// What our parser and the library find; none of ours where the library has to read it.
     fn both(path: &Path) -> (Option<Catalogue>, Result<Catalogue, String>) {
         let content = std::fs::read(path).unwrap();
-        (plain::catalogue(&content).map(|(catalogue, _)| catalogue), Library::open(path).map(|(catalogue, _)| catalogue))
+        (
+            plain::catalogue(&content).map(|(catalogue, _)| catalogue),
+            Library::open(path).map(|(catalogue, _)| catalogue),
+        )
     }
 
     /// The numbers of a variable by our reading, or by the library's.
@@ -295,7 +277,11 @@ mod tests {
         let ours = ours.expect("it is plain");
         assert_eq!(ours, library.unwrap());
         for variable in &ours.variables {
-            assert_eq!(numbers(&path, variable, true).unwrap(), numbers(&path, variable, false).unwrap(), "{variable:?}");
+            assert_eq!(
+                numbers(&path, variable, true).unwrap(),
+                numbers(&path, variable, false).unwrap(),
+                "{variable:?}"
+            );
             let stored = plain::catalogue(&std::fs::read(&path).unwrap())
                 .and_then(|(_, places)| places.stored(&std::fs::read(&path).unwrap(), variable));
             assert!(stored.is_some(), "{variable:?}");
@@ -337,7 +323,10 @@ mod tests {
             let Some((catalogue, places)) = plain::catalogue(&changed) else { continue };
             crate::durable::write(&damaged, &changed).unwrap();
             // A catalogue stands under checksums, but for the references to dimensions in the heap.
-            assert!(catalogue == whole || Library::open(&damaged).is_ok_and(|(found, _)| found == catalogue), "byte {at}");
+            assert!(
+                catalogue == whole || Library::open(&damaged).is_ok_and(|(found, _)| found == catalogue),
+                "byte {at}"
+            );
             let library = Library::open(&damaged).map(|(_, library)| library);
             let library = Hdf { content: Mapped::open(&damaged).unwrap(), places: None, library: library.into() };
             for variable in &catalogue.variables {

@@ -206,7 +206,7 @@ fn attributes(stored: &[Attribute]) -> Option<BTreeMap<String, super::Attribute>
         }
         let kind = nc_type(attribute.content)?;
         let mut numbers = vec![0.0f64; attribute.count];
-        super::hdf::put(kind, value, &mut numbers);
+        super::numbers::put(kind, value, &mut numbers);
         (attribute.count > 0).then_some(super::Attribute::Numbers(numbers))
     };
     shown.map(|attribute| Some((attribute.name.clone(), value(attribute)?))).collect()

@@ -330,7 +330,13 @@ fn file(
         let points = |range: &Range<usize>| index[range.clone()].iter().map(|&n| n.max(0) as usize).sum::<usize>();
         let largest = ranges.iter().map(points).max().unwrap_or(0).saturating_mul(POINT);
         let threads = threads.min((BUDGET / largest.max(1)).max(1));
-        return ordered(ranges.len(), threads, threads, |number| make(number, u64::MAX), |_, made| note(made).map(|_| ()));
+        return ordered(
+            ranges.len(),
+            threads,
+            threads,
+            |number| make(number, u64::MAX),
+            |_, made| note(made).map(|_| ()),
+        );
     };
     // How many events a shard may take follows from those before it.
     for number in 0..ranges.len() {

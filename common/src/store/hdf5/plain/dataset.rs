@@ -80,14 +80,7 @@ impl Dataset {
 }
 
 /// Collects the chunks below a node.
-fn nodes(
-    content: &[u8],
-    address: u64,
-    rank: usize,
-    deep: u8,
-    left: &mut usize,
-    chunks: &mut Vec<Chunk>,
-) -> Option<()> {
+fn nodes(content: &[u8], address: u64, rank: usize, deep: u8, left: &mut usize, chunks: &mut Vec<Chunk>) -> Option<()> {
     let mut at = Bytes::at(content, address)?;
     if at.take(5)? != b"TREE\x01" {
         return None;

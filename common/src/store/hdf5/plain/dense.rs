@@ -32,7 +32,8 @@ impl<'a> Dense<'a> {
         let (first, most_direct, bits) = (at.u64()?, at.u64()?, at.u16()?);
         at.u16()?;
         let (root, rows) = (at.u64()?, usize::from(at.u16()?));
-        if filters != 0 || !first.is_power_of_two() || !most_direct.is_power_of_two() || bits > 64 || root == UNDEFINED {
+        if filters != 0 || !first.is_power_of_two() || !most_direct.is_power_of_two() || bits > 64 || root == UNDEFINED
+        {
             return None;
         }
         let offset = usize::from(bits).div_ceil(8);

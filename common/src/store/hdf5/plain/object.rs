@@ -246,7 +246,9 @@ fn datatype(message: &[u8]) -> Option<(Content, usize)> {
         }
         3 => Content::Text { bytes },
         // A sequence of references to objects, as dimensions are listed.
-        9 if marks & 0xf == 0 && at.u8()? & 0xf == 7 && at.number(3)? & 0xf == 0 && at.u32()? == 8 => Content::References,
+        9 if marks & 0xf == 0 && at.u8()? & 0xf == 7 && at.number(3)? & 0xf == 0 && at.u32()? == 8 => {
+            Content::References
+        }
         _ => other,
     };
     Some((content, bytes))

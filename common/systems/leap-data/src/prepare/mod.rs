@@ -216,7 +216,8 @@ impl Sources {
                 format!("{}: rows {}..{} of {}", set.name, range.0, range.1, path.display())
             }
         };
-        let parts = self.parts.iter().map(|part| format!("train_{}: {} rows, prepared already", part.month.short(), part.rows));
+        let parts =
+            self.parts.iter().map(|part| format!("train_{}: {} rows, prepared already", part.month.short(), part.rows));
         parts.chain(self.sets.iter().map(line)).collect()
     }
 

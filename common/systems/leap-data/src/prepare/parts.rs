@@ -32,7 +32,8 @@ pub fn find(folder: &Path, chains: &[Chain]) -> Result<Vec<Part>> {
     for stage in &stages {
         let manifest = Manifest::read(&stage.to_string_lossy())?;
         if manifest.stage != "prepare-data" || manifest.system != crate::NAME {
-            let problem = format!("is of `{} {}`, expected `prepare-data {}`", manifest.stage, manifest.system, crate::NAME);
+            let problem =
+                format!("is of `{} {}`, expected `prepare-data {}`", manifest.stage, manifest.system, crate::NAME);
             return Err(Error::input(stage.join(MANIFEST), problem));
         }
         let first = format!("{}/train_", chains.first().map_or("", |chain| chain.name()));
