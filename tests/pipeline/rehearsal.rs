@@ -73,7 +73,7 @@ fn a_rehearsal_that_ends_well_goes_and_one_that_fails_stays_and_is_named() {
     failed.says("stage `score` failed with exit code 1").says("what the rehearsal wrote is kept in");
     let kept = fs::read_dir(temporary.path()).unwrap().next().unwrap().unwrap().path();
     assert!(kept.join("files/runs/a").is_file());
-    project.edit("dvc.yaml", "cat runs/b > score.txt", "true");
+    project.edit("dvc.yaml", "cat runs/b > score.txt", "echo nothing");
     rehearse().fails(1).says("stage `score` ended well but did not write `score.txt`");
     // An out outside of the repository would be the real one.
     project.edit("dvc.yaml", "outs: [score.txt]", "outs: [/nowhere/score.txt]");

@@ -348,7 +348,7 @@ pub fn bytes(path: &Path) -> u64 {
 
 /// Removes the large files at or below a path: manifests and configs stay, by which later stages know what came before them.
 pub fn thin_out(path: &Path) {
-    const LARGE: u64 = 1 << 20;
+    const LARGE: u64 = 32 << 20;
     let Ok(about) = fs::symlink_metadata(path) else { return };
     if about.is_dir() {
         fs::read_dir(path).into_iter().flatten().flatten().for_each(|entry| thin_out(&entry.path()));
