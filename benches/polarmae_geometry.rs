@@ -139,7 +139,7 @@ fn prepare(folder: &Path) -> anyhow::Result<Vec<std::path::PathBuf>> {
         "selection": { "min_points": 0 },
     }))?;
     let mut stage = common::stage::Stage::begin("prepare-data", "polarmae", &folder.join("store"), "", 0, true)?;
-    polarmae::prepare::run(&config, None, &mut stage)?;
+    polarmae::prepare::run(&config, None, 1, &mut stage)?;
     Ok(vec![folder.join("store/train/events_00000.safetensors")])
 }
 

@@ -252,6 +252,23 @@ impl Choices {
         Ok(self)
     }
 
+    /// For a pipeline that reads a file of one size itself (`../SYSTEM.SIZE.yaml`): the pipelines beside it in that size as well.
+    pub fn of_its_size(mut self, given: &Path) -> Result<Self> {
+        if self.main.is_some() {
+            return Ok(self);
+        }
+        for file in vars(given)? {
+            let name = file.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.split_once('.'));
+            let Some((system, size)) = name else { continue };
+            let main = file.with_file_name(format!("{system}.yaml"));
+            if let Some(choice) = Choice::in_force(&main) {
+                let choice = Choice { size: size.to_owned(), sets: Vec::new(), ..choice };
+                self.wanted.insert(main, (choice, None));
+            }
+        }
+        Ok(self)
+    }
+
     /// What holds for the pipeline at hand; none where it comes in one size only.
     pub fn in_force(&self) -> Option<Choice> {
         self.of(self.main.as_ref()?)
@@ -439,11 +456,15 @@ impl Held {
 
 /// The file of sizes among the `vars` of a pipeline.
 fn main_file(given: &Path) -> Result<Option<PathBuf>> {
+    Ok(vars(given)?.into_iter().find(|file| Choice::in_force(file).is_some()))
+}
+
+/// The files among the `vars` of a pipeline.
+fn vars(given: &Path) -> Result<Vec<PathBuf>> {
     let (folder, path) = file::place(given)?;
     let root = read::file(&path, &path)?;
     let names = root.get("vars").and_then(Node::as_list).unwrap_or_default().iter().filter_map(Node::as_text);
-    let files = names.map(|name| normal(&folder.join(name.split(':').next().unwrap_or(name))));
-    Ok(files.into_iter().find(|file| Choice::in_force(file).is_some()))
+    Ok(names.map(|name| normal(&folder.join(name.split(':').next().unwrap_or(name)))).collect())
 }
 
 /// Working folder and out of the stages that differ, and of all that read them.

@@ -9,6 +9,7 @@ mod doctor;
 mod graph;
 mod pipeline;
 mod quiet;
+mod rehearse;
 mod report;
 mod repository;
 mod run;

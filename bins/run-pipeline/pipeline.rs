@@ -10,6 +10,7 @@ use crate::run_pipeline::choice::{self, Choices, Wanted};
 use crate::run_pipeline::declare::file::FILE;
 use crate::run_pipeline::declare::text::quote;
 use crate::run_pipeline::graph::Project;
+use crate::run_pipeline::rehearse;
 use crate::run_pipeline::run::missing;
 use crate::run_pipeline::run::schedule::{self, Options};
 use crate::run_pipeline::show::{dag, estimate, plan, snakemake};
@@ -52,6 +53,23 @@ pub struct PipelineArgs {
     /// Value that differs from the size's, with outs of its own
     #[arg(long, value_name = "KEY=VALUE", help_heading = "Run")]
     pub set: Vec<String>,
+    /// Run every stage at its smallest in a scratch folder, to see that all of it works
+    ///
+    /// The repository is there as links, with room for outs. `simulate-data`, `prepare-data`, `train-model` and
+    /// `finetune-group` are given `--fast-dev-run`, all others take the little that those made; networks have
+    /// their published sizes. A stage whose raw data are not there makes some of the same layout, where the pipeline says how
+    /// (`meta.rehearse`). A stage that takes more memory than its `meta.mem_mb` fails. FOLDER is kept; without it a temporary
+    /// folder is taken (`TMPDIR`), and kept only when something failed.
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        num_args = 0..=1,
+        require_equals = true,
+        help_heading = "Run",
+        conflicts_with_all = ["look", "force", "result"],
+        hide_short_help = true
+    )]
+    pub rehearse: Option<Option<PathBuf>>,
     /// After a failure go on with what does not need it
     #[arg(short, long, help_heading = "Run")]
     pub keep_going: bool,
@@ -111,7 +129,10 @@ pub fn run(arguments: &PipelineArgs) -> anyhow::Result<()> {
             .into());
     }
     let wanted = Wanted { size: arguments.size.clone(), sets: arguments.set.clone() };
-    let choices = Choices::find(&given, &wanted)?;
+    let mut choices = Choices::find(&given, &wanted)?;
+    if arguments.rehearse.is_some() {
+        choices = choices.of_its_size(&given)?;
+    }
     let mut project = Project::read(&given, &choices)?;
     if !arguments.until.is_empty() {
         let mut wanted = Vec::new();
@@ -176,8 +197,8 @@ pub fn run(arguments: &PipelineArgs) -> anyhow::Result<()> {
         false => format!("run-pipeline {}", quote(&given.to_string_lossy())),
         true => "run-pipeline".into(),
     };
-    // Nobody else makes another choice while this run goes on.
-    let _held = choices.enforce()?;
+    // Nobody else makes another choice while this run goes on; a rehearsal makes none.
+    let _held = if arguments.rehearse.is_none() { choices.enforce()? } else { None };
     if let Some(choice) = choices.in_force() {
         tracing::info!("{}", choice.shown());
     }
@@ -191,8 +212,12 @@ pub fn run(arguments: &PipelineArgs) -> anyhow::Result<()> {
         gpus: arguments.gpus,
         mem_mb: arguments.mem_mb,
         call,
+        rehearsal: None,
     };
-    let done = schedule::run(project, &options)?;
+    let done = match &arguments.rehearse {
+        Some(folder) => rehearse::run(project, folder.as_deref(), options)?,
+        None => schedule::run(project, &options)?,
+    };
     tracing::info!("{}", done.record.table());
     if arguments.json {
         print_line(&done.record.json()?)?;

@@ -212,6 +212,24 @@ fn sweep_to_depth(folder: &Path, depth: usize) -> Result<()> {
     Ok(())
 }
 
+/// Gives a file a second name. Where the file system cannot, on another disk, it is copied.
+///
+/// # Errors
+/// [`Error::Io`] naming the path.
+pub fn link(from: &Path, to: &Path) -> Result<()> {
+    let folder = folder_of(to);
+    create_folder(&folder)?;
+    match fs::remove_file(to) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(Error::io("removing", to, e)),
+        _ => {}
+    }
+    if fs::hard_link(from, to).is_ok() {
+        return sync_folder(&folder);
+    }
+    let mut file = File::open(from).map_err(|e| Error::opening(from, e))?;
+    write_with(to, |out| io::copy(&mut file, out).map(drop)).map(drop)
+}
+
 /// Puts a file or link that is complete in the place of another one, in one step.
 pub fn replace(from: &Path, to: &Path) -> Result<()> {
     #[expect(clippy::disallowed_methods, reason = "this is the module that the others are sent to")]

@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 
 use crate::durable::{self, Written};
 use crate::error::{Error, Result};
+use crate::ordered::ordered;
 use crate::provenance::{self, Link};
 use crate::{memory, verified, world};
 use folder::clear;
@@ -141,6 +142,10 @@ impl Stage {
 
     /// Notes a file that is read.
     pub fn input(&mut self, name: &str, path: &Path) -> Result<()> {
+        if !world::leads() {
+            // Rank 0 notes it, and refuses what is not as it was.
+            return Ok(());
+        }
         let path = absolute(path)?;
         let wrote = self.expected.get(&path).map(|(folder, _, artifact)| (folder, artifact));
         let artifact = match wrote.filter(|(folder, artifact)| artifact.is_unchanged(folder)) {
@@ -188,22 +193,11 @@ impl Stage {
     pub fn texts(&mut self, files: Vec<(String, String)>) -> Result<()> {
         let folder = self.folder().to_path_buf();
         // Nearly all of the time is waiting for the disk, which takes several at once.
-        for files in files.chunks(TOGETHER) {
-            let one = |(path, text): &(String, String)| durable::write(folder.join(path), text.as_bytes());
-            let written: Vec<Result<durable::Written>> = std::thread::scope(|scope| {
-                let begin = |file| std::thread::Builder::new().spawn_scoped(scope, move || one(file));
-                let threads: Vec<_> = files.iter().map(begin).collect();
-                let end = |(thread, file): (std::io::Result<std::thread::ScopedJoinHandle<'_, _>>, _)| match thread {
-                    Ok(thread) => thread.join().unwrap_or_else(|_| Err(Error::failed("writing a file panicked"))),
-                    Err(_) => one(file),
-                };
-                threads.into_iter().zip(files).map(end).collect()
-            });
-            for ((path, _), written) in files.iter().zip(written) {
-                self.output(path, &written?);
-            }
-        }
-        Ok(())
+        let write = |i: usize| durable::write(folder.join(&files[i].0), files[i].1.as_bytes());
+        ordered(files.len(), TOGETHER, TOGETHER, write, |i, written| {
+            self.output(&files[i].0, &written);
+            Ok(())
+        })
     }
 
     /// Notes a figure.

@@ -102,6 +102,7 @@ fn first_host(nodes: &str) -> String {
 }
 
 static RANK: AtomicU64 = AtomicU64::new(0);
+static LOCAL_RANK: AtomicU64 = AtomicU64::new(0);
 static MEET: OnceLock<fn() -> Result<()>> = OnceLock::new();
 
 /// Notes how this process waits for all others; given by what connects them.
@@ -114,14 +115,21 @@ pub fn meet() -> Result<()> {
     MEET.get().map_or(Ok(()), |meet| meet())
 }
 
-/// Notes this process's rank, for everything that only rank 0 does.
-pub fn set_rank(rank: u64) {
+/// Notes this process's rank, for everything that only rank 0 does, and its rank on this machine.
+pub fn set_rank(rank: u64, local_rank: u64) {
     RANK.store(rank, Ordering::Relaxed);
+    LOCAL_RANK.store(local_rank, Ordering::Relaxed);
 }
 
 /// This process's rank; 0 where it is the only one.
 pub fn rank() -> u64 {
     RANK.load(Ordering::Relaxed)
+}
+
+/// Whether this process reads files through to verify them. One of each machine does, as another machine may have other copies; the
+/// others rely on it: all of them meet before a run begins, and one that finds a changed file never comes.
+pub fn verifies() -> bool {
+    LOCAL_RANK.load(Ordering::Relaxed) == 0
 }
 
 /// Whether this process writes and speaks.

@@ -1,7 +1,7 @@
 //! The exported Snakefile on a real one-node Slurm, started on loopback and stopped again.
 //!
 //! Installs Debian's `slurm-wlm` and `munge` where they are missing, which takes root. Jobs are looked at only every 40
-//! seconds by Snakemake's executor, so the pipeline has two steps and the test takes a minute and a half.
+//! seconds by Snakemake's executor, so the pipelines have two steps and the test takes some minutes.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -137,6 +137,23 @@ fn slurm_starts_ranks_that_train_together_and_runs_the_exported_pipeline() {
     let Some(_slurm) = Slurm::start() else { return };
     two_ranks_of_a_step_train_together();
     the_exported_pipeline_runs();
+    a_job_a_month_prepares_side_by_side();
+}
+
+fn a_job_a_month_prepares_side_by_side() {
+    let Some(tool) = tools::snakemake() else { return };
+    let project = crate::months::project();
+    project.run(&["pipelines/leap-data", "--export", "snakemake", "--out", "Snakefile"]);
+    // The node of the test has less than a month of the published size is given.
+    let text = project.read("Snakefile").replace("mem_mb=2000", "mem_mb=200").replace("disk_mb=7000", "disk_mb=100");
+    project.write("Snakefile", &text.replace("threads: 2", "threads: 1"));
+    let args = "--executor slurm --jobs 4 --slurm-status-command squeue --slurm-init-seconds-before-status-checks 2 \
+                --seconds-between-status-checks 1 --latency-wait 10";
+    let output = tool.command("snakemake", project.path()).args(args.split_whitespace()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert_eq!(said.matches("has been submitted with SLURM jobid").count(), 4, "{said}");
+    crate::months::check(&project);
 }
 
 fn two_ranks_of_a_step_train_together() {

@@ -6,7 +6,7 @@ use common::store::hdf5::ListWriter;
 use common::store::npy::NpyArray;
 use common::store::tensors::TensorFile;
 
-use crate::raw::{Event, differing, prepare, results, simulate, write};
+use crate::raw::{Event, differing, prepare, prepare_on, results, simulate, write};
 
 const LONG: &[f32] = &[1.0; 40];
 
@@ -28,6 +28,33 @@ fn the_same_seed_simulates_and_prepares_the_same_bytes() {
     let different: Vec<String> = differ("a-data", "b-data").into_iter().filter(|n| n != "config.yaml").collect();
     assert!(different.is_empty(), "{different:?}");
     assert!(results(&folder.path().join("a-data")).iter().any(|(name, _)| name.starts_with("train/")));
+}
+
+#[test]
+fn the_number_of_threads_changes_no_byte() {
+    let folder = tempfile::tempdir().unwrap();
+    simulate(&folder.path().join("sim")).succeeds();
+    let prepared = |threads: &str| {
+        let out = folder.path().join(threads);
+        let prepare = prepare_on(&folder.path().join("sim/raw"), &out, threads).arg("events_per_shard=3");
+        let metrics = prepare.succeeds().manifest()["metrics"].clone();
+        let shards = results(&out).iter().filter(|(name, _)| name.starts_with("train/")).count();
+        assert!(shards > 2, "{shards}");
+        (out, metrics)
+    };
+    let (one, counts) = prepared("1");
+    for threads in ["2", "5"] {
+        let (many, found) = prepared(threads);
+        assert_eq!((found, differing(&one, &many)), (counts.clone(), Vec::<String>::new()), "{threads}");
+    }
+    // A limit that ends within a shard leaves out the same events.
+    let limited = |threads: &str| {
+        let out = folder.path().join(format!("limited-{threads}"));
+        let prepare = prepare_on(&folder.path().join("sim/raw"), &out, threads);
+        prepare.args(["events_per_shard=3", "--limit", "5"]).succeeds();
+        out
+    };
+    assert_eq!(differing(&limited("1"), &limited("4")), Vec::<String>::new());
 }
 
 #[test]

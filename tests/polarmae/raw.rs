@@ -39,8 +39,13 @@ pub fn simulate(out: &Path) -> Cmd {
 }
 
 pub fn prepare(raw: &Path, out: &Path) -> Cmd {
+    prepare_on(raw, out, "1")
+}
+
+/// The same on so many threads.
+pub fn prepare_on(raw: &Path, out: &Path, threads: &str) -> Cmd {
     let prepare = cmd("prepare-data").arg("polarmae").arg(config("demo/prepare.yaml")).arg("--raw").arg(raw);
-    prepare.arg("--out").arg(out).args(["--threads", "1", "selection.min_points=20"])
+    prepare.arg("--out").arg(out).args(["--threads", threads, "selection.min_points=20"])
 }
 
 /// Simulated and prepared events: the folder of the store.

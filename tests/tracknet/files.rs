@@ -46,6 +46,22 @@ fn scored(folder: &Path, text: &str, more: &[&str]) -> (Value, Outcome) {
 }
 
 #[test]
+fn the_number_of_threads_changes_no_byte() {
+    let folder = tempfile::tempdir().unwrap();
+    simulate(folder.path());
+    let outputs = |threads: &str| {
+        let command =
+            cmd("prepare-data").args(["tracknet", "configs/tracknet/demo/prepare.yaml", "validation_split=0.4"]);
+        let command = command.within(root()).args(["--threads", threads, "--raw"]).arg(folder.path().join("sim/raw"));
+        command.arg("--out").arg(folder.path().join(threads)).succeeds().manifest()["outputs"].clone()
+    };
+    let one = outputs("1");
+    assert!(one.as_object().unwrap().len() > 5, "{one}");
+    assert_eq!(outputs("2"), one);
+    assert_eq!(outputs("4"), one);
+}
+
+#[test]
 fn a_folder_of_plain_and_packed_events_holds_all_of_them() {
     let folder = tempfile::tempdir().unwrap();
     simulate(folder.path());

@@ -32,6 +32,8 @@ pub enum Reason {
     /// Neither deps nor outs.
     Callback,
     Forced,
+    /// At its smallest, in a scratch folder.
+    Rehearsed,
 }
 
 /// What happened to a file or value since the stage ran.
@@ -71,6 +73,7 @@ impl fmt::Display for Reason {
             Self::NotHere => write!(f, "never ran here"),
             Self::Callback => write!(f, "has neither deps nor outs"),
             Self::Forced => write!(f, "forced"),
+            Self::Rehearsed => write!(f, "rehearsal"),
         }
     }
 }

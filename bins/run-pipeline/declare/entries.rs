@@ -51,6 +51,8 @@ pub struct Stage {
     pub desc: Option<String>,
     pub needs: Needs,
     pub promise: Promise,
+    /// What runs instead of the commands in a rehearsal, and makes what is not there (`meta.rehearse`).
+    pub rehearsal: Vec<String>,
 }
 
 /// A file or folder that a stage reads.
@@ -120,7 +122,7 @@ pub fn stage(name: &str, at: &Mark, definition: &Node, wdir: &Path, repository: 
     let Some(cmd) = definition.get("cmd") else {
         return Err(at.error(format!("stage `{name}` has no `cmd`")));
     };
-    let commands = commands(cmd)?;
+    let commands = commands(cmd, "cmd")?;
     let mut outs = Vec::new();
     for key in ["outs", "metrics", "plots"] {
         for item in list(definition, key)? {
@@ -147,6 +149,12 @@ pub fn stage(name: &str, at: &Mark, definition: &Node, wdir: &Path, repository: 
         desc: definition.get("desc").map(text::python),
         needs: needs::read(definition.get("meta"))?,
         promise: promise::read(definition.get("meta"), wdir)?,
+        rehearsal: match definition.get("meta").and_then(|meta| meta.get("rehearse")) {
+            Some(rehearsed) if !matches!(&rehearsed.kind, Kind::Null) && rehearsed.as_text() != Some("") => {
+                self::commands(rehearsed, "meta.rehearse")?
+            }
+            _ => Vec::new(),
+        },
     };
     let mut stage = stage;
     // DVC names what lies in the repository by its way from `wdir`, however it is written.
@@ -177,7 +185,8 @@ fn way(from: &Path, to: &Path) -> String {
     up.chain(down).collect::<Vec<_>>().join("/")
 }
 
-fn commands(cmd: &Node) -> Result<Vec<String>> {
+/// Commands as one text or a list of them; `key` is where they stand.
+fn commands(cmd: &Node, key: &str) -> Result<Vec<String>> {
     let commands: Vec<String> = match &cmd.kind {
         Kind::Text(text) => text.lines().filter(|l| !l.trim().is_empty()).map(ToString::to_string).collect(),
         Kind::List(items) => items
@@ -187,10 +196,10 @@ fn commands(cmd: &Node) -> Result<Vec<String>> {
                 _ => Err(item.at.error(format!("a command is {}, expected text", item.describe()))),
             })
             .collect::<Result<_>>()?,
-        _ => return Err(cmd.at.error(format!("`cmd` is {}, expected text or a list of texts", cmd.describe()))),
+        _ => return Err(cmd.at.error(format!("`{key}` is {}, expected text or a list of texts", cmd.describe()))),
     };
     if commands.is_empty() {
-        return Err(cmd.at.error("`cmd` is empty"));
+        return Err(cmd.at.error(format!("`{key}` is empty")));
     }
     Ok(commands)
 }

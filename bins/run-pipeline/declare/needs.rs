@@ -1,4 +1,4 @@
-//! What a stage takes of the machine: `meta: {gpu: 1, mem_mb: 8000, threads: 2, runtime: 60}`.
+//! What a stage takes of the machine: `meta: {gpu: 1, mem_mb: 8000, threads: 2, runtime: 60, disk_mb: 500}`.
 
 use common::Result;
 
@@ -17,6 +17,8 @@ pub struct Needs {
     pub tasks: u64,
     /// Longest run time in minutes, for engines that ask for it.
     pub runtime_min: u64,
+    /// Bytes that the stage writes at most, in MB.
+    pub disk_mb: u64,
 }
 
 /// Reads them from a stage's `meta`. All other keys of `meta` are free, as in DVC.
@@ -36,5 +38,6 @@ pub fn read(meta: Option<&Node>) -> Result<Needs> {
         threads: number("threads")?,
         tasks: number("tasks")?,
         runtime_min: number("runtime")?,
+        disk_mb: number("disk_mb")?,
     })
 }

@@ -62,6 +62,11 @@ impl Resources {
         }
     }
 
+    /// True where there is no GPU to give.
+    pub fn is_on_cpu(&self) -> bool {
+        self.on_cpu
+    }
+
     /// True when a stage with these needs can never run beside others, because it asks for more than there is.
     pub fn is_beyond(&self, needs: &Needs) -> bool {
         self.gpus_for(needs) > self.gpus.len() as u64 || needs.mem_mb > self.mem_mb

@@ -1,6 +1,7 @@
 //! Which stage runs next. Stages whose upstream is done run side by side as far as the machine allows.
 
 use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex};
@@ -46,6 +47,9 @@ pub struct Options {
     pub call: String,
     /// Show what the stages say while they run.
     pub stream: bool,
+    /// A rehearsal: every stage runs at its smallest, with the programs of this folder before all others; what nobody reads any
+    /// more is removed.
+    pub rehearsal: Option<PathBuf>,
 }
 
 /// How it went.
@@ -61,7 +65,7 @@ pub fn run(project: Project, options: &Options) -> Result<Done> {
     refuse_missing(&project.units)?;
     let started = Instant::now();
     let time = now();
-    let shared = Arc::new(prepare(&project)?);
+    let shared = Arc::new(prepare(&project, options.rehearsal.as_deref())?);
     let units: Arc<Vec<Unit>> = Arc::new(project.units);
     let mut scheduler = Scheduler {
         resources: Resources::new(options.jobs, options.gpus, options.mem_mb),
@@ -103,7 +107,7 @@ pub fn run(project: Project, options: &Options) -> Result<Done> {
 }
 
 /// Takes the pipelines, always in the same order, so that two runs cannot wait for each other.
-fn prepare(project: &Project) -> Result<Shared> {
+fn prepare(project: &Project, rehearsal: Option<&Path>) -> Result<Shared> {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos());
     let run = format!("{}-{since}", std::process::id());
     let homes = project.homes.iter().enumerate().map(|(index, home)| {
@@ -123,7 +127,11 @@ fn prepare(project: &Project) -> Result<Shared> {
     });
     let homes = homes.collect::<Result<Vec<_>>>()?;
     let seen = Seen::of(&homes[0].folder);
-    Ok(Shared { homes, seen, watch: Watch::start(), run, path: path_with_own_folder() })
+    let path = match (rehearsal.and_then(Path::to_str), path_with_own_folder()) {
+        (Some(first), Some(path)) => Some(format!("{first}:{path}")),
+        (_, path) => path,
+    };
+    Ok(Shared { homes, seen, watch: Watch::start(), run, path, rehearsal: rehearsal.is_some() })
 }
 
 fn path_with_own_folder() -> Option<String> {
@@ -323,7 +331,23 @@ impl Scheduler<'_> {
     fn hear(&mut self, event: Event) {
         match event {
             Event::Starts(unit, reasons) => self.starts(unit, &reasons),
-            Event::Ends(unit, outcome) => self.ends(unit, outcome),
+            Event::Ends(unit, outcome) => {
+                self.ends(unit, outcome);
+                if self.options.rehearsal.is_some() && self.slots[unit].is_good() {
+                    self.forget_what_is_read(unit);
+                }
+            }
+        }
+    }
+
+    /// In a rehearsal the large files that a stage read are removed when all of their readers have ended: networks of published
+    /// sizes take more room than a scratch folder may have.
+    fn forget_what_is_read(&self, ended: usize) {
+        for &up in &self.units[ended].upstream {
+            let mut readers = self.units.iter().zip(&self.slots).filter(|(unit, _)| unit.upstream.contains(&up));
+            if !self.units[up].stage.frozen && readers.all(|(_, slot)| slot.is_good()) {
+                self.units[up].stage.outs.iter().for_each(|out| work::thin_out(&out.file));
+            }
         }
     }
 

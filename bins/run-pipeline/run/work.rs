@@ -56,6 +56,8 @@ pub struct Shared {
     pub run: String,
     /// `PATH` of the stages: the runner's own folder first, so that they find the other binaries.
     pub path: Option<String>,
+    /// A rehearsal: every stage runs, nothing is hashed, and no lock is written.
+    pub rehearsal: bool,
 }
 
 /// How a stage ended.
@@ -102,6 +104,9 @@ pub struct Failure {
 
 /// True when a stage needs no run.
 pub fn is_fresh(unit: &Unit, shared: &Shared) -> Result<bool> {
+    if shared.rehearsal {
+        return Ok(unit.stage.frozen);
+    }
     let home = &shared.homes[unit.home];
     let Ok(lock) = home.lock.lock() else { return Ok(false) };
     let name = &unit.stage.name;
@@ -118,6 +123,9 @@ pub fn stage(
     group: &Arc<AtomicU32>,
     told: impl FnOnce(&[Reason]),
 ) -> Result<Outcome> {
+    if shared.rehearsal {
+        return rehearse(unit, shared, held, group, told);
+    }
     let home = &shared.homes[unit.home];
     let stage = &unit.stage;
     let entry = home.lock.lock().ok().and_then(|lock| lock.stage(&stage.name).map(Locked::node));
@@ -159,6 +167,65 @@ fn run(unit: &Unit, shared: &Shared, found: Verdict, held: &Held, group: &Arc<At
             remove(&out.file)?;
         }
     }
+    let (begun, log, ended) = perform(unit, shared, &stage.commands, held, group)?;
+    let mut cost = Cost { begun: Some(begun), wall: ended.wall, peak_bytes: ended.peak_bytes, ..Cost::of(&found) };
+    if let Some((command, how)) = ended.failed {
+        let sentence = format!("stage `{}` failed with {how}", unit.title);
+        return Ok(Outcome::Failed(cost, Failure { sentence, command: Some(command), log: Some(log), hint: None }));
+    }
+    if let Some(missing) = keep(unit, shared, found, &mut cost)? {
+        let sentence = format!("stage `{}` ended well but did not write `{missing}`", unit.title);
+        return Ok(Outcome::Failed(cost, Failure { sentence, command: None, log: Some(log), hint: None }));
+    }
+    home.state()?.finished(&stage.name)?;
+    Ok(Outcome::Ran(cost))
+}
+
+/// Runs a stage at its smallest. Its memory is held against what the pipeline gives it: an engine would end it there.
+fn rehearse(
+    unit: &Unit,
+    shared: &Shared,
+    held: &Held,
+    group: &Arc<AtomicU32>,
+    told: impl FnOnce(&[Reason]),
+) -> Result<Outcome> {
+    let stage = &unit.stage;
+    told(&[Reason::Rehearsed]);
+    let commands = if stage.rehearsal.is_empty() { &stage.commands } else { &stage.rehearsal };
+    let (begun, log, ended) = perform(unit, shared, commands, held, group)?;
+    let mut cost = Cost { begun: Some(begun), wall: ended.wall, peak_bytes: ended.peak_bytes, ..Cost::default() };
+    let failed = |cost, sentence, command, hint| {
+        Ok(Outcome::Failed(cost, Failure { sentence, command, log: Some(log.clone()), hint }))
+    };
+    if let Some((command, how)) = ended.failed {
+        return failed(cost, format!("stage `{}` failed with {how}", unit.title), Some(command), None);
+    }
+    if let Some(out) = stage.outs.iter().find(|out| !out.file.exists()) {
+        let sentence = format!("stage `{}` ended well but did not write `{}`", unit.title, out.path);
+        return failed(cost, sentence, None, None);
+    }
+    cost.outs = stage.outs.iter().map(|out| (out.path.clone(), bytes(&out.file))).collect();
+    let (most, peak) = (stage.needs.mem_mb, cost.peak_bytes);
+    if most > 0 && peak > most * 1_000_000 {
+        let sentence =
+            format!("stage `{}` took {} MB, its `meta.mem_mb` gives it {most} MB", unit.title, peak / 1_000_000);
+        let hint =
+            format!("state more: `mem_mb: {}`; an engine that reads it would have ended the stage", peak / 900_000);
+        return failed(cost, sentence, None, Some(hint));
+    }
+    Ok(Outcome::Ran(cost))
+}
+
+/// Runs commands as a stage's; gives when they began, their log, and how they ended.
+fn perform(
+    unit: &Unit,
+    shared: &Shared,
+    commands: &[String],
+    held: &Held,
+    group: &Arc<AtomicU32>,
+) -> Result<(Instant, PathBuf, process::Ended)> {
+    let home = &shared.homes[unit.home];
+    let stage = &unit.stage;
     let log = home.state()?.log(&stage.name);
     let mut variables = vec![
         (RUN_VARIABLE.to_string(), shared.run.clone()),
@@ -171,19 +238,9 @@ fn run(unit: &Unit, shared: &Shared, found: Verdict, held: &Held, group: &Arc<At
     variables.extend((threads > 0).then(|| ("OMP_NUM_THREADS".to_string(), threads.to_string())));
     variables.extend(held.visible_gpus.iter().map(|gpus| ("CUDA_VISIBLE_DEVICES".to_string(), gpus.clone())));
     let around = Surroundings { wdir: &stage.wdir, log: &log, variables, watch: &shared.watch, group };
-    let begun = Some(Instant::now());
-    let ended = process::run(&stage.commands, &around)?;
-    let mut cost = Cost { begun, wall: ended.wall, peak_bytes: ended.peak_bytes, ..Cost::of(&found) };
-    if let Some((command, how)) = ended.failed {
-        let sentence = format!("stage `{}` failed with {how}", unit.title);
-        return Ok(Outcome::Failed(cost, Failure { sentence, command: Some(command), log: Some(log), hint: None }));
-    }
-    if let Some(missing) = keep(unit, shared, found, &mut cost)? {
-        let sentence = format!("stage `{}` ended well but did not write `{missing}`", unit.title);
-        return Ok(Outcome::Failed(cost, Failure { sentence, command: None, log: Some(log), hint: None }));
-    }
-    home.state()?.finished(&stage.name)?;
-    Ok(Outcome::Ran(cost))
+    let begun = Instant::now();
+    let ended = process::run(commands, &around)?;
+    Ok((begun, log, ended))
 }
 
 /// A frozen stage is never run: what lies there counts as what it wrote, as in DVC.
@@ -273,4 +330,30 @@ fn remove(path: &Path) -> Result<()> {
 /// The repository that a folder lies in; the folder itself outside of one.
 fn repository(folder: &Path) -> &Path {
     folder.ancestors().find(|f| f.join(".dvc").is_dir() || f.join(".git").exists()).unwrap_or(folder)
+}
+
+/// Bytes of a file, or of all files below a folder.
+pub fn bytes(path: &Path) -> u64 {
+    let Ok(about) = fs::symlink_metadata(path) else { return 0 };
+    if about.is_symlink() {
+        // What a link leads to takes no room here, but is read.
+        return fs::metadata(path).map_or(0, |about| if about.is_file() { about.len() } else { 0 });
+    }
+    if !about.is_dir() {
+        return about.len();
+    }
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    entries.map(|entry| bytes(&entry.path())).sum()
+}
+
+/// Removes the large files at or below a path: manifests and configs stay, by which later stages know what came before them.
+pub fn thin_out(path: &Path) {
+    const LARGE: u64 = 32 << 20;
+    let Ok(about) = fs::symlink_metadata(path) else { return };
+    if about.is_dir() {
+        fs::read_dir(path).into_iter().flatten().flatten().for_each(|entry| thin_out(&entry.path()));
+    } else if about.is_file() && about.len() > LARGE {
+        // What stays takes room, no more.
+        let _ = fs::remove_file(path);
+    }
 }

@@ -1,7 +1,8 @@
 //! `--estimate`: what a run would take before anything runs: inputs that are there, bytes that would be written, memory, time.
 //!
 //! Figures are those of the last run here that wrote the same outs. Where there was none, what the pipeline states
-//! (`meta.mem_mb`, `meta.runtime`) stands in as a bound, and what nobody knows is said to be unknown, never taken for nothing.
+//! (`meta.mem_mb`, `meta.runtime`, `meta.disk_mb`) stands in as a bound, and what nobody knows is said to be unknown, never taken
+//! for nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,6 +18,7 @@ use crate::run_pipeline::doctor::machine;
 use crate::run_pipeline::graph::{Project, Unit};
 use crate::run_pipeline::run::record::{Record, StageRecord, seconds, size};
 use crate::run_pipeline::run::resources::memory_mb;
+use crate::run_pipeline::run::work::bytes;
 use crate::run_pipeline::state;
 
 /// What a stage would take.
@@ -44,6 +46,9 @@ pub struct Estimate {
     /// Bytes that it wrote last time.
     #[serde(skip_serializing_if = "Option::is_none")]
     writes: Option<u64>,
+    /// Bytes that the pipeline says it writes at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    writes_at_most: Option<u64>,
     /// Bytes of its outs that lie there now, and make room.
     there: u64,
 }
@@ -67,6 +72,8 @@ pub struct Estimates {
     seconds_longest_chain: f64,
     /// Stages that would run and of which no run is recorded here.
     without_record: usize,
+    /// Those among them whose bytes are bounds of the pipeline.
+    bounded: usize,
     memory: u64,
     memory_of_machine: u64,
     disks: Vec<Disk>,
@@ -77,16 +84,13 @@ pub struct Estimates {
 /// # Errors
 /// Those of reading the records of earlier runs.
 pub fn estimate(project: &Project, planned: &[Planned]) -> Result<Estimates> {
-    let records: Vec<Vec<Record>> =
-        project.homes.iter().map(|home| Record::all(&home.folder.join(state::FOLDER))).collect::<Result<_>>()?;
-    let mut asked: Vec<Record> = records.into_iter().flatten().collect();
-    asked.sort_by_key(|record| record.started);
+    let asked = records(project)?;
     let mut stages = Vec::new();
     let mut disks: BTreeMap<u64, Disk> = BTreeMap::new();
     let mut until = vec![0.0f64; planned.len()];
     for (index, (unit, plan)) in project.units.iter().zip(planned).enumerate() {
         let last = last(unit, &asked);
-        let Needs { mem_mb, runtime_min, .. } = unit.stage.needs;
+        let Needs { mem_mb, runtime_min, disk_mb, .. } = unit.stage.needs;
         let read: Vec<&Path> = unit.stage.deps.iter().map(|dep| dep.file.as_path()).collect();
         let there: Vec<&&Path> = read.iter().filter(|path| path.exists()).collect();
         let estimate = Estimate {
@@ -99,6 +103,7 @@ pub fn estimate(project: &Project, planned: &[Planned]) -> Result<Estimates> {
             memory: last.and_then(|stage| stage.peak_bytes).filter(|bytes| *bytes > 0),
             memory_at_most: Some(mem_mb * 1_000_000).filter(|bytes| *bytes > 0),
             writes: last.map(|stage| stage.outs.iter().map(|out| out.bytes).sum()),
+            writes_at_most: Some(disk_mb * 1_000_000).filter(|bytes| *bytes > 0),
             there: unit.stage.outs.iter().map(|out| bytes(&out.file)).sum(),
         };
         let own = if estimate.runs() { estimate.seconds.unwrap_or(0.0) } else { 0.0 };
@@ -113,7 +118,8 @@ pub fn estimate(project: &Project, planned: &[Planned]) -> Result<Estimates> {
                 free: machine::free_on_disk(folder).unwrap_or(u64::MAX),
                 needed: 0,
             });
-            disk.needed += estimate.writes.unwrap_or(0).saturating_sub(estimate.there);
+            let writes = estimate.writes.or(estimate.writes_at_most).unwrap_or(0);
+            disk.needed += writes.saturating_sub(estimate.there);
         }
         stages.push(estimate);
     }
@@ -123,6 +129,7 @@ pub fn estimate(project: &Project, planned: &[Planned]) -> Result<Estimates> {
         seconds: running().filter_map(|stage| stage.seconds).fold(0.0, |all, own| all + own),
         seconds_longest_chain: until.iter().copied().fold(0.0, f64::max),
         without_record: running().filter(|stage| stage.writes.is_none()).count(),
+        bounded: running().filter(|stage| stage.writes.is_none() && stage.writes_at_most.is_some()).count(),
         memory: running().filter_map(|stage| stage.memory.or(stage.memory_at_most)).max().unwrap_or(0),
         memory_of_machine: memory_mb() * 1_000_000,
         disks: disks.into_values().collect(),
@@ -130,8 +137,16 @@ pub fn estimate(project: &Project, planned: &[Planned]) -> Result<Estimates> {
     })
 }
 
+/// Records of all pipelines of a project, the newest last.
+pub fn records(project: &Project) -> Result<Vec<Record>> {
+    let records = project.homes.iter().map(|home| Record::all(&home.folder.join(state::FOLDER)));
+    let mut records: Vec<Record> = records.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+    records.sort_by_key(|record| record.started);
+    Ok(records)
+}
+
 /// The last run of a stage that wrote what it writes now: another size of a pipeline has outs of its own.
-fn last<'a>(unit: &Unit, records: &'a [Record]) -> Option<&'a StageRecord> {
+pub fn last<'a>(unit: &Unit, records: &'a [Record]) -> Option<&'a StageRecord> {
     let outs: BTreeSet<&str> = unit.stage.outs.iter().map(|out| out.path.as_str()).collect();
     let is_it = |stage: &&StageRecord| {
         // A stage that was run from another pipeline bears that pipeline's title in its records.
@@ -139,20 +154,6 @@ fn last<'a>(unit: &Unit, records: &'a [Record]) -> Option<&'a StageRecord> {
         stage.state == "ran" && same && stage.outs.iter().map(|out| out.path.as_str()).collect::<BTreeSet<_>>() == outs
     };
     records.iter().rev().find_map(|record| record.stages.iter().find(is_it))
-}
-
-/// Bytes of a file, or of all files below a folder.
-fn bytes(path: &Path) -> u64 {
-    let Ok(about) = fs::symlink_metadata(path) else { return 0 };
-    if about.is_symlink() {
-        // What a link leads to takes no room here, but is read.
-        return fs::metadata(path).map_or(0, |about| if about.is_file() { about.len() } else { 0 });
-    }
-    if !about.is_dir() {
-        return about.len();
-    }
-    let entries = fs::read_dir(path).into_iter().flatten().flatten();
-    entries.map(|entry| bytes(&entry.path())).sum()
 }
 
 impl Estimate {
@@ -176,7 +177,7 @@ impl Estimates {
                 true => [
                     bound(stage.seconds.map(seconds), stage.seconds_at_most.map(seconds)),
                     bound(stage.memory.map(size), stage.memory_at_most.map(size)),
-                    bound(stage.writes.map(size), None),
+                    bound(stage.writes.map(size), stage.writes_at_most.map(size)),
                 ],
                 false => ["-", "-", "-"].map(String::from),
             };
@@ -222,10 +223,14 @@ impl Estimates {
             );
         }
         if self.without_record > 0 {
-            text += &format!(
-                "{} of them never ran here with these outs: their time and bytes are not in the sums\n",
-                self.without_record
-            );
+            let bytes = match self.bounded {
+                0 => "and bytes are not in the sums".to_string(),
+                n if n == self.without_record => {
+                    "is not in the sums, their bytes are what the pipeline allows".to_string()
+                }
+                n => format!("is not in the sums, nor are the bytes of {}", self.without_record - n),
+            };
+            text += &format!("{} of them never ran here with these outs: their time {bytes}\n", self.without_record);
         }
         text.trim_end().to_string()
     }

@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 
 use common::{Error, Result};
 
+use super::estimate;
 use crate::run_pipeline::declare::entries::Stage;
 use crate::run_pipeline::declare::text::quote;
 use crate::run_pipeline::graph::{Project, Unit};
+use crate::run_pipeline::run::record::Record;
 
 /// Memory that a rule asks for where the stage does not say, in MB.
 const MEM_MB: u64 = 1000;
@@ -46,10 +48,12 @@ def podium_parameters(path, keys):
 /// The Snakefile, and the folder that it is to be run in.
 pub fn export(project: &Project) -> Result<(String, PathBuf)> {
     let root = common_folder(project);
+    let records = estimate::records(project)?;
     let mut names = HashSet::new();
     // What frozen stages write is there already, like any other file that no rule makes.
     let units = || project.units.iter().filter(|unit| !unit.stage.frozen);
-    let rules: Vec<String> = units().map(|unit| rule(unit, project, &root, &mut names)).collect::<Result<_>>()?;
+    let rules: Vec<String> =
+        units().map(|unit| rule(unit, project, &root, &records, &mut names)).collect::<Result<_>>()?;
     let mut targets = Vec::new();
     for unit in units() {
         if unit.stage.outs.is_empty() {
@@ -107,7 +111,13 @@ fn common_folder(project: &Project) -> PathBuf {
     root.unwrap_or_else(|| project.homes[0].folder.clone())
 }
 
-fn rule(unit: &Unit, project: &Project, root: &Path, names: &mut HashSet<String>) -> Result<String> {
+fn rule(
+    unit: &Unit,
+    project: &Project,
+    root: &Path,
+    records: &[Record],
+    names: &mut HashSet<String>,
+) -> Result<String> {
     let stage = &unit.stage;
     let home = &project.homes[unit.home];
     let lock = home.read_lock()?;
@@ -143,9 +153,15 @@ fn rule(unit: &Unit, project: &Project, root: &Path, names: &mut HashSet<String>
     if stage.outs.is_empty() {
         outputs.push(format!("touch({})", literal(&doubled(&done_file(unit, root)?))));
     }
+    // What the pipeline states, else what the last run here took, with as much again for other data and machines.
     let needs = &stage.needs;
-    let mem_mb = if needs.mem_mb > 0 { needs.mem_mb } else { MEM_MB };
-    let runtime = if needs.runtime_min > 0 { needs.runtime_min } else { RUNTIME_MIN };
+    let last = estimate::last(unit, records);
+    let known = |stated: u64, seen: Option<u64>| if stated > 0 { Some(stated) } else { seen.filter(|&n| n > 0) };
+    let megabytes = |bytes: u64| (2 * bytes).div_ceil(1_000_000);
+    let mem_mb = known(needs.mem_mb, last.and_then(|run| run.peak_bytes).map(megabytes)).unwrap_or(MEM_MB);
+    let minutes = last.and_then(|run| run.wall_s).map(|seconds| (2.0 * seconds / 60.0).ceil() as u64);
+    let runtime = known(needs.runtime_min, minutes).unwrap_or(RUNTIME_MIN);
+    let disk_mb = known(needs.disk_mb, last.map(|run| megabytes(run.outs.iter().map(|out| out.bytes).sum())));
     let mut text = format!("rule {name}:\n");
     let list = |title: &str, items: &[String]| {
         let items: String = items.iter().map(|item| format!("        {item},\n")).collect();
@@ -157,6 +173,7 @@ fn rule(unit: &Unit, project: &Project, root: &Path, names: &mut HashSet<String>
     text += &list("log", &[literal(&format!("logs/{name}.log"))]);
     text += &format!("    threads: {}\n", needs.threads.max(1));
     let mut resources = vec![format!("mem_mb={mem_mb}"), format!("runtime={runtime}"), format!("gpu={}", needs.gpu)];
+    resources.extend(disk_mb.map(|disk_mb| format!("disk_mb={disk_mb}")));
     if needs.tasks > 0 {
         resources.push(format!("tasks={}", needs.tasks));
     }

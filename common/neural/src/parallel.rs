@@ -55,7 +55,7 @@ unsafe impl Sync for Group {}
 /// [`Error::Failed`] when the others do not come within `patience`, naming the place of meeting.
 pub fn join(patience: Duration) -> Result<()> {
     let Some(world) = World::of_environment()? else { return Ok(()) };
-    world::set_rank(world.rank);
+    world::set_rank(world.rank, world.local_rank);
     let (rank, size, place) = (world.rank, world.size, format!("{}:{}", world.address, world.port));
     let begun = Instant::now();
     let raw = shim::group_open(&world, patience, PATIENCE).map_err(|error| {

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::provenance::{self, Link};
 use crate::store::foreign;
 use crate::verified;
+use crate::world;
 
 /// Outputs that tell of the run and are read by no stage: the same data from another path or after an interruption are
 /// the same data.
@@ -243,6 +244,10 @@ impl Manifest {
     fn verify(&self, name: &str, artifact: &Artifact) -> Result<PathBuf> {
         let path = self.folder.join(&artifact.path);
         let found = match artifact.is_unchanged(&self.folder) {
+            false if !world::verifies() => {
+                let bytes = fs::metadata(&path).map_err(|e| Error::opening(&path, e))?.len();
+                Written { path: path.clone(), bytes, blake3: artifact.blake3.clone() }
+            }
             true => Written { path: path.clone(), bytes: artifact.bytes, blake3: artifact.blake3.clone() },
             false => durable::hash_file(&path)?,
         };

@@ -8,6 +8,7 @@ mod filters;
 mod heap;
 mod joined;
 mod origin;
+pub(super) mod plain;
 mod state;
 mod stored;
 mod writer;
@@ -22,6 +23,7 @@ use hdf5::datatype::ByteOrder;
 use hdf5::file::OpenMode;
 use hdf5::types::{FloatSize, IntSize, TypeDescriptor, VarLenArray};
 
+pub(super) use heap::{Objects, objects};
 pub(super) use state::in_use;
 pub(super) use stored::Stored;
 pub use writer::ListWriter;

@@ -2,8 +2,8 @@
 //!
 //! Files of climate models come as CDF-5 (grid), as HDF5 (normalisation, converted members) and as CDF-1 and CDF-2 from other
 //! tools. The classic kinds are read by a parser of our own, straight from the mapped file: the C library serves the
-//! whole process one call at a time, which would make reading 200,000 small files by several threads serial. Files on
-//! HDF5 go through that library.
+//! whole process one call at a time, which would make reading 200,000 small files by several threads serial. Plain files on
+//! HDF5 are read in the same way; odd ones go through that library.
 //!
 //! Numbers come out as netCDF4-python shows them by default: what is missing becomes NaN, packed variables are unpacked
 //! ([`convention`]). What a file holds beside the variables asked for does not matter, whatever its type.
@@ -11,6 +11,8 @@
 mod classic;
 mod convention;
 mod hdf;
+mod numbers;
+mod plain;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -111,7 +113,7 @@ impl Variable {
 }
 
 /// Everything in a file but the data.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 struct Catalogue {
     dimensions: Vec<Dimension>,
     variables: Vec<Variable>,

@@ -41,7 +41,7 @@ _run__pipeline() {
 
     case "${cmd}" in
         run__pipeline)
-            opts="-j -f -k -n -o -v -q -h -V --jobs --until --force --size --set --keep-going --fail-fast --gpus --mem-mb --result --dry-run --explain --status --estimate --dag --dot --mermaid --export --out --json --verbose --quiet --color --no-progress --help --version doctor report help"
+            opts="-j -f -k -n -o -v -q -h -V --jobs --until --force --size --set --rehearse --keep-going --fail-fast --gpus --mem-mb --result --dry-run --explain --status --estimate --dag --dot --mermaid --export --out --json --verbose --quiet --color --no-progress --help --version doctor report help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -72,6 +72,10 @@ _run__pipeline() {
                     return 0
                     ;;
                 --set)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rehearse)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_run_pipeline_global_optspecs
-    string join \n j/jobs= until= f/force= size= set= k/keep-going fail-fast gpus= mem-mb= result n/dry-run explain status estimate dag dot mermaid export= o/out= json v/verbose q/quiet color= no-progress h/help V/version
+    string join \n j/jobs= until= f/force= size= set= rehearse= k/keep-going fail-fast gpus= mem-mb= result n/dry-run explain status estimate dag dot mermaid export= o/out= json v/verbose q/quiet color= no-progress h/help V/version
 end
 
 function __fish_run_pipeline_needs_command
@@ -29,6 +29,7 @@ complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l until -d 'Run
 complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -s f -l force -d 'Run this stage (or group) even when up to date; without a name all' -r
 complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l size -d 'Size to run, from now on: that of the file `SYSTEM.SIZE.yaml`' -r
 complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l set -d 'Value that differs from the size\'s, with outs of its own' -r
+complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l rehearse -d 'Run every stage at its smallest in a scratch folder, to see that all of it works' -r -F
 complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l gpus -d 'GPUs to give to stages [default: as found]' -r
 complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l mem-mb -d 'Memory to give to stages, in MB [default: as found]' -r
 complete -c run-pipeline -n "__fish_run_pipeline_needs_command" -l export -d 'Write the pipeline for another engine' -r -f -a "snakemake\t'A Snakefile'"

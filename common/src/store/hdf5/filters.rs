@@ -97,6 +97,19 @@ impl Pipeline {
         Some(Self { steps, width })
     }
 
+    /// By the numbers of the filters, as files have them.
+    pub fn numbered(filters: &[u16], width: usize) -> Option<Self> {
+        let of = |number: &u16| {
+            Undo::of(&match number {
+                1 => Filter::Deflate(0),
+                2 => Filter::Shuffle,
+                3 => Filter::Fletcher32,
+                other => Filter::User((*other).into(), Vec::new()),
+            })
+        };
+        Some(Self { steps: filters.iter().map(of).collect::<Option<_>>()?, width })
+    }
+
     /// The `size` bytes of a chunk. Bit `i` of `skipped` says that filter `i` was not applied to it. An error is the text after
     /// the chunk's place.
     pub fn undo<'a>(&self, stored: &'a [u8], skipped: u32, size: usize) -> Result<Cow<'a, [u8]>, String> {

@@ -31,8 +31,19 @@ struct Reference {
     object: u32,
 }
 
-/// Objects of one collection by their number: where their content begins, and how many bytes it has.
-type Objects = HashMap<u32, (usize, usize)>;
+/// Objects of one collection by their number, ascending: where their content begins, and how many bytes it has.
+#[derive(Debug, Default)]
+pub struct Objects(Vec<(u32, usize, usize)>);
+
+impl Objects {
+    /// Place and bytes of an object.
+    pub fn get(&self, number: u32) -> Option<(usize, usize)> {
+        // Numbers are given from 1 on, without holes as long as nothing was removed.
+        let likely = self.0.get((number as usize).wrapping_sub(1)).filter(|(found, ..)| *found == number);
+        let found = likely.or_else(|| Some(&self.0[self.0.binary_search_by_key(&number, |(found, ..)| *found).ok()?]));
+        found.map(|&(_, begin, bytes)| (begin, bytes))
+    }
+}
 
 impl Heap {
     /// None where the file counts its addresses otherwise than files in use.
@@ -64,8 +75,8 @@ impl Heap {
                     new.insert(found.ok_or_else(|| told("its list lies where no list can be"))?)
                 }
             };
-            let &(begin, bytes) =
-                objects.get(&reference.object).ok_or_else(|| told("its list is not where it should be"))?;
+            let (begin, bytes) =
+                objects.get(reference.object).ok_or_else(|| told("its list is not where it should be"))?;
             let needed = (reference.length as usize).checked_mul(size_of::<T>()).filter(|&needed| needed <= bytes);
             let needed = needed.ok_or_else(|| told(&format!("claims {} numbers", reference.length)))?;
             let list = &content[begin..begin + needed];
@@ -109,7 +120,7 @@ fn plain_addresses(content: &[u8]) -> bool {
 }
 
 /// The objects of the collection at an address; none where there is no sound one.
-fn objects(content: &[u8], address: u64, left: &mut usize) -> Option<Objects> {
+pub fn objects(content: &[u8], address: u64, left: &mut usize) -> Option<Objects> {
     let begin = usize::try_from(address).ok()?;
     let head = content.get(begin..begin.checked_add(HEAD)?)?;
     if !head.starts_with(b"GCOL\x01") {
@@ -117,7 +128,7 @@ fn objects(content: &[u8], address: u64, left: &mut usize) -> Option<Objects> {
     }
     let number = |at: usize| Some(u64::from_le_bytes(*content.get(at..at + 8)?.first_chunk()?));
     let end = begin.checked_add(usize::try_from(number(begin + 8)?).ok()?).filter(|&end| end <= content.len())?;
-    let mut objects = HashMap::new();
+    let mut objects = Vec::new();
     let mut at = begin + HEAD;
     while at + HEAD <= end {
         *left = left.checked_sub(1)?;
@@ -128,10 +139,12 @@ fn objects(content: &[u8], address: u64, left: &mut usize) -> Option<Objects> {
             break;
         }
         let after = (at + HEAD).checked_add(bytes).filter(|&after| after <= end)?;
-        objects.insert(object, (at + HEAD, bytes));
+        objects.push((object, at + HEAD, bytes));
         at = after.next_multiple_of(8);
     }
-    Some(objects)
+    objects.sort_by_key(|(number, ..)| *number);
+    // No number is given twice.
+    objects.windows(2).all(|pair| pair[0].0 < pair[1].0).then_some(Objects(objects))
 }
 
 #[cfg(test)]
@@ -166,8 +179,8 @@ mod tests {
         let head = [&b"GCOL\x01\0\0\0"[..], &(body.len() as u64 + 16).to_le_bytes()].concat();
         let content = [vec![9; 8], head, body].concat();
         let found = objects(&content, 8, &mut 100).unwrap();
-        assert_eq!(&content[found[&1].0..][..found[&1].1], b"abc");
-        assert_eq!(&content[found[&7].0..][..found[&7].1], b"12345678");
+        let bytes = |number| found.get(number).map(|(begin, bytes)| &content[begin..][..bytes]);
+        assert_eq!((bytes(1), bytes(7), bytes(2)), (Some(&b"abc"[..]), Some(&b"12345678"[..]), None));
         assert!(objects(&content, 0, &mut 100).is_none());
         assert!(objects(&content[..content.len() - 1], 8, &mut 100).is_none(), "it reaches beyond the file");
         assert!(objects(&content, 8, &mut 1).is_none(), "more objects than the file can hold");

@@ -36,14 +36,17 @@ enum Parts {
     },
 }
 
+/// A chunk and what the file says about it.
 #[derive(Debug)]
-struct Chunk {
+pub struct Chunk {
     /// The place of its first element.
-    origin: Vec<usize>,
-    address: u64,
-    bytes: u64,
+    pub origin: Vec<usize>,
+    /// Where it lies, and how many bytes it has there.
+    pub address: u64,
+    /// Bytes in the file.
+    pub bytes: u64,
     /// Filters that were not applied to it, a bit each.
-    skipped: u32,
+    pub skipped: u32,
 }
 
 impl Stored {
@@ -75,6 +78,29 @@ impl Stored {
             _ => None,
         };
         Ok(parts.map(|parts| Self { shape, width, parts }))
+    }
+
+    /// Elements that lie in a row, from a byte of the file on.
+    pub fn contiguous(shape: Vec<usize>, width: usize, address: u64) -> Self {
+        Self { shape, width, parts: Parts::Contiguous(address) }
+    }
+
+    /// Elements in chunks, in a file of `length` bytes. None where there are not all of them, or one that belongs nowhere.
+    pub fn chunked(
+        shape: Vec<usize>,
+        width: usize,
+        chunk: Vec<usize>,
+        pipeline: Pipeline,
+        chunks: Vec<Chunk>,
+        length: usize,
+    ) -> Option<Self> {
+        let limit = Self::limit(length);
+        let fits = |shape: &[usize]| shape.iter().try_fold(width, |n, &d| n.checked_mul(d)).is_some_and(|n| n <= limit);
+        let sound = width > 0 && chunk.len() == shape.len() && !chunk.contains(&0) && fits(&shape) && fits(&chunk);
+        if !sound || chunks.len() != count(&shape, &chunk)? || !are_all(&chunks, &shape, &chunk) {
+            return None;
+        }
+        Some(Self { shape, width, parts: Parts::Chunked { shape: chunk, pipeline, chunks } })
     }
 
     /// Lengths of the dimensions.
@@ -154,7 +180,7 @@ impl Stored {
 
 /// The places of all chunks; none where one of them was never written.
 fn chunks(set: &hdf5::Dataset, shape: &[usize], chunk: &[usize]) -> Option<Vec<Chunk>> {
-    let expected = shape.iter().zip(chunk).try_fold(1usize, |n, (s, c)| n.checked_mul(s.div_ceil(*c)))?;
+    let expected = count(shape, chunk)?;
     if set.num_chunks()? != expected {
         return None;
     }
@@ -162,9 +188,7 @@ fn chunks(set: &hdf5::Dataset, shape: &[usize], chunk: &[usize]) -> Option<Vec<C
     let mut odd = false;
     set.chunks_visit(|found| {
         let origin: Vec<usize> = found.offset.iter().map(|&o| usize::try_from(o).unwrap_or(usize::MAX)).collect();
-        let inside =
-            origin.len() == shape.len() && origin.iter().zip(shape).zip(chunk).all(|((o, s), c)| o < s && o % c == 0);
-        odd |= !inside || chunks.len() == expected;
+        odd |= chunks.len() == expected;
         if odd {
             return 1;
         }
@@ -172,11 +196,22 @@ fn chunks(set: &hdf5::Dataset, shape: &[usize], chunk: &[usize]) -> Option<Vec<C
         0
     })
     .ok()?;
-    // Each place once: a damaged index may name one twice, and another would be left out.
+    (!odd && chunks.len() == expected && are_all(&chunks, shape, chunk)).then_some(chunks)
+}
+
+/// Chunks that a data set has.
+fn count(shape: &[usize], chunk: &[usize]) -> Option<usize> {
+    shape.iter().zip(chunk).try_fold(1usize, |n, (s, c)| n.checked_mul(s.div_ceil(*c)))
+}
+
+/// Whether each place is there once: a damaged index may name one twice, and another would be left out.
+fn are_all(chunks: &[Chunk], shape: &[usize], chunk: &[usize]) -> bool {
+    let inside = |origin: &[usize]| {
+        origin.len() == shape.len() && origin.iter().zip(shape).zip(chunk).all(|((o, s), c)| o < s && o % c == 0)
+    };
     let mut places: Vec<&[usize]> = chunks.iter().map(|chunk| chunk.origin.as_slice()).collect();
     places.sort_unstable();
-    places.dedup();
-    (!odd && places.len() == expected).then_some(chunks)
+    places.windows(2).all(|pair| pair[0] != pair[1]) && places.into_iter().all(inside)
 }
 
 #[cfg(test)]

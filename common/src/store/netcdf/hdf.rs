@@ -1,10 +1,11 @@
-//! netCDF-4 files (HDF5). The C library says what a file holds, and where; its calls are served one at a time by a lock of the
-//! process. Numbers are read and inflated outside of it, by the thread that asks for them, but for what is odd: that the
-//! library reads.
+//! netCDF-4 files (HDF5). What a plain file holds, and where, is read from its bytes ([`super::plain`]); of others the C library
+//! says it, whose calls are served one at a time by a lock of the process. Numbers are read and inflated outside of it, by the
+//! thread that asks for them, but for what is odd: that the library reads.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use hdf5::Datatype;
 use netcdf::AttributeValue;
@@ -13,38 +14,63 @@ use netcdf::types::{FloatType, IntType, NcVariableType};
 use crate::store::hdf5::Stored;
 use crate::store::map::Mapped;
 
+use super::numbers::put;
+use super::plain::{self, Places};
 use super::{Attribute, Catalogue, Dimension, Float, NcType, Variable};
 
-/// An open file of the C library.
+/// An open file.
 #[derive(Debug)]
 pub(super) struct Hdf {
+    content: Mapped,
+    /// Where variables lie, in a plain file.
+    places: Option<Places>,
+    /// The C library's view, opened when it is needed first.
+    library: OnceLock<Result<Library, String>>,
+}
+
+#[derive(Debug)]
+struct Library {
     /// The same file as the library below sees it, closed first.
     below: Option<hdf5::File>,
     file: netcdf::File,
-    content: Mapped,
+}
+
+impl Library {
+    fn open(path: &Path) -> Result<(Catalogue, Self), String> {
+        // An absolute path cannot be taken for a URL by the library.
+        let absolute = std::path::absolute(path).map_err(|e| e.to_string())?;
+        guarded(|| {
+            let file = netcdf::open(&absolute).map_err(|e| e.to_string())?;
+            let below = hdf5::File::open(&absolute).ok();
+            Ok((catalogue(&file)?, Self { below, file }))
+        })
+    }
 }
 
 impl Hdf {
     /// Opens a file and lists its root group. An error is the text after the path, and the content.
     pub(super) fn open(path: &Path, content: Mapped) -> Result<(Catalogue, Self), (String, Mapped)> {
-        let opened = std::path::absolute(path).map_err(|e| e.to_string()).and_then(|absolute| {
-            guarded(|| {
-                // An absolute path cannot be taken for a URL by the library.
-                let file = netcdf::open(&absolute).map_err(|e| e.to_string())?;
-                let below = hdf5::File::open(&absolute).ok();
-                Ok((catalogue(&file)?, file, below))
-            })
-        });
-        match opened {
-            Ok((catalogue, file, below)) => Ok((catalogue, Self { below, file, content })),
+        if let Some((catalogue, places)) = plain::catalogue(content.bytes()) {
+            return Ok((catalogue, Self { content, places: Some(places), library: OnceLock::new() }));
+        }
+        match Library::open(path) {
+            Ok((catalogue, library)) => Ok((catalogue, Self { content, places: None, library: Ok(library).into() })),
             Err(problem) => Err((problem, content)),
         }
     }
 
+    fn library(&self) -> Result<&Library, String> {
+        let opened = self.library.get_or_init(|| Library::open(self.content.path()).map(|(_, library)| library));
+        opened.as_ref().map_err(Clone::clone)
+    }
+
     /// Where the numbers of a variable lie, if nothing about it is odd.
     fn stored(&self, variable: &Variable) -> Option<Stored> {
+        if let Some(places) = &self.places {
+            return places.stored(self.content.bytes(), variable);
+        }
         guarded(|| {
-            let Some(below) = &self.below else { return Ok(None) };
+            let Some(below) = &self.library()?.below else { return Ok(None) };
             let found = || -> hdf5::Result<Option<Stored>> {
                 // A variable that has the name of a dimension but is none of its coordinates is stored under another name.
                 if below.link_exists(&format!("_nc4_non_coord_{}", variable.name)) {
@@ -92,31 +118,9 @@ impl Hdf {
             return stored.runs(self.content.bytes(), |first, bytes| put(variable.kind, bytes, &mut values[first..]));
         }
         guarded(|| {
-            let found = self.file.variable(&variable.name).ok_or("the variable vanished")?;
+            let found = self.library()?.file.variable(&variable.name).ok_or("the variable vanished")?;
             found.get_values_into(values, ..).map_err(|e| e.to_string())
         })
-    }
-}
-
-/// Stored numbers as floats, at the beginning of `values`.
-fn put<T: Float>(kind: NcType, bytes: &[u8], values: &mut [T]) {
-    fn each<T: Float, const W: usize>(bytes: &[u8], values: &mut [T], wide: impl Fn([u8; W]) -> f64) {
-        for (value, stored) in values.iter_mut().zip(bytes.as_chunks::<W>().0) {
-            *value = T::rounded(wide(*stored));
-        }
-    }
-    match kind {
-        NcType::I8 => each(bytes, values, |b| f64::from(i8::from_le_bytes(b))),
-        NcType::U8 => each(bytes, values, |b| f64::from(u8::from_le_bytes(b))),
-        NcType::I16 => each(bytes, values, |b| f64::from(i16::from_le_bytes(b))),
-        NcType::U16 => each(bytes, values, |b| f64::from(u16::from_le_bytes(b))),
-        NcType::I32 => each(bytes, values, |b| f64::from(i32::from_le_bytes(b))),
-        NcType::U32 => each(bytes, values, |b| f64::from(u32::from_le_bytes(b))),
-        NcType::I64 => each(bytes, values, |b| i64::from_le_bytes(b) as f64),
-        NcType::U64 => each(bytes, values, |b| u64::from_le_bytes(b) as f64),
-        NcType::F32 => each(bytes, values, |b| f64::from(f32::from_le_bytes(b))),
-        NcType::F64 => each(bytes, values, f64::from_le_bytes),
-        NcType::Text | NcType::Other => {}
     }
 }
 
@@ -200,5 +204,148 @@ fn converted(value: AttributeValue) -> Attribute {
         V::Floats(v) => all(&v, f64::from),
         V::Double(v) => all(&[v], |v| v),
         V::Doubles(v) => all(&v, |v| v),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes a file with everything that plain ones have; `more` adds to it.
+    fn written(path: &Path, more: impl FnOnce(&mut netcdf::FileMut)) {
+        let mut file = netcdf::create_with(path, netcdf::Options::NETCDF4).unwrap();
+        file.add_attribute("title", "three words here").unwrap();
+        file.add_attribute("empty", "").unwrap();
+        file.add_attribute("versions", vec![1i32, 2, 3]).unwrap();
+        file.add_dimension("lev", 3).unwrap();
+        file.add_dimension("ncol", 40).unwrap();
+        file.add_unlimited_dimension("time").unwrap();
+        let mut level = file.add_variable::<f64>("lev", &["lev"]).unwrap();
+        level.put_values(&[1.0, 2.0, 3.0], ..).unwrap();
+        for i in 0..12 {
+            let mut state = file.add_variable::<f64>(&format!("state_{i}"), &["lev", "ncol"]).unwrap();
+            if i % 3 > 0 {
+                state.set_compression(4, i % 3 == 2).unwrap();
+                state.set_chunking(&[1, 17]).unwrap();
+            }
+            state.put_attribute("units", "K").unwrap();
+            state.put_attribute("_FillValue", -9.0f64).unwrap();
+            for more in 0..i {
+                state.put_attribute(&format!("more_{more}"), f64::from(more)).unwrap();
+            }
+            let values: Vec<f64> = (0..120).map(|v| f64::from(v * i % 7) / 3.0).collect();
+            state.put_values(&values, ..).unwrap();
+        }
+        file.add_variable::<f32>("ps", &["time", "ncol"]).unwrap();
+        for record in 0..5 {
+            let values = [record as f32; 40];
+            file.variable_mut("ps").unwrap().put_values(&values, (record..=record, ..)).unwrap();
+        }
+        file.add_variable::<i16>("one", &[]).unwrap().put_values(&[7], ()).unwrap();
+        file.add_variable::<u8>("flags", &["ncol"]).unwrap().put_values(&[3; 40], ..).unwrap();
+        more(&mut file);
+        file.close().unwrap();
+    }
+
+    /// What our parser and the library find; none of ours where the library has to read it.
+    fn both(path: &Path) -> (Option<Catalogue>, Result<Catalogue, String>) {
+        let content = std::fs::read(path).unwrap();
+        (
+            plain::catalogue(&content).map(|(catalogue, _)| catalogue),
+            Library::open(path).map(|(catalogue, _)| catalogue),
+        )
+    }
+
+    /// The numbers of a variable by our reading, or by the library's.
+    fn numbers(path: &Path, variable: &Variable, ours: bool) -> Result<Vec<f64>, String> {
+        let content = Mapped::open(path).unwrap();
+        let places = plain::catalogue(content.bytes()).map(|(_, places)| places).filter(|_| ours);
+        let hdf = match places {
+            Some(places) => Hdf { content, places: Some(places), library: OnceLock::new() },
+            None => Hdf { content, places: None, library: Library::open(path).map(|(_, library)| library).into() },
+        };
+        let mut values = Vec::new();
+        hdf.read(variable, &mut values).map(|()| values)
+    }
+
+    #[test]
+    fn plain_files_are_read_without_the_library_and_as_it_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.nc");
+        written(&path, |_| ());
+        let (ours, library) = both(&path);
+        let ours = ours.expect("it is plain");
+        assert_eq!(ours, library.unwrap());
+        for variable in &ours.variables {
+            assert_eq!(
+                numbers(&path, variable, true).unwrap(),
+                numbers(&path, variable, false).unwrap(),
+                "{variable:?}"
+            );
+            let stored = plain::catalogue(&std::fs::read(&path).unwrap())
+                .and_then(|(_, places)| places.stored(&std::fs::read(&path).unwrap(), variable));
+            assert!(stored.is_some(), "{variable:?}");
+        }
+    }
+
+    #[test]
+    fn odd_files_stay_with_the_library() {
+        type More = fn(&mut netcdf::FileMut);
+        let odd: [(&str, More); 4] = [
+            ("group", |file| drop(file.add_group("below").unwrap())),
+            ("string", |file| drop(file.add_string_variable("names", &["lev"]).unwrap())),
+            ("not_its_coordinate", |file| drop(file.add_variable::<f32>("ncol", &["lev"]).unwrap())),
+            ("many", |file| (0..60).for_each(|i| drop(file.add_variable::<f32>(&format!("v{i}"), &["lev"]).unwrap()))),
+        ];
+        let folder = tempfile::tempdir().unwrap();
+        for (name, more) in odd {
+            let path = folder.path().join(name);
+            written(&path, more);
+            let (ours, library) = both(&path);
+            assert!(ours.is_none() || ours.as_ref() == library.as_ref().ok(), "{name}");
+            let state = library.unwrap().variables.into_iter().find(|v| v.name == "state_5").unwrap();
+            assert_eq!(numbers(&path, &state, true).unwrap(), numbers(&path, &state, false).unwrap(), "{name}");
+        }
+    }
+
+    /// A damaged file is refused, or read as the library reads it; nothing is read outside of it.
+    #[test]
+    fn a_flipped_bit_or_a_lost_end_never_reads_as_another_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, damaged) = (folder.path().join("x.nc"), folder.path().join("damaged.nc"));
+        written(&path, |_| ());
+        let content = std::fs::read(&path).unwrap();
+        let whole = plain::catalogue(&content).unwrap().0;
+        let stride = if std::env::var_os("PODIUM_LONG").is_some() { 1 } else { 67 };
+        for at in (0..content.len()).step_by(stride) {
+            let mut changed = content.clone();
+            changed[at] ^= 1 << (at % 8);
+            let Some((catalogue, places)) = plain::catalogue(&changed) else { continue };
+            crate::durable::write(&damaged, &changed).unwrap();
+            // A catalogue stands under checksums, but for the references to dimensions in the heap.
+            assert!(
+                catalogue == whole || Library::open(&damaged).is_ok_and(|(found, _)| found == catalogue),
+                "byte {at}"
+            );
+            let library = Library::open(&damaged).map(|(_, library)| library);
+            let library = Hdf { content: Mapped::open(&damaged).unwrap(), places: None, library: library.into() };
+            for variable in &catalogue.variables {
+                let Some(stored) = places.stored(&changed, variable) else { continue };
+                let mut ours = vec![0.0f64; variable.elements()];
+                let read = stored.runs(&changed, |first, bytes| put(variable.kind, bytes, &mut ours[first..]));
+                let mut found = Vec::new();
+                match (read, library.read(variable, &mut found).map(|()| found)) {
+                    (Ok(()), Ok(library)) => {
+                        let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+                        assert_eq!(bits(&ours), bits(&library), "byte {at}, {}", variable.name);
+                    }
+                    (Err(_), _) => {}
+                    (Ok(()), Err(problem)) => panic!("byte {at}, {}: the library says {problem}", variable.name),
+                }
+            }
+        }
+        for length in (0..content.len()).step_by(stride * 7) {
+            assert!(plain::catalogue(&content[..length]).is_none(), "{length}");
+        }
     }
 }

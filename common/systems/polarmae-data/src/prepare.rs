@@ -2,17 +2,20 @@
 //! memory. HDF5 with its lock is read once, here.
 //!
 //! A shard holds a run of events of one file, so memory does not grow with the data, and a run that was killed keeps
-//! the shards that were finished from the files as they still are ([`common::journal`]).
+//! the shards that were finished from the files as they still are ([`common::journal`]). Shards of a file are made side by side,
+//! as many as [`BUDGET`] holds, and noted in order: their number decides about nothing.
 
 mod task;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use common::cli::{progress, signals};
 use common::config::{Config, Problems};
 use common::durable::Written;
 use common::journal::{Finished, Journal};
+use common::ordered::ordered;
 use common::stage::Stage;
 use common::store::npy;
 use common::store::tensors::{self, TensorFile, TensorView};
@@ -30,6 +33,11 @@ pub use task::Prepare;
 
 /// Page of the data set.
 pub const DATASET: &str = "https://github.com/DeepLearnPhysics/PoLAr-MAE#dataset";
+
+/// Bytes that the shards under way may take, by what their events hold before they are selected.
+const BUDGET: usize = 1 << 30;
+/// Bytes of a point in a shard: place and energy, labels, cluster, particle and voxel, and once more while it is put together.
+const POINT: usize = 64;
 
 /// What is prepared, and how.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -171,7 +179,12 @@ pub fn find(config: &PrepareConfig) -> Result<Vec<(&'static str, Vec<Found>)>> {
 }
 
 /// Prepares all sets into the stage's folder; `limit` events of each at most.
-pub fn run(config: &PrepareConfig, limit: Option<u64>, stage: &mut Stage) -> Result<Vec<(&'static str, Counts)>> {
+pub fn run(
+    config: &PrepareConfig,
+    limit: Option<u64>,
+    threads: usize,
+    stage: &mut Stage,
+) -> Result<Vec<(&'static str, Counts)>> {
     let sets = find(config)?;
     let most = [config.max_events, limit].into_iter().flatten().min();
     let total: u64 = sets.iter().map(|(_, files)| files.len() as u64).sum();
@@ -188,7 +201,7 @@ pub fn run(config: &PrepareConfig, limit: Option<u64>, stage: &mut Stage) -> Res
             }
             let left = most.map(|most| most - counts.kept);
             bar.message(format!("{set}: {}", found.name));
-            file(config, set, &found, left, (stage, &journal, &mut names), &mut twins, &mut counts)?;
+            file(config, set, &found, (left, threads), (stage, &journal, &mut names), &mut twins, &mut counts)?;
             bar.tick(1);
         }
         if counts.kept == 0 {
@@ -210,7 +223,7 @@ fn file(
     config: &PrepareConfig,
     set: &str,
     found: &Found,
-    left: Option<u64>,
+    (left, threads): (Option<u64>, usize),
     (stage, journal, names): (&mut Stage, &Journal, &mut BTreeSet<String>),
     twins: &mut BTreeSet<PathBuf>,
     counts: &mut Counts,
@@ -254,19 +267,20 @@ fn file(
     stage.output(&format!("index/{name}"), &written);
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let bytes = std::fs::metadata(path).map_err(|e| Error::opening(path, e))?.len();
-    let mut left = left.unwrap_or(u64::MAX);
-    for (number, start) in (0..raw.len()).step_by(config.events_per_shard).enumerate() {
-        if left == 0 {
-            break;
-        }
-        let end = (start + config.events_per_shard).min(raw.len());
+    let folder = stage.folder().to_path_buf();
+    let ranges: Vec<Range<usize>> = (0..raw.len())
+        .step_by(config.events_per_shard)
+        .map(|start| start..(start + config.events_per_shard).min(raw.len()))
+        .collect();
+    let make = |number: usize, left: u64| -> Result<Made> {
+        let range = ranges[number].clone();
         let identity = json!({
             "system": "polarmae",
             "set": set,
             "source": stem,
             "file": found.source,
             "source_bytes": bytes,
-            "events": [start, end],
+            "events": [range.start, range.end],
             "limit": if left == u64::MAX { Value::Null } else { json!(left) },
             "selection": serde_json::to_value(&config.selection).unwrap_or_default(),
             "layout": serde_json::to_value(&config.layout).unwrap_or_default(),
@@ -274,31 +288,32 @@ fn file(
         });
         let name = format!("{set}/{}_{number:05}", found.name);
         let below = PathBuf::from(format!("{name}.safetensors"));
-        let target = stage.folder().join(&below);
+        let target = folder.join(&below);
         let sources = journal.sources(&identity.to_string(), &files)?;
-        let shard = match journal.kept(&name, &sources.key) {
-            Some(finished) => {
-                counts.shards_kept += 1;
-                kept(&target, &finished)?
-            }
-            None => {
-                let mut shard = write(config, &raw, &index, start..end, left, &target, &identity)?;
-                shard.written.path = below;
-                journal.demand_unchanged(&sources)?;
-                journal.record(
-                    &name,
-                    Finished {
-                        key: sources.key,
-                        rows: shard.events,
-                        sources: (end - start) as u64,
-                        skipped: vec![],
-                        outputs: BTreeMap::from([(name.clone(), shard.written.clone())]),
-                    },
-                )?;
-                shard
-            }
+        if let Some(finished) = journal.kept(&name, &sources.key) {
+            let shard = kept(&target, &finished)?;
+            return Ok(Made { name, shard, finished: None });
+        }
+        let mut shard = write(config, &raw, &index, range.clone(), left, &target, &identity)?;
+        shard.written.path = below;
+        journal.demand_unchanged(&sources)?;
+        let finished = Finished {
+            key: sources.key,
+            rows: shard.events,
+            sources: range.len() as u64,
+            skipped: vec![],
+            outputs: BTreeMap::from([(name.clone(), shard.written.clone())]),
         };
-        names.insert(name.clone());
+        Ok(Made { name, shard, finished: Some(finished) })
+    };
+    let mut note = |made: Made| -> Result<u64> {
+        let Made { name, shard, finished } = made;
+        match finished {
+            Some(finished) => {
+                journal.record(&name, finished)?;
+            }
+            None => counts.shards_kept += 1,
+        }
         counts.kept += shard.events;
         counts.points += shard.points;
         counts.too_short += shard.too_short;
@@ -307,10 +322,37 @@ fn file(
         if shard.tally.led_by_others > 0 {
             counts.led_by_others.get_or_insert_with(|| found.source.clone());
         }
-        left -= shard.events.min(left);
         stage.output(&name, &shard.written);
+        names.insert(name);
+        Ok(shard.events)
+    };
+    let Some(mut left) = left else {
+        let points = |range: &Range<usize>| index[range.clone()].iter().map(|&n| n.max(0) as usize).sum::<usize>();
+        let largest = ranges.iter().map(points).max().unwrap_or(0).saturating_mul(POINT);
+        let threads = threads.min((BUDGET / largest.max(1)).max(1));
+        return ordered(
+            ranges.len(),
+            threads,
+            threads,
+            |number| make(number, u64::MAX),
+            |_, made| note(made).map(|_| ()),
+        );
+    };
+    // How many events a shard may take follows from those before it.
+    for number in 0..ranges.len() {
+        if left == 0 {
+            break;
+        }
+        left -= note(make(number, left)?)?.min(left);
     }
     Ok(())
+}
+
+/// A shard with its name, and what the journal notes about it unless it was kept.
+struct Made {
+    name: String,
+    shard: Shard,
+    finished: Option<Finished>,
 }
 
 struct Shard {
@@ -343,7 +385,7 @@ fn write(
     config: &PrepareConfig,
     raw: &RawFile,
     index: &[i64],
-    range: std::ops::Range<usize>,
+    range: Range<usize>,
     left: u64,
     target: &Path,
     identity: &Value,

@@ -12,11 +12,11 @@ use common::config::hydra::Translated;
 use common::config::{Config, Problems};
 use common::durable::Written;
 use common::journal::{Finished, Journal};
+use common::ordered::ordered;
 use common::stage::{Manifest, Stage};
 use common::store::archive;
 use common::store::tensors::{self, TensorFile, TensorView};
 use common::{Error, Result};
-use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -154,8 +154,12 @@ pub struct Report {
     pub kept: u64,
 }
 
+/// Events after which the journal is written.
+const RECORDED: usize = 16;
+
 /// Prepares all events into the stage's folder.
-pub fn run(config: &PrepareConfig, sources: &Sources, stage: &mut Stage) -> Result<Report> {
+/// Events are read side by side on `threads` threads and noted in order.
+pub fn run(config: &PrepareConfig, sources: &Sources, threads: usize, stage: &mut Stage) -> Result<Report> {
     let recipe = config.recipe();
     let all: Vec<(&str, &PathBuf)> =
         sources.train.iter().map(|e| ("train", e)).chain(sources.valid.iter().map(|e| ("valid", e))).collect();
@@ -195,26 +199,32 @@ pub fn run(config: &PrepareConfig, sources: &Sources, stage: &mut Stage) -> Resu
     let mut names = BTreeSet::new();
     let mut odd = Vec::new();
     // What is finished is recorded after so many events, so that a long run can be gone on with.
-    for some in all.chunks(4 * rayon::current_num_threads()) {
-        let made = some.par_iter().map(|(part, prefix)| prepare(part, prefix)).collect::<Vec<Result<_>>>();
-        let (done, failed): (Vec<_>, Vec<_>) = made.into_iter().partition(Result::is_ok);
-        let done: Vec<_> = done.into_iter().flatten().collect();
-        let new = done.iter().filter(|(_, _, _, kept)| !kept);
-        journal.record_all(new.map(|(_, set, finished, _)| (set.clone(), finished.clone())))?;
-        if let Some(Err(error)) = failed.into_iter().next() {
-            return Err(error);
-        }
-        for (from, set, finished, kept) in done {
+    let mut unrecorded = Vec::new();
+    let made = ordered(
+        all.len(),
+        threads,
+        4 * threads,
+        |event| prepare(all[event].0, all[event].1),
+        |_, (from, set, finished, kept)| {
             from.note(stage)?;
             *(if set.starts_with("train/") { &mut report.train } else { &mut report.valid }) += finished.rows;
             report.kept += u64::from(kept);
             finished.outputs.iter().for_each(|(name, file)| stage.output(name, file));
             if !finished.skipped.is_empty() {
-                odd.push((set.rsplit('/').next().unwrap_or_default().to_string(), finished.skipped));
+                odd.push((set.rsplit('/').next().unwrap_or_default().to_string(), finished.skipped.clone()));
+            }
+            if !kept {
+                unrecorded.push((set.clone(), finished));
             }
             names.insert(set);
-        }
-    }
+            if unrecorded.len() >= RECORDED {
+                journal.record_all(unrecorded.drain(..))?;
+            }
+            Ok(())
+        },
+    );
+    journal.record_all(unrecorded.drain(..))?;
+    made?;
     bar.finish();
     gaps::warn(&odd, "what does not fit is in no track");
     if report.kept > 0 {

@@ -132,6 +132,12 @@ pub enum TrainSource {
         #[serde(default = "one")]
         stride: usize,
     },
+    /// Months that other runs of `prepare-data` prepared, for example one job a month: their files get a second name here
+    /// (hard links, or copies on another disk), and are not read again.
+    Prepared {
+        /// Holds a folder of a finished run a month, or of several months.
+        folder: PathBuf,
+    },
     /// Kaggle's `train.csv`; files `train_csv_0000`, ...
     Csv {
         /// Rows left out at the beginning.
@@ -289,7 +295,8 @@ impl Config for PrepareConfig {
         {
             problems.push("index.draw.fraction", format!("is {fraction}, expected more than 0 and at most 1"));
         }
-        if self.index.is_some() && !matches!(self.train, Some(TrainSource::Netcdf { .. })) {
+        let of_months = matches!(self.train, Some(TrainSource::Netcdf { .. } | TrainSource::Prepared { .. }));
+        if self.index.is_some() && !of_months {
             problems
                 .push("index", "needs training arrays from netCDF files (`train.netcdf`): it counts rows of months");
         }
@@ -299,6 +306,11 @@ impl Config for PrepareConfig {
         if self.previous && !self.needs_netcdf() {
             problems
                 .push("previous", "is set, but no set comes from netCDF files: rows of csv files have no step before");
+        }
+        if matches!(self.normalisation, Normalisation::Fit { .. })
+            && matches!(self.train, Some(TrainSource::Prepared { .. }))
+        {
+            problems.push("normalisation", "is `fit`, but prepared months have their constants already");
         }
         if self.train.is_none() && self.valid.is_none() && self.test.is_none() {
             problems.push("train", "is null like `valid` and `test`: nothing would be prepared");

@@ -9,6 +9,7 @@ pub mod moments;
 mod netcdf;
 mod normalisation;
 mod output;
+mod parts;
 mod pickled;
 pub mod places;
 pub mod scale;
@@ -30,6 +31,7 @@ use common::journal::{self, Finished, Journal};
 pub use config::PrepareConfig;
 use config::{ImpossibleSteps, IndexSource, TestSource, TrainSource, Unpaired, ValidSource};
 use output::Kind;
+use parts::Part;
 use places::{Before, Places};
 use scale::Scaler;
 pub use task::Prepare;
@@ -57,6 +59,8 @@ pub struct Options {
 /// Everything found and checked, nothing written: what a run will do.
 pub struct Sources {
     sets: Vec<Set>,
+    /// Months that are there already.
+    parts: Vec<Part>,
     left_out: BTreeSet<PathBuf>,
     limit: Option<u64>,
 }
@@ -98,7 +102,10 @@ pub struct Report {
 impl Sources {
     /// Looks for all raw files that the config asks for.
     pub fn find(config: &PrepareConfig, options: &Options) -> Result<Self> {
-        let mut found = Self { sets: Vec::new(), left_out: BTreeSet::new(), limit: options.limit };
+        let mut found = Self { sets: Vec::new(), parts: Vec::new(), left_out: BTreeSet::new(), limit: options.limit };
+        if let Some(TrainSource::Prepared { folder }) = &config.train {
+            found.parts = parts::find(folder, &config.chains)?;
+        }
         found.steps(config)?;
         found.csv(config, options.threads)?;
         Ok(found)
@@ -225,7 +232,9 @@ impl Sources {
                 format!("{}: rows {}..{} of {}", set.name, range.0, range.1, path.display())
             }
         };
-        self.sets.iter().map(line).collect()
+        let parts =
+            self.parts.iter().map(|part| format!("train_{}: {} rows, prepared already", part.month.short(), part.rows));
+        parts.chain(self.sets.iter().map(line)).collect()
     }
 
     /// Training sets, in order.
@@ -331,6 +340,11 @@ pub fn run(config: &PrepareConfig, options: &Options, sources: &Sources, stage: 
         }
     }
     plan.bar.finish();
+    for part in &sources.parts {
+        part.link(&plan.scalers, stage)?;
+        *report.rows.entry(Kind::Train.name()).or_default() += part.rows;
+        months.insert(part.month, part.rows);
+    }
     write_index(&mut plan, &months, stage)?;
     publish(stage, sources, journal, &report)?;
     Ok(report)

@@ -14,6 +14,7 @@ use crate::raw::find::Found;
 pub struct Prepare {
     config: PrepareConfig,
     limit: Option<u64>,
+    threads: usize,
     found: Vec<(&'static str, Vec<Found>)>,
 }
 
@@ -39,7 +40,7 @@ impl Task for Prepare {
 
     fn plan(request: &Request<PrepareFlags>, config: Resolved<PrepareConfig>) -> Result<Self> {
         let found = find(&config.value)?;
-        Ok(Self { config: config.value, limit: request.limit, found })
+        Ok(Self { config: config.value, limit: request.limit, threads: request.threads, found })
     }
 
     fn describe(&self) -> Vec<String> {
@@ -51,7 +52,7 @@ impl Task for Prepare {
     }
 
     fn run(self, stage: &mut Stage) -> Result<Ending> {
-        for (set, counts) in run(&self.config, self.limit, stage)? {
+        for (set, counts) in run(&self.config, self.limit, self.threads, stage)? {
             tell(set, &counts, self.config.selection.min_points);
             stage.metric(&format!("{set}/events"), counts.kept);
             stage.metric(&format!("{set}/points"), counts.points);

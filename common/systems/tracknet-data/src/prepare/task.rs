@@ -13,6 +13,7 @@ use super::{PrepareConfig, Sources, run};
 pub struct Prepare {
     config: PrepareConfig,
     sources: Sources,
+    threads: usize,
 }
 
 impl Task for Prepare {
@@ -48,7 +49,7 @@ impl Task for Prepare {
 
     fn plan(request: &Request<PrepareFlags>, config: Resolved<PrepareConfig>) -> Result<Self> {
         let sources = Sources::find(&config.value, request.limit)?;
-        Ok(Self { config: config.value, sources })
+        Ok(Self { config: config.value, sources, threads: request.threads })
     }
 
     fn describe(&self) -> Vec<String> {
@@ -57,7 +58,7 @@ impl Task for Prepare {
     }
 
     fn run(self, stage: &mut Stage) -> Result<Ending> {
-        let report = run(&self.config, &self.sources, stage)?;
+        let report = run(&self.config, &self.sources, self.threads, stage)?;
         tracing::info!("{} training tracks, {} validating tracks", report.train, report.valid);
         Ok(Ending::Finished)
     }
