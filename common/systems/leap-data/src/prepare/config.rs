@@ -303,13 +303,12 @@ impl Config for PrepareConfig {
         if matches!(self.normalisation, Normalisation::Fit { .. }) && self.train.is_none() {
             problems.push("normalisation", "is `fit`, which needs a training source (`train`)");
         }
-        if self.previous && !self.needs_netcdf() {
+        let prepared = matches!(self.train, Some(TrainSource::Prepared { .. }));
+        if self.previous && !self.needs_netcdf() && !prepared {
             problems
                 .push("previous", "is set, but no set comes from netCDF files: rows of csv files have no step before");
         }
-        if matches!(self.normalisation, Normalisation::Fit { .. })
-            && matches!(self.train, Some(TrainSource::Prepared { .. }))
-        {
+        if matches!(self.normalisation, Normalisation::Fit { .. }) && prepared {
             problems.push("normalisation", "is `fit`, but prepared months have their constants already");
         }
         if self.train.is_none() && self.valid.is_none() && self.test.is_none() {

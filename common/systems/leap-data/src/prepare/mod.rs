@@ -341,7 +341,7 @@ pub fn run(config: &PrepareConfig, options: &Options, sources: &Sources, stage: 
     }
     plan.bar.finish();
     for part in &sources.parts {
-        part.link(&plan.scalers, stage)?;
+        part.link(&plan.scalers, plan.config.previous, stage)?;
         *report.rows.entry(Kind::Train.name()).or_default() += part.rows;
         months.insert(part.month, part.rows);
     }

@@ -8,6 +8,7 @@ use common::stage::{Artifact, MANIFEST, Manifest, Stage};
 use common::store::tensors::TensorFile;
 use common::{Error, Result};
 
+use super::places::PREVIOUS;
 use super::scale::Scaler;
 use crate::norm::{Chain, NORMALISATION};
 use crate::raw::month::Month;
@@ -76,8 +77,8 @@ fn rows(path: &Path) -> Result<u64> {
 }
 
 impl Part {
-    /// Gives its files a place in this run.
-    pub fn link(&self, scalers: &[Scaler], stage: &mut Stage) -> Result<()> {
+    /// Gives its files a place in this run; `previous` says whether their rows have to know the step before.
+    pub fn link(&self, scalers: &[Scaler], previous: bool, stage: &mut Stage) -> Result<()> {
         for (chain, name, file) in &self.files {
             let expected = scalers.iter().find(|scaler| scaler.chain() == *chain).map(Scaler::identity).transpose()?;
             let about = TensorFile::open(&file.path)?;
@@ -85,6 +86,11 @@ impl Part {
             if found != expected.flatten() {
                 return Err(Error::input(&file.path, "was normalised by other constants than this run has")
                     .hint("prepare the month with the same `normalisation`"));
+            }
+            if about.shape(PREVIOUS).is_ok() != previous {
+                let (has, wants) = if previous { ("without", "with") } else { ("with", "without") };
+                return Err(Error::input(&file.path, format!("was prepared {has} `previous`, this run is {wants} it"))
+                    .hint("prepare the month with the same `previous`"));
             }
             let below = PathBuf::from(format!("{name}.safetensors"));
             durable::link(&file.path, &stage.folder().join(&below))?;
