@@ -152,7 +152,7 @@ fn a_store_of_300_gigabytes_is_opened_ordered_read_and_resumed_as_a_small_one() 
             let out = out.path().join("run");
             let (first, before) = until_a_checkpoint(store.path(), &out);
             let (again, after) = until_a_checkpoint(store.path(), &out);
-            let step = |text: &str| serde_json::from_str::<Value>(text).unwrap()["step"].as_u64().unwrap();
+            let step = |text: &str| serde_json::from_str::<Value>(text).unwrap()["global_step"].as_u64().unwrap();
             assert!(step(&after) > step(&before) && step(&before) > 0, "it went on in the middle");
             [first, again]
         })

@@ -138,9 +138,10 @@ pub fn objects(content: &[u8], address: u64, left: &mut usize) -> Option<Objects
             // What is left is free.
             break;
         }
-        let after = (at + HEAD).checked_add(bytes).filter(|&after| after <= end)?;
+        (at + HEAD).checked_add(bytes).filter(|&after| after <= end)?;
         objects.push((object, at + HEAD, bytes));
-        at = after.next_multiple_of(8);
+        // Padded from the beginning of the collection on, which may lie anywhere.
+        at = (at + HEAD).checked_add(bytes.checked_next_multiple_of(8)?)?;
     }
     objects.sort_by_key(|(number, ..)| *number);
     // No number is given twice.
@@ -181,6 +182,9 @@ mod tests {
         let found = objects(&content, 8, &mut 100).unwrap();
         let bytes = |number| found.get(number).map(|(begin, bytes)| &content[begin..][..bytes]);
         assert_eq!((bytes(1), bytes(7), bytes(2)), (Some(&b"abc"[..]), Some(&b"12345678"[..]), None));
+        // A collection need not begin at a multiple of eight.
+        let shifted = objects(&content[3..], 5, &mut 100).unwrap();
+        assert_eq!(shifted.get(7).map(|(begin, bytes)| &content[3..][begin..][..bytes]), Some(&b"12345678"[..]));
         assert!(objects(&content, 0, &mut 100).is_none());
         assert!(objects(&content[..content.len() - 1], 8, &mut 100).is_none(), "it reaches beyond the file");
         assert!(objects(&content, 8, &mut 1).is_none(), "more objects than the file can hold");

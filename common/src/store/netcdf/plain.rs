@@ -95,7 +95,14 @@ pub(super) fn catalogue(content: &[u8]) -> Option<(Catalogue, Places)> {
         let shape = shape.into_iter().map(|d| usize::try_from(d).ok()).collect::<Option<Vec<_>>>()?;
         let unlimited = most.iter().map(|&most| most == u64::MAX).collect();
         let attributes = object.attributes(content)?;
-        sets.push(Found { name, address, kind: nc_type(kind)?, shape, unlimited, attributes });
+        sets.push(Found {
+            name,
+            address, // A dimension that is no variable is stored as numbers that nobody reads.
+            kind: nc_type(kind).unwrap_or(NcType::Other),
+            shape,
+            unlimited,
+            attributes,
+        });
     }
     // By address, as variables refer to them.
     let mut scales = BTreeMap::new();
@@ -116,6 +123,9 @@ pub(super) fn catalogue(content: &[u8]) -> Option<(Catalogue, Places)> {
     let mut variables = Vec::new();
     let mut places = BTreeMap::new();
     for set in sets.iter().filter(|set| set.is_variable()) {
+        if set.kind == NcType::Other {
+            return None;
+        }
         let dims = match set.is_scale() {
             true => vec![*scales.get(&set.address)?],
             false => listed(&mut heap, set, &scales)?,
