@@ -22,9 +22,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::blacklist::{self, Blacklist};
-use crate::event;
+use crate::event::{self, Hits, Particles, Truth};
 use crate::files;
 use crate::gaps;
+use crate::measured::{Known, Measured};
 use crate::normalizer::Normalizer;
 use crate::tracks::{Filters, Recipe, Tracks, Transform};
 
@@ -157,6 +158,8 @@ pub struct Report {
 /// Prepares all events into the stage's folder.
 pub fn run(config: &PrepareConfig, sources: &Sources, stage: &mut Stage) -> Result<Report> {
     let recipe = config.recipe();
+    // Tracks in mm are the tracker's, which wants to know how precisely they were measured.
+    let measured = config.normalizer() == Normalizer::IDENTITY;
     let all: Vec<(&str, &PathBuf)> =
         sources.train.iter().map(|e| ("train", e)).chain(sources.valid.iter().map(|e| ("valid", e))).collect();
     let bar = Bar::new("prepare", all.len() as u64);
@@ -169,7 +172,8 @@ pub fn run(config: &PrepareConfig, sources: &Sources, stage: &mut Stage) -> Resu
         let about = json!({ "system": "tracknet", "event": name, "raw": raw, "normalizer": config.normalizer() });
         let set = format!("{part}/{name}");
         let files = raw_files(prefix, sources.blacklists.as_deref())?;
-        let from = journal.sources(&format!("tracks 1 {set} {about} {recipe:?}"), &files)?;
+        let version = if measured { "2" } else { "1" };
+        let from = journal.sources(&format!("tracks {version} {set} {about} {recipe:?}"), &files)?;
         if let Some(twin) = files.first().and_then(|(_, hits)| journal.twin(hits, &from)) {
             tracing::warn!(
                 "`{}` and `{}` have the same content: one event is there twice",
@@ -182,6 +186,12 @@ pub fn run(config: &PrepareConfig, sources: &Sources, stage: &mut Stage) -> Resu
             return Ok((from, set, finished, true));
         }
         let (tracks, gaps) = Tracks::with_gaps(prefix, sources.blacklists.as_deref(), &recipe)?;
+        let mut about = about;
+        if measured {
+            let mut of = Measured::default();
+            of.add(&Hits::read(prefix)?, &Particles::read(prefix)?, &Truth::read(prefix)?);
+            about["measured"] = json!(of.known());
+        }
         let below = PathBuf::from(format!("{set}.safetensors"));
         let mut written = write(&tracks, &folder.join(&below), &about)?;
         written.path = below;
@@ -273,6 +283,13 @@ pub fn read(path: &Path) -> Result<Tracks> {
         layer: file.i32("layer")?.to_vec(),
         module: file.i32("module")?.to_vec(),
     })
+}
+
+/// What the truth of a prepared event said of its conditions; nothing where it was not looked at.
+pub fn known(path: &Path) -> Result<Known> {
+    let file = TensorFile::open(path)?;
+    let known = file.metadata().map(|about| about["measured"].clone()).filter(|known| !known.is_null());
+    Ok(known.and_then(|known| serde_json::from_value(known).ok()).unwrap_or_default())
 }
 
 /// Parts that tracks are made of beside the hits: those of TrackML, and those of ACTS.

@@ -8,6 +8,7 @@ use rand::RngExt;
 use rand_pcg::Pcg64;
 
 use super::detector::{Layer, MM_PER_GEV, Surface, layers};
+use super::modules::{Detector, Module};
 use super::{Event, SimulateConfig};
 use crate::tracker::field::Solenoid;
 use crate::trackml::{Phase, weights};
@@ -17,6 +18,14 @@ const VERTEX_XY: f64 = 0.015;
 
 /// Longest step in a field that changes, mm.
 const STEP: f64 = 60.0;
+
+/// Secondaries of [`SimulateConfig::vertex_radii`]: spread of their azimuth around that of the parent (rad), share of the parent's
+/// pseudorapidity that they keep, spread around it, and the farthest vertex along the beam (mm). After the real event of the
+/// whole detector.
+const AROUND: f64 = 1.2;
+const PARENT: f64 = 0.4;
+const ALONG: f64 = 0.8;
+const FARTHEST: f64 = 1500.0;
 
 /// A charged particle at a point of its helix.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +49,11 @@ impl State {
     fn circle(&self) -> (f64, f64) {
         let turning = if self.turning.abs() < 1e-4 { 1e-4_f64.copysign(self.turning) } else { self.turning };
         (self.pt * MM_PER_GEV / turning.abs(), -self.charge * turning.signum())
+    }
+
+    /// Radius of curvature, mm.
+    pub fn radius(&self) -> f64 {
+        self.circle().0
     }
 
     /// Momentum, GeV/c.
@@ -130,13 +144,17 @@ impl State {
         Some((here, here.turned(t).inclined(half, here.turning), module, edge))
     }
 
-    /// Turning angle at which it crosses the module of a layer that it meets, and that module.
+    /// Turning angle at which it crosses the module of a layer that it meets, and that module; the middle of a layer whose
+    /// modules stand in a list.
     fn to_module(self, layer: &Layer) -> Option<(f64, u32, f64)> {
         match layer.surface {
             Surface::Barrel { r, half } => {
                 let rough = self.turned(self.to_cylinder(r)?);
                 if rough.position[2].abs() > half {
                     return None;
+                }
+                if layer.modules == 0 {
+                    return Some((self.to_cylinder(r)?, 0, 0.0));
                 }
                 let phi = rough.position[1].atan2(rough.position[0]);
                 let (module, edge) = layer.module(phi);
@@ -147,6 +165,9 @@ impl State {
                 let r = there.position[0].hypot(there.position[1]);
                 if !(inner..outer).contains(&r) {
                     return None;
+                }
+                if layer.modules == 0 {
+                    return Some((self.to_plane(z)?, 0, 0.0));
                 }
                 let (module, edge) = layer.module(there.position[1].atan2(there.position[0]));
                 Some((self.to_plane(layer.plane(module))?, module, edge))
@@ -193,10 +214,40 @@ struct Mark {
     at: State,
 }
 
+/// The modules that a config asks for; none where layers have no modules of their own.
+pub fn detector(config: &SimulateConfig) -> Result<Option<Detector>> {
+    config.detector.as_ref().map(|what| Detector::open(what, config.barrel_only)).transpose()
+}
+
+/// A secondary of a parent with some pseudorapidity: it starts at a radius between those of its tenth, evenly in the
+/// logarithm, in nearly any direction.
+fn displaced(from: State, parent: f64, radii: &[f64; 9], scale: f64, least: f64, rng: &mut Pcg64) -> State {
+    let at = 10.0 * rng.random::<f64>();
+    let tenth = (at as usize).min(9);
+    let below = if tenth == 0 { 0.2 * radii[0] } else { radii[tenth - 1] };
+    let above = if tenth == 9 { 2.0 * radii[8] } else { radii[tenth] };
+    let flight = below * (above / below).powf(at - tenth as f64);
+    // A parent that left the detector along the beam made nothing in it.
+    let lift = parent.sinh().clamp(-FARTHEST / flight, FARTHEST / flight);
+    let [x, y, z] = from.position;
+    State {
+        position: [x + flight * from.phi.cos(), y + flight * from.phi.sin(), z + flight * lift],
+        phi: from.phi + AROUND * normal(rng),
+        pt: draw_pt(rng, least, scale),
+        slope: (PARENT * lift.asinh() + ALONG * normal(rng)).sinh(),
+        ..from
+    }
+}
+
 /// Simulates event `number`.
 pub fn simulate(config: &SimulateConfig, number: u32) -> Result<Event> {
+    simulate_in(config, detector(config)?.as_ref(), number)
+}
+
+/// Simulates event `number` in the modules of [`detector`].
+pub fn simulate_in(config: &SimulateConfig, detector: Option<&Detector>, number: u32) -> Result<Event> {
     let mut rng = rng_for(config.seed, "tracknet-event", u64::from(number));
-    let mut layers = layers(config.barrel_only);
+    let mut layers = detector.map_or_else(|| layers(config.barrel_only), |detector| detector.layers.clone());
     if let Some(resolution) = config.disk_resolution {
         for layer in layers.iter_mut().filter(|layer| matches!(layer.surface, Surface::Disk { .. })) {
             [layer.sigma_phi, layer.sigma_long] = resolution[layer.kind()];
@@ -219,7 +270,10 @@ pub fn simulate(config: &SimulateConfig, number: u32) -> Result<Event> {
             charge: if rng.random::<bool>() { 1.0 } else { -1.0 },
             turning: 1.0,
         };
-        if !primary {
+        if !primary && let Some(radii) = &config.vertex_radii {
+            let scale = config.secondary_pt_scale.unwrap_or(config.pt_scale);
+            state = displaced(state, eta, radii, scale, config.min_pt, &mut rng);
+        } else if !primary {
             // A neutral parent flew on before it made this one.
             let flight = -config.flight * (1.0 - rng.random::<f64>()).ln();
             let [x, y, z] = state.position;
@@ -228,27 +282,29 @@ pub fn simulate(config: &SimulateConfig, number: u32) -> Result<Event> {
             state.slope += 0.1 * normal(&mut rng) / (1.0 + state.pt);
         }
         let before = marks.len();
-        fly(config, &layers, state, i, &mut marks, &mut rng);
+        fly(config, (&layers, detector), state, i, &mut marks, &mut rng);
         particles.push((state, marks.len() - before, primary));
     }
     let share = |real: f64, noise: f64| (real * noise / (1.0 - noise)).round() as usize;
-    let noise = match config.noise_by_kind {
+    let noise = match config.noise_by_region {
         None => vec![((0..marks.len()).collect(), share(marks.len() as f64, config.noise))],
-        Some(shares) => (0..3)
-            .map(|kind| {
-                let of: Vec<usize> = (0..marks.len()).filter(|&m| layers[marks[m].layer].kind() == kind).collect();
-                let wanted = share(of.len() as f64, shares[kind]);
+        Some(shares) => (0..6)
+            .map(|region| {
+                let (kind, disk) = (region / 2, region % 2 == 1);
+                let within = |layer: &Layer| layer.kind() == kind && layer.is_disk() == disk;
+                let of: Vec<usize> = (0..marks.len()).filter(|&m| within(&layers[marks[m].layer])).collect();
+                let wanted = share(of.len() as f64, shares[kind][usize::from(disk)]);
                 (of, wanted)
             })
             .collect(),
     };
-    assemble(&layers, &particles, &marks, &noise, &mut rng, number)
+    assemble((&layers, detector), &particles, &marks, &noise, &mut rng, number)
 }
 
 /// Leaves the hits of one particle.
 fn fly(
     config: &SimulateConfig,
-    layers: &[Layer],
+    (layers, detector): (&[Layer], Option<&Detector>),
     start: State,
     particle: usize,
     marks: &mut Vec<Mark>,
@@ -276,7 +332,15 @@ fn fly(
                 None => continue,
             },
         };
-        if rng.random::<f64>() >= config.inefficiency {
+        if let Some(detector) = detector {
+            for crossing in detector.crossed(i, &near, &at) {
+                if rng.random::<f64>() < config.inefficiency {
+                    continue;
+                }
+                let measured = measure_in(&detector.modules[i][crossing.module], layer, &crossing.at, rng);
+                marks.push(Mark { layer: i, module: crossing.module as u32, measured, particle, at: crossing.at });
+            }
+        } else if rng.random::<f64>() >= config.inefficiency {
             marks.push(Mark { layer: i, module, measured: measure(layer, module, &at, rng), particle, at });
             let overlap = config.overlap[usize::from(matches!(layer.surface, Surface::Disk { .. }))];
             if config.double_hits && edge.abs() > 1.0 - 2.0 * overlap {
@@ -302,7 +366,11 @@ fn fly(
             Surface::Barrel { .. } => 1.0 / cosine,
             Surface::Disk { .. } => 1.0 / (1.0 - cosine * cosine).sqrt().max(0.1),
         };
-        let momentum = state.pt / cosine * (1.0 - config.energy_loss);
+        if config.absorption > 0.0 && rng.random::<f64>() < config.absorption * aslant {
+            return;
+        }
+        let lost = 1e-3 * config.energy_loss_mev * aslant;
+        let momentum = (state.pt / cosine * (1.0 - config.energy_loss) - lost).max(0.01);
         let sigma = config.scattering / momentum * aslant.sqrt();
         let (theta, total) = ((1.0_f64).atan2(state.slope) + sigma * normal(rng), momentum);
         state.phi += sigma * normal(rng) / cosine;
@@ -331,13 +399,23 @@ fn measure(layer: &Layer, module: u32, at: &State, rng: &mut Pcg64) -> [f64; 3] 
     }
 }
 
+/// Smears a crossing in the plane of a module of a list.
+fn measure_in(module: &Module, layer: &Layer, at: &State, rng: &mut Pcg64) -> [f64; 3] {
+    let [u, v] = module.local(at.position);
+    let across = layer.sigma_phi * normal(rng);
+    // An even distribution of the same width.
+    let along =
+        layer.sigma_long * if layer.flat { 12.0_f64.sqrt() * (rng.random::<f64>() - 0.5) } else { normal(rng) };
+    module.place(u + across, v + along)
+}
+
 fn single(p: [f64; 3]) -> [f32; 3] {
     p.map(|v| v as f32)
 }
 
 /// Gives ids, adds noise, weighs.
 fn assemble(
-    layers: &[Layer],
+    (layers, detector): (&[Layer], Option<&Detector>),
     particles: &[(State, usize, bool)],
     marks: &[Mark],
     noise: &[(Vec<usize>, usize)],
@@ -363,6 +441,23 @@ fn assemble(
     // Like which marks, and how many.
     let each = noise.iter().filter(|(of, _)| !of.is_empty()).flat_map(|(of, n)| std::iter::repeat_n(of, *n));
     for of in each {
+        if let Some(detector) = detector {
+            // Each module makes as much noise as any other of its region.
+            let layer = &layers[marks[of[rng.random_range(0..of.len())]].layer];
+            let (kind, disk) = (layer.kind(), layer.is_disk());
+            let region = || (0..layers.len()).filter(|&l| layers[l].kind() == kind && layers[l].is_disk() == disk);
+            let mut place = rng.random_range(0..region().map(|l| detector.modules[l].len()).sum::<usize>());
+            for l in region() {
+                if let Some(module) = detector.modules[l].get(place) {
+                    let v = (2.0 * rng.random::<f64>() - 1.0) * module.half[2];
+                    let u = (2.0 * rng.random::<f64>() - 1.0) * module.half_width(v);
+                    rows.push((l, place as u32, module.place(u, v), None));
+                    break;
+                }
+                place -= detector.modules[l].len();
+            }
+            continue;
+        }
         let like = &marks[of[rng.random_range(0..of.len())]];
         let layer = &layers[like.layer];
         let turn = TAU * rng.random::<f64>();
@@ -391,7 +486,8 @@ fn assemble(
         event.hits.xyz.push(single(*measured));
         event.hits.volume.push(layers[*layer].volume);
         event.hits.layer.push(layers[*layer].layer);
-        event.hits.module.push(*module as i32 + 1);
+        let listed = detector.map(|detector| detector.modules[*layer][*module as usize].id[2]);
+        event.hits.module.push(listed.unwrap_or(*module as i32 + 1));
         event.truth.hit_id.push(place as i32 + 1);
         match mark {
             Some(mark) => {
