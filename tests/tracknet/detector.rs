@@ -75,7 +75,8 @@ fn simulated_hits_lie_in_their_modules_and_figures_of_events_are_those_of_numpy(
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let small = ["events=2", "particles=400", "-q", "--threads", "2", "--out"];
-    let run = || cmd("simulate-data").within(root()).args(["tracknet", "configs/tracknet/tracker/simulate_detector.yaml"]);
+    let run =
+        || cmd("simulate-data").within(root()).args(["tracknet", "configs/tracknet/tracker/simulate_detector.yaml"]);
     run().args(small).arg(at("first")).succeeds();
     // The same events once more, held against themselves as they were written; modules are read from the file of the first.
     let modules = format!("detector={}", at("first/detectors.csv").display());
@@ -163,13 +164,28 @@ fn fitted_tracks_are_those_of_numpy_and_events_side_by_side_are_those_of_one_thr
     let run = |name: &str| cmd(name).within(root());
     let small = ["events=4", "particles=300", "solenoid=null", "scattering=0", "-q", "--out"];
     run("simulate-data").args(["tracknet", &c("simulate"), "barrel_only=true"]).args(small).arg(at("sim")).succeeds();
-    run("prepare-data").args(["tracknet", &c("prepare"), "validation_split=0.25", "-q", "--from"]).arg(at("sim")).arg("--out").arg(at("data")).succeeds();
-    let short = ["training.epochs=1", "training.schedule.cosine_restarts.t_0=1", "-q", "--threads", "1", "--device", "cpu", "--from"];
+    run("prepare-data")
+        .args(["tracknet", &c("prepare"), "validation_split=0.25", "-q", "--from"])
+        .arg(at("sim"))
+        .arg("--out")
+        .arg(at("data"))
+        .succeeds();
+    let short = [
+        "training.epochs=1",
+        "training.schedule.cosine_restarts.t_0=1",
+        "-q",
+        "--threads",
+        "1",
+        "--device",
+        "cpu",
+        "--from",
+    ];
     run("train-model").arg(c("train")).args(short).arg(at("data")).arg("--out").arg(at("run")).succeeds();
     // What is not said here is as stated for the accuracy phase.
     let known = "conditions={scattering: 0, solenoid: null}";
     for (name, threads) in [("one", "1"), ("two", "2")] {
-        let find = run("predict").arg(c("predict")).args([known, "-q", "--threads", threads, "--device", "cpu", "--data"]);
+        let find =
+            run("predict").arg(c("predict")).args([known, "-q", "--threads", threads, "--device", "cpu", "--data"]);
         find.arg(at("sim")).arg("--from").arg(at("run")).arg("--out").arg(at(name)).succeeds();
     }
     for name in ["submission.csv", "tracks.csv"] {
@@ -179,7 +195,8 @@ fn fitted_tracks_are_those_of_numpy_and_events_side_by_side_are_those_of_one_thr
     // Tracks of the first event alone.
     let first = |from: &str, to: &str| {
         let text = std::fs::read_to_string(at(from)).unwrap();
-        let kept: Vec<&str> = text.lines().enumerate().filter(|(i, l)| *i == 0 || l.starts_with("1000,")).map(|(_, l)| l).collect();
+        let kept: Vec<&str> =
+            text.lines().enumerate().filter(|(i, l)| *i == 0 || l.starts_with("1000,")).map(|(_, l)| l).collect();
         std::fs::write(at(to), kept.join("\n")).unwrap();
     };
     first("one/submission.csv", "submission.csv");

@@ -47,8 +47,9 @@ pub struct Measured {
     doubles: [[u64; 2]; 6],
     /// Layers between two others of the same volume that a particle hit, and those of them without a hit.
     holes: [[u64; 2]; 6],
-    /// Change of the polar angle from hit to hit times momentum, GeV rad, corrected for the angle of crossing.
-    kinks: Vec<f32>,
+    /// Change of the polar angle from hit to hit times momentum, GeV rad, corrected for the angle of crossing: cylinders of pixels
+    /// and of short strips.
+    kinks: [Vec<f32>; 2],
     /// Share of the momentum lost from the first to the last of more than five hits.
     losses: Vec<f32>,
     transverse: Vec<f32>,
@@ -166,12 +167,12 @@ impl Measured {
         }
         for pair in rows.windows(2).filter(|pair| key(pair[0].1) != key(pair[1].1)) {
             let (a, b) = (pair[0], pair[1]);
-            let inner = |place: usize| region(hits.volume[place]) == 0;
+            let both = [a, b].map(|(_, place)| region(hits.volume[place]));
             let (p, q) = (momentum(a.0), momentum(b.0));
-            if inner(a.1) && inner(b.1) && (0.3..3.0).contains(&size(p)) && q[2].is_finite() {
+            if both[0] == both[1] && matches!(both[0], 0 | 2) && (0.3..3.0).contains(&size(p)) && q[2].is_finite() {
                 let theta = |p: [f64; 3]| p[0].hypot(p[1]).atan2(p[2]);
                 // In a layer that is crossed at an angle there is more to scatter in.
-                self.kinks.push(((theta(q) - theta(p)) * size(p) * theta(p).sin().sqrt()) as f32);
+                self.kinks[both[0] / 2].push(((theta(q) - theta(p)) * size(p) * theta(p).sin().sqrt()) as f32);
             }
         }
     }
@@ -182,7 +183,7 @@ impl Measured {
         Known {
             resolution: self.residuals.each_ref().map(|both| both.each_ref().map(|values| enough(values))),
             noise: self.noise.map(|counts| (counts[1] >= FEWEST as u64).then(|| share(counts))),
-            scattering: enough(&self.kinks),
+            scattering: enough(&self.kinks.concat()),
             beam_sigma_r: enough(&self.across),
         }
     }
@@ -211,7 +212,8 @@ impl Measured {
         row("width of the beam spot across the beam, mm", width(&self.across));
         row("width of the beam spot along the beam, mm", width(&self.along));
         row("momentum lost along a track of more than 5 hits: median", quantile(&self.losses, 0.5));
-        row("scattering in a layer of pixels, GeV rad", width(&self.kinks));
+        row("scattering in a layer of pixels, GeV rad", width(&self.kinks[0]));
+        row("scattering in a layer of short strips, GeV rad", width(&self.kinks[1]));
         for (name, counts) in [
             ("layers with a second hit", &self.doubles),
             ("hits that are noise", &self.noise),
@@ -277,7 +279,8 @@ mod tests {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (state >> 40) as f32 / (1_u64 << 24) as f32
         };
-        let mut values: Vec<f32> = (0..20_000).map(|_| 3.0 + 0.2 * ((0..12).map(|_| even()).sum::<f32>() - 6.0)).collect();
+        let mut values: Vec<f32> =
+            (0..20_000).map(|_| 3.0 + 0.2 * ((0..12).map(|_| even()).sum::<f32>() - 6.0)).collect();
         assert!((width(&values) - 0.2).abs() < 0.005, "{}", width(&values));
         values.extend(std::iter::repeat_n(100.0, 100));
         assert!((width(&values) - 0.2).abs() < 0.01, "{}", width(&values));

@@ -201,7 +201,8 @@ fn event_of(finder: &Finder, config: &PredictConfig, prefix: &Path, first: bool)
         let some = if config.fit { points.len() } else { points.len().min(if first { SAMPLE } else { 0 }) };
         rows = fitted::rows(number, &points[..some], &conditions);
         if tracker {
-            let fits = rows.iter().zip(&points).filter_map(|(row, (_, points))| Some((points.as_slice(), row.fit.as_ref()?)));
+            let fits =
+                rows.iter().zip(&points).filter_map(|(row, (_, points))| Some((points.as_slice(), row.fit.as_ref()?)));
             checks.tracks(fits, &conditions);
             checks.hits(&hits, |row| on_track(&found, hits.hit_id[row]));
             origins = fitted::origins(&points);

@@ -62,6 +62,9 @@ pub struct SimulateConfig {
     /// Standard deviation of the scattering angle in a layer times momentum, GeV rad, >= 0.
     #[serde(default = "scattering")]
     pub scattering: f64,
+    /// The same of pixels, short and long strips, instead of `scattering`. `null`: the same everywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scattering_by_kind: Option<[f64; 3]>,
     /// Width of the beam spot along the beam, mm, >= 0. Accuracy phase: 5.9; throughput phase: 49.
     #[serde(default = "beam_sigma_z", skip_serializing_if = "is_beam_sigma_z")]
     pub beam_sigma_z: f64,
@@ -192,7 +195,11 @@ impl Config for SimulateConfig {
             ("energy_loss", self.energy_loss, (0.0..0.1).contains(&self.energy_loss)),
             ("energy_loss_mev", self.energy_loss_mev, (0.0..100.0).contains(&self.energy_loss_mev)),
             ("absorption", self.absorption, (0.0..=1.0).contains(&self.absorption)),
-            ("secondary_pt_scale", self.secondary_pt_scale.unwrap_or(1.0), self.secondary_pt_scale.is_none_or(|s| s > 0.0)),
+            (
+                "secondary_pt_scale",
+                self.secondary_pt_scale.unwrap_or(1.0),
+                self.secondary_pt_scale.is_none_or(|s| s > 0.0),
+            ),
             ("overlap.0", self.overlap[0], (0.0..=0.5).contains(&self.overlap[0])),
             ("overlap.1", self.overlap[1], (0.0..=0.5).contains(&self.overlap[1])),
         ] {
@@ -204,6 +211,11 @@ impl Config for SimulateConfig {
         }
         if let Some(solenoid) = &self.solenoid {
             solenoid.validate("solenoid", problems);
+        }
+        for angle in self.scattering_by_kind.iter().flatten() {
+            problems.demand(*angle >= 0.0 && angle.is_finite(), "scattering_by_kind", || {
+                format!("has {angle}, expected >= 0")
+            });
         }
         for share in self.noise_by_region.iter().flatten().flatten() {
             problems.demand((0.0..1.0).contains(share), "noise_by_region", || {

@@ -231,7 +231,8 @@ fn layer(modules: &[Module]) -> Layer {
     };
     let [volume, layer, _] = modules[0].id;
     // No modules of its own: those of the list are crossed.
-    let mut layer = Layer { volume, layer, surface, modules: 0, stagger: 0.0, sigma_phi: 0.0, sigma_long: 0.0, flat: false };
+    let mut layer =
+        Layer { volume, layer, surface, modules: 0, stagger: 0.0, sigma_phi: 0.0, sigma_long: 0.0, flat: false };
     [layer.sigma_phi, layer.sigma_long] = if disk { DISK_RESOLUTION } else { RESOLUTION }[layer.kind()];
     layer.flat = layer.kind() > 0;
     layer
@@ -287,8 +288,21 @@ fn built_in() -> Vec<Module> {
 
 /// Columns of a file of modules: the first three are whole numbers.
 const NUMBERS: [&str; 15] = [
-    "cx", "cy", "cz", "rot_xu", "rot_xv", "rot_xw", "rot_yu", "rot_yv", "rot_yw", "rot_zu", "rot_zv", "rot_zw",
-    "module_minhu", "module_maxhu", "module_hv",
+    "cx",
+    "cy",
+    "cz",
+    "rot_xu",
+    "rot_xv",
+    "rot_xw",
+    "rot_yu",
+    "rot_yv",
+    "rot_yw",
+    "rot_zu",
+    "rot_zv",
+    "rot_zw",
+    "module_minhu",
+    "module_maxhu",
+    "module_hv",
 ];
 
 fn read(path: &Path) -> Result<Vec<Module>> {
@@ -364,15 +378,16 @@ mod tests {
     #[test]
     fn a_straight_particle_crosses_one_module_or_two_that_overlap() {
         let detector = Detector::open(BUILT_IN, false).unwrap();
+        let outer = detector.layers.iter().position(|layer| (layer.volume, layer.layer) == (8, 8)).unwrap();
         let mut counts = [0; 4];
         for i in 0..2000 {
             let phi = f64::from(i) * 0.137;
             let state = State { position: [0.0; 3], phi, pt: 50.0, slope: 0.3, charge: 1.0, turning: 1.0 };
             let turn = 172.0 / state.radius();
             let there = state.turned(turn);
-            let found = detector.crossed(3, &state, &there);
+            let found = detector.crossed(outer, &state, &there);
             for crossing in &found {
-                let module = &detector.modules[3][crossing.module];
+                let module = &detector.modules[outer][crossing.module];
                 let [u, v] = module.local(crossing.at.position);
                 let back = module.place(u, v);
                 assert!((0..3).all(|k| (back[k] - crossing.at.position[k]).abs() < 1e-6));

@@ -371,7 +371,8 @@ fn fly(
         }
         let lost = 1e-3 * config.energy_loss_mev * aslant;
         let momentum = (state.pt / cosine * (1.0 - config.energy_loss) - lost).max(0.01);
-        let sigma = config.scattering / momentum * aslant.sqrt();
+        let scattering = config.scattering_by_kind.map_or(config.scattering, |angles| angles[layer.kind()]);
+        let sigma = scattering / momentum * aslant.sqrt();
         let (theta, total) = ((1.0_f64).atan2(state.slope) + sigma * normal(rng), momentum);
         state.phi += sigma * normal(rng) / cosine;
         state.slope = theta.cos() / theta.sin();
@@ -404,8 +405,7 @@ fn measure_in(module: &Module, layer: &Layer, at: &State, rng: &mut Pcg64) -> [f
     let [u, v] = module.local(at.position);
     let across = layer.sigma_phi * normal(rng);
     // An even distribution of the same width.
-    let along =
-        layer.sigma_long * if layer.flat { 12.0_f64.sqrt() * (rng.random::<f64>() - 0.5) } else { normal(rng) };
+    let along = layer.sigma_long * if layer.flat { 12.0_f64.sqrt() * (rng.random::<f64>() - 0.5) } else { normal(rng) };
     module.place(u + across, v + along)
 }
 

@@ -12,7 +12,7 @@ const LEAST: usize = 40;
 const SPREAD: [f64; 2] = [0.4, 2.5];
 const BEAM: f64 = 2.5;
 /// How much of the hits of a region may lie on no track beside what is noise in training.
-const LOST: f64 = 0.45;
+const LOST: f64 = 0.6;
 /// Part of the noise of the training that must be there at least: tracks do not take noise.
 const QUIET: f64 = 0.6;
 
@@ -46,11 +46,7 @@ impl std::ops::AddAssign for Checks {
 
 impl Checks {
     /// Adds fitted tracks.
-    pub fn tracks<'t>(
-        &mut self,
-        tracks: impl Iterator<Item = (&'t [Point], &'t Fit)>,
-        conditions: &Conditions,
-    ) {
+    pub fn tracks<'t>(&mut self, tracks: impl Iterator<Item = (&'t [Point], &'t Fit)>, conditions: &Conditions) {
         for (points, fit) in tracks.filter(|(points, fit)| points.len() >= 6 && fit.degrees > 0) {
             let disks = usize::from(points.iter().any(|p| p.disk));
             self.spread[disks].push(fit.chi2 / fit.degrees as f64);

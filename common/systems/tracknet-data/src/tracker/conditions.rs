@@ -170,7 +170,7 @@ impl Conditions {
     pub fn contradiction(&self, z0: &[f64], max_z0: f64) -> Option<String> {
         let near: Vec<f64> = z0.iter().map(|z| (z - self.beam_z).abs()).filter(|z| *z <= max_z0).collect();
         let outer = near.iter().filter(|z| **z > 0.6 * max_z0).count();
-        if near.len() < 20 || (outer as f64) < 0.12 * near.len() as f64 {
+        if near.len() < 20 || (outer as f64) < 0.2 * near.len() as f64 {
             return None;
         }
         Some(format!(

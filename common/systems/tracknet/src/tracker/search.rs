@@ -66,7 +66,7 @@ impl Default for SearchConfig {
             branch: vec![20, 6, 3],
             beam: 12,
             min_hits: 3,
-            min_score: 5.0,
+            min_score: 3.0,
             max_shared: 1,
             double_hits: true,
             learned: true,
@@ -207,7 +207,6 @@ pub fn find(
     let mut track_of = vec![0_i64; hits.len()];
     let (mut tracks, mut seeds) = (0_i64, 0);
     for starts in &config.passes {
-        common::cli::signals::check("nothing of this event; the same command starts it anew")?;
         let pass = Pass { pointing: true, min_hits: config.min_hits, min_score: config.min_score };
         let pairs = search.pairs(starts);
         seeds += search.pass(&pairs, pass, &mut track_of, &mut tracks)?;
@@ -350,9 +349,7 @@ impl<'a> Search<'a> {
                     parents.push(parent as i64);
                 }
             }
-            found.extend(
-                active.into_iter().filter(|c| c.hits.len() >= pass.min_hits && c.score >= pass.min_score),
-            );
+            found.extend(active.into_iter().filter(|c| c.hits.len() >= pass.min_hits && c.score >= pass.min_score));
             memory = memory.index_select(0, &Tensor::from_slice(&parents));
             active = next;
             step += 1;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::helix::{circle, turn};
 use super::super::state::Point;
-use super::{ALONG_MARGIN, FIRST_BEAMS, Key, Search, Start, TURN, TURN_MARGIN};
+use super::{ALONG_MARGIN, Key, Search, Start, TURN, TURN_MARGIN};
 
 /// How tracks are started that come from elsewhere than the beam spot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -20,6 +20,11 @@ pub struct DisplacedConfig {
     pub max_d0: f64,
     /// Farthest from the middle of the beam spot that a start may point, mm, > 0.
     pub max_z0: f64,
+    /// Pairs that a first hit may have by chance in a layer, > 0: where hits are denser, starts have to point nearer to the beam
+    /// spot.
+    pub max_pairs: f64,
+    /// Starts kept of a first hit, >= 1.
+    pub starts: usize,
     /// Fewest hits of a track, >= 4.
     pub min_hits: usize,
     /// Smallest log-likelihood ratio of a track, that of its start included.
@@ -32,18 +37,19 @@ impl Default for DisplacedConfig {
         let disks = [(7, 14), (7, 12), (7, 10), (7, 8), (7, 6), (9, 2), (9, 4), (9, 6), (9, 8), (9, 10)];
         let strips = [(12, 12), (12, 10), (12, 8), (14, 2), (14, 4), (14, 6)];
         let layers = barrel.into_iter().chain(disks).chain(strips).collect();
-        Self { layers, max_d0: 120.0, max_z0: 500.0, min_hits: 4, min_score: 6.0 }
+        Self { layers, max_d0: 200.0, max_z0: 1000.0, max_pairs: 40.0, starts: 8, min_hits: 4, min_score: 2.0 }
     }
 }
 
 impl DisplacedConfig {
     /// Checks ranges.
     pub fn validate(&self, at: &str, problems: &mut Problems) {
-        for (key, value) in [("max_d0", self.max_d0), ("max_z0", self.max_z0)] {
+        for (key, value) in [("max_d0", self.max_d0), ("max_z0", self.max_z0), ("max_pairs", self.max_pairs)] {
             problems.demand(value > 0.0 && value.is_finite(), &format!("{at}.{key}"), || {
                 format!("is {value}, expected > 0")
             });
         }
+        problems.demand(self.starts >= 1, &format!("{at}.starts"), || "is 0, expected at least 1".into());
         problems.demand(self.min_hits >= 4, &format!("{at}.min_hits"), || {
             format!("is {}, expected at least 4: three hits make a start", self.min_hits)
         });
@@ -80,7 +86,7 @@ impl Search<'_> {
     pub(super) fn triplets(&self) -> Vec<Start> {
         let mut all = Vec::new();
         let mut of_one: Vec<Start> = Vec::new();
-        let keep = FIRST_BEAMS * self.config.beam;
+        let keep = self.config.displaced.starts;
         for first in self.config.displaced.layers.iter().filter_map(|key| self.layers.number(*key)) {
             for a in 0..self.layers.points.len() {
                 if self.layers.of_hit[a] as usize != first || !self.free[a] {
@@ -110,7 +116,11 @@ impl Search<'_> {
                 let at = |z0: f64| point.r * (layer.middle - beam - z0) / (point.xyz[2] - beam - z0);
                 let (p, q) = (at(-limits.max_z0), at(limits.max_z0));
                 let same = (point.xyz[2] - beam).abs() > limits.max_z0;
-                if !same || p <= 0.0 || q <= 0.0 { (0.0, 3.0 * point.r, 3.0 * point.r) } else { (p.min(q), p.max(q), p.max(q)) }
+                if !same || p <= 0.0 || q <= 0.0 {
+                    (0.0, 3.0 * point.r, 3.0 * point.r)
+                } else {
+                    (p.min(q), p.max(q), p.max(q))
+                }
             } else {
                 let at = |z0: f64| beam + z0 + (point.xyz[2] - beam - z0) * layer.middle / point.r;
                 let (p, q) = (at(-limits.max_z0), at(limits.max_z0));
@@ -124,14 +134,17 @@ impl Search<'_> {
             let half_phi = lean + TURN * (far - point.r).abs() / softest + TURN_MARGIN;
             let (middle, half) = (0.5 * (low + high), 0.5 * (high - low) + ALONG_MARGIN + layer.depth);
             let area = 4.0 * half_phi * (if layer.disk { middle } else { layer.middle }) * half;
-            let chance = (layer.density(middle) * area).max(1.0).ln();
+            let expected = layer.density(middle) * area;
+            let narrower = (limits.max_pairs / expected).sqrt().min(1.0);
+            let (half_phi, half) = (half_phi * narrower, half * narrower);
+            let chance = expected.min(limits.max_pairs).max(1.0).ln();
             layer.near(point.phi, middle, half_phi, half, |b| {
                 let other = self.layers.points[b as usize];
                 if !self.free[b as usize] || other.r + other.xyz[2].abs() <= point.r + point.xyz[2].abs() {
                     return;
                 }
                 let (dx, dy) = (other.xyz[0] - point.xyz[0], other.xyz[1] - point.xyz[1]);
-                let length = dx.hypot(dy);
+                let length = (dx * dx + dy * dy).sqrt();
                 let slope = (other.xyz[2] - point.xyz[2]) / length.max(1e-9);
                 if length < SHORTEST || slope.abs() > STEEPEST || turn(other.phi - point.phi).abs() > half_phi {
                     return;
@@ -169,7 +182,7 @@ impl Search<'_> {
                 continue;
             }
             let (x, y) = (bx + way * pair.ahead[0], by + way * pair.ahead[1]);
-            let r = x.hypot(y).max(1.0);
+            let r = (x * x + y * y).sqrt().max(1.0);
             let cosine = ((x * pair.ahead[0] + y * pair.ahead[1]) / r).clamp(-1.0, 1.0);
             if !layer.disk && cosine < FLATTEST {
                 continue;
@@ -177,7 +190,7 @@ impl Search<'_> {
             let sine = (1.0 - cosine * cosine).sqrt();
             // What the softest helix bends beyond the line.
             let bend = way * (way + pair.length) / (2.0 * softest);
-            let aslant = pair.slope.hypot(1.0);
+            let aslant = (pair.slope * pair.slope + 1.0).sqrt();
             let ratio = way / pair.length;
             let height = |p: &Point| {
                 let [_, sigma] = conditions.resolution_of(p.kind, p.disk);
@@ -187,12 +200,16 @@ impl Search<'_> {
             let own = if layer.disk { own * pair.slope.abs() } else { own };
             let sigma = |ratio: f64, way: f64, pt: f64| {
                 let kick = conditions.scattering / pt * way * aslant;
-                ((height(&first) * ratio).powi(2) + (height(&last) * (1.0 + ratio)).powi(2) + own * own + kick * kick).sqrt()
+                ((height(&first) * ratio).powi(2) + (height(&last) * (1.0 + ratio)).powi(2) + own * own + kick * kick)
+                    .sqrt()
             };
             let widest = sigma(ratio, way, self.config.min_pt);
             let (half_u, half_v) = if layer.disk {
                 let depth = layer.depth / pair.slope.abs().max(0.05);
-                (bend + depth + 1.0, WIDTHS * widest / pair.slope.abs().max(0.05) + bend * sine + depth + LONGER * way + 1.0)
+                (
+                    bend + depth + 1.0,
+                    WIDTHS * widest / pair.slope.abs().max(0.05) + bend * sine + depth + LONGER * way + 1.0,
+                )
             } else {
                 let longer = bend * sine / cosine + LONGER * way + layer.depth / cosine;
                 (bend / cosine + layer.depth * sine / cosine + 1.0, WIDTHS * widest + pair.slope.abs() * longer + 1.0)
@@ -206,15 +223,24 @@ impl Search<'_> {
                 }
                 let third = &self.layers.points[c as usize];
                 let (dx, dy) = (third.xyz[0] - bx, third.xyz[1] - by);
-                if dx * pair.ahead[0] + dy * pair.ahead[1] < 0.5 {
+                let chord = (dx * dx + dy * dy).sqrt();
+                // Roughly first: chords are up to a few percent shorter than their arcs.
+                let off = third.xyz[2] - last.xyz[2] - pair.slope * chord;
+                if dx * pair.ahead[0] + dy * pair.ahead[1] < 0.5
+                    || off.abs()
+                        > WIDTHS * sigma(chord / pair.length, chord, self.config.min_pt)
+                            + LONGER * (pair.slope * chord).abs()
+                {
                     return;
                 }
                 let (centre, radius, _) = circle(flat(&first), flat(&last), flat(third));
-                if radius < softest || (centre[0].hypot(centre[1]) - radius).abs() > limits.max_d0 {
+                if radius < softest
+                    || ((centre[0] * centre[0] + centre[1] * centre[1]).sqrt() - radius).abs() > limits.max_d0
+                {
                     return;
                 }
                 let arc = |chord: f64| 2.0 * radius * (chord / (2.0 * radius)).min(1.0).asin();
-                let ways = [arc(pair.length), arc(dx.hypot(dy))];
+                let ways = [arc(pair.length), arc(chord)];
                 let ratio = ways[1] / ways[0];
                 let off = third.xyz[2] - last.xyz[2] - (last.xyz[2] - first.xyz[2]) * ratio;
                 let width = sigma(ratio, ways[1], (radius / conditions.mm_per_gev()).min(50.0));
