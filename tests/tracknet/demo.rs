@@ -33,7 +33,7 @@ fn the_pipeline_goes_from_events_to_the_scores_of_both_networks_and_then_has_not
     copy(project, &format!("{c}/tracker/train.yaml"), &[("epochs: 12", "epochs: 2"), ("t_0: 12", "t_0: 2")]);
     copy(project, &format!("{c}/tracker/predict.yaml"), &[]);
     for phase in ["simulate_detector", "simulate_throughput"] {
-        let fewer = [("events: 12", "events: 3"), ("particles: 3000", "particles: 100")];
+        let fewer = [("events: 12", "events: 10"), ("particles: 3000", "particles: 100")];
         copy(project, &format!("{c}/tracker/{phase}.yaml"), &fewer);
     }
     let run = || cmd("run-pipeline").args(["pipelines/tracknet", "-q", "--result"]).within(project).succeeds().stdout;

@@ -25,8 +25,9 @@ use crate::blacklist::{self, Blacklist};
 use crate::event::{self, Hits, Particles, Truth};
 use crate::files;
 use crate::gaps;
-use crate::measured::{Known, Measured};
+use crate::measured::Measured;
 use crate::normalizer::Normalizer;
+use crate::tracker::known::Known;
 use crate::tracks::{Filters, Recipe, Tracks, Transform};
 
 pub use task::Prepare;

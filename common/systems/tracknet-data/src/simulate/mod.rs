@@ -8,6 +8,7 @@ pub mod detector;
 mod files;
 pub mod modules;
 pub mod particle;
+mod state;
 mod task;
 
 use std::path::{Path, PathBuf};

@@ -8,7 +8,7 @@ use std::path::Path;
 use common::{Error, Result};
 
 use super::detector::{Layer, Surface};
-use super::particle::State;
+use super::state::State;
 use crate::csv::{Kind, Table};
 
 /// The key's value that asks for the modules made here.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::bends::Bends;
 use super::field::Solenoid;
 use super::helix::{Estimate, MM_PER_GEV, estimate};
-use crate::measured::Known;
+use super::known::Known;
 use crate::tracks::{Tracks, pt};
 
 /// What the tracker takes as known of the events.

@@ -7,5 +7,6 @@ pub mod field;
 pub mod fit;
 pub mod fitted;
 pub mod helix;
+pub mod known;
 pub mod layers;
 pub mod state;

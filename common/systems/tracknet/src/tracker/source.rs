@@ -11,8 +11,8 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 use super::conditions::Conditions;
+use super::known::Known;
 use super::state::{CLIP, FEATURES, Point, State};
-use crate::measured::Known;
 use crate::prepare;
 use crate::tracks::Tracks;
 
