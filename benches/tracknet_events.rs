@@ -1,5 +1,5 @@
 //! TrackNET on events of full size: the hit-density map against NumPy and pandas, tracks from csv and from the cache, an
-//! epoch of training, and building tracks.
+//! epoch of training, building and fitting tracks, and how that scales with cores.
 //!
 //! `PODIUM_BENCH_PYTHON=venv/bin/python cargo bench --bench tracknet_events -- [EVENTS]` (default 20 simulated events of
 //! about 100,000 hits, 300 MB in the temporary folder). The Python side is `benches/python/tracknet_density.py`, the same
@@ -24,7 +24,10 @@ use tracknet::dataset::Dataset;
 use tracknet::density::{self, Rounding};
 use tracknet::event::Hits;
 use tracknet::normalizer::Normalizer;
+use tracknet::predict::{PredictConfig, submission};
 use tracknet::simulate::{self, SimulateConfig};
+use tracknet::tracker::conditions::Conditions;
+use tracknet::tracker::fitted;
 use tracknet::tracks::{Filters, Recipe, Tracks, Transform};
 use tracknet::train::{self, TrainConfig};
 use tracknet::{checkpoint, files, prepare};
@@ -55,7 +58,7 @@ fn main() -> anyhow::Result<()> {
             epoch("simulated.yaml", &short, folder.path(), prefixes.len())?
         }
     };
-    building(&prefixes[0], &weights)
+    building(&prefixes, &weights, folder.path())
 }
 
 fn maps(raw: &Path, prefixes: &[PathBuf], folder: &Path) -> anyhow::Result<()> {
@@ -173,19 +176,43 @@ fn epoch(config: &str, more: &[&str], folder: &Path, events: usize) -> anyhow::R
     Ok(trained.model)
 }
 
-/// Builds the tracks of one event.
-fn building(prefix: &Path, weights: &Path) -> anyhow::Result<()> {
-    let hits = Hits::read(prefix)?;
+/// Builds and fits the tracks of one event on one core, and those of four events on one and on two.
+fn building(prefixes: &[PathBuf], weights: &Path, folder: &Path) -> anyhow::Result<()> {
+    let hits = Hits::read(&prefixes[0])?;
     let loaded = checkpoint::load(weights)?;
+    let one = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
     for round in 0..ROUNDS {
         let start = Instant::now();
         let built = build(&hits, &loaded.network, &loaded.normalizer, &BuildConfig::default())?;
+        let building = start.elapsed().as_secs_f64();
+        let points = fitted::points(&hits, &built.submission)?;
+        let rows = one.install(|| fitted::rows(0, &points, &Conditions::ACCURACY));
         println!(
-            "building tracks, round {round}: {} tracks of {} candidates in {} hits, {:.2} s, one thread",
+            "building and fitting tracks, round {round}: {} tracks of {} candidates in {} hits, {building:.2} s, {} of them fitted, \
+             {:.2} s in all, one thread",
             built.tracks,
             built.candidates,
             hits.len(),
+            rows.iter().filter(|row| row.fit.is_some()).count(),
             start.elapsed().as_secs_f64()
+        );
+    }
+    let config = PredictConfig { fit: true, ..PredictConfig::default() };
+    let events = &prefixes[..prefixes.len().min(4)];
+    for round in 0..ROUNDS {
+        let mut seconds = [0.0; 2];
+        for (threads, seconds) in (1..=2).zip(&mut seconds) {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+            let start = Instant::now();
+            pool.install(|| submission(weights, &config, events, &folder.join("submission.csv")))?;
+            *seconds = start.elapsed().as_secs_f64();
+        }
+        println!(
+            "{} events read, built, fitted and written, round {round}: {:.2} s on one core, {:.2} s on two, scaling {:.2}",
+            events.len(),
+            seconds[0],
+            seconds[1],
+            seconds[0] / seconds[1]
         );
     }
     Ok(())

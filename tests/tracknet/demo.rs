@@ -32,6 +32,10 @@ fn the_pipeline_goes_from_events_to_the_scores_of_both_networks_and_then_has_not
     copy(project, &format!("{c}/tracker/prepare.yaml"), &[]);
     copy(project, &format!("{c}/tracker/train.yaml"), &[("epochs: 12", "epochs: 2"), ("t_0: 12", "t_0: 2")]);
     copy(project, &format!("{c}/tracker/predict.yaml"), &[]);
+    for phase in ["simulate_detector", "simulate_throughput"] {
+        let fewer = [("events: 12", "events: 10"), ("particles: 3000", "particles: 100")];
+        copy(project, &format!("{c}/tracker/{phase}.yaml"), &fewer);
+    }
     let run = || cmd("run-pipeline").args(["pipelines/tracknet", "-q", "--result"]).within(project).succeeds().stdout;
     let last: serde_json::Value = serde_json::from_str(run().lines().last().unwrap()).unwrap();
     for name in ["val_loss", "hit_efficiency_t1", "hit_efficiency_t2", "trackml_score", "efficiency", "purity"] {
@@ -43,6 +47,12 @@ fn the_pipeline_goes_from_events_to_the_scores_of_both_networks_and_then_has_not
         let path = project.join(format!("demo/tracknet/{member}/score/score.json"));
         let score: serde_json::Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
         assert!(score["scores"][0]["trackml_score"].is_number(), "{member}: {score}");
+    }
+    for phase in ["accuracy", "throughput"] {
+        let text = fs::read_to_string(project.join(format!("demo/tracknet/{phase}/score.json"))).unwrap();
+        let score: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(score["scores"].as_array().map(Vec::len), Some(2), "{phase}: {score}");
+        assert!(!project.join(format!("demo/tracknet/{phase}/real.json")).exists(), "no real event is here");
     }
     let stamp = || fs::metadata(project.join("demo/tracknet/tracker/score.json")).unwrap().modified().unwrap();
     let before = stamp();

@@ -15,6 +15,7 @@ mod bad_input;
 mod chain;
 mod demo;
 mod density;
+mod detector;
 mod files;
 mod hydra;
 mod numpy;

@@ -9,6 +9,7 @@ pub mod figures;
 pub mod gaps;
 pub mod judge;
 mod judgement;
+pub mod measured;
 pub mod normalizer;
 pub mod page;
 pub mod picture;

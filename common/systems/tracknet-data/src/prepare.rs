@@ -22,10 +22,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::blacklist::{self, Blacklist};
-use crate::event;
+use crate::event::{self, Hits, Particles, Truth};
 use crate::files;
 use crate::gaps;
+use crate::measured::Measured;
 use crate::normalizer::Normalizer;
+use crate::tracker::known::Known;
 use crate::tracks::{Filters, Recipe, Tracks, Transform};
 
 pub use task::Prepare;
@@ -161,6 +163,8 @@ const RECORDED: usize = 16;
 /// Events are read side by side on `threads` threads and noted in order.
 pub fn run(config: &PrepareConfig, sources: &Sources, threads: usize, stage: &mut Stage) -> Result<Report> {
     let recipe = config.recipe();
+    // Tracks in mm are the tracker's, which wants to know how precisely they were measured.
+    let measured = config.normalizer() == Normalizer::IDENTITY;
     let all: Vec<(&str, &PathBuf)> =
         sources.train.iter().map(|e| ("train", e)).chain(sources.valid.iter().map(|e| ("valid", e))).collect();
     let bar = Bar::new("prepare", all.len() as u64);
@@ -173,7 +177,8 @@ pub fn run(config: &PrepareConfig, sources: &Sources, threads: usize, stage: &mu
         let about = json!({ "system": "tracknet", "event": name, "raw": raw, "normalizer": config.normalizer() });
         let set = format!("{part}/{name}");
         let files = raw_files(prefix, sources.blacklists.as_deref())?;
-        let from = journal.sources(&format!("tracks 1 {set} {about} {recipe:?}"), &files)?;
+        let version = if measured { "2" } else { "1" };
+        let from = journal.sources(&format!("tracks {version} {set} {about} {recipe:?}"), &files)?;
         if let Some(twin) = files.first().and_then(|(_, hits)| journal.twin(hits, &from)) {
             tracing::warn!(
                 "`{}` and `{}` have the same content: one event is there twice",
@@ -186,6 +191,12 @@ pub fn run(config: &PrepareConfig, sources: &Sources, threads: usize, stage: &mu
             return Ok((from, set, finished, true));
         }
         let (tracks, gaps) = Tracks::with_gaps(prefix, sources.blacklists.as_deref(), &recipe)?;
+        let mut about = about;
+        if measured {
+            let mut of = Measured::default();
+            of.add(&Hits::read(prefix)?, &Particles::read(prefix)?, &Truth::read(prefix)?);
+            about["measured"] = json!(of.known());
+        }
         let below = PathBuf::from(format!("{set}.safetensors"));
         let mut written = write(&tracks, &folder.join(&below), &about)?;
         written.path = below;
@@ -283,6 +294,13 @@ pub fn read(path: &Path) -> Result<Tracks> {
         layer: file.i32("layer")?.to_vec(),
         module: file.i32("module")?.to_vec(),
     })
+}
+
+/// What the truth of a prepared event said of its conditions; nothing where it was not looked at.
+pub fn known(path: &Path) -> Result<Known> {
+    let file = TensorFile::open(path)?;
+    let known = file.metadata().map(|about| about["measured"].clone()).filter(|known| !known.is_null());
+    Ok(known.and_then(|known| serde_json::from_value(known).ok()).unwrap_or_default())
 }
 
 /// Parts that tracks are made of beside the hits: those of TrackML, and those of ACTS.

@@ -20,6 +20,6 @@ pub mod train;
 pub use networks::NETWORKS;
 
 pub use tracknet_data::{
-    NAME, cuts, figures, judge, normalizer, picture, prepare, simulate, submission, trackml, tracks,
+    NAME, cuts, figures, judge, measured, normalizer, picture, prepare, simulate, submission, trackml, tracks,
 };
 pub use tracknet_data::{csv, density, event, files};

@@ -30,6 +30,7 @@ use crate::models::StepAhead;
 use crate::normalizer::Normalizer;
 use crate::picture;
 use crate::submission::Submission;
+use crate::tracker::checks::Checks;
 use crate::tracker::conditions::Conditions;
 use crate::tracker::{SearchConfig, find, fitted, train as tracker};
 
@@ -168,70 +169,139 @@ pub struct Report {
     pub ms_building: f64,
 }
 
+/// What is known of an event after its tracks were found.
+struct Done {
+    number: i64,
+    hits: u64,
+    found: Submission,
+    fitted: Vec<fitted::Row>,
+    origins: Vec<f64>,
+    checks: Checks,
+    seconds: f64,
+}
+
+/// Finds the tracks of one event, fits them where that is asked for, and looks whether the conditions hold; without fits that
+/// are asked for, a sample of the first event tells that.
+fn event_of(finder: &Finder, config: &PredictConfig, prefix: &Path, first: bool) -> Result<Done> {
+    common::cli::signals::check("nothing that can be gone on with; the same command starts anew")?;
+    let hits = Hits::read(prefix)?;
+    let tracker = matches!(finder, Finder::Tracker(_));
+    if tracker && let Some(volume) = hits.volume.iter().find(|v| !matches!(v, 7..=9 | 12..=14 | 16..=18)) {
+        tracing::warn!(
+            "`{}` has hits in volume {volume}, which is none of TrackML's: the tracker takes it for a disk of long strips",
+            prefix.display()
+        );
+    }
+    let (conditions, start) = (finder.conditions(config), Instant::now());
+    let found = finder.tracks(&hits, config)?;
+    let (mut rows, mut origins, mut checks) = (Vec::new(), Vec::new(), Checks::default());
+    let number = event::number(prefix)?;
+    if config.fit || tracker {
+        let points = fitted::points(&hits, &found)?;
+        let some = if config.fit { points.len() } else { points.len().min(if first { SAMPLE } else { 0 }) };
+        rows = fitted::rows(number, &points[..some], &conditions);
+        if tracker {
+            let fits =
+                rows.iter().zip(&points).filter_map(|(row, (_, points))| Some((points.as_slice(), row.fit.as_ref()?)));
+            checks.tracks(fits, &conditions);
+            checks.hits(&hits, |row| on_track(&found, hits.hit_id[row]));
+            origins = fitted::origins(&points);
+        }
+        rows.truncate(if config.fit { some } else { 0 });
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    Ok(Done { number, hits: hits.len() as u64, found, fitted: rows, origins, checks, seconds })
+}
+
+/// The events of a chunk side by side, each with a network of its own.
+fn side_by_side(finders: &mut [Finder], config: &PredictConfig, events: &[PathBuf], first: bool) -> Vec<Result<Done>> {
+    if let ([finder], [prefix]) = (&*finders, events) {
+        return vec![event_of(finder, config, prefix, first)];
+    }
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = finders
+            .iter_mut()
+            .zip(events)
+            .enumerate()
+            .map(|(i, (finder, prefix))| scope.spawn(move || event_of(finder, config, prefix, first && i == 0)))
+            .collect();
+        let joined = |thread: std::thread::ScopedJoinHandle<'_, Result<Done>>| {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        threads.into_iter().map(joined).collect()
+    })
+}
+
 /// Writes the submission of all events: `event_id,hit_id,track_id`, hits by id. Gives the fitted tracks too, where they are
-/// asked for.
+/// asked for. As many events as there are threads are done side by side, each by a network of `weights`.
 pub fn submission(
-    finder: &Finder,
+    weights: &Path,
     config: &PredictConfig,
     events: &[PathBuf],
     path: &Path,
 ) -> Result<(Written, Report, Vec<fitted::Row>)> {
     files::demand_distinct(events)?;
-    let conditions = finder.conditions(config);
     let (mut fitted, mut origins) = (Vec::new(), Vec::new());
+    let mut checks = Checks::default();
     let mut file = AtomicFile::create(path)?;
     let bar = Bar::new("predict", events.len() as u64);
     let mut report = Report { events: events.len() as u64, ..Report::default() };
     let begun = Instant::now();
     let mut building = 0.0;
     let mut text = String::from("event_id,hit_id,track_id\n");
-    for prefix in events {
-        common::cli::signals::check("nothing that can be gone on with; the same command starts anew")?;
-        let number = event::number(prefix)?;
-        let hits = Hits::read(prefix)?;
-        if matches!(finder, Finder::Tracker(_))
-            && let Some(volume) = hits.volume.iter().find(|v| !matches!(v, 7..=9 | 12..=14 | 16..=18))
-        {
-            tracing::warn!(
-                "`{}` has hits in volume {volume}, which is none of TrackML's: the tracker takes it for a disk of long strips",
-                prefix.display()
-            );
-        }
-        let start = Instant::now();
-        let found = finder.tracks(&hits, config)?;
-        if config.fit || matches!(finder, Finder::Tracker(_)) {
-            let points = fitted::points(&hits, &found)?;
-            if config.fit {
-                fitted.extend(fitted::rows(number, &points, &conditions));
-            }
-            if origins.len() < ENOUGH {
-                origins.extend(fitted::origins(&points));
-            }
-        }
-        building += start.elapsed().as_secs_f64();
-        report.hits += found.hit_id.len() as u64;
-        report.tracks += found.track_id.iter().copied().max().unwrap_or(0) as u64;
-        for (hit, track) in found.hit_id.iter().zip(&found.track_id) {
-            use std::fmt::Write as _;
-            let _ = writeln!(text, "{number},{hit},{track}");
-        }
-        file.write_all(text.as_bytes()).map_err(|e| Error::io("writing", path, e))?;
-        text.clear();
-        bar.tick(1);
+    let workers = rayon::current_num_threads().min(events.len()).max(1);
+    let mut finders = (0..workers).map(|_| Finder::open(weights)).collect::<Result<Vec<_>>>()?;
+    let threads = tch::get_num_threads();
+    if workers > 1 {
+        tch::set_num_threads(1);
     }
+    for (at, chunk) in events.chunks(workers).enumerate() {
+        let workers = &mut finders[..chunk.len()];
+        for done in side_by_side(workers, config, chunk, at == 0) {
+            let done = done?;
+            building += done.seconds;
+            report.hits += done.hits;
+            report.tracks += done.found.track_id.iter().copied().max().unwrap_or(0) as u64;
+            fitted.extend(done.fitted);
+            checks += done.checks;
+            if origins.len() < ENOUGH {
+                origins.extend(done.origins);
+            }
+            for (hit, track) in done.found.hit_id.iter().zip(&done.found.track_id) {
+                use std::fmt::Write as _;
+                let _ = writeln!(text, "{},{hit},{track}", done.number);
+            }
+            file.write_all(text.as_bytes()).map_err(|e| Error::io("writing", path, e))?;
+            text.clear();
+            bar.tick(1);
+        }
+    }
+    tch::set_num_threads(threads);
     bar.finish();
     let n = events.len().max(1) as f64;
     report.ms_per_event = begun.elapsed().as_secs_f64() * 1e3 / n;
     report.ms_building = building * 1e3 / n;
+    let finder = &finders[0];
     if matches!(finder, Finder::Tracker(_)) {
+        let conditions = finder.conditions(config);
         let max_z0 = config.search.max_z0.unwrap_or(conditions.max_z0());
         if let Some(problem) = conditions.contradiction(&origins, max_z0) {
             tracing::warn!("{problem}; look farther with `search.max_z0={:.0}`, or train on such events", 4.0 * max_z0);
+        }
+        for problem in checks.contradictions(&conditions) {
+            tracing::warn!("{problem}");
         }
     }
     Ok((file.commit()?, report, fitted))
 }
 
+/// Whether a hit is on a track; hits of a submission go by their id.
+fn on_track(found: &Submission, hit: i32) -> bool {
+    found.hit_id.binary_search(&hit).is_ok_and(|at| found.track_id[at] > 0)
+}
+
+/// Tracks that are fitted to see whether the conditions hold, where no fits are asked for.
+const SAMPLE: usize = 1000;
 /// Tracks whose origins are looked at.
 const ENOUGH: usize = 20_000;
 

@@ -35,7 +35,7 @@ pub struct Layer {
     pub layer: i32,
     /// Where it lies.
     pub surface: Surface,
-    /// Modules around the axis.
+    /// Modules around the axis; 0 where they stand in a list ([`super::modules::Detector`]).
     pub modules: u32,
     /// Half the distance between neighbouring modules along their normal, mm.
     pub stagger: f64,
@@ -85,6 +85,11 @@ pub fn layers(barrel_only: bool) -> Vec<Layer> {
 }
 
 impl Layer {
+    /// Whether it is a disk.
+    pub fn is_disk(&self) -> bool {
+        matches!(self.surface, Surface::Disk { .. })
+    }
+
     /// Kind of its modules: 0 pixel, 1 short strip, 2 long strip.
     pub fn kind(&self) -> usize {
         match self.volume {

@@ -6,21 +6,26 @@
 
 pub mod detector;
 mod files;
+pub mod modules;
 pub mod particle;
+mod state;
 mod task;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use common::cli::progress::Bar;
 use common::cli::signals;
 use common::config::{Config, Problems};
+use common::durable;
 use common::stage::Stage;
 use common::{Error, Result};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Hits, Particles, Truth};
+use crate::event::{self, Hits, Particles, Truth};
+use crate::files as files_of;
+use crate::measured::Measured;
 use crate::tracker::field::Solenoid;
 
 pub use task::Simulate;
@@ -58,6 +63,9 @@ pub struct SimulateConfig {
     /// Standard deviation of the scattering angle in a layer times momentum, GeV rad, >= 0.
     #[serde(default = "scattering")]
     pub scattering: f64,
+    /// The same of pixels, short and long strips, instead of `scattering`. `null`: the same everywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scattering_by_kind: Option<[f64; 3]>,
     /// Width of the beam spot along the beam, mm, >= 0. Accuracy phase: 5.9; throughput phase: 49.
     #[serde(default = "beam_sigma_z", skip_serializing_if = "is_beam_sigma_z")]
     pub beam_sigma_z: f64,
@@ -81,9 +89,30 @@ pub struct SimulateConfig {
     /// detector has a second hit for 20 to 24 % of the particles in the barrel and for 51 % in the pixel disks.
     #[serde(default = "overlap", skip_serializing_if = "is_overlap")]
     pub overlap: [f64; 2],
-    /// Share of the hits of pixels, short and long strips that are noise, instead of `noise`. `null`: `noise` everywhere.
+    /// Share of the hits of pixels, short and long strips that are noise, each of cylinders and disks, instead of `noise`.
+    /// `null`: `noise` everywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub noise_by_kind: Option<[f64; 3]>,
+    pub noise_by_region: Option<[[f64; 2]; 3]>,
+    /// The modules that are flown through: `modules` for those of a detector like TrackML's, made from stated numbers, or a file
+    /// like its `detectors.csv`. Second hits come from overlaps then, `overlap` is not read. `null`: layers without modules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detector: Option<String>,
+    /// Energy that a particle loses in a layer that it crosses at right angles, MeV, >= 0. Real: 0.8.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub energy_loss_mev: f64,
+    /// Chance that a particle ends in a layer (interaction), 0 to 1.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub absorption: f64,
+    /// Distance from the beam line of the vertices of secondaries, mm: what a tenth, two tenths .. nine tenths of them lie below,
+    /// ascending, > 0. They come in all directions then, softer than others. `null`: behind neutral parents, by `flight`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vertex_radii: Option<[f64; 9]>,
+    /// `pt_scale` of those secondaries, GeV/c, > 0. `null`: `pt_scale`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secondary_pt_scale: Option<f64>,
+    /// A folder of real events that the simulated ones are held against: `against.csv`, figure by figure. `null`: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub against: Option<PathBuf>,
     /// Whether overlapping modules give second hits.
     #[serde(default = "yes")]
     pub double_hits: bool,
@@ -165,6 +194,13 @@ impl Config for SimulateConfig {
             ("max_eta", self.max_eta, self.max_eta > 0.0),
             ("flight", self.flight, self.flight > 0.0),
             ("energy_loss", self.energy_loss, (0.0..0.1).contains(&self.energy_loss)),
+            ("energy_loss_mev", self.energy_loss_mev, (0.0..100.0).contains(&self.energy_loss_mev)),
+            ("absorption", self.absorption, (0.0..=1.0).contains(&self.absorption)),
+            (
+                "secondary_pt_scale",
+                self.secondary_pt_scale.unwrap_or(1.0),
+                self.secondary_pt_scale.is_none_or(|s| s > 0.0),
+            ),
             ("overlap.0", self.overlap[0], (0.0..=0.5).contains(&self.overlap[0])),
             ("overlap.1", self.overlap[1], (0.0..=0.5).contains(&self.overlap[1])),
         ] {
@@ -177,10 +213,19 @@ impl Config for SimulateConfig {
         if let Some(solenoid) = &self.solenoid {
             solenoid.validate("solenoid", problems);
         }
-        for share in self.noise_by_kind.iter().flatten() {
-            problems.demand((0.0..1.0).contains(share), "noise_by_kind", || {
+        for angle in self.scattering_by_kind.iter().flatten() {
+            problems.demand(*angle >= 0.0 && angle.is_finite(), "scattering_by_kind", || {
+                format!("has {angle}, expected >= 0")
+            });
+        }
+        for share in self.noise_by_region.iter().flatten().flatten() {
+            problems.demand((0.0..1.0).contains(share), "noise_by_region", || {
                 format!("has {share}, expected 0 <= share < 1")
             });
+        }
+        if let Some(radii) = &self.vertex_radii {
+            let sound = radii[0] > 0.0 && radii.is_sorted() && radii.iter().all(|r| r.is_finite());
+            problems.demand(sound, "vertex_radii", || format!("is {radii:?}, expected ascending numbers > 0"));
         }
     }
 }
@@ -213,6 +258,25 @@ pub fn name(number: u32) -> String {
     format!("event{number:09}")
 }
 
+/// Holds simulated events against the real ones of a folder.
+fn against(folder: &Path, simulated: &Measured, stage: &mut Stage) -> Result<()> {
+    let mut real = Measured::default();
+    for prefix in files_of::events(&[folder.to_path_buf()])? {
+        stage.input(&prefix.file_name().unwrap_or_default().to_string_lossy(), &event::part(&prefix, "truth")?)?;
+        real.add(&Hits::read(&prefix)?, &Particles::read(&prefix)?, &Truth::read(&prefix)?);
+    }
+    let mut text = String::from("figure,simulated,real\n");
+    for ((name, ours), (_, theirs)) in simulated.figures().into_iter().zip(real.figures()) {
+        use std::fmt::Write as _;
+        let [ours, theirs] = [ours, theirs].map(|v| files::six(v as f32));
+        let _ = writeln!(text, "\"{name}\",{ours},{theirs}");
+        tracing::info!("{name}: {ours} (real: {theirs})");
+    }
+    let file = durable::write(stage.folder().join("against.csv"), text.as_bytes())?;
+    stage.output("against.csv", &file);
+    Ok(())
+}
+
 /// Simulates the events into `raw/`.
 pub fn run(config: &SimulateConfig, limit: Option<u64>, stage: &mut Stage) -> Result<Report> {
     let raw: PathBuf = stage.folder().join(RAW);
@@ -222,12 +286,20 @@ pub fn run(config: &SimulateConfig, limit: Option<u64>, stage: &mut Stage) -> Re
     }
     let events = limit.map_or(config.events, |n| config.events.min(u32::try_from(n).unwrap_or(u32::MAX)));
     let bar = Bar::new("simulate", u64::from(events));
+    let detector = particle::detector(config)?;
+    let measured = std::sync::Mutex::new(Measured::default());
     let written = (0..events)
         .into_par_iter()
         .map(|i| {
             signals::check("nothing that can be gone on with; the same command starts anew")?;
             let number = config.first_event + i;
-            let event = particle::simulate(config, number)?;
+            let event = particle::simulate_in(config, detector.as_ref(), number)?;
+            if config.against.is_some()
+                && let Ok(mut measured) = measured.lock()
+            {
+                // Quantiles do not depend on the order of events.
+                measured.add(&event.hits, &event.particles, &event.truth);
+            }
             let files = files::write(&event, &raw, &name(number), config.gzip)?;
             bar.tick(1);
             Ok((event.hits.len() as u64, files))
@@ -241,6 +313,17 @@ pub fn run(config: &SimulateConfig, limit: Option<u64>, stage: &mut Stage) -> Re
             let key = file.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             stage.output(&format!("raw/{key}"), &file);
         }
+    }
+    if let Some(file) = config.detector.as_deref().filter(|what| *what != modules::BUILT_IN) {
+        stage.input("detector", Path::new(file))?;
+    }
+    if let Some(detector) = &detector {
+        let file = durable::write(stage.folder().join("detectors.csv"), modules::table(detector).as_bytes())?;
+        stage.output("detectors.csv", &file);
+    }
+    if let Some(folder) = &config.against {
+        let simulated = measured.into_inner().unwrap_or_default();
+        against(folder, &simulated, stage)?;
     }
     stage.metric("events", report.events);
     stage.metric("hits", report.hits);

@@ -7,164 +7,22 @@ use common::seed::rng_for;
 use rand::RngExt;
 use rand_pcg::Pcg64;
 
-use super::detector::{Layer, MM_PER_GEV, Surface, layers};
+use super::detector::{Layer, Surface, layers};
+use super::modules::{Detector, Module};
+pub use super::state::State;
 use super::{Event, SimulateConfig};
-use crate::tracker::field::Solenoid;
 use crate::trackml::{Phase, weights};
 
 /// Spread of the collisions across the beam, mm; measured on a real event.
 const VERTEX_XY: f64 = 0.015;
 
-/// Longest step in a field that changes, mm.
-const STEP: f64 = 60.0;
-
-/// A charged particle at a point of its helix.
-#[derive(Debug, Clone, Copy)]
-pub struct State {
-    /// Position, mm.
-    pub position: [f64; 3],
-    /// Azimuth of the momentum.
-    pub phi: f64,
-    /// Transverse momentum, GeV/c.
-    pub pt: f64,
-    /// pz / pT.
-    pub slope: f64,
-    /// Charge, 1 or -1.
-    pub charge: f64,
-    /// What turns it here, in units of the field in the middle.
-    pub turning: f64,
-}
-
-impl State {
-    /// Radius of curvature (mm) and sense of rotation (1 is anticlockwise).
-    fn circle(&self) -> (f64, f64) {
-        let turning = if self.turning.abs() < 1e-4 { 1e-4_f64.copysign(self.turning) } else { self.turning };
-        (self.pt * MM_PER_GEV / turning.abs(), -self.charge * turning.signum())
-    }
-
-    /// Momentum, GeV/c.
-    pub fn momentum(&self) -> [f64; 3] {
-        [self.pt * self.phi.cos(), self.pt * self.phi.sin(), self.pt * self.slope]
-    }
-
-    /// The state after the momentum turned by `t` radians (>= 0): positive charges turn clockwise.
-    pub fn turned(&self, t: f64) -> Self {
-        let (radius, sign) = self.circle();
-        let phi = self.phi + sign * t;
-        let [x, y, z] = self.position;
-        let position = [
-            x + sign * radius * (phi.sin() - self.phi.sin()),
-            y - sign * radius * (phi.cos() - self.phi.cos()),
-            z + radius * t * self.slope,
-        ];
-        Self { position, phi, ..*self }
-    }
-
-    /// Turning angle (0 < t < pi) at which the helix first crosses a cylinder around the axis.
-    fn to_cylinder(self, r: f64) -> Option<f64> {
-        let (radius, sign) = self.circle();
-        let (cx, cy) =
-            (self.position[0] - sign * radius * self.phi.sin(), self.position[1] + sign * radius * self.phi.cos());
-        let d = cx.hypot(cy);
-        let cosine = (d * d + radius * radius - r * r) / (2.0 * d * radius);
-        if !(-1.0..=1.0).contains(&cosine) {
-            return None;
-        }
-        let inward = (-cy).atan2(-cx);
-        let here = (self.position[1] - cy).atan2(self.position[0] - cx);
-        let turn = |angle: f64| (sign * (angle - here)).rem_euclid(TAU);
-        let (a, b) = (turn(inward + cosine.acos()), turn(inward - cosine.acos()));
-        [a, b].into_iter().filter(|t| *t > 1e-9 && *t < PI).min_by(f64::total_cmp)
-    }
-
-    /// Turning angle at which it reaches a plane across the axis.
-    fn to_plane(self, z: f64) -> Option<f64> {
-        let t = (z - self.position[2]) / (self.circle().0 * self.slope);
-        (t > 1e-9 && t < PI).then_some(t)
-    }
-
-    /// The same under the field of a solenoid around it: what turns it, and how its slope changes per mm of arc across the
-    /// beam. The radial part of the field turns what flies along the beam, and lifts what flies around it.
-    fn felt(self, solenoid: &Solenoid) -> (Self, f64) {
-        let [x, y, z] = self.position;
-        let r = x.hypot(y).max(1e-9);
-        let (sin, cos) = self.phi.sin_cos();
-        let (outward, around) = ((x * cos + y * sin) / r, (y * cos - x * sin) / r);
-        let radial = -0.5 * r * solenoid.gradient(z);
-        let turning = solenoid.axial(z) - self.slope * outward * radial;
-        // dpz per mm at constant momentum; the slope changes with both components.
-        let lift = self.charge * radial * around / MM_PER_GEV;
-        let change = lift / self.pt * (1.0 + self.slope * self.slope);
-        (Self { turning, ..self }, change)
-    }
-
-    /// The state that flies an arc (mm across the beam) as in the middle of it, and how its slope changes on half of it.
-    fn midway(self, arc: f64, solenoid: &Solenoid) -> (Self, f64) {
-        let (here, _) = self.felt(solenoid);
-        let (middle, change) = here.turned(0.5 * arc / here.circle().0).felt(solenoid);
-        let half = 0.5 * arc * change;
-        (here.inclined(half, middle.turning), half)
-    }
-
-    /// The same momentum at a slope that is larger by `by`.
-    fn inclined(self, by: f64, turning: f64) -> Self {
-        let slope = self.slope + by;
-        Self { slope, pt: self.pt * self.slope.hypot(1.0) / slope.hypot(1.0), turning, ..self }
-    }
-
-    /// Flies to the module of a layer under a solenoid, in short steps: the start of the last one, the crossing, the module
-    /// and the place on it.
-    fn fly_to(self, layer: &Layer, solenoid: &Solenoid) -> Option<(Self, Self, u32, f64)> {
-        let start = self.felt(solenoid).0;
-        let (t, ..) = start.to_module(layer)?;
-        let arc = t * start.circle().0;
-        let steps = (arc * start.slope.hypot(1.0) / STEP).ceil().max(1.0);
-        let mut state = self;
-        for _ in 1..steps as usize {
-            let (here, half) = state.midway(arc / steps, solenoid);
-            state = here.turned(arc / steps / here.circle().0).inclined(half, here.turning);
-        }
-        let (t, ..) = state.felt(solenoid).0.to_module(layer)?;
-        let (here, half) = state.midway(t * state.felt(solenoid).0.circle().0, solenoid);
-        let (t, module, edge) = here.to_module(layer)?;
-        Some((here, here.turned(t).inclined(half, here.turning), module, edge))
-    }
-
-    /// Turning angle at which it crosses the module of a layer that it meets, and that module.
-    fn to_module(self, layer: &Layer) -> Option<(f64, u32, f64)> {
-        match layer.surface {
-            Surface::Barrel { r, half } => {
-                let rough = self.turned(self.to_cylinder(r)?);
-                if rough.position[2].abs() > half {
-                    return None;
-                }
-                let phi = rough.position[1].atan2(rough.position[0]);
-                let (module, edge) = layer.module(phi);
-                Some((self.to_flat(layer, module, phi)?, module, edge))
-            }
-            Surface::Disk { z, inner, outer } => {
-                let there = self.turned(self.to_plane(z)?);
-                let r = there.position[0].hypot(there.position[1]);
-                if !(inner..outer).contains(&r) {
-                    return None;
-                }
-                let (module, edge) = layer.module(there.position[1].atan2(there.position[0]));
-                Some((self.to_plane(layer.plane(module))?, module, edge))
-            }
-        }
-    }
-
-    /// Turning angle at which it crosses one module of a cylinder, which is flat: near `phi` a cylinder of that radius.
-    fn to_flat(self, layer: &Layer, module: u32, phi: f64) -> Option<f64> {
-        match layer.surface {
-            Surface::Barrel { .. } => {
-                let off = (phi - layer.normal(module) + PI).rem_euclid(TAU) - PI;
-                self.to_cylinder(layer.plane(module) / off.cos())
-            }
-            Surface::Disk { .. } => self.to_plane(layer.plane(module)),
-        }
-    }
-}
+/// Secondaries of [`SimulateConfig::vertex_radii`]: spread of their azimuth around that of the parent (rad), share of the parent's
+/// pseudorapidity that they keep, spread around it, and the farthest vertex along the beam (mm). After the real event of the
+/// whole detector.
+const AROUND: f64 = 1.2;
+const PARENT: f64 = 0.4;
+const ALONG: f64 = 0.8;
+const FARTHEST: f64 = 1500.0;
 
 /// A standard normal number.
 pub fn normal(rng: &mut Pcg64) -> f64 {
@@ -193,10 +51,40 @@ struct Mark {
     at: State,
 }
 
+/// The modules that a config asks for; none where layers have no modules of their own.
+pub fn detector(config: &SimulateConfig) -> Result<Option<Detector>> {
+    config.detector.as_ref().map(|what| Detector::open(what, config.barrel_only)).transpose()
+}
+
+/// A secondary of a parent with some pseudorapidity: it starts at a radius between those of its tenth, evenly in the
+/// logarithm, in nearly any direction.
+fn displaced(from: State, parent: f64, radii: &[f64; 9], scale: f64, least: f64, rng: &mut Pcg64) -> State {
+    let at = 10.0 * rng.random::<f64>();
+    let tenth = (at as usize).min(9);
+    let below = if tenth == 0 { 0.2 * radii[0] } else { radii[tenth - 1] };
+    let above = if tenth == 9 { 2.0 * radii[8] } else { radii[tenth] };
+    let flight = below * (above / below).powf(at - tenth as f64);
+    // A parent that left the detector along the beam made nothing in it.
+    let lift = parent.sinh().clamp(-FARTHEST / flight, FARTHEST / flight);
+    let [x, y, z] = from.position;
+    State {
+        position: [x + flight * from.phi.cos(), y + flight * from.phi.sin(), z + flight * lift],
+        phi: from.phi + AROUND * normal(rng),
+        pt: draw_pt(rng, least, scale),
+        slope: (PARENT * lift.asinh() + ALONG * normal(rng)).sinh(),
+        ..from
+    }
+}
+
 /// Simulates event `number`.
 pub fn simulate(config: &SimulateConfig, number: u32) -> Result<Event> {
+    simulate_in(config, detector(config)?.as_ref(), number)
+}
+
+/// Simulates event `number` in the modules of [`detector`].
+pub fn simulate_in(config: &SimulateConfig, detector: Option<&Detector>, number: u32) -> Result<Event> {
     let mut rng = rng_for(config.seed, "tracknet-event", u64::from(number));
-    let mut layers = layers(config.barrel_only);
+    let mut layers = detector.map_or_else(|| layers(config.barrel_only), |detector| detector.layers.clone());
     if let Some(resolution) = config.disk_resolution {
         for layer in layers.iter_mut().filter(|layer| matches!(layer.surface, Surface::Disk { .. })) {
             [layer.sigma_phi, layer.sigma_long] = resolution[layer.kind()];
@@ -219,7 +107,10 @@ pub fn simulate(config: &SimulateConfig, number: u32) -> Result<Event> {
             charge: if rng.random::<bool>() { 1.0 } else { -1.0 },
             turning: 1.0,
         };
-        if !primary {
+        if !primary && let Some(radii) = &config.vertex_radii {
+            let scale = config.secondary_pt_scale.unwrap_or(config.pt_scale);
+            state = displaced(state, eta, radii, scale, config.min_pt, &mut rng);
+        } else if !primary {
             // A neutral parent flew on before it made this one.
             let flight = -config.flight * (1.0 - rng.random::<f64>()).ln();
             let [x, y, z] = state.position;
@@ -228,27 +119,29 @@ pub fn simulate(config: &SimulateConfig, number: u32) -> Result<Event> {
             state.slope += 0.1 * normal(&mut rng) / (1.0 + state.pt);
         }
         let before = marks.len();
-        fly(config, &layers, state, i, &mut marks, &mut rng);
+        fly(config, (&layers, detector), state, i, &mut marks, &mut rng);
         particles.push((state, marks.len() - before, primary));
     }
     let share = |real: f64, noise: f64| (real * noise / (1.0 - noise)).round() as usize;
-    let noise = match config.noise_by_kind {
+    let noise = match config.noise_by_region {
         None => vec![((0..marks.len()).collect(), share(marks.len() as f64, config.noise))],
-        Some(shares) => (0..3)
-            .map(|kind| {
-                let of: Vec<usize> = (0..marks.len()).filter(|&m| layers[marks[m].layer].kind() == kind).collect();
-                let wanted = share(of.len() as f64, shares[kind]);
+        Some(shares) => (0..6)
+            .map(|region| {
+                let (kind, disk) = (region / 2, region % 2 == 1);
+                let within = |layer: &Layer| layer.kind() == kind && layer.is_disk() == disk;
+                let of: Vec<usize> = (0..marks.len()).filter(|&m| within(&layers[marks[m].layer])).collect();
+                let wanted = share(of.len() as f64, shares[kind][usize::from(disk)]);
                 (of, wanted)
             })
             .collect(),
     };
-    assemble(&layers, &particles, &marks, &noise, &mut rng, number)
+    assemble((&layers, detector), &particles, &marks, &noise, &mut rng, number)
 }
 
 /// Leaves the hits of one particle.
 fn fly(
     config: &SimulateConfig,
-    layers: &[Layer],
+    (layers, detector): (&[Layer], Option<&Detector>),
     start: State,
     particle: usize,
     marks: &mut Vec<Mark>,
@@ -276,7 +169,15 @@ fn fly(
                 None => continue,
             },
         };
-        if rng.random::<f64>() >= config.inefficiency {
+        if let Some(detector) = detector {
+            for crossing in detector.crossed(i, &near, &at) {
+                if rng.random::<f64>() < config.inefficiency {
+                    continue;
+                }
+                let measured = measure_in(&detector.modules[i][crossing.module], layer, &crossing.at, rng);
+                marks.push(Mark { layer: i, module: crossing.module as u32, measured, particle, at: crossing.at });
+            }
+        } else if rng.random::<f64>() >= config.inefficiency {
             marks.push(Mark { layer: i, module, measured: measure(layer, module, &at, rng), particle, at });
             let overlap = config.overlap[usize::from(matches!(layer.surface, Surface::Disk { .. }))];
             if config.double_hits && edge.abs() > 1.0 - 2.0 * overlap {
@@ -302,8 +203,13 @@ fn fly(
             Surface::Barrel { .. } => 1.0 / cosine,
             Surface::Disk { .. } => 1.0 / (1.0 - cosine * cosine).sqrt().max(0.1),
         };
-        let momentum = state.pt / cosine * (1.0 - config.energy_loss);
-        let sigma = config.scattering / momentum * aslant.sqrt();
+        if config.absorption > 0.0 && rng.random::<f64>() < config.absorption * aslant {
+            return;
+        }
+        let lost = 1e-3 * config.energy_loss_mev * aslant;
+        let momentum = (state.pt / cosine * (1.0 - config.energy_loss) - lost).max(0.01);
+        let scattering = config.scattering_by_kind.map_or(config.scattering, |angles| angles[layer.kind()]);
+        let sigma = scattering / momentum * aslant.sqrt();
         let (theta, total) = ((1.0_f64).atan2(state.slope) + sigma * normal(rng), momentum);
         state.phi += sigma * normal(rng) / cosine;
         state.slope = theta.cos() / theta.sin();
@@ -331,13 +237,22 @@ fn measure(layer: &Layer, module: u32, at: &State, rng: &mut Pcg64) -> [f64; 3] 
     }
 }
 
+/// Smears a crossing in the plane of a module of a list.
+fn measure_in(module: &Module, layer: &Layer, at: &State, rng: &mut Pcg64) -> [f64; 3] {
+    let [u, v] = module.local(at.position);
+    let across = layer.sigma_phi * normal(rng);
+    // An even distribution of the same width.
+    let along = layer.sigma_long * if layer.flat { 12.0_f64.sqrt() * (rng.random::<f64>() - 0.5) } else { normal(rng) };
+    module.place(u + across, v + along)
+}
+
 fn single(p: [f64; 3]) -> [f32; 3] {
     p.map(|v| v as f32)
 }
 
 /// Gives ids, adds noise, weighs.
 fn assemble(
-    layers: &[Layer],
+    (layers, detector): (&[Layer], Option<&Detector>),
     particles: &[(State, usize, bool)],
     marks: &[Mark],
     noise: &[(Vec<usize>, usize)],
@@ -363,6 +278,23 @@ fn assemble(
     // Like which marks, and how many.
     let each = noise.iter().filter(|(of, _)| !of.is_empty()).flat_map(|(of, n)| std::iter::repeat_n(of, *n));
     for of in each {
+        if let Some(detector) = detector {
+            // Each module makes as much noise as any other of its region.
+            let layer = &layers[marks[of[rng.random_range(0..of.len())]].layer];
+            let (kind, disk) = (layer.kind(), layer.is_disk());
+            let region = || (0..layers.len()).filter(|&l| layers[l].kind() == kind && layers[l].is_disk() == disk);
+            let mut place = rng.random_range(0..region().map(|l| detector.modules[l].len()).sum::<usize>());
+            for l in region() {
+                if let Some(module) = detector.modules[l].get(place) {
+                    let v = (2.0 * rng.random::<f64>() - 1.0) * module.half[2];
+                    let u = (2.0 * rng.random::<f64>() - 1.0) * module.half_width(v);
+                    rows.push((l, place as u32, module.place(u, v), None));
+                    break;
+                }
+                place -= detector.modules[l].len();
+            }
+            continue;
+        }
         let like = &marks[of[rng.random_range(0..of.len())]];
         let layer = &layers[like.layer];
         let turn = TAU * rng.random::<f64>();
@@ -391,7 +323,8 @@ fn assemble(
         event.hits.xyz.push(single(*measured));
         event.hits.volume.push(layers[*layer].volume);
         event.hits.layer.push(layers[*layer].layer);
-        event.hits.module.push(*module as i32 + 1);
+        let listed = detector.map(|detector| detector.modules[*layer][*module as usize].id[2]);
+        event.hits.module.push(listed.unwrap_or(*module as i32 + 1));
         event.truth.hit_id.push(place as i32 + 1);
         match mark {
             Some(mark) => {
@@ -416,7 +349,9 @@ fn assemble(
 
 #[cfg(test)]
 mod tests {
+    use super::super::detector::MM_PER_GEV;
     use super::*;
+    use crate::tracker::field::Solenoid;
 
     /// Momentum (GeV/c) and position by the equation of motion, Runge and Kutta of fourth order in steps of 0.5 mm.
     fn integrated(mut at: [f64; 6], charge: f64, solenoid: &Solenoid, z: f64) -> [f64; 6] {

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::bends::Bends;
 use super::field::Solenoid;
-use super::helix::{MM_PER_GEV, estimate};
+use super::helix::{Estimate, MM_PER_GEV, estimate};
+use super::known::Known;
 use crate::tracks::{Tracks, pt};
 
 /// What the tracker takes as known of the events.
@@ -31,6 +32,8 @@ pub struct Conditions {
     pub resolution_disks: [[f64; 2]; 3],
     /// Scattering angle of a layer times momentum, GeV rad, >= 0.
     pub scattering: f64,
+    /// Share of the hits that are noise, of cylinders and disks, 0 <= share < 1, of the same kinds.
+    pub noise: [[f64; 2]; 3],
 }
 
 impl Default for Conditions {
@@ -46,6 +49,9 @@ const CENTRAL: f32 = 800.0;
 /// Widths of the beam spot within which tracks are looked for.
 const REACH: f64 = 3.73;
 
+/// Tracks that pass the axis farther away than this come from elsewhere, mm.
+const ELSEWHERE: f64 = 2.0;
+
 impl Conditions {
     /// The accuracy phase of TrackML, measured on a real event.
     pub const ACCURACY: Self = Self {
@@ -57,6 +63,7 @@ impl Conditions {
         resolution: [[0.004, 0.01], [0.018, 0.26], [0.028, 3.0]],
         resolution_disks: [[0.016, 0.01], [0.021, 0.33], [0.11, 3.0]],
         scattering: 0.0019,
+        noise: [[0.07, 0.05], [0.2, 0.14], [0.58, 0.21]],
     };
     /// The throughput phase of TrackML: a wide beam spot.
     pub const THROUGHPUT: Self = Self { beam_sigma_z: 49.0, ..Self::ACCURACY };
@@ -64,6 +71,12 @@ impl Conditions {
     /// Farthest from the middle of the beam spot that tracks are looked for, mm.
     pub fn max_z0(&self) -> f64 {
         REACH * self.beam_sigma_z
+    }
+
+    /// Whether a track comes from elsewhere than the beam spot: its seeds do not point there.
+    pub fn points_elsewhere(&self, points: &[[f32; 3]]) -> bool {
+        let far = |found: Estimate| found.d0.abs() > ELSEWHERE || (found.z0 - self.beam_z).abs() > self.max_z0();
+        estimate(points).is_some_and(far)
     }
 
     /// Resolution of a kind of module on a disk or cylinder, mm.
@@ -105,6 +118,27 @@ impl Conditions {
         Some(Self { solenoid: Bends::of(parts, &known).map_or(known.solenoid, |bends| bends.solenoid()), ..known })
     }
 
+    /// What training events say of resolution, noise, scattering and the width of the beam spot, where their truth says it.
+    #[must_use]
+    pub fn told(self, known: &Known) -> Self {
+        let mut told = self;
+        for kind in 0..3 {
+            for k in 0..2 {
+                let take = |slot: &mut f64, value: Option<f64>, least: f64| {
+                    if let Some(value) = value {
+                        *slot = value.max(least);
+                    }
+                };
+                take(&mut told.resolution[kind][k], known.resolution[2 * kind][k], 1e-4);
+                take(&mut told.resolution_disks[kind][k], known.resolution[2 * kind + 1][k], 1e-4);
+                take(&mut told.noise[kind][k], known.noise[2 * kind + k], 0.0);
+            }
+        }
+        told.scattering = known.scattering.unwrap_or(told.scattering);
+        told.beam_sigma_r = known.beam_sigma_r.map_or(told.beam_sigma_r, |width| width.max(1e-4));
+        told
+    }
+
     /// Checks ranges.
     pub fn validate(&self, at: &str, problems: &mut Problems) {
         if let Some(solenoid) = &self.solenoid {
@@ -120,6 +154,11 @@ impl Conditions {
         positive("field", self.field);
         let both = self.resolution.iter().chain(&self.resolution_disks);
         both.flatten().for_each(|sigma| positive("resolution", *sigma));
+        for share in self.noise.as_flattened() {
+            problems.demand((0.0..1.0).contains(share), &format!("{at}.noise"), || {
+                format!("has {share}, expected 0 <= share < 1")
+            });
+        }
         problems.demand(self.beam_z.is_finite(), &format!("{at}.beam_z"), || "is not finite".into());
         problems.demand(self.scattering >= 0.0 && self.scattering.is_finite(), &format!("{at}.scattering"), || {
             format!("is {}, expected >= 0", self.scattering)
@@ -131,7 +170,7 @@ impl Conditions {
     pub fn contradiction(&self, z0: &[f64], max_z0: f64) -> Option<String> {
         let near: Vec<f64> = z0.iter().map(|z| (z - self.beam_z).abs()).filter(|z| *z <= max_z0).collect();
         let outer = near.iter().filter(|z| **z > 0.6 * max_z0).count();
-        if near.len() < 20 || (outer as f64) < 0.12 * near.len() as f64 {
+        if near.len() < 20 || (outer as f64) < 0.2 * near.len() as f64 {
             return None;
         }
         Some(format!(

@@ -32,8 +32,6 @@ pub struct Fit {
 const STEPS: usize = 6;
 /// Hits nearer than this are of one layer, where the track scatters once, mm.
 const SAME_LAYER: f64 = 14.0;
-/// Steps of numerical derivatives.
-const NUDGE: Parameters = [1e-4, 1e-3, 1e-6, 1e-6, 1e-6];
 
 /// A helix under a field.
 #[derive(Clone, Copy)]
@@ -42,6 +40,9 @@ struct Helix<'c> {
     /// Change of azimuth per mm of arc across the beam, in the field in the middle.
     curvature: f64,
     solenoid: Option<&'c Solenoid>,
+    /// Sine and cosine of the azimuth, and the cotangent of the polar angle.
+    start: (f64, f64),
+    cot: f64,
 }
 
 /// Places and weights of Gauss and Legendre for four points between 0 and 1.
@@ -60,6 +61,9 @@ struct Meeting {
     position: [f64; 3],
     /// Azimuth of the momentum.
     heading: f64,
+    /// How the position changes with the curvature at the same arc, in units of the curvature: across the beam, along and across
+    /// the direction at the nearest point to the axis.
+    bent: [f64; 2],
 }
 
 /// The chord of an arc: (along, across) the direction at its start.
@@ -72,50 +76,64 @@ fn chord(curvature: f64, arc: f64) -> [f64; 2] {
 impl<'c> Helix<'c> {
     fn new(p: Parameters, conditions: &'c Conditions) -> Self {
         let curvature = -p[4] / (p[3].sin() * conditions.mm_per_gev());
-        Self { p, curvature, solenoid: conditions.solenoid.as_ref() }
+        let (sin, cos) = p[3].sin_cos();
+        Self { p, curvature, solenoid: conditions.solenoid.as_ref(), start: p[2].sin_cos(), cot: cos / sin }
     }
 
     /// Curvature over a stretch of arc from the nearest point to the axis.
     fn over(&self, from: f64, to: f64) -> f64 {
-        let cot = self.p[3].cos() / self.p[3].sin();
         let z0 = self.p[1];
-        self.curvature * mean_turning(self.solenoid, z0, z0 + from * cot, z0 + to * cot)
+        self.curvature * mean_turning(self.solenoid, z0, z0 + from * self.cot, z0 + to * self.cot)
     }
 
-    /// (along, across) the direction at the nearest point to the axis after an arc, and how far the direction has turned.
-    fn way(&self, arc: f64) -> ([f64; 2], f64) {
-        if self.solenoid.is_none() {
-            return (chord(self.curvature, arc), self.curvature * arc);
-        }
-        let mut way = [0.0; 2];
+    /// (along, across) the direction at the nearest point to the axis after an arc, how that changes with the curvature (in units of
+    /// it), and how far the direction has turned.
+    fn way(&self, arc: f64) -> ([f64; 2], [f64; 2], f64) {
+        let (mut way, mut bent) = ([0.0; 2], [0.0; 2]);
         for (share, weight) in GAUSS {
             let upto = share * arc;
-            let (sin, cos) = (upto * self.over(0.0, upto)).sin_cos();
+            let turned = upto * self.over(0.0, upto);
+            let (sin, cos) = turned.sin_cos();
             way[0] += weight * arc * cos;
             way[1] += weight * arc * sin;
+            bent[0] -= weight * arc * turned * sin;
+            bent[1] += weight * arc * turned * cos;
         }
-        (way, arc * self.over(0.0, arc))
+        if self.solenoid.is_none() {
+            way = chord(self.curvature, arc);
+        }
+        (way, bent, arc * self.over(0.0, arc))
     }
 
     fn at(&self, arc: f64) -> Meeting {
-        let [d0, z0, phi, theta, _] = self.p;
-        let (sin, cos) = phi.sin_cos();
-        let ([along, across], turned) = self.way(arc);
-        let position = [
-            -d0 * sin + along * cos - across * sin,
-            d0 * cos + along * sin + across * cos,
-            z0 + arc * theta.cos() / theta.sin(),
-        ];
-        Meeting { arc, position, heading: phi + turned }
+        let [d0, z0, phi, ..] = self.p;
+        let (sin, cos) = self.start;
+        let ([along, across], bent, turned) = self.way(arc);
+        let position =
+            [-d0 * sin + along * cos - across * sin, d0 * cos + along * sin + across * cos, z0 + arc * self.cot];
+        Meeting { arc, position, heading: phi + turned, bent }
     }
 
-    /// Where it meets the cylinder or the plane that a hit lies on, on its way out.
-    fn meet(&self, hit: &Point) -> Option<Meeting> {
+    /// How what is measured of a hit changes with each parameter.
+    fn slopes(&self, hit: &Point, at: &Meeting) -> [[f64; 2]; 5] {
+        let (sin, cos) = self.start;
+        let [x, y, _] = at.position;
+        let bent = [at.bent[0] * cos - at.bent[1] * sin, at.bent[0] * sin + at.bent[1] * cos];
+        let theta = self.p[3].sin();
+        // The curvature goes as q/p over the sine of the polar angle.
+        let turned = [-bent[0] * self.cot, -bent[1] * self.cot, -at.arc / (theta * theta)];
+        let charge = [bent[0] / self.p[4], bent[1] / self.p[4], 0.0];
+        let surface = Surface::new(hit, at, self.p[3]);
+        [[-sin, cos, 0.0], [0.0, 0.0, 1.0], [-y, x, 0.0], turned, charge].map(|moved| surface.shown(moved))
+    }
+
+    /// Where it meets the cylinder or the plane that a hit lies on, on its way out; looked for around an arc.
+    fn meet(&self, hit: &Point, around: Option<f64>) -> Option<Meeting> {
         if hit.disk {
-            let arc = (hit.xyz[2] - self.p[1]) * self.p[3].tan();
+            let arc = (hit.xyz[2] - self.p[1]) / self.cot;
             return (arc > 0.0 && (arc * self.curvature).abs() < std::f64::consts::PI).then(|| self.at(arc));
         }
-        let mut arc = (hit.r * hit.r - self.p[0] * self.p[0]).max(0.0).sqrt();
+        let mut arc = around.unwrap_or_else(|| (hit.r * hit.r - self.p[0] * self.p[0]).max(0.0).sqrt());
         for _ in 0..20 {
             let at = self.at(arc);
             let [x, y, _] = at.position;
@@ -125,7 +143,8 @@ impl<'c> Helix<'c> {
             }
             let step = (x * x + y * y - hit.r * hit.r) / rate;
             arc -= step;
-            if step.abs() < 1e-9 * hit.r.max(1.0) {
+            // The next step would be its square over the radius of curvature.
+            if step.abs() < 1e-4 {
                 return Some(self.at(arc));
             }
         }
@@ -140,17 +159,31 @@ fn residual(hit: &Point, at: &Meeting) -> [f64; 2] {
     [across, if hit.disk { hit.r - x.hypot(y) } else { hit.xyz[2] - z }]
 }
 
-/// How a displacement of the track at fixed arc shows in what is measured on the surface of a hit.
-fn shown(hit: &Point, at: &Meeting, theta: f64, moved: [f64; 3]) -> [f64; 2] {
-    let [x, y, _] = at.position;
-    let r = x.hypot(y).max(1e-9);
-    let (cos, sin) = (x / r, y / r);
-    let (ahead_x, ahead_y, ahead_z) = (theta.sin() * at.heading.cos(), theta.sin() * at.heading.sin(), theta.cos());
-    let outward = [moved[0] * cos + moved[1] * sin, ahead_x * cos + ahead_y * sin];
-    // The track meets the surface earlier or later by this much.
-    let slip = if hit.disk { moved[2] / ahead_z } else { outward[0] / outward[1] };
-    let across = (-moved[0] * sin + moved[1] * cos) - slip * (-ahead_x * sin + ahead_y * cos);
-    if hit.disk { [across, outward[0] - slip * outward[1]] } else { [across, moved[2] - slip * ahead_z] }
+/// The surface of a hit and the direction of a track there.
+struct Surface {
+    disk: bool,
+    /// Unit vector outward, across the beam.
+    outward: [f64; 2],
+    ahead: [f64; 3],
+}
+
+impl Surface {
+    fn new(hit: &Point, at: &Meeting, theta: f64) -> Self {
+        let [x, y, _] = at.position;
+        let r = x.hypot(y).max(1e-9);
+        let ((sin, cos), (steep, level)) = (at.heading.sin_cos(), theta.sin_cos());
+        Self { disk: hit.disk, outward: [x / r, y / r], ahead: [steep * cos, steep * sin, level] }
+    }
+
+    /// How a displacement of the track at fixed arc shows in what is measured.
+    fn shown(&self, moved: [f64; 3]) -> [f64; 2] {
+        let ([cos, sin], [ahead_x, ahead_y, ahead_z]) = (self.outward, self.ahead);
+        let outward = [moved[0] * cos + moved[1] * sin, ahead_x * cos + ahead_y * sin];
+        // The track meets the surface earlier or later by this much.
+        let slip = if self.disk { moved[2] / ahead_z } else { outward[0] / outward[1] };
+        let across = (-moved[0] * sin + moved[1] * cos) - slip * (-ahead_x * sin + ahead_y * cos);
+        if self.disk { [across, outward[0] - slip * outward[1]] } else { [across, moved[2] - slip * ahead_z] }
+    }
 }
 
 /// Covariance of all measurements, row by row.
@@ -163,7 +196,8 @@ fn covariance(hits: &[Point], meetings: &[Meeting], helix: &Helix<'_>, condition
         }
     }
     let theta = helix.p[3];
-    let (sin, cot) = (theta.sin(), theta.cos() / theta.sin());
+    let (sin, cot) = (theta.sin(), helix.cot);
+    let surfaces: Vec<Surface> = hits.iter().zip(meetings).map(|(hit, at)| Surface::new(hit, at, theta)).collect();
     let momentum = 1.0 / helix.p[4].abs().max(1e-6);
     let mut effects = [vec![0.0; size], vec![0.0; size]];
     for j in 0..hits.len() {
@@ -182,7 +216,7 @@ fn covariance(hits: &[Point], meetings: &[Meeting], helix: &Helix<'_>, condition
             let arc = to.arc - from.arc;
             let (dx, dy) = (to.position[0] - from.position[0], to.position[1] - from.position[1]);
             // The azimuth turns: everything behind turns around this point.
-            let by_phi = shown(&hits[i], to, theta, [-dy / sin, dx / sin, 0.0]);
+            let by_phi = surfaces[i].shown([-dy / sin, dx / sin, 0.0]);
             // The polar angle turns at constant momentum: the slope changes, and the curvature with the transverse part.
             let nudge = 1e-7;
             let curvature = helix.over(from.arc, to.arc);
@@ -190,7 +224,7 @@ fn covariance(hits: &[Point], meetings: &[Meeting], helix: &Helix<'_>, condition
             let rate = -curvature * cot / nudge;
             let (along, across) = ((after[0] - before[0]) * rate, (after[1] - before[1]) * rate);
             let moved = [along * cosine - across * sine, along * sine + across * cosine, -arc / (sin * sin)];
-            let by_theta = shown(&hits[i], to, theta, moved);
+            let by_theta = surfaces[i].shown(moved);
             for k in 0..2 {
                 effects[0][2 * i + k] = sigma * by_phi[k];
                 effects[1][2 * i + k] = sigma * by_theta[k];
@@ -242,27 +276,25 @@ pub fn fit(hits: &[Point], conditions: &Conditions) -> Option<Fit> {
     let pt = start.pt * 2.0 / conditions.field;
     let mut p = [start.d0, start.z0, start.phi, theta, start.charge * theta.sin() / pt];
     let size = 2 * hits.len();
-    let mut factor = Vec::new();
+    let (mut factor, mut known) = (Vec::new(), Vec::new());
     let mut last = f64::INFINITY;
     for step in 0..STEPS {
         let helix = Helix::new(p, conditions);
-        let meetings = hits.iter().map(|hit| helix.meet(hit)).collect::<Option<Vec<_>>>()?;
+        let meet = |(i, hit): (usize, &Point)| helix.meet(hit, known.get(i).copied());
+        let meetings = hits.iter().enumerate().map(meet).collect::<Option<Vec<_>>>()?;
+        known = meetings.iter().map(|at| at.arc).collect();
         let mut residuals: Vec<f64> = hits.iter().zip(&meetings).flat_map(|(hit, at)| residual(hit, at)).collect();
         // The second step sees nearly the final momentum: scattering is known then.
         if step < 2 {
             factor = root(covariance(hits, &meetings, &helix, conditions), size)?;
         }
         let mut columns: [Vec<f64>; 5] = std::array::from_fn(|_| Vec::with_capacity(size));
-        for (k, column) in columns.iter_mut().enumerate() {
-            let mut q = p;
-            q[k] += NUDGE[k];
-            let nudged = Helix::new(q, conditions);
-            for (i, hit) in hits.iter().enumerate() {
-                let after = residual(hit, &nudged.meet(hit)?);
-                column.extend((0..2).map(|m| (residuals[2 * i + m] - after[m]) / NUDGE[k]));
+        for (hit, at) in hits.iter().zip(&meetings) {
+            for (column, slopes) in columns.iter_mut().zip(helix.slopes(hit, at)) {
+                column.extend(slopes);
             }
-            forward(&factor, size, column);
         }
+        columns.iter_mut().for_each(|column| forward(&factor, size, column));
         forward(&factor, size, &mut residuals);
         let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
         let chi2 = dot(&residuals, &residuals);

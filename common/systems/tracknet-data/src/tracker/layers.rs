@@ -135,10 +135,11 @@ impl Layer {
         let width = std::f64::consts::TAU / AROUND as f64;
         let cells = ((2.0 * half_phi / width).ceil() as usize + 1).min(AROUND);
         let first = column_of(phi - half_phi);
+        // Cells of one row lie side by side: one run of hits, two where it goes around.
+        let ends = [(first, (first + cells).min(AROUND)), (0, (first + cells).saturating_sub(AROUND))];
         for row in bottom..=top {
-            for i in 0..cells {
-                let at = row * AROUND + (first + i) % AROUND;
-                let run = self.starts[at] as usize..self.starts[at + 1] as usize;
+            for (from, to) in ends {
+                let run = self.starts[row * AROUND + from] as usize..self.starts[row * AROUND + to] as usize;
                 self.hits[run].iter().for_each(|&hit| take(hit));
             }
         }

@@ -73,6 +73,8 @@ pub struct State<'c> {
     pub hits: usize,
     /// The helix; none for a single hit.
     pub helix: Option<Helix>,
+    /// Whether the beam spot stands in for what was before the first hit.
+    pointing: bool,
     /// Length of the last step.
     step: f64,
     innovation: Residual,
@@ -87,13 +89,29 @@ pub struct State<'c> {
 impl<'c> State<'c> {
     /// One hit; the beam line stands in for what was before.
     pub fn start(hit: Point, conditions: &'c Conditions) -> Self {
-        let mut state = Self {
+        let mut state = Self::first(hit, conditions, true);
+        // The beam spot, so that the line has a direction from the second hit on.
+        state.add_point(conditions.beam_z, conditions.beam_sigma_z, -hit.r);
+        state.add_point(hit.xyz[2], conditions.resolution_of(hit.kind, hit.disk)[1], 0.0);
+        state
+    }
+
+    /// One hit of a track that may come from anywhere: it has no helix before its third hit.
+    pub fn free(hit: Point, conditions: &'c Conditions) -> Self {
+        let mut state = Self::first(hit, conditions, false);
+        state.add_point(hit.xyz[2], conditions.resolution_of(hit.kind, hit.disk)[1], 0.0);
+        state
+    }
+
+    fn first(hit: Point, conditions: &'c Conditions, pointing: bool) -> Self {
+        Self {
             conditions,
             last: hit,
             before: [0.0; 2],
             before_z: conditions.beam_z,
             hits: 1,
             helix: None,
+            pointing,
             step: hit.r,
             innovation: Residual::default(),
             w: 0.0,
@@ -101,11 +119,7 @@ impl<'c> State<'c> {
             wss: 0.0,
             wz: 0.0,
             wsz: 0.0,
-        };
-        // The beam spot, so that the line has a direction from the second hit on.
-        state.add_point(conditions.beam_z, conditions.beam_sigma_z, -hit.r);
-        state.add_point(hit.xyz[2], conditions.resolution_of(hit.kind, hit.disk)[1], 0.0);
-        state
+        }
     }
 
     fn add_point(&mut self, z: f64, sigma: f64, s: f64) {
@@ -198,7 +212,8 @@ impl<'c> State<'c> {
                 rough.bent(points, [early, late], ahead, self.helix.map(|h| h.unit))
             }
         };
-        next.helix = Some(rough.with_line(z, slope));
+        // Two hits alone have no curvature.
+        next.helix = (self.pointing || next.hits > 2).then(|| rough.with_line(z, slope));
         next
     }
 

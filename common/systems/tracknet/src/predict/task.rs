@@ -76,7 +76,7 @@ impl Task for Predict {
     }
 
     fn run(self, stage: &mut Stage) -> Result<Ending> {
-        let Self { config, finder, events, tracks, .. } = self;
+        let Self { config, finder, events, tracks, weights, .. } = self;
         let config = &config;
         let mut noted: Option<PathBuf> = None;
         for prefix in &events {
@@ -100,7 +100,7 @@ impl Task for Predict {
             }
         }
         let path = stage.folder().join("submission.csv");
-        let (written, report, fitted) = submission(&finder, config, &events, &path)?;
+        let (written, report, fitted) = submission(&weights, config, &events, &path)?;
         stage.output("submission", &written);
         if config.fit {
             let [parquet, csv] = tracker::fitted::write(&fitted, stage.folder())?;

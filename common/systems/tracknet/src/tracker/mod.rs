@@ -12,4 +12,4 @@ pub mod source;
 pub mod train;
 
 pub use search::{SearchConfig, find};
-pub use tracknet_data::tracker::{conditions, fit, fitted, helix, layers, state};
+pub use tracknet_data::tracker::{checks, conditions, fit, fitted, helix, known, layers, state};

@@ -2,6 +2,8 @@
 //! log-likelihood ratios against chance ranks them, and hits are given out without overlap. Then a second pass with what
 //! is left.
 
+mod displaced;
+
 use std::collections::HashMap;
 
 use common::config::Problems;
@@ -20,6 +22,8 @@ use super::state::{FEATURES, State};
 use crate::event::Hits;
 use crate::submission::Submission;
 use crate::tracks::SEED_LAYERS;
+
+pub use displaced::DisplacedConfig;
 
 /// How tracks are found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -48,6 +52,8 @@ pub struct SearchConfig {
     pub double_hits: bool,
     /// Whether the network's means and widths are used; without, those of resolution and scattering are.
     pub learned: bool,
+    /// Starts of tracks from elsewhere than the beam spot, after all passes, of the hits that are left.
+    pub displaced: DisplacedConfig,
 }
 
 impl Default for SearchConfig {
@@ -60,10 +66,11 @@ impl Default for SearchConfig {
             branch: vec![20, 6, 3],
             beam: 12,
             min_hits: 3,
-            min_score: 5.0,
+            min_score: 3.0,
             max_shared: 1,
             double_hits: true,
             learned: true,
+            displaced: DisplacedConfig::default(),
         }
     }
 }
@@ -86,6 +93,7 @@ impl SearchConfig {
         });
         problems.demand(!self.passes.is_empty(), &format!("{at}.passes"), || "is empty, so no track can start".into());
         problems.demand(self.min_score.is_finite(), &format!("{at}.min_score"), || "is not finite".into());
+        self.displaced.validate(&format!("{at}.displaced"), problems);
     }
 }
 
@@ -136,6 +144,22 @@ const MOST_SECOND: usize = 3;
 /// Layers that a next hit may be in, with the logarithm of their share.
 type Next = Vec<(usize, f64)>;
 
+/// Hits that a candidate starts with: two, and three where the beam spot is none of them.
+#[derive(Clone, Copy)]
+struct Start {
+    hits: [u32; 3],
+    score: f64,
+}
+
+/// What is asked of the candidates of a pass.
+#[derive(Clone, Copy)]
+struct Pass {
+    /// Whether its starts point to the beam spot.
+    pointing: bool,
+    min_hits: usize,
+    min_score: f64,
+}
+
 #[derive(Clone)]
 struct Candidate<'c> {
     seed: u32,
@@ -183,14 +207,15 @@ pub fn find(
     let mut track_of = vec![0_i64; hits.len()];
     let (mut tracks, mut seeds) = (0_i64, 0);
     for starts in &config.passes {
-        common::cli::signals::check("nothing of this event; the same command starts it anew")?;
+        let pass = Pass { pointing: true, min_hits: config.min_hits, min_score: config.min_score };
         let pairs = search.pairs(starts);
-        seeds += pairs.len();
-        let mut found = Vec::new();
-        for block in pairs.chunks(BLOCK) {
-            tch::no_grad(|| search.grow(block, &mut found))?;
-        }
-        search.select(found, &mut track_of, &mut tracks);
+        seeds += search.pass(&pairs, pass, &mut track_of, &mut tracks)?;
+    }
+    if !config.displaced.layers.is_empty() {
+        let DisplacedConfig { min_hits, min_score, .. } = config.displaced;
+        let pass = Pass { pointing: false, min_hits, min_score };
+        let triplets = search.triplets();
+        seeds += search.pass(&triplets, pass, &mut track_of, &mut tracks)?;
     }
     let mut order: Vec<usize> = (0..hits.len()).collect();
     order.sort_unstable_by_key(|&i| hits.hit_id[i]);
@@ -202,8 +227,19 @@ pub fn find(
 }
 
 impl<'a> Search<'a> {
+    /// One pass: grows candidates from its starts and gives the hits to the best ones; the number of starts.
+    fn pass(&mut self, starts: &[Start], pass: Pass, track_of: &mut [i64], tracks: &mut i64) -> Result<usize> {
+        common::cli::signals::check("nothing of this event; the same command starts it anew")?;
+        let mut found = Vec::new();
+        for block in starts.chunks(BLOCK) {
+            tch::no_grad(|| self.grow(block, pass, &mut found))?;
+        }
+        self.select(found, pass.min_hits, track_of, tracks);
+        Ok(starts.len())
+    }
+
     /// Pairs of free hits that point to the beam spot, both ends of one candidate.
-    fn pairs(&self, starts: &[(i32, i32)]) -> Vec<(u32, u32)> {
+    fn pairs(&self, starts: &[(i32, i32)]) -> Vec<Start> {
         let mut pairs = Vec::new();
         let radius = self.config.min_pt * self.conditions.mm_per_gev();
         let (z0, beam) = (self.max_z0, self.conditions.beam_z);
@@ -245,29 +281,40 @@ impl<'a> Search<'a> {
                         let origin = point.xyz[2] - point.r * (other.xyz[2] - point.xyz[2]) / dr;
                         let bend = turn(other.phi - point.phi).abs();
                         if (origin - beam).abs() <= z0 && bend <= TURN * dr.abs() / radius + TURN_MARGIN {
-                            pairs.push((a as u32, b));
+                            pairs.push(Start { hits: [a as u32, b, 0], score: 0.0 });
                         }
                     });
                 }
             }
         }
-        pairs.sort_unstable();
+        pairs.sort_unstable_by_key(|start| start.hits);
         pairs
     }
 
-    /// Grows candidates from pairs; all that are long enough go to `found`.
-    fn grow(&self, pairs: &[(u32, u32)], found: &mut Vec<Candidate<'a>>) -> Result<()> {
+    /// Grows candidates from starts; all that are long enough go to `found`.
+    fn grow(&self, starts: &[Start], pass: Pass, found: &mut Vec<Candidate<'a>>) -> Result<()> {
         let points = &self.layers.points;
-        let mut memory = self.network.start(pairs.len() as i64);
-        let mut active: Vec<Candidate<'a>> = Vec::with_capacity(pairs.len());
-        let first: Vec<State<'a>> =
-            pairs.iter().map(|&(a, _)| State::start(points[a as usize], self.conditions)).collect();
-        memory = self.feed(first.iter(), &memory)?;
-        for (&(a, b), start) in pairs.iter().zip(&first) {
-            let state = start.with(points[b as usize]);
-            // One start a first hit: its pairs compete in one beam.
-            active.push(Candidate { seed: a, hits: vec![a, b], state, score: 0.0 });
+        let mut memory = self.network.start(starts.len() as i64);
+        let begin = |hit: u32| match pass.pointing {
+            true => State::start(points[hit as usize], self.conditions),
+            false => State::free(points[hit as usize], self.conditions),
+        };
+        let size = if pass.pointing { 2 } else { 3 };
+        let mut states: Vec<State<'a>> = starts.iter().map(|start| begin(start.hits[0])).collect();
+        for at in 1..size {
+            memory = self.feed(states.iter(), &memory)?;
+            for (state, start) in states.iter_mut().zip(starts) {
+                *state = state.with(points[start.hits[at] as usize]);
+            }
         }
+        // One start a first hit: those that begin with it compete in one beam.
+        let candidate = |(start, state): (&Start, State<'a>)| Candidate {
+            seed: start.hits[0],
+            hits: start.hits[..size].to_vec(),
+            state,
+            score: start.score,
+        };
+        let mut active: Vec<Candidate<'a>> = starts.iter().zip(states).map(candidate).collect();
         let mut step = 0;
         loop {
             if active.is_empty() {
@@ -302,9 +349,7 @@ impl<'a> Search<'a> {
                     parents.push(parent as i64);
                 }
             }
-            found.extend(
-                active.into_iter().filter(|c| c.hits.len() >= self.config.min_hits && c.score >= self.config.min_score),
-            );
+            found.extend(active.into_iter().filter(|c| c.hits.len() >= pass.min_hits && c.score >= pass.min_score));
             memory = memory.index_select(0, &Tensor::from_slice(&parents));
             active = next;
             step += 1;
@@ -376,11 +421,11 @@ impl<'a> Search<'a> {
     }
 
     /// Gives the hits to the best candidates.
-    fn select(&mut self, mut found: Vec<Candidate<'_>>, track_of: &mut [i64], tracks: &mut i64) {
+    fn select(&mut self, mut found: Vec<Candidate<'_>>, min_hits: usize, track_of: &mut [i64], tracks: &mut i64) {
         found.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.hits.cmp(&b.hits)));
         for candidate in &found {
             let free: Vec<u32> = candidate.hits.iter().copied().filter(|&hit| self.free[hit as usize]).collect();
-            if candidate.hits.len() - free.len() > self.config.max_shared || free.len() < self.config.min_hits {
+            if candidate.hits.len() - free.len() > self.config.max_shared || free.len() < min_hits {
                 continue;
             }
             *tracks += 1;

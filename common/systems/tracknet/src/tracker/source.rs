@@ -11,6 +11,7 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 use super::conditions::Conditions;
+use super::known::Known;
 use super::state::{CLIP, FEATURES, Point, State};
 use crate::prepare;
 use crate::tracks::Tracks;
@@ -63,12 +64,14 @@ pub struct TrackerSource {
     noise: f64,
     seed: u64,
     conditions: Conditions,
+    known: Known,
 }
 
 impl TrackerSource {
     /// Reads prepared tracks: positions in mm, one hit a layer.
     pub fn open(paths: &[PathBuf], gaps: f64, noise: f64, seed: u64) -> Result<Self> {
         let parts = paths.iter().map(|path| prepare::read(path)).collect::<Result<Vec<_>>>()?;
+        let known = paths.iter().map(|path| prepare::known(path)).collect::<Result<Vec<_>>>()?;
         let mut firsts = Vec::with_capacity(parts.len());
         let mut rows = 0;
         for (part, path) in parts.iter().zip(paths) {
@@ -83,7 +86,8 @@ impl TrackerSource {
         if rows == 0 {
             return Err(Error::usage("the data set has no tracks").hint("prepare it with looser filters"));
         }
-        Ok(Self { parts, firsts, rows, gaps, noise, seed, conditions: Conditions::default() })
+        let known = Known::of_all(&known);
+        Ok(Self { parts, firsts, rows, gaps, noise, seed, conditions: Conditions::default(), known })
     }
 
     /// The same tracks under other conditions.
@@ -92,9 +96,9 @@ impl TrackerSource {
         Self { conditions, ..self }
     }
 
-    /// Conditions as these tracks say them, the rest from `known`; none for too few tracks.
+    /// Conditions as these tracks and the truth of their events say them, the rest from `known`; none for too few tracks.
     pub fn conditions(&self, known: &Conditions) -> Option<Conditions> {
-        known.estimated(&self.parts)
+        known.told(&self.known).estimated(&self.parts)
     }
 
     /// The conditions that features are made under.
@@ -134,7 +138,12 @@ impl Source for TrackerSource {
                 i == 1 || rng.random::<f64>() >= self.gaps
             });
             let begun = mask.len();
-            let mut state = State::start(hits.first().copied().unwrap_or(Point::new([0.0; 3], 8)), &self.conditions);
+            let first = hits.first().copied().unwrap_or(Point::new([0.0; 3], 8));
+            let track = &part.xyz[part.hits((row - self.firsts[at]) as usize)];
+            let mut state = match self.conditions.points_elsewhere(track) {
+                false => State::start(first, &self.conditions),
+                true => State::free(first, &self.conditions),
+            };
             for at in 0..LONGEST {
                 let next = hits.get(at + 1);
                 let residual = next.and_then(|next| state.residual(next));

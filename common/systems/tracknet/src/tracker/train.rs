@@ -32,10 +32,11 @@ pub struct TrackerConfig {
     pub gaps: f64,
     /// Chance that a hit is replaced by a wrong one near it.
     pub noise: f64,
-    /// Beam spot, resolution and field, where they are known; beam spot and field are estimated from the training tracks
-    /// unless `estimate` is false. Written into the checkpoint.
+    /// Beam spot, resolution, field and noise, where they are known; all of them are estimated from the training events unless
+    /// `estimate` is false. Written into the checkpoint.
     pub conditions: Conditions,
-    /// Whether beam spot and field are taken from the training tracks.
+    /// Whether beam spot, field, resolution, scattering and noise are taken from the training events, as far as their truth says
+    /// them.
     pub estimate: bool,
 }
 
@@ -69,6 +70,14 @@ pub fn sources(prepared: &Manifest, config: &TrackerConfig, seed: u64) -> Result
         conditions.beam_z,
         conditions.beam_sigma_z,
         conditions.field
+    );
+    tracing::info!(
+        "beam spot {:.3} mm wide across; scattering {:.4} GeV rad; resolution of cylinders {:?}, of disks {:?} mm; noise {:.2?}",
+        conditions.beam_sigma_r,
+        conditions.scattering,
+        conditions.resolution,
+        conditions.resolution_disks,
+        conditions.noise
     );
     let valid = TrackerSource::open(&paths("valid/")?, 0.0, 0.0, seed)?;
     Ok((train.under(conditions), valid.under(conditions)))
