@@ -99,8 +99,9 @@ impl Zonal {
                 truth.read(row, 0..columns, &mut y);
                 predictions.read(row, 0..columns, &mut p);
                 let at = band(places.latitude[row]) * columns;
-                for c in 0..columns {
-                    sums[at + c].add(places.area[row], y[c] - first[c], p[c] - y[c]);
+                let values = y.iter().zip(&p).zip(&first);
+                for (sums, ((y, p), first)) in sums[at..at + columns].iter_mut().zip(values) {
+                    sums.add(places.area[row], y - first, p - y);
                 }
             }
             sums

@@ -92,6 +92,11 @@ fn simulated(seed: u64) -> BTreeMap<String, Seen> {
 }
 
 #[test]
+#[allow(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "the table is printed, and a test that is skipped says why"
+)]
 fn every_variable_on_every_level_looks_like_the_real_one() {
     let Some(real) = real() else {
         eprintln!("skipped: ../shared/data/climsim/statistics.csv, the statistics of the real data, is not at hand");
