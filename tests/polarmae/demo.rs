@@ -38,7 +38,8 @@ fn the_demo_runs_to_its_last_line() {
     let run = cmd("run-pipeline").args(["pipelines/polarmae-labels", "-q", "--result"]).within(folder.path());
     let last: serde_json::Value = serde_json::from_str(run.succeeds().stdout.lines().last().unwrap()).unwrap();
     let labels = ["labels.full_1", "labels.full_10", "labels.frozen_1", "labels.nothing_1"];
-    for key in ["svm_f1", "svm_f1_untrained", "seg_f1", "seg_f1_majority", "pretrain_loss_first"].iter().chain(&labels) {
+    for key in ["svm_f1", "svm_f1_untrained", "seg_f1", "seg_f1_majority", "pretrain_loss_first"].iter().chain(&labels)
+    {
         assert!(last["metrics"][key].is_number(), "{key}: {last}");
     }
     for name in ["classes", "picture", "label_curve"] {
@@ -46,7 +47,9 @@ fn the_demo_runs_to_its_last_line() {
     }
     let curve = folder.path().join("demo/polarmae/scores/label-curve/plots/mean-f1-over-labelled-events.csv");
     let curve = std::fs::read_to_string(curve).unwrap();
-    for learned in ["all, pretrained", "all, from nothing", "head alone, pretrained", "a linear map of the pretrained features"] {
+    for learned in
+        ["all, pretrained", "all, from nothing", "head alone, pretrained", "a linear map of the pretrained features"]
+    {
         assert!(curve.contains(learned), "{learned}: {curve}");
     }
 }

@@ -278,7 +278,8 @@ mod tests {
         let surplus = format!("{all},{last},7\n");
         assert!(read(std, &file("more.csv", &surplus)).contains("line 2: has more fields than the "));
         let bars = shipped.replace(',', ";");
-        Constants::read(Chain::A, &mean, &file("std.json", std), &file("bars.csv", &format!("\u{feff}{bars}"))).unwrap();
+        Constants::read(Chain::A, &mean, &file("std.json", std), &file("bars.csv", &format!("\u{feff}{bars}")))
+            .unwrap();
         assert!(read(std, &folder.path().join("none.csv")).contains("no such file"));
     }
 }

@@ -24,7 +24,8 @@ pub(crate) fn page(reports: &[Value], labels: &Labels) -> Page {
         });
         let (x, y) = (Axis::new("labelled events").log(), Axis::new("mean F1").range(0.0, 1.0));
         let mut chart = Chart::lines("Mean F1 over labelled events", x, y).with_all(series).note("higher is better");
-        if let Some(majority) = reports.first().map(|report| number(&report["f1_majority"])).filter(|f1| f1.is_finite()) {
+        if let Some(majority) = reports.first().map(|report| number(&report["f1_majority"])).filter(|f1| f1.is_finite())
+        {
             chart = chart.level(majority, "majority class alone");
         }
         page.chart(chart.wide());

@@ -73,8 +73,7 @@ impl Boxes {
 
 impl Buckets {
     pub(super) fn new(points: &Points) -> Self {
-        let mut moving: Vec<Moving> =
-            (0..points.len()).map(|i| Moving { at: points.at(i), index: i as u32 }).collect();
+        let mut moving: Vec<Moving> = (0..points.len()).map(|i| Moving { at: points.at(i), index: i as u32 }).collect();
         let mut starts = vec![];
         split(&mut moving, 0, &mut starts);
         starts.push(points.len());
@@ -90,11 +89,8 @@ impl Buckets {
         let boxes = Boxes::around(axes, axes, &leaves);
         let branches: Vec<Range<usize>> =
             (0..leaves.len()).step_by(BRANCH).map(|first| first..(first + BRANCH).min(leaves.len())).collect();
-        let wide = Boxes::around(
-            boxes.low.each_ref().map(Vec::as_slice),
-            boxes.high.each_ref().map(Vec::as_slice),
-            &branches,
-        );
+        let wide =
+            Boxes::around(boxes.low.each_ref().map(Vec::as_slice), boxes.high.each_ref().map(Vec::as_slice), &branches);
         Self { x, y, z, original, starts, leaves: boxes, branches: wide }
     }
 
@@ -184,9 +180,7 @@ fn split(points: &mut [Moving], offset: usize, starts: &mut Vec<usize>) {
     }
     let widest = (0..3).max_by(|&a, &b| (high[a] - low[a]).total_cmp(&(high[b] - low[b]))).unwrap_or(0);
     let middle = points.len() / 2;
-    points.select_nth_unstable_by(middle, |a, b| {
-        a.at[widest].total_cmp(&b.at[widest]).then(a.index.cmp(&b.index))
-    });
+    points.select_nth_unstable_by(middle, |a, b| a.at[widest].total_cmp(&b.at[widest]).then(a.index.cmp(&b.index)));
     let (left, right) = points.split_at_mut(middle);
     split(left, offset, starts);
     split(right, offset + middle, starts);

@@ -132,9 +132,10 @@ impl Task for Predict {
             return Err(Error::usage(problem).hint("name one of them: `--picture N`"));
         }
         let trained_seed = trained.as_ref().map(|trained| trained.seed);
-        let taught = [TRAIN_EVENTS, LEARNS].into_iter().filter(|_| !config.embeddings).filter_map(|name| {
-            trained.as_ref().and_then(|trained| Some((name, trained.metrics.get(name)?.clone())))
-        });
+        let taught = [TRAIN_EVENTS, LEARNS]
+            .into_iter()
+            .filter(|_| !config.embeddings)
+            .filter_map(|name| trained.as_ref().and_then(|trained| Some((name, trained.metrics.get(name)?.clone()))));
         let taught = taught.collect();
         let upstream = trained.into_iter().chain([prepared]).collect();
         Ok(Self { config, settings, work, weights, events, train, most, upstream, trained_seed, taught })
