@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use common::stage::Stage;
+use common::store::tables::{Column, ColumnKind, read_csv};
 use neural::loader::Source;
 use neural::trainer::{Options, Resume};
 use tracknet::build::{BuildConfig, build};
@@ -46,6 +47,7 @@ fn main() -> anyhow::Result<()> {
     let raw = folder.path().join(simulate::RAW);
     let prefixes = files::events(std::slice::from_ref(&raw))?;
 
+    readers(&prefixes)?;
     maps(&raw, &prefixes, folder.path())?;
     tracks(&prefixes, folder.path())?;
     tch::set_num_threads(1);
@@ -59,6 +61,38 @@ fn main() -> anyhow::Result<()> {
         }
     };
     building(&prefixes, &weights, folder.path())
+}
+
+/// The places of all hits: the reader of TrackML's files beside the one of all tables, one thread each.
+fn readers(prefixes: &[PathBuf]) -> anyhow::Result<()> {
+    let one = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
+    let hits = |prefix: &PathBuf| PathBuf::from(format!("{}-hits.csv", prefix.display()));
+    for round in 0..ROUNDS {
+        let start = Instant::now();
+        let mut sum = 0.0_f64;
+        for prefix in prefixes {
+            sum += tracknet::csv::read_points(&hits(prefix), ["x", "y", "z"])?
+                .iter()
+                .map(|p| f64::from(p[0]))
+                .sum::<f64>();
+        }
+        let ours = start.elapsed().as_secs_f64();
+        let start = Instant::now();
+        let schema = ["x", "y", "z"].map(|name| (name, ColumnKind::F32));
+        let mut other = 0.0_f64;
+        for prefix in prefixes {
+            let table = one.install(|| read_csv(hits(prefix), &schema))?;
+            let Column::F32(x) = &table.columns()[0] else { anyhow::bail!("a column of another kind") };
+            other += x.iter().map(|x| f64::from(*x)).sum::<f64>();
+        }
+        let tables = start.elapsed().as_secs_f64();
+        anyhow::ensure!((sum - other).abs() <= 1e-6 * sum.abs().max(1.0), "{sum} and {other}");
+        println!(
+            "places of hits, round {round}: {ours:.3} s, by the reader of all tables {tables:.3} s; ratio {:.1}",
+            tables / ours
+        );
+    }
+    Ok(())
 }
 
 fn maps(raw: &Path, prefixes: &[PathBuf], folder: &Path) -> anyhow::Result<()> {
