@@ -39,8 +39,11 @@ pub struct System {
     /// W/m2 for one unit of a target, where targets are fluxes of energy.
     pub watts: Option<fn(&str) -> Option<f64>>,
     /// Where on the globe the rows of a file of true values are, where it says so.
-    pub places: Option<fn(&Path) -> Result<Option<Places>>>,
+    pub places: Option<PlacesOf>,
 }
+
+/// Reads where the rows of a file are; none where it does not say so.
+pub type PlacesOf = fn(&Path) -> Result<Option<Places>>;
 
 /// Where on the globe rows are, for zonal means.
 #[derive(Debug, Clone, PartialEq)]

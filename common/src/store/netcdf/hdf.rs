@@ -292,10 +292,10 @@ mod tests {
     fn odd_files_stay_with_the_library() {
         type More = fn(&mut netcdf::FileMut);
         let odd: [(&str, More); 4] = [
-            ("group", |file| drop(file.add_group("below").unwrap())),
-            ("string", |file| drop(file.add_string_variable("names", &["lev"]).unwrap())),
-            ("not_its_coordinate", |file| drop(file.add_variable::<f32>("ncol", &["lev"]).unwrap())),
-            ("many", |file| (0..60).for_each(|i| drop(file.add_variable::<f32>(&format!("v{i}"), &["lev"]).unwrap()))),
+            ("group", |file| _ = file.add_group("below").unwrap()),
+            ("string", |file| _ = file.add_string_variable("names", &["lev"]).unwrap()),
+            ("not_its_coordinate", |file| _ = file.add_variable::<f32>("ncol", &["lev"]).unwrap()),
+            ("many", |file| (0..60).for_each(|i| _ = file.add_variable::<f32>(&format!("v{i}"), &["lev"]).unwrap())),
         ];
         let folder = tempfile::tempdir().unwrap();
         for (name, more) in odd {
