@@ -9,6 +9,7 @@ pub mod energy;
 pub mod geometry;
 pub mod grouping;
 pub mod instances;
+pub mod labels;
 pub mod masking;
 mod page;
 pub mod picture;

@@ -3,7 +3,7 @@
 use report::{Axis, Chart, Figure, Heat, Page, Sense, Series, Table};
 use serde_json::Value;
 
-use crate::score::Labels;
+use crate::labels::Labels;
 
 /// The page of one or several tables of classes, as `score.json` has them, and of how many labels they took.
 pub(crate) fn page(reports: &[Value], labels: &Labels) -> Page {

@@ -1,6 +1,6 @@
 //! Classes of points against their labels: F1, intersection over union, confusion.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use common::oof::{resolve, resolve_in};
@@ -14,15 +14,12 @@ use tracing::info;
 
 use crate::NAME;
 use crate::confusion::{Confusion, event_iou};
+use crate::labels::{LEARNS, Labels, TRAIN_EVENTS};
 use crate::page;
 
 /// Points that are held at a time.
 const BLOCK: usize = 1 << 20;
 
-/// Figure of a training, of its predictions and of a probe: the events whose labels it learned from.
-pub const TRAIN_EVENTS: &str = "train_events";
-/// Figure beside it: what learned.
-pub const LEARNS: &str = "learns";
 /// Output of predictions that are embeddings: what lies open in them.
 const PROBE: &str = "probe";
 
@@ -161,49 +158,6 @@ fn probe(name: &str, stage: &Manifest) -> Value {
         TRAIN_EVENTS: of(TRAIN_EVENTS),
         LEARNS: of(LEARNS),
     })
-}
-
-/// How many labels it takes: mean F1 by what learned and from how many labelled events.
-pub(crate) struct Labels {
-    /// By what learned, each with its events and figures, fewest events first.
-    pub(crate) curves: Vec<(String, Vec<(u64, f64)>)>,
-}
-
-impl Labels {
-    fn of<'r>(reports: impl Iterator<Item = &'r Value>) -> Self {
-        let mut curves: Vec<(String, Vec<(u64, f64)>)> = vec![];
-        for report in reports {
-            let known = (report[LEARNS].as_str(), report[TRAIN_EVENTS].as_u64(), report["f1_mean"].as_f64());
-            let (Some(learns), Some(events), Some(f1)) = known else { continue };
-            match curves.iter_mut().find(|(name, _)| name == learns) {
-                Some((_, points)) => points.push((events, f1)),
-                None => curves.push((learns.into(), vec![(events, f1)])),
-            }
-        }
-        curves.iter_mut().for_each(|(_, points)| points.sort_by_key(|(events, _)| *events));
-        Self { curves }
-    }
-
-    /// Numbers of events of all curves; a curve over them needs two.
-    pub(crate) fn events(&self) -> BTreeSet<u64> {
-        self.curves.iter().flat_map(|(_, points)| points.iter().map(|(events, _)| *events)).collect()
-    }
-
-    /// The figures as text, nothing where all learned from as many events.
-    fn table(&self) -> String {
-        let events = self.events();
-        if events.len() < 2 {
-            return String::new();
-        }
-        let heads = events.iter().map(|events| format!("{events:>9}")).collect::<String>();
-        let mut text = format!("\nmean F1 by labelled events\n  {:40}{heads}", "what learned");
-        for (learns, points) in &self.curves {
-            let of = |events: u64| points.iter().rev().find(|(known, _)| *known == events);
-            let cells = events.iter().map(|&events| of(events).map_or(" ".repeat(9), |(_, f1)| format!("{f1:9.4}")));
-            text += &format!("\n  {learns:40}{}", cells.collect::<String>());
-        }
-        text
-    }
 }
 
 fn number(value: &Value) -> f64 {

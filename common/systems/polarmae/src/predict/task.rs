@@ -8,7 +8,7 @@ use common::driver::{Ending, Help, Request, Task};
 use common::stage::{Manifest, Stage};
 use common::{Error, Result};
 use neural::stages::{self, PredictFlags, Set};
-use polarmae_data::score::{LEARNS, TRAIN_EVENTS};
+use polarmae_data::labels::{LEARNS, TRAIN_EVENTS};
 use serde_json::{Value, json};
 
 use super::embed::{Embedder, EmbeddingWriter};

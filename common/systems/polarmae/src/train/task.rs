@@ -7,7 +7,7 @@ use common::config::{self, Resolved};
 use common::driver::{Ending, Help, Request, Task};
 use common::stage::{Manifest, Stage};
 use neural::stages::{self, Begun, Told, TrainFlags};
-use polarmae_data::score::{LEARNS, TRAIN_EVENTS};
+use polarmae_data::labels::{LEARNS, TRAIN_EVENTS};
 
 use super::config::EncoderMode;
 use super::{ModelConfig, Sets, TrainConfig, Trained, train};
