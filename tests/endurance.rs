@@ -1,6 +1,6 @@
 //! Data far larger than memory: stores of holes as large as the published ones, whose opening, order, first batches and
 //! resumption take no longer and no more memory than those of small ones, and preparations of many gigabytes.
-
+#![allow(clippy::zombie_processes, reason = "`ended` waits for them, and asks what they took")]
 #![allow(clippy::print_stdout)] // a skipped test says why
 
 #[path = "support/mod.rs"]

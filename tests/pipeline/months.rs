@@ -91,7 +91,7 @@ fn months_that_jobs_prepared_side_by_side_are_the_arrays_of_one_run() {
     copy().succeeds();
     again().fails(3).says("which is in").says("already");
     fs::remove_dir_all(project.at("months/twice")).unwrap();
-    fs::write(project.at("months/0001-03/a/train_01_03.safetensors"), "x").unwrap();
+    common::durable::write(project.at("months/0001-03/a/train_01_03.safetensors"), b"x").unwrap();
     again().fails(3).says("train_01_03.safetensors");
 }
 

@@ -188,10 +188,10 @@ pub fn training_loss(config: &LossConfig, output: &Tensor, target: &Tensor) -> T
     if let Some(expected) = expected.filter(|_| config.confidence > 0.0) {
         // Each target's own error is what is to be expected; no gradient runs through it.
         let made = errors(config, &predicted, target).detach();
-        loss = loss + config.criterion().mean(&expected, &made) * config.confidence;
+        loss = &loss + config.criterion().mean(&expected, &made) * config.confidence;
     }
     if let (Some(predicted), Some(there)) = (places(output), there) {
-        loss = loss + losses::mse(&predicted, &there) * config.places;
+        loss = &loss + losses::mse(&predicted, &there) * config.places;
     }
     loss
 }
