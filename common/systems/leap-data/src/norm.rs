@@ -270,7 +270,7 @@ mod tests {
         assert!(read(&std.replace("\"state_t_7\"", "\"state_x_7\""), &weights).contains("no key `state_t_7`"));
         assert!(read("[1, 2]", &weights).contains("expected an object of numbers"));
         assert!(read("{\"state_t_0\": 0.0}", &weights).contains("`state_t_0` is 0, expected a number above 0"));
-        assert!(read(std, &file("bad.csv", "ptend_t_0\n1,2\n")).contains("has no column `ptend_t_1`"));
+        assert!(read(std, &file("bad.csv", "ptend_t_0\n1,2\n")).contains("has no column `cam_out_NETSW`"));
         let (all, last) = shipped.trim_end().rsplit_once(',').unwrap();
         let name = shipped.lines().next().unwrap().rsplit(',').next().unwrap();
         let expected = format!("line 2: column `{name}` is NaN, expected a finite number");
