@@ -316,7 +316,8 @@ mod tests {
         written(&path, |_| ());
         let content = std::fs::read(&path).unwrap();
         let whole = plain::catalogue(&content).unwrap().0;
-        let stride = if std::env::var_os("PODIUM_LONG").is_some() { 1 } else { 67 };
+        // Every flip costs a file that is written and opened by both.
+        let stride = if std::env::var_os("PODIUM_LONG").is_some() { 1 } else { (content.len() / 150) | 1 };
         for at in (0..content.len()).step_by(stride) {
             let mut changed = content.clone();
             changed[at] ^= 1 << (at % 8);
@@ -344,7 +345,7 @@ mod tests {
                 }
             }
         }
-        for length in (0..content.len()).step_by(stride * 7) {
+        for length in (0..content.len()).step_by(stride) {
             assert!(plain::catalogue(&content[..length]).is_none(), "{length}");
         }
     }
