@@ -78,7 +78,7 @@ fn main() -> anyhow::Result<()> {
                 .arg(name)
                 .arg(&path)
                 .arg(&arrays)
-                .args([repeat.to_string(), threads.to_string()])
+                .args([repeat.to_string(), threads.to_string(), method.name.to_string()])
                 .output()?;
             anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
             let told: Value = serde_json::from_slice(&output.stdout)?;

@@ -64,7 +64,7 @@ def main():
     torch.set_num_threads(threads)
     torch.manual_seed(1)
     inputs, wanted = read(folder, "in"), read(folder, "out")
-    module = torch.jit.load(path)
+    module = getattr(torch.jit.load(path), sys.argv[6])
     with torch.no_grad():
         found = module(*inputs)
     off = difference([found] if isinstance(found, torch.Tensor) else found, wanted)

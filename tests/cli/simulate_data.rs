@@ -92,7 +92,11 @@ fn files_have_the_published_layout_and_keep_to_physics() {
         }
         let after = |name: &str| mlo.read_f64(name).unwrap();
         let (before_q2, after_q2) = (get("state_q0002"), after("state_q0002"));
-        assert!(after_q2[12 * 24..28 * 24].iter().all(|q| *q == 0.0), "liquid above level 28 is removed");
+        // As in the real data: next to nothing is left of liquid above level 26, and little on the two levels below.
+        for (place, (before, after)) in before_q2.iter().zip(&after_q2).enumerate().take(28 * 24).skip(12 * 24) {
+            let left = if place < 26 * 24 { 1e-15 } else { 0.2 };
+            assert!(*after <= left * before, "liquid above level 28 is removed: {before} and {after} at {place}");
+        }
         for x in ["state_q0001", "state_q0002", "state_q0003", "state_u", "state_v"] {
             assert_eq!(get(x)[..12 * 24], after(x)[..12 * 24], "{x} is unchanged above level 12");
         }
@@ -120,7 +124,10 @@ fn the_truth_of_the_test_rows_goes_with_test_csv() {
         let known = truth.f64(&format!("ptend_q0002_{level}")).unwrap();
         for (row, known) in rows[1..].iter().zip(known) {
             let q: f64 = row[column].parse().unwrap();
-            assert_eq!(*known, -q / 1200.0, "the linear rule holds to the last bit");
+            let rule = -q / 1200.0;
+            // On the levels 26 and 27 something is left of the liquid, as in the real data.
+            let holds = if level < 26 { *known == rule } else { (rule..=0.8 * rule).contains(known) };
+            assert!(holds, "level {level}: the linear rule gives {rule}, found {known}");
         }
     }
     for (i, id) in truth.texts("sample_id").unwrap().iter().enumerate() {

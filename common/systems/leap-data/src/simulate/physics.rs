@@ -3,7 +3,7 @@
 //! A dozen processes (condensation, evaporation, radiation, convection, turbulent mixing, surface fluxes, drag, falling
 //! ice) are evaluated in simple forms. Each tendency is a sum of them, scaled level by level to the real mean and spread
 //! of that tendency. No state leaves its real range, so water never becomes negative; what the real model keeps at zero
-//! is zero; cloud liquid above level 28 is removed within the step.
+//! is zero; cloud liquid above level 28 is removed within the step, but for what the real data leave of it.
 
 use common::seed;
 
