@@ -38,7 +38,7 @@ fn every_config_resolves_and_says_how_to_run_it() {
             resolves::<TrainConfig>(&path);
         } else if holds("members:") {
             resolves::<PredictConfig>(&path);
-        } else if holds("physics:") {
+        } else if path.ends_with("simulate.yaml") {
             resolves::<SimulateConfig>(&path);
         } else {
             resolves::<PrepareConfig>(&path);
