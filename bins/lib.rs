@@ -1,7 +1,8 @@
 //! The programs without tensors as modules: each is a binary of its own for development and tests, and all of them are one
 //! binary when they are handed out, so that what they share is there once.
 //!
-//! Those with networks stay outside: what they bring along would be linked into each of these, and ask for libtorch.
+//! Those with networks stay outside: what they bring along would be linked into each of these, and ask for libtorch. Their
+//! programs are linked without it and hand over to one that has it ([`front::light`]).
 
 pub mod front;
 #[path = "hill-climb/mod.rs"]

@@ -98,10 +98,13 @@ fn r17_memory_and_open_files_stay_constant_in_a_long_run() {
     assert!(child.wait().unwrap().success());
     assert!(samples.len() > 10, "{} samples", samples.len());
     let third = samples.len() / 3;
-    let highest = |part: &[(f64, usize)]| part.iter().fold((0.0_f64, 0), |(m, f), s| (m.max(s.0), f.max(s.1)));
-    let (early, late) = (highest(&samples[..third]), highest(&samples[2 * third..]));
-    assert!(late.0 - early.0 < allowed_mib, "memory grew from {:.1} to {:.1} MiB", early.0, late.0);
-    assert!(late.1 <= early.1 + 1, "open files grew from {} to {}", early.1, late.1);
+    let (early, late) = (&samples[..third], &samples[2 * third..]);
+    let memory = |part: &[(f64, usize)]| part.iter().map(|s| s.0).fold(0.0, f64::max);
+    let (before, after) = (memory(early), memory(late));
+    assert!(after - before < allowed_mib, "memory grew from {before:.1} to {after:.1} MiB");
+    // A file that is being written is open for a moment, which few samples meet; one that stays open is in all of them.
+    let files = |part: &[(f64, usize)]| part.iter().map(|s| s.1).min().unwrap();
+    assert!(files(late) <= files(early) + 1, "open files grew from {} to {}", files(early), files(late));
 }
 
 /// Anonymous memory in MiB and open files of a process, while it lives.

@@ -29,6 +29,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             .hint("add `--force` to replace it")
             .into());
     }
+    if let (None, Some(file)) = (args.to, &args.config) {
+        of_config(&networks::import(), file)?;
+    }
+    common::cli::elsewhere::hand_over()?;
     if args.to.is_some() {
         return export::run(&args);
     }

@@ -1,6 +1,7 @@
 //! `podium`: lists the programs, runs them, and copies out the configs that come along.
 
 mod configs;
+pub mod light;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
@@ -28,10 +29,6 @@ const LISTED: [(&str, &str); 10] = [
     ("hill-climb", "search the weights of a blend, and apply weights"),
     ("run-pipeline", "run the stages of a pipeline that are not up to date"),
 ];
-
-/// Those that need libtorch; they are in the other binary.
-const WITH_TENSORS: [&str; 4] = ["convert-weights", "finetune-group", "predict", "train-model"];
-const OTHER: &str = "podium-torch";
 
 /// Runs the program by whose name this process was started, if it is one of `programs`.
 pub fn called(programs: &[Program]) -> Option<ExitCode> {
@@ -101,9 +98,8 @@ fn run(arguments: Podium) -> Result<()> {
 /// Puts another program in the place of this process.
 fn start(name: &str, arguments: &[OsString]) -> Result<()> {
     let own = std::env::current_exe().map_err(|e| Error::io("finding", "this program", e))?;
-    let program = if WITH_TENSORS.contains(&name) { own.with_file_name(OTHER) } else { own };
-    let failure = Command::new(&program).arg0(name).args(arguments).exec();
-    Err(Error::io("starting", &program, failure))
+    let failure = Command::new(&own).arg0(name).args(arguments).exec();
+    Err(Error::io("starting", &own, failure))
 }
 
 fn unknown(name: &str) -> Error {

@@ -1,11 +1,13 @@
-//! The program `predict`.
+//! The program `predict`, which hands its work over to `podium-torch`.
 
 #[path = "mod.rs"]
 mod predict;
+
+stages::without_libtorch!();
 
 #[global_allocator]
 static ALLOCATOR: common::exhausted::Allocator = common::exhausted::Allocator;
 
 fn main() -> std::process::ExitCode {
-    predict::main()
+    stages::front::light::main(predict::main)
 }

@@ -12,6 +12,10 @@ use crate::train_model::processes;
 
 /// Trains a network of the system that the config names, alone or with the processes that the environment names.
 pub fn run(args: Args) -> anyhow::Result<()> {
+    if common::cli::elsewhere::is() {
+        // The other program joins those that train with it, once the config is right.
+        return Ok(train(args)?);
+    }
     let trains = !args.run.dry_run && !args.run.print_config;
     if let Some(n) = args.nproc.filter(|&n| n > 1 && trains) {
         return Ok(processes::run(&args, n)?);

@@ -52,6 +52,8 @@ fn main() {
         println!("cargo:rustc-link-arg={argument}");
     }
     println!("cargo:link_args={}", arguments.join("\t"));
+    let folder = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
+    println!("cargo:archive={}", folder.join("libpodium_torch_ext.a").display());
 }
 
 /// Puts the source of the kernels for GPUs, which is compiled where there is one, into a header; gives its folder.

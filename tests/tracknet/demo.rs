@@ -23,10 +23,6 @@ fn the_pipeline_goes_from_events_to_the_scores_of_both_networks_and_then_has_not
     let project = folder.path();
     copy(project, "pipelines/tracknet/dvc.yaml", &[]);
     copy(project, "pipelines/tracknet.demo.yaml", &[]);
-    // Of both phases the first: a tracker that has hardly learned, with a wide beam spot, takes any memory (SHORTCOMINGS).
-    let sizes = fs::read_to_string(project.join("pipelines/tracknet.demo.yaml")).unwrap();
-    let (first, _) = sizes.split_once("  throughput:\n").unwrap();
-    fs::write(project.join("pipelines/tracknet.demo.yaml"), first).unwrap();
     let c = "configs/tracknet";
     let fewer = [("events: 24", "events: 5"), ("particles: 1500", "particles: 40"), ("pt_scale: 1.2\n", "")];
     copy(project, &format!("{c}/demo/simulate.yaml"), &fewer);
@@ -52,11 +48,15 @@ fn the_pipeline_goes_from_events_to_the_scores_of_both_networks_and_then_has_not
         let score: serde_json::Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
         assert!(score["scores"][0]["trackml_score"].is_number(), "{member}: {score}");
     }
-    let phase = "accuracy";
-    let text = fs::read_to_string(project.join(format!("demo/tracknet/{phase}/score.json"))).unwrap();
-    let score: serde_json::Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(score["scores"].as_array().map(Vec::len), Some(2), "{phase}: {score}");
-    assert!(!project.join(format!("demo/tracknet/{phase}/real.json")).exists(), "no real event is here");
+    for phase in ["accuracy", "throughput"] {
+        let text = fs::read_to_string(project.join(format!("demo/tracknet/{phase}/score.json"))).unwrap();
+        let score: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let of = |member: &str| score["members"][member].as_f64();
+        // Few hits of few particles: what hardly learned still finds some, what was not made for the detector may find none.
+        assert!(of("tracker").is_some_and(|s| s > 0.2), "{phase}: {score}");
+        assert!(of("published").is_some_and(|s| s >= 0.0 && s.is_sign_positive()), "{phase}: {score}");
+        assert!(!project.join(format!("demo/tracknet/{phase}/real.json")).exists(), "no real event is here");
+    }
     let stamp = || fs::metadata(project.join("demo/tracknet/tracker/score.json")).unwrap().modified().unwrap();
     let before = stamp();
     run();

@@ -5,6 +5,7 @@
 //! error becomes one sentence and a hint, a panic of libtorch becomes an error of the right kind, and any other
 //! panic says that it is a bug.
 
+pub mod elsewhere;
 mod flags;
 mod generate;
 pub mod logging;
@@ -54,6 +55,7 @@ pub fn main<A: Arguments>(run: fn(A) -> anyhow::Result<()>) -> std::process::Exi
     signals::install();
     let seen = record_panics();
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| run(arguments)));
+    progress::release();
     let code = match outcome {
         Ok(Ok(())) => ExitCode::Done,
         Ok(Err(error)) => report(&error),
@@ -113,6 +115,7 @@ fn tell(error: &str, hint: Option<&str>) {
 
 /// Ends the process with an error at once, from whatever thread, while others may still compute: nothing is cleaned up.
 pub fn end(error: &Error) -> ! {
+    progress::release();
     let code = error.exit_code();
     tell(&error.to_string(), error.hint_text().as_deref());
     let _ = io::stderr().flush();

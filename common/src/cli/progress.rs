@@ -20,6 +20,21 @@ enum Mode {
 
 static MODE: OnceLock<Mode> = OnceLock::new();
 static BARS: OnceLock<MultiProgress> = OnceLock::new();
+/// Lines that wait until it is known which program says them; none where nothing waits.
+static HELD: Mutex<Option<Vec<String>>> = Mutex::new(None);
+
+/// Lets lines wait, until [`release`] or for good where another program takes over.
+pub(super) fn hold() {
+    if let Ok(mut held) = HELD.lock() {
+        *held = Some(Vec::new());
+    }
+}
+
+/// Prints what has waited.
+pub(super) fn release() {
+    let lines = HELD.lock().ok().and_then(|mut held| held.take());
+    lines.into_iter().flatten().for_each(|line| print_above(&line));
+}
 
 pub(super) fn configure(flags: &Verbosity) {
     let mode = match (flags.quiet || flags.no_progress, std::io::stderr().is_terminal()) {
@@ -32,6 +47,12 @@ pub(super) fn configure(flags: &Verbosity) {
 
 /// Prints to standard error without tearing a bar that is being drawn.
 pub(super) fn print_above(text: &str) {
+    if let Ok(mut held) = HELD.lock()
+        && let Some(lines) = held.as_mut()
+    {
+        lines.push(text.to_string());
+        return;
+    }
     let print = || {
         let _ = writeln!(std::io::stderr().lock(), "{text}");
     };

@@ -131,6 +131,7 @@ pub fn drive<T: Task>(command: Command<T::Flags>) -> Result<()> {
         Some(n) => format!("# with --limit {n}\n{}", config.text),
         None => config.text.clone(),
     };
+    crate::cli::elsewhere::hand_over()?;
     let seed = config.seed;
     request.threads = request.run.cpu_threads();
     let task = T::plan(&request, config)?;

@@ -72,7 +72,8 @@ pub fn score(truth: &Truth, submission: &Submission) -> Result<(f64, Vec<TrackRo
         });
         at = end;
     }
-    let score: f64 = tracks.iter().filter(|t| t.good()).map(|t| t.major_weight).sum();
+    // No good track is 0; the sum of nothing would be -0.
+    let score = tracks.iter().filter(|t| t.good()).fold(0.0, |sum, t| sum + t.major_weight);
     // Without weights there is no score, which is not a bad one.
     Ok((if total > 0.0 { score } else { f64::NAN }, tracks))
 }

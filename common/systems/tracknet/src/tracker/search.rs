@@ -3,6 +3,7 @@
 //! is left.
 
 mod displaced;
+mod grown;
 
 use std::collections::HashMap;
 
@@ -22,6 +23,7 @@ use super::state::{FEATURES, State};
 use crate::event::Hits;
 use crate::submission::Submission;
 use crate::tracks::SEED_LAYERS;
+use grown::{Ends, Grown};
 
 pub use displaced::DisplacedConfig;
 
@@ -160,10 +162,11 @@ struct Pass {
     min_score: f64,
 }
 
-#[derive(Clone)]
+/// A candidate that may still grow.
 struct Candidate<'c> {
     seed: u32,
-    hits: Vec<u32>,
+    /// The last of its hits in [`Grown`].
+    node: u32,
     state: State<'c>,
     score: f64,
 }
@@ -230,11 +233,11 @@ impl<'a> Search<'a> {
     /// One pass: grows candidates from its starts and gives the hits to the best ones; the number of starts.
     fn pass(&mut self, starts: &[Start], pass: Pass, track_of: &mut [i64], tracks: &mut i64) -> Result<usize> {
         common::cli::signals::check("nothing of this event; the same command starts it anew")?;
-        let mut found = Vec::new();
+        let (mut grown, mut ends) = (Grown::default(), Ends::default());
         for block in starts.chunks(BLOCK) {
-            tch::no_grad(|| self.grow(block, pass, &mut found))?;
+            tch::no_grad(|| self.grow(block, pass, &mut grown, &mut ends))?;
         }
-        self.select(found, pass.min_hits, track_of, tracks);
+        self.select(&grown, ends, pass.min_hits, track_of, tracks);
         Ok(starts.len())
     }
 
@@ -291,30 +294,35 @@ impl<'a> Search<'a> {
         pairs
     }
 
-    /// Grows candidates from starts; all that are long enough go to `found`.
-    fn grow(&self, starts: &[Start], pass: Pass, found: &mut Vec<Candidate<'a>>) -> Result<()> {
+    /// Grows candidates from starts; all that are long enough go to `ends`.
+    fn grow(&self, starts: &[Start], pass: Pass, grown: &mut Grown, ends: &mut Ends) -> Result<()> {
         let points = &self.layers.points;
-        let mut memory = self.network.start(starts.len() as i64);
         let begin = |hit: u32| match pass.pointing {
             true => State::start(points[hit as usize], self.conditions),
             false => State::free(points[hit as usize], self.conditions),
         };
         let size = if pass.pointing { 2 } else { 3 };
-        let mut states: Vec<State<'a>> = starts.iter().map(|start| begin(start.hits[0])).collect();
-        for at in 1..size {
+        // What the network makes of a first hit is the same for all of its starts, which lie side by side.
+        let of_one = || starts.chunk_by(|a, b| a.hits[0] == b.hits[0]);
+        let firsts: Vec<State<'a>> = of_one().map(|of| begin(of[0].hits[0])).collect();
+        let which = of_one().enumerate().flat_map(|(i, of)| std::iter::repeat_n(i, of.len()));
+        let places: Vec<i64> = which.clone().map(|i| i as i64).collect();
+        let mut memory = self.feed(firsts.iter(), &self.network.start(firsts.len() as i64))?;
+        memory = memory.index_select(0, &Tensor::from_slice(&places));
+        let with = |state: &State<'a>, start: &Start, at: usize| state.with(points[start.hits[at] as usize]);
+        let mut states: Vec<State<'a>> = which.zip(starts).map(|(i, start)| with(&firsts[i], start, 1)).collect();
+        for at in 2..size {
             memory = self.feed(states.iter(), &memory)?;
             for (state, start) in states.iter_mut().zip(starts) {
-                *state = state.with(points[start.hits[at] as usize]);
+                *state = with(state, start, at);
             }
         }
         // One start a first hit: those that begin with it compete in one beam.
-        let candidate = |(start, state): (&Start, State<'a>)| Candidate {
-            seed: start.hits[0],
-            hits: start.hits[..size].to_vec(),
-            state,
-            score: start.score,
-        };
-        let mut active: Vec<Candidate<'a>> = starts.iter().zip(states).map(candidate).collect();
+        let mut active: Vec<Candidate<'a>> = Vec::with_capacity(starts.len());
+        for (start, state) in starts.iter().zip(states) {
+            let node = grown.start(&start.hits[..size])?;
+            active.push(Candidate { seed: start.hits[0], node, state, score: start.score });
+        }
         let mut step = 0;
         loop {
             if active.is_empty() {
@@ -334,22 +342,21 @@ impl<'a> Search<'a> {
                 while i < active.len() && active[i].seed == seed {
                     let predicted: [f32; 4] =
                         std::array::from_fn(|k| if self.config.learned { outputs[4 * i + k] } else { 0.0 });
-                    self.extensions(&active[i], predicted, branch, i, &mut children);
+                    let last = grown.last(active[i].node);
+                    self.extensions(&active[i], last, predicted, branch, i, &mut children);
                     i += 1;
                 }
                 children.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| (a.1, a.2).cmp(&(b.1, b.2))));
                 children.truncate(if step == 0 { FIRST_BEAMS * self.config.beam } else { self.config.beam });
                 for &(score, parent, hit) in &children {
                     let from = &active[parent];
-                    let mut hits = Vec::with_capacity(from.hits.len() + 1);
-                    hits.extend_from_slice(&from.hits);
-                    hits.push(hit);
-                    let state = from.state.with(points[hit as usize]);
-                    next.push(Candidate { seed, hits, state, score });
+                    let node = grown.longer(from.node, hit)?;
+                    next.push(Candidate { seed, node, state: from.state.with(points[hit as usize]), score });
                     parents.push(parent as i64);
                 }
             }
-            found.extend(active.into_iter().filter(|c| c.hits.len() >= pass.min_hits && c.score >= pass.min_score));
+            let long = |c: &&Candidate<'_>| c.state.hits >= pass.min_hits && c.score >= pass.min_score;
+            active.iter().filter(long).for_each(|c| ends.push(c.score, c.node));
             memory = memory.index_select(0, &Tensor::from_slice(&parents));
             active = next;
             step += 1;
@@ -370,6 +377,7 @@ impl<'a> Search<'a> {
     fn extensions(
         &self,
         from: &Candidate<'_>,
+        last: u32,
         predicted: [f32; 4],
         branch: usize,
         at: usize,
@@ -382,7 +390,6 @@ impl<'a> Search<'a> {
         let [mean_u, mean_v, log_u, log_v] = predicted.map(f64::from);
         let (scale_u, scale_v) = (log_u.exp(), log_v.exp());
         let window = self.config.window;
-        let last = from.hits[from.hits.len() - 1];
         let begun = out.len();
         for &(number, share) in &self.next[self.layers.of_hit[last as usize] as usize] {
             let layer = &self.layers.all[number];
@@ -421,20 +428,22 @@ impl<'a> Search<'a> {
     }
 
     /// Gives the hits to the best candidates.
-    fn select(&mut self, mut found: Vec<Candidate<'_>>, min_hits: usize, track_of: &mut [i64], tracks: &mut i64) {
-        found.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.hits.cmp(&b.hits)));
-        for candidate in &found {
-            let free: Vec<u32> = candidate.hits.iter().copied().filter(|&hit| self.free[hit as usize]).collect();
-            if candidate.hits.len() - free.len() > self.config.max_shared || free.len() < min_hits {
+    fn select(&mut self, grown: &Grown, ends: Ends, min_hits: usize, track_of: &mut [i64], tracks: &mut i64) {
+        let mut hits = Vec::new();
+        for node in ends.best_first(grown) {
+            grown.hits(node, &mut hits);
+            let taken = hits.iter().filter(|&&hit| !self.free[hit as usize]).count();
+            if taken > self.config.max_shared || hits.len() - taken < min_hits {
                 continue;
             }
             *tracks += 1;
-            for &hit in &free {
-                track_of[hit as usize] = *tracks;
-                self.free[hit as usize] = false;
+            for &hit in &hits {
+                if std::mem::take(&mut self.free[hit as usize]) {
+                    track_of[hit as usize] = *tracks;
+                }
             }
             if self.config.double_hits {
-                self.absorb(&candidate.hits, *tracks, track_of);
+                self.absorb(&hits, *tracks, track_of);
             }
         }
     }

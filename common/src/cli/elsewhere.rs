@@ -1,0 +1,75 @@
+//! Programs that compute in another program: one that is linked without libtorch, whose load takes a quarter of a second,
+//! answers help, configs and mistakes, and puts the whole program in its own place once there is work to do.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use super::{progress, signals};
+use crate::error::{Error, Result};
+
+static WHOLE: OnceLock<&'static str> = OnceLock::new();
+
+/// Says that the work of this process is done by `program`, a file beside this one, which is started by the name of this one
+/// with the same arguments ([`hand_over`]). What is told until then waits: the other one tells it again.
+///
+/// It starts at once where an argument can be read but once, such as standard input or a pipe: it could not read that again.
+pub fn begin(program: &'static str) {
+    let _ = WHOLE.set(program);
+    progress::hold();
+    if std::env::args_os().skip(1).any(|argument| is_read_once(&argument)) {
+        // Without the other program this one ends with the same error when it gets there.
+        let _ = hand_over();
+    }
+}
+
+/// Whether another program does the work of this one.
+pub fn is() -> bool {
+    WHOLE.get().is_some()
+}
+
+/// Ends here where another program does the work, which takes over this process; comes back where this one does it.
+///
+/// # Errors
+/// [`Error::Io`] where that program cannot be started.
+pub fn hand_over() -> Result<()> {
+    let Some(program) = WHOLE.get() else { return Ok(()) };
+    let own = std::env::current_exe().map_err(|e| Error::io("finding", "this program", e))?;
+    let whole = own.with_file_name(program);
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_default();
+    // What is blocked here would stay blocked there.
+    signals::unblock();
+    let failure = Command::new(&whole).arg0(name).args(arguments).exec();
+    Err(Error::io("starting", &whole, failure))
+}
+
+/// Whether an argument, or the value behind its `=`, is `-` or a file that gives its bytes once.
+fn is_read_once(argument: &OsStr) -> bool {
+    let text = argument.to_string_lossy();
+    let value = text.split_once('=').map(|(_, value)| OsString::from(value));
+    [Some(argument.to_owned()), value].into_iter().flatten().any(|part| {
+        let kind = Path::new(&part).metadata().map(|about| about.file_type());
+        part == "-" || kind.is_ok_and(|kind| !kind.is_file() && !kind.is_dir())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_read_once_is_told_from_files_and_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a=b.yaml");
+        crate::durable::write(&file, b"x").unwrap();
+        for lasting in ["--from", "--from=runs", "key=value", "-q", "--", file.to_str().unwrap()] {
+            assert!(!is_read_once(OsStr::new(lasting)), "{lasting}");
+        }
+        for once in ["-", "--from=-", "/dev/stdin", "/dev/null", "--weights=/dev/null"] {
+            assert!(is_read_once(OsStr::new(once)), "{once}");
+        }
+    }
+}
