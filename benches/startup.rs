@@ -1,5 +1,5 @@
-//! How long each binary takes to start: `--version`, and `--help` (which builds the whole argument parser), median of
-//! many runs, against `python -c pass` and, where the Python has it, `python -c "import torch"`.
+//! How long each binary takes to answer: `--version`, `--help` (which builds the whole argument parser), a mistake in the
+//! arguments, and `--print-config` and a mistake in a config of `train-model`; median of many runs, against `python -c pass` and, where the Python has it, `python -c "import torch"`.
 //!
 //! `PODIUM_BENCH_PYTHON=/path/to/python cargo bench --bench startup -- [RUNS]` (default 31)
 #![allow(clippy::print_stdout)]
@@ -22,15 +22,21 @@ const BINARIES: [(&str, &str); 9] = [
 
 fn main() {
     let runs = std::env::args().skip(1).find_map(|a| a.parse().ok()).unwrap_or(31);
-    println!("{:24}{:>14}{:>12}", "binary", "--version", "--help");
+    println!("{:24}{:>14}{:>12}{:>12}", "binary", "--version", "--help", "mistake");
     for (name, path) in BINARIES {
-        let version = median_ms(runs, path.as_ref(), &["--version"]);
-        let help = median_ms(runs, path.as_ref(), &["--help"]);
-        println!("{name:24}{:>11} ms{:>9} ms", shown(version), shown(help));
+        let [version, help, mistake] = [("--version", 0), ("--help", 0), ("--no-such-flag", 2)]
+            .map(|(asked, code)| shown(median_ms(runs, path.as_ref(), &[asked], code)));
+        println!("{name:24}{version:>11} ms{help:>9} ms{mistake:>9} ms");
+    }
+    let train = env!("CARGO_BIN_EXE_train-model");
+    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/leap/adam/exp195.yaml");
+    for (asked, code) in [("--print-config", 0), ("no.such.key=1", 2)] {
+        let taken = shown(median_ms(runs, train.as_ref(), &[config, asked], code));
+        println!("train-model {asked:16}{taken:>7} ms");
     }
     let python = std::env::var_os("PODIUM_BENCH_PYTHON").unwrap_or_else(|| "python3".into());
-    println!("{:24}{:>11} ms", "python -c pass", shown(median_ms(runs, &python, &["-c", "pass"])));
-    let torch = median_ms(runs.min(5), &python, &["-c", "import torch"]);
+    println!("{:24}{:>11} ms", "python -c pass", shown(median_ms(runs, &python, &["-c", "pass"], 0)));
+    let torch = median_ms(runs.min(5), &python, &["-c", "import torch"], 0);
     println!("{:24}{:>11} ms", "python -c import torch", shown(torch));
 }
 
@@ -38,14 +44,14 @@ fn shown(milliseconds: Option<f64>) -> String {
     milliseconds.map_or("-".into(), |ms| format!("{ms:.1}"))
 }
 
-/// Median wall time of a command in milliseconds; none where it fails.
-fn median_ms(runs: usize, program: &std::ffi::OsStr, arguments: &[&str]) -> Option<f64> {
+/// Median wall time of a command in milliseconds; none where it does not end with `code`.
+fn median_ms(runs: usize, program: &std::ffi::OsStr, arguments: &[&str], code: i32) -> Option<f64> {
     let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
     let mut times = Vec::with_capacity(runs);
     for _ in 0..=runs {
         let started = Instant::now();
         let status = Command::new(program).args(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
-        if !status.is_ok_and(|s| s.success()) {
+        if !status.is_ok_and(|s| s.code() == Some(code)) {
             return None;
         }
         times.push(started.elapsed().as_secs_f64() * 1e3);

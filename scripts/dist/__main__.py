@@ -2,7 +2,7 @@
 
     python3 scripts/dist [--binaries DIR] [--libtorch DIR] [--out DIR] [--only wheel|archive] [--level N]
 
-Both hold the same two programs, `podium` (stages without tensors, and the front) and `podium-torch` (those with networks); the
+Both hold the same two programs, `podium` (all programs without libtorch) and `podium-torch` (what `podium` starts for the work of networks); the
 ten names are links to them, so that shared code is there once. Built twice from the same binaries, the files are the same bytes: entries
 are sorted, times are those of the commit (SOURCE_DATE_EPOCH wins), owners are root. Only the standard library is used, with `strip` and `readelf`
 of binutils, and `zstd`.

@@ -3,10 +3,13 @@
 import pathlib
 import subprocess
 
-# Which program does which stage. `podium` starts without libtorch.
+# What is started by which names. `podium` starts without libtorch, and `podium-torch` where a stage needs it.
 PROGRAMS = {
-    "podium": ["hill-climb", "hit-density", "prepare-data", "run-pipeline", "score", "simulate-data"],
-    "podium-torch": ["convert-weights", "finetune-group", "predict", "train-model"],
+    "podium": [
+        "convert-weights", "finetune-group", "hill-climb", "hit-density", "predict", "prepare-data", "run-pipeline", "score",
+        "simulate-data", "train-model",
+    ],
+    "podium-torch": [],
 }
 
 # What may lie in a checkout's `configs` or `pipelines` without being part of it.

@@ -9,8 +9,10 @@ use super::{Check, Status};
 
 /// The release that Podium is built and tested with.
 const WANTED: &str = "2.11.0";
-/// Binaries that use tensors: what the loader finds for one of them is what counts.
-const USERS: [&str; 5] = ["train-model", "predict", "finetune-group", "convert-weights", "podium-torch"];
+/// The binary that uses tensors: what the loader finds for it is what counts.
+const USER: &str = "podium-torch";
+/// One of the names that it is started by.
+const CALLED: &str = "train-model";
 
 /// A libtorch on this machine.
 #[derive(Debug)]
@@ -76,13 +78,11 @@ fn parse(listing: &str) -> Vec<(String, Option<PathBuf>)> {
 /// The libtorch that our binaries load; where none of them is at hand, the places where it usually lies.
 pub fn find() -> Option<Libtorch> {
     let here = std::env::current_exe().ok()?;
-    for name in USERS {
-        let listed = listing(&here.with_file_name(name));
-        if let Some((_, Some(path))) = listed.iter().find(|(library, _)| library == "libtorch_cpu.so") {
-            let missing = listed.iter().filter(|(_, path)| path.is_none()).map(|(name, _)| name.clone()).collect();
-            let (lib, from) = (path.parent()?.to_path_buf(), format!("what `{name}` loads"));
-            return Some(Libtorch { lib, from, missing, trial: trial(&here) });
-        }
+    let listed = listing(&here.with_file_name(USER));
+    if let Some((_, Some(path))) = listed.iter().find(|(library, _)| library == "libtorch_cpu.so") {
+        let missing = listed.iter().filter(|(_, path)| path.is_none()).map(|(name, _)| name.clone()).collect();
+        let (lib, from) = (path.parent()?.to_path_buf(), format!("what `{USER}` loads"));
+        return Some(Libtorch { lib, from, missing, trial: trial(&here) });
     }
     let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
     let folders = variable("LIBTORCH").map(|p| (p.join("lib"), "LIBTORCH".to_owned())).into_iter();
@@ -96,11 +96,13 @@ pub fn find() -> Option<Libtorch> {
     Some(Libtorch { lib, from, missing, trial: trial(&here) })
 }
 
-/// Starts one of the binaries that lie beside this one: whether the loader finds all that it needs is for it to say.
+/// Starts the binary, where it lies beside this one: whether the loader finds all that it needs is for it to say.
 fn trial(here: &Path) -> Option<(String, Result<(), String>)> {
-    let name = USERS.iter().find(|name| here.with_file_name(name).is_file())?;
-    // The last holds all four, and goes by the name that it is called.
-    let started = Command::new(here.with_file_name(name)).arg0(USERS[0]).arg("--version").output();
+    let program = here.with_file_name(USER);
+    if !program.is_file() {
+        return None;
+    }
+    let started = Command::new(program).arg0(CALLED).arg("--version").output();
     let result = match started {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => {
@@ -110,7 +112,7 @@ fn trial(here: &Path) -> Option<(String, Result<(), String>)> {
         }
         Err(e) => Err(e.to_string()),
     };
-    Some(((*name).to_owned(), result))
+    Some((USER.to_owned(), result))
 }
 
 /// The lines about it.

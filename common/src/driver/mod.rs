@@ -131,7 +131,11 @@ pub fn drive<T: Task>(command: Command<T::Flags>) -> Result<()> {
         Some(n) => format!("# with --limit {n}\n{}", config.text),
         None => config.text.clone(),
     };
-    crate::cli::elsewhere::hand_over()?;
+    if crate::cli::elsewhere::is() {
+        // What is mistyped here is said at once, too.
+        request.before()?;
+        crate::cli::elsewhere::hand_over()?;
+    }
     let seed = config.seed;
     request.threads = request.run.cpu_threads();
     let task = T::plan(&request, config)?;

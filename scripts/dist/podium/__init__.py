@@ -12,6 +12,8 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 TORCH = "2.11."
 WITH_TENSORS = {"convert-weights", "finetune-group", "predict", "train-model"}
+# What is answered without torch.
+ASKS = {"-h", "--help", "-V", "--version", "--generate", "--print-config"}
 
 
 def main():
@@ -20,14 +22,11 @@ def main():
     # Stages of a pipeline call each other by name.
     scripts = str(pathlib.Path(sys.argv[0]).absolute().parent)
     environment["PATH"] = os.pathsep.join([scripts, environment.get("PATH", os.defpath)])
-    stage = arguments[0] if name == "podium" and arguments and arguments[0] in WITH_TENSORS else name
-    if stage in WITH_TENSORS:
-        if stage != name:
-            arguments = arguments[1:]
+    stage = arguments[0] if name == "podium" and arguments else name
+    if stage in WITH_TENSORS and not ASKS.intersection(arguments):
         library = torch_library()
         paths = [library, environment.get("LD_LIBRARY_PATH")]
         environment["LD_LIBRARY_PATH"] = os.pathsep.join(path for path in paths if path)
-        run("podium-torch", [stage] + arguments, environment)
     run("podium", [name] + arguments, environment)
 
 
