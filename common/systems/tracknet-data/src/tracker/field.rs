@@ -9,6 +9,8 @@ use common::config::Problems;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::helix::length;
+
 /// A solenoid around the beam, its middle at z = 0.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -24,7 +26,7 @@ impl Solenoid {
     pub const TRACKML: Self = Self { half_length: 2667.0, radius: 1082.0 };
 
     fn end(&self, x: f64) -> f64 {
-        x / x.hypot(self.radius)
+        x / length(x, self.radius)
     }
 
     /// Field along the beam on the axis at `z` mm, in units of that in the middle.
@@ -36,14 +38,14 @@ impl Solenoid {
     /// Its change per mm.
     pub fn gradient(&self, z: f64) -> f64 {
         let l = self.half_length;
-        let slope = |x: f64| self.radius * self.radius / x.hypot(self.radius).powi(3);
+        let slope = |x: f64| self.radius * self.radius / length(x, self.radius).powi(3);
         (slope(z + l) - slope(z - l)) / (2.0 * self.end(l))
     }
 
     /// The integral of `axial` from 0 to `z`, mm.
     fn integral(&self, z: f64) -> f64 {
         let l = self.half_length;
-        ((z + l).hypot(self.radius) - (z - l).hypot(self.radius)) / (2.0 * self.end(l))
+        (length(z + l, self.radius) - length(z - l, self.radius)) / (2.0 * self.end(l))
     }
 
     /// Checks ranges.

@@ -31,14 +31,35 @@ pub struct Helix {
 /// Where a helix meets a place of a layer.
 #[derive(Debug, Clone, Copy)]
 pub struct Crossing {
-    /// Azimuth.
-    pub phi: f64,
+    /// Place across the beam, mm.
+    pub xy: [f64; 2],
     /// Distance from the axis, mm.
     pub r: f64,
     /// Place along the beam, mm.
     pub z: f64,
     /// Length of arc from the last hit, mm.
     pub arc: f64,
+}
+
+impl Crossing {
+    /// Azimuth.
+    pub fn phi(&self) -> f64 {
+        self.xy[1].atan2(self.xy[0])
+    }
+
+    /// Azimuth from here to a point across the beam at the distance `r` from the axis, in -pi..pi.
+    pub fn turn_to(&self, point: [f64; 2], r: f64) -> f64 {
+        let [x, y] = self.xy;
+        let (cross, dot) = (x * point[1] - y * point[0], x * point[0] + y * point[1]);
+        let sine = cross / (self.r * r).max(f64::MIN_POSITIVE);
+        // Nearly all are small: two terms of the arc sine are exact to 1e-12 there.
+        if dot > 0.0 && sine.abs() < 0.005 { sine * (1.0 + sine * sine / 6.0) } else { cross.atan2(dot) }
+    }
+}
+
+/// Length of a vector. Unlike `hypot` not made for numbers whose squares overflow, and several times as fast.
+pub(super) fn length(x: f64, y: f64) -> f64 {
+    (x * x + y * y).sqrt()
 }
 
 /// The circle through three points: centre, radius, sense of rotation. Points on a line get a very large circle.
@@ -53,7 +74,7 @@ pub fn circle(a: [f64; 2], b: [f64; 2], c: [f64; 2]) -> ([f64; 2], f64, f64) {
         cross = least.max(1e-12) * if cross < 0.0 { -1.0 } else { 1.0 };
     }
     let (x, y) = ((vy * u2 - uy * v2) / (2.0 * cross), (ux * v2 - vx * u2) / (2.0 * cross));
-    ([a[0] + x, a[1] + y], x.hypot(y), cross.signum())
+    ([a[0] + x, a[1] + y], length(x, y), cross.signum())
 }
 
 /// The difference of two angles in -pi..pi.
@@ -74,8 +95,7 @@ const STRONG: f64 = 0.8;
 
 /// Side of the centre on which a point lies, seen from the axis.
 fn side_of(last: [f64; 2], centre: [f64; 2]) -> f64 {
-    let off = turn(last[1].atan2(last[0]) - centre[1].atan2(centre[0]));
-    if off < 0.0 { -1.0 } else { 1.0 }
+    if centre[0] * last[1] - centre[1] * last[0] < 0.0 { -1.0 } else { 1.0 }
 }
 
 impl Helix {
@@ -83,7 +103,7 @@ impl Helix {
     pub fn new(points: [[f64; 2]; 3], z: f64, slope: f64) -> Self {
         let (centre, radius, sense) = circle(points[0], points[1], points[2]);
         let last = points[2];
-        let distance = centre[0].hypot(centre[1]).max(1e-9);
+        let distance = length(centre[0], centre[1]).max(1e-9);
         let heading = [-sense * (last[1] - centre[1]) / radius, sense * (last[0] - centre[0]) / radius];
         let side = side_of(last, centre);
         Self { centre, radius, unit: sense / radius, local: radius, heading, distance, side, sense, last, z, slope }
@@ -94,8 +114,8 @@ impl Helix {
     /// signed curvature (1/mm, in that field) of the hits before, which counts the more the weaker the field is.
     #[must_use]
     pub fn bent(self, points: [[f64; 2]; 3], turned: [f64; 2], next: f64, known: Option<f64>) -> Self {
-        let length = |a: [f64; 2], b: [f64; 2]| self.arc((b[0] - a[0]).hypot(b[1] - a[1]));
-        let (first, second) = (length(points[0], points[1]), length(points[1], points[2]));
+        let arc = |a: [f64; 2], b: [f64; 2]| self.arc(length(b[0] - a[0], b[1] - a[1]));
+        let (first, second) = (arc(points[0], points[1]), arc(points[1], points[2]));
         let circle = self.sense / self.radius;
         let (way, felt) = (first + second, turned[0] * first + turned[1] * second);
         let fresh = circle * way / felt.abs().max(0.05 * way);
@@ -117,7 +137,7 @@ impl Helix {
             unit,
             local,
             heading,
-            distance: centre[0].hypot(centre[1]).max(1e-9),
+            distance: length(centre[0], centre[1]).max(1e-9),
             side: side_of(last, centre),
             sense,
             ..self
@@ -152,10 +172,12 @@ impl Helix {
         if !(-1.0..=1.0).contains(&cosine) {
             return None;
         }
-        let phi = self.centre[1].atan2(self.centre[0]) + self.side * cosine.acos();
-        let (x, y) = (r * phi.cos(), r * phi.sin());
-        let arc = self.arc((x - self.last[0]).hypot(y - self.last[1]));
-        Some(Crossing { phi: turn(phi), r, z: self.z + self.slope * arc, arc })
+        // From the direction of the centre, as seen from the axis, turned to the side of the track.
+        let sine = self.side * (1.0 - cosine * cosine).sqrt();
+        let [ux, uy] = self.centre.map(|c| r * c / self.distance);
+        let (x, y) = (ux * cosine - uy * sine, uy * cosine + ux * sine);
+        let arc = self.arc(length(x - self.last[0], y - self.last[1]));
+        Some(Crossing { xy: [x, y], r, z: self.z + self.slope * arc, arc })
     }
 
     /// Where it crosses the plane at `z`, if that lies ahead within half a turn. `turned` is what turns it on the way there,
@@ -171,7 +193,7 @@ impl Helix {
         let (along, across) = (arc * sinc * half.cos(), arc * sinc * half.sin());
         let [hx, hy] = self.heading;
         let (x, y) = (self.last[0] + along * hx - across * hy, self.last[1] + along * hy + across * hx);
-        Some(Crossing { phi: y.atan2(x), r: x.hypot(y), z, arc })
+        Some(Crossing { xy: [x, y], r: length(x, y), z, arc })
     }
 }
 
@@ -271,15 +293,15 @@ mod tests {
             assert_eq!(helix.sense, -charge);
             let (r, at) = (p[3][0].hypot(p[3][1]), p[3][1].atan2(p[3][0]));
             let barrel = helix.at_radius(r).unwrap();
-            assert!(turn(barrel.phi - at).abs() < 1e-8 && (barrel.z - p[3][2]).abs() < 1e-5, "{barrel:?} {p:?}");
+            assert!(turn(barrel.phi() - at).abs() < 1e-8 && (barrel.z - p[3][2]).abs() < 1e-5, "{barrel:?} {p:?}");
             let disk = helix.at_plane(p[3][2], 1.0).unwrap();
-            assert!(turn(disk.phi - at).abs() < 1e-8 && (disk.r - r).abs() < 1e-5, "{disk:?}");
+            assert!(turn(disk.phi() - at).abs() < 1e-8 && (disk.r - r).abs() < 1e-5, "{disk:?}");
             let hits: Vec<[f32; 3]> = p.iter().map(|p| p.map(|v| v as f32)).collect();
             let found = estimate(&hits).unwrap();
             assert!((found.pt - 0.9).abs() < 1e-3, "{found:?}");
             // The start lies a little ahead of the point nearest to the axis.
             let ahead = 0.01 * phi.cos() - 0.02 * phi.sin();
-            assert!(turn(found.phi - phi).abs() < 1e-3, "{found:?}");
+            assert!(turn(found.phi() - phi).abs() < 1e-3, "{found:?}");
             assert!((found.z0 - (3.0 - slope * ahead)).abs() < 0.01, "{found:?}");
             assert!((found.slope - slope).abs() < 1e-3 && found.charge == charge, "{found:?}");
             assert!(found.d0.abs() < 0.1, "{found:?}");

@@ -3,7 +3,7 @@
 
 use super::conditions::Conditions;
 use super::field::turning;
-use super::helix::{Crossing, Helix, turn};
+use super::helix::{Crossing, Helix, length};
 
 /// Numbers that the network reads after each hit.
 pub const FEATURES: usize = 14;
@@ -147,7 +147,7 @@ impl<'c> State<'c> {
         let at = if hit.disk { self.at_plane(helix, hit.xyz[2])? } else { helix.at_radius(hit.r)? };
         let (width_u, width_v) = self.widths(helix, &at, hit.kind, hit.disk);
         let v = if hit.disk { hit.r - at.r } else { hit.xyz[2] - at.z };
-        Some(Residual { u: hit.r * turn(hit.phi - at.phi) / width_u, v: v / width_v, width_u, width_v })
+        Some(Residual { u: hit.r * at.turn_to(hit.flat(), hit.r) / width_u, v: v / width_v, width_u, width_v })
     }
 
     /// Where the helix crosses the plane at `z`, in the field on the way there.
@@ -161,7 +161,7 @@ impl<'c> State<'c> {
     /// Expected widths of the residuals at a crossing of a module of some kind, mm.
     pub fn widths(&self, helix: &Helix, at: &Crossing, kind: usize, disk: bool) -> (f64, f64) {
         let [res_u, res_v] = self.conditions.resolution_of(kind, disk);
-        let aslant = helix.slope.hypot(1.0);
+        let aslant = length(helix.slope, 1.0);
         let pt = helix.radius / self.conditions.mm_per_gev();
         let kick = self.conditions.scattering / (pt * aslant) * at.arc * aslant;
         // The older points of the circle and the line extrapolate their own errors.
@@ -180,7 +180,7 @@ impl<'c> State<'c> {
     pub fn with(&self, hit: Point) -> Self {
         let mut next = *self;
         next.innovation = self.residual(&hit).unwrap_or_default();
-        let chord = (hit.xyz[0] - self.last.xyz[0]).hypot(hit.xyz[1] - self.last.xyz[1]);
+        let chord = length(hit.xyz[0] - self.last.xyz[0], hit.xyz[1] - self.last.xyz[1]);
         let first = if self.hits == 1 { [0.0; 2] } else { self.before };
         let points = [first, self.last.flat(), hit.flat()];
         let rough = Helix::new(points, hit.xyz[2], 0.0);
@@ -202,7 +202,7 @@ impl<'c> State<'c> {
         let rough = match solenoid {
             None => rough,
             Some(_) => {
-                let r = |p: [f64; 2]| p[0].hypot(p[1]);
+                let r = |[x, y]: [f64; 2]| length(x, y);
                 let at = |z: f64, r: f64| turning(solenoid, z, r * slope);
                 let first_z = if self.hits == 1 { self.conditions.beam_z } else { self.before_z };
                 let early = at(0.5 * (first_z + self.last.xyz[2]), 0.5 * (r(first) + self.last.r));

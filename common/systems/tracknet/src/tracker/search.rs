@@ -409,11 +409,15 @@ impl<'a> Search<'a> {
             let half_u = window * sigma_u + width_u * mean_u.abs() + extra_u;
             let half_v = window * sigma_v + width_v * mean_v.abs() + extra_v;
             let chance = layer.density(along);
-            layer.near(crossing.phi, along, half_u / crossing.r.max(1.0), half_v, |hit| {
-                if !self.free[hit as usize] {
+            layer.near(crossing.phi(), along, half_u / crossing.r.max(1.0), half_v, |hit| {
+                let point = &self.layers.points[hit as usize];
+                // Most hits of the cells lie outside of the window: that is seen faster than their residuals.
+                let off = if layer.disk { point.r } else { point.xyz[2] } - along;
+                let aside = crossing.turn_to([point.xyz[0], point.xyz[1]], point.r) * crossing.r;
+                if off.abs() > half_v || aside.abs() > half_u || !self.free[hit as usize] {
                     return;
                 }
-                let Some(r) = from.state.residual(&self.layers.points[hit as usize]) else { return };
+                let Some(r) = from.state.residual(point) else { return };
                 let (pull_u, pull_v) = ((r.u - mean_u) / scale_u, (r.v - mean_v) / scale_v);
                 if pull_u.abs() > window || pull_v.abs() > window {
                     return;
@@ -489,9 +493,9 @@ impl<'a> Search<'a> {
                 let way = depth / slope;
                 (own.r * turn(p.phi - own.phi) - way * sin, (p.r - own.r) - way * cos)
             } else {
-                let cross = |q: &super::state::Point| helix.at_radius(q.r).map(|x| x.phi);
-                let (Some(here), Some(there)) = (cross(&own), cross(p)) else { return };
-                (p.r * turn(turn(p.phi - there) - turn(own.phi - here)), (p.xyz[2] - own.xyz[2]) - slope * depth)
+                let off = |q: &super::state::Point| Some(helix.at_radius(q.r)?.turn_to([q.xyz[0], q.xyz[1]], q.r));
+                let (Some(here), Some(there)) = (off(&own), off(p)) else { return };
+                (p.r * turn(there - here), (p.xyz[2] - own.xyz[2]) - slope * depth)
             };
             if u.abs() < cuts[0] && v.abs() < cuts[1] {
                 found.push(((u / cuts[0]).powi(2) + (v / cuts[1]).powi(2), other));
