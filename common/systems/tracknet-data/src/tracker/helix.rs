@@ -55,6 +55,18 @@ impl Crossing {
         // Nearly all are small: two terms of the arc sine are exact to 1e-12 there.
         if dot > 0.0 && sine.abs() < 0.005 { sine * (1.0 + sine * sine / 6.0) } else { cross.atan2(dot) }
     }
+
+    /// Whether a point across the beam is farther than `half` mm along the circle around the axis; near the bound it may say no.
+    pub fn is_beyond(&self, point: [f64; 2], half: f64) -> bool {
+        let [x, y] = self.xy;
+        let (cross, dot) = (x * point[1] - y * point[0], x * point[0] + y * point[1]);
+        // The sine is less than the angle; behind the axis lies a quarter of the circle and more.
+        if dot > 0.0 {
+            cross * cross > half * half * (cross * cross + dot * dot) / (self.r * self.r)
+        } else {
+            half < 1.5 * self.r
+        }
+    }
 }
 
 /// Length of a vector. Unlike `hypot` not made for numbers whose squares overflow, and several times as fast.

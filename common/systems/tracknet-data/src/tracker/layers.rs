@@ -126,9 +126,14 @@ impl Layer {
         self.density[self.row(along)]
     }
 
+    /// Whether the layer has hits within a half width of a place along it.
+    pub fn reaches(&self, along: f64, half: f64) -> bool {
+        along + half >= self.low && along - half <= self.high
+    }
+
     /// Calls `take` for all hits in the cells that overlap the window of half widths (azimuth, other coordinate).
     pub fn near(&self, phi: f64, along: f64, half_phi: f64, half_along: f64, mut take: impl FnMut(u32)) {
-        if along + half_along < self.low || along - half_along > self.high {
+        if !self.reaches(along, half_along) {
             return;
         }
         let (bottom, top) = (self.row(along - half_along), self.row(along + half_along));
@@ -136,11 +141,11 @@ impl Layer {
         let cells = ((2.0 * half_phi / width).ceil() as usize + 1).min(AROUND);
         let first = column_of(phi - half_phi);
         // Cells of one row lie side by side: one run of hits, two where it goes around.
-        let ends = [(first, (first + cells).min(AROUND)), (0, (first + cells).saturating_sub(AROUND))];
-        for row in bottom..=top {
-            for (from, to) in ends {
-                let run = self.starts[row * AROUND + from] as usize..self.starts[row * AROUND + to] as usize;
-                self.hits[run].iter().for_each(|&hit| take(hit));
+        let (last, around) = ((first + cells).min(AROUND), (first + cells).saturating_sub(AROUND));
+        for starts in self.starts[bottom * AROUND..].windows(AROUND + 1).step_by(AROUND).take(top + 1 - bottom) {
+            self.hits[starts[first] as usize..starts[last] as usize].iter().for_each(|&hit| take(hit));
+            if around > 0 {
+                self.hits[starts[0] as usize..starts[around] as usize].iter().for_each(|&hit| take(hit));
             }
         }
     }

@@ -408,13 +408,16 @@ impl<'a> Search<'a> {
             let along = if layer.disk { crossing.r } else { crossing.z };
             let half_u = window * sigma_u + width_u * mean_u.abs() + extra_u;
             let half_v = window * sigma_v + width_v * mean_v.abs() + extra_v;
+            if !layer.reaches(along, half_v) {
+                continue;
+            }
             let chance = layer.density(along);
             layer.near(crossing.phi(), along, half_u / crossing.r.max(1.0), half_v, |hit| {
                 let point = &self.layers.points[hit as usize];
                 // Most hits of the cells lie outside of the window: that is seen faster than their residuals.
                 let off = if layer.disk { point.r } else { point.xyz[2] } - along;
-                let aside = crossing.turn_to([point.xyz[0], point.xyz[1]], point.r) * crossing.r;
-                if off.abs() > half_v || aside.abs() > half_u || !self.free[hit as usize] {
+                let far = off.abs() > half_v || crossing.is_beyond([point.xyz[0], point.xyz[1]], half_u);
+                if far || !self.free[hit as usize] {
                     return;
                 }
                 let Some(r) = from.state.residual(point) else { return };
