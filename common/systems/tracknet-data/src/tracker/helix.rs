@@ -313,7 +313,7 @@ mod tests {
             assert!((found.pt - 0.9).abs() < 1e-3, "{found:?}");
             // The start lies a little ahead of the point nearest to the axis.
             let ahead = 0.01 * phi.cos() - 0.02 * phi.sin();
-            assert!(turn(found.phi() - phi).abs() < 1e-3, "{found:?}");
+            assert!(turn(found.phi - phi).abs() < 1e-3, "{found:?}");
             assert!((found.z0 - (3.0 - slope * ahead)).abs() < 0.01, "{found:?}");
             assert!((found.slope - slope).abs() < 1e-3 && found.charge == charge, "{found:?}");
             assert!(found.d0.abs() < 0.1, "{found:?}");

@@ -135,6 +135,11 @@ const SOFTEST: f64 = 0.7;
 const SLANT: f64 = 1.2;
 /// Starts of one hit that stay in the race after the first step, in beams: its pairs are many and their triplets alike.
 const FIRST_BEAMS: usize = 4;
+/// How far a candidate's score may lie behind the best one of its first hit: what is e^10 times less likely does not catch up.
+const BEHIND: f64 = 10.0;
+/// A layer is not searched where the likeliest hit would still be e^2 times likelier by chance: wide regions among many hits say
+/// nothing, and took half of the time.
+const WORSE: f64 = 2.0;
 /// Farthest that the modules of a layer lie apart, mm.
 const DEPTH: f64 = 18.0;
 /// How far second hits may lie from the track: across and along on cylinders, along the circle and the radius on disks, mm; pixels,
@@ -348,6 +353,8 @@ impl<'a> Search<'a> {
                 }
                 children.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| (a.1, a.2).cmp(&(b.1, b.2))));
                 children.truncate(if step == 0 { FIRST_BEAMS * self.config.beam } else { self.config.beam });
+                let least = children.first().map_or(0.0, |best| best.0 - BEHIND);
+                children.truncate(children.partition_point(|child| child.0 >= least));
                 for &(score, parent, hit) in &children {
                     let from = &active[parent];
                     let node = grown.longer(from.node, hit)?;
@@ -412,6 +419,9 @@ impl<'a> Search<'a> {
                 continue;
             }
             let chance = layer.density(along);
+            if share - (std::f64::consts::TAU * sigma_u * sigma_v * chance).ln() < -WORSE {
+                continue;
+            }
             layer.near(crossing.phi(), along, half_u / crossing.r.max(1.0), half_v, |hit| {
                 let point = &self.layers.points[hit as usize];
                 // Most hits of the cells lie outside of the window: that is seen faster than their residuals.
