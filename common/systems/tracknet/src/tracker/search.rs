@@ -167,11 +167,28 @@ struct Pass {
     min_score: f64,
 }
 
+/// The layers that a candidate has a hit in, a bit each. A layer is crossed once: where regions are wide and hits few, a candidate would
+/// go to and fro between two layers for ever, each hit being likelier than chance.
+#[derive(Clone, Copy, Default)]
+struct Crossed([u64; 4]);
+
+impl Crossed {
+    fn holds(self, layer: usize) -> bool {
+        self.0[layer / 64] >> (layer % 64) & 1 == 1
+    }
+
+    fn with(mut self, layer: usize) -> Self {
+        self.0[layer / 64] |= 1 << (layer % 64);
+        self
+    }
+}
+
 /// A candidate that may still grow.
 struct Candidate<'c> {
     seed: u32,
     /// The last of its hits in [`Grown`].
     node: u32,
+    crossed: Crossed,
     state: State<'c>,
     score: f64,
 }
@@ -326,7 +343,9 @@ impl<'a> Search<'a> {
         let mut active: Vec<Candidate<'a>> = Vec::with_capacity(starts.len());
         for (start, state) in starts.iter().zip(states) {
             let node = grown.start(&start.hits[..size])?;
-            active.push(Candidate { seed: start.hits[0], node, state, score: start.score });
+            let layers = start.hits[..size].iter().map(|&hit| self.layers.of_hit[hit as usize]);
+            let crossed = layers.fold(Crossed::default(), |crossed, layer| crossed.with(layer.into()));
+            active.push(Candidate { seed: start.hits[0], node, crossed, state, score: start.score });
         }
         let mut step = 0;
         loop {
@@ -358,7 +377,8 @@ impl<'a> Search<'a> {
                 for &(score, parent, hit) in &children {
                     let from = &active[parent];
                     let node = grown.longer(from.node, hit)?;
-                    next.push(Candidate { seed, node, state: from.state.with(points[hit as usize]), score });
+                    let crossed = from.crossed.with(self.layers.of_hit[hit as usize].into());
+                    next.push(Candidate { seed, node, crossed, state: from.state.with(points[hit as usize]), score });
                     parents.push(parent as i64);
                 }
             }
@@ -399,6 +419,9 @@ impl<'a> Search<'a> {
         let window = self.config.window;
         let begun = out.len();
         for &(number, share) in &self.next[self.layers.of_hit[last as usize] as usize] {
+            if from.crossed.holds(number) {
+                continue;
+            }
             let layer = &self.layers.all[number];
             let crossing =
                 if layer.disk { from.state.at_plane(&helix, layer.middle) } else { helix.at_radius(layer.middle) };
