@@ -112,7 +112,7 @@ fn the_archive_runs_under_any_path() {
 
     let notices = fs::read_to_string(moved.join("share/doc/podium/THIRD-PARTY.txt")).unwrap();
     assert!(["The HDF Group", "Unidata", "polars-core ", "zstd-sys "].iter().all(|part| notices.contains(part)));
-    let loaded = text(&succeeds(plain(bin.join("predict")).env("LD_TRACE_LOADED_OBJECTS", "1")).stdout);
+    let loaded = text(&succeeds(plain(bin.join("podium-torch")).env("LD_TRACE_LOADED_OBJECTS", "1")).stdout);
     let library = loaded.lines().find(|line| line.contains("libtorch_cpu.so")).unwrap();
     assert!(library.contains("moved here/bin/../lib/"), "{library}");
     assert!(!loaded.contains("not found"), "{loaded}");
@@ -169,15 +169,18 @@ fn the_wheel_runs_with_the_torch_of_its_environment_and_without() {
     }
     assert!(fs::read_to_string(info.join("METADATA")).unwrap().contains("\nRequires-Dist: torch==2.11.*\n"));
 
-    // Without torch: six programs run, four say what is missing.
+    // Without torch all answer; six programs run, four say what is missing.
     for name in TEN {
-        let output = plain(bin.join(name)).arg("--version").output().unwrap();
-        let with_tensors = ["convert-weights", "finetune-group", "predict", "train-model"].contains(&name);
-        if with_tensors {
-            assert_eq!(output.status.code(), Some(5), "{name}");
-            assert!(text(&output.stderr).contains("hint: pip install 'torch==2.11.*'"), "{}", text(&output.stderr));
-        } else {
-            assert!(output.status.success(), "{name}: {}", text(&output.stderr));
+        for asked in ["--version", "--help"] {
+            let output = plain(bin.join(name)).arg(asked).output().unwrap();
+            assert!(output.status.success(), "{name} {asked}: {}", text(&output.stderr));
+        }
+        if ["convert-weights", "finetune-group", "predict", "train-model"].contains(&name) {
+            for mut command in [plain(bin.join(name)), plain(bin.join("podium"))] {
+                let output = command.arg(name).output().unwrap();
+                assert_eq!(output.status.code(), Some(5), "{name}");
+                assert!(text(&output.stderr).contains("hint: pip install 'torch==2.11.*'"), "{}", text(&output.stderr));
+            }
         }
     }
     assert!(environment.join("share/man/man1/predict.1").is_file());
@@ -193,7 +196,7 @@ fn the_wheel_runs_with_the_torch_of_its_environment_and_without() {
     let info = packages.join("torch-2.10.0.dist-info");
     fs::create_dir(&info).unwrap();
     fs::write(info.join("METADATA"), "Metadata-Version: 2.1\nName: torch\nVersion: 2.10.0\n").unwrap();
-    let refused = plain(bin.join("predict")).arg("--version").output().unwrap();
+    let refused = plain(bin.join("predict")).args(["--from", "run"]).output().unwrap();
     assert!(text(&refused.stderr).contains("torch is version 2.10.0 here"), "{}", text(&refused.stderr));
 }
 
@@ -229,7 +232,7 @@ fn what_is_installed_runs_by_itself_and_is_taken_away_again() {
 
     succeeds(&mut make(&target, "install"));
     let bin = prefix.join("bin");
-    let loaded = text(&succeeds(plain(bin.join("predict")).env("LD_TRACE_LOADED_OBJECTS", "1")).stdout);
+    let loaded = text(&succeeds(plain(bin.join("podium-torch")).env("LD_TRACE_LOADED_OBJECTS", "1")).stdout);
     let library = loaded.lines().find(|line| line.contains("libtorch_cpu.so")).unwrap();
     assert!(library.contains("a prefix/bin/../lib/podium/"), "{library}");
     let work = tempfile::tempdir().unwrap();

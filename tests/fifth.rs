@@ -209,7 +209,7 @@ fn the_system_of_the_page_is_added_by_four_changes_and_runs_from_raw_data_to_a_s
     let built = support::binary("x").parent().unwrap().to_path_buf();
     build_folder(&built, &target.join(built.file_name().unwrap()));
     let mut build = cargo(&copy, &target, &built);
-    for name in ["simulate-data", "prepare-data", "train-model", "predict", "score"] {
+    for name in ["simulate-data", "prepare-data", "train-model", "predict", "podium-torch", "score"] {
         build.args(["--bin", name]);
     }
     let begun = std::time::Instant::now();

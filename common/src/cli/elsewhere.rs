@@ -33,9 +33,11 @@ pub fn is() -> bool {
 /// Ends here where another program does the work, which takes over this process; comes back where this one does it.
 ///
 /// # Errors
-/// [`Error::Io`] where that program cannot be started.
+/// [`Error::Failed`] where that program is not there, [`Error::Io`] where it cannot be started.
 pub fn hand_over() -> Result<()> {
     let Some(program) = WHOLE.get() else { return Ok(()) };
+    // The other program would not know of it.
+    signals::check("nothing, because nothing was begun")?;
     let own = std::env::current_exe().map_err(|e| Error::io("finding", "this program", e))?;
     let whole = own.with_file_name(program);
     let mut arguments = std::env::args_os();
@@ -43,6 +45,10 @@ pub fn hand_over() -> Result<()> {
     // What is blocked here would stay blocked there.
     signals::unblock();
     let failure = Command::new(&whole).arg0(name).args(arguments).exec();
+    if failure.kind() == std::io::ErrorKind::NotFound {
+        let problem = format!("there is no `{}`, which does the work of this program", whole.display());
+        return Err(Error::failed(problem).hint("build or install both: `make build`, `make install`"));
+    }
     Err(Error::io("starting", &whole, failure))
 }
 

@@ -162,6 +162,11 @@ fn report_panic(text: &str) -> ExitCode {
         print_exhausted(text);
         return ExitCode::Device;
     }
+    if text.contains("could not create a primitive") {
+        let problem = "this processor cannot compute the network in the number format that was asked for";
+        tell(&format!("{problem} ({text})"), Some("compute in f32, or on a processor with AVX-512: bf16 needs it"));
+        return ExitCode::Device;
+    }
     progress::print_above(&format!(
         "{} {text}\n\nthis is a bug in Podium {}; report it with the command line and the config at {}/issues\n{} set \
          RUST_BACKTRACE=1 to add a backtrace",
