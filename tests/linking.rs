@@ -28,6 +28,7 @@ fn programs_without_tensors_do_not_need_libtorch() {
 
 /// Copies of the programs with networks, alone in a folder: without `podium-torch` beside them.
 #[test]
+#[allow(clippy::disallowed_methods, reason = "a program in a folder of the test")]
 fn programs_with_networks_answer_without_libtorch() {
     let folder = tempfile::tempdir().unwrap();
     let run = |name: &str, arguments: &[&str]| {
