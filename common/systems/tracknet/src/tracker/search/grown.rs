@@ -1,6 +1,5 @@
 //! The candidates of a pass, which all stay until the best ones have taken their hits: hits as a tree, because most candidates
-//! begin alike, and of each end a score. Whole candidates would take twenty times the memory: 8 GB for an event of
-//! 120,000 hits.
+//! begin alike, and of each end a score: 8 bytes a hit and 16 an end, where a whole candidate with its state has some 400.
 
 use common::{Error, Result};
 
