@@ -4,6 +4,8 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::oldest::{said, write};
+
 /// Writes an assembly text below `folder` that defines every C function of the two archives between Rust and libtorch (torch-sys' and
 /// that of `common/neural`) as a jump to `called`.
 pub fn names(folder: &Path) -> Result<PathBuf, String> {
@@ -41,17 +43,4 @@ fn of_torch_sys(folder: &Path) -> Result<PathBuf, String> {
     });
     let newest = archives.max().map(|(_, archive)| archive);
     newest.ok_or_else(|| format!("`{}` has no `libtch.a` of torch-sys", all.display()))
-}
-
-fn said(command: &mut Command) -> Result<String, String> {
-    let output = command.output().map_err(|e| format!("{command:?}: {e}"))?;
-    if output.status.success() {
-        return String::from_utf8(output.stdout).map_err(|e| e.to_string());
-    }
-    Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or_default()))
-}
-
-#[allow(clippy::disallowed_methods, reason = "a file of the build, made again with every change of its sources")]
-fn write(path: &Path, text: &str) -> Result<(), String> {
-    std::fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))
 }

@@ -226,7 +226,8 @@ fn found(compiler: &cc::Tool, file: &str) -> Result<PathBuf> {
     if path.is_absolute() { Ok(path) } else { Err(format!("the compiler knows no `{file}`")) }
 }
 
-fn said(command: &mut Command) -> Result<String> {
+/// What a command printed, or why it failed.
+pub fn said(command: &mut Command) -> Result<String> {
     let output = command.output().map_err(|e| format!("{command:?}: {e}"))?;
     if output.status.success() {
         return String::from_utf8(output.stdout).map_err(|e| e.to_string());
@@ -235,6 +236,7 @@ fn said(command: &mut Command) -> Result<String> {
 }
 
 #[allow(clippy::disallowed_methods, reason = "files of the build, made again with every change of their source")]
-fn write(path: &Path, text: &str) -> Result<()> {
+/// Writes a file of the build.
+pub fn write(path: &Path, text: &str) -> Result<()> {
     std::fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))
 }
