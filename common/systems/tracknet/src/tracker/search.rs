@@ -167,28 +167,14 @@ struct Pass {
     min_score: f64,
 }
 
-/// The layers that a candidate has a hit in, a bit each. A layer is crossed once: where regions are wide and hits few, a candidate would
-/// go to and fro between two layers for ever, each hit being likelier than chance.
-#[derive(Clone, Copy, Default)]
-struct Crossed([u64; 4]);
-
-impl Crossed {
-    fn holds(self, layer: usize) -> bool {
-        self.0[layer / 64] >> (layer % 64) & 1 == 1
-    }
-
-    fn with(mut self, layer: usize) -> Self {
-        self.0[layer / 64] |= 1 << (layer % 64);
-        self
-    }
-}
-
 /// A candidate that may still grow.
 struct Candidate<'c> {
     seed: u32,
     /// The last of its hits in [`Grown`].
     node: u32,
-    crossed: Crossed,
+    /// The layers that it has a hit in, a bit each. A layer is crossed once: where regions are wide and hits few, a candidate would
+    /// go to and fro between two layers for ever, each hit being likelier than chance.
+    crossed: u128,
     state: State<'c>,
     score: f64,
 }
@@ -212,8 +198,8 @@ pub fn find(
 ) -> Result<Found> {
     let max_z0 = config.max_z0.unwrap_or(conditions.max_z0());
     let layers = Layers::new(hits);
-    if layers.all.len() > 255 {
-        return Err(Error::failed(format!("the event has hits in {} layers, expected at most 255", layers.all.len())));
+    if layers.all.len() > 128 {
+        return Err(Error::failed(format!("the event has hits in {} layers, expected at most 128", layers.all.len())));
     }
     let mut shares: HashMap<Key, Vec<(Key, f64)>> = HashMap::new();
     for (from, to, share) in &transitions.shares {
@@ -343,8 +329,7 @@ impl<'a> Search<'a> {
         let mut active: Vec<Candidate<'a>> = Vec::with_capacity(starts.len());
         for (start, state) in starts.iter().zip(states) {
             let node = grown.start(&start.hits[..size])?;
-            let layers = start.hits[..size].iter().map(|&hit| self.layers.of_hit[hit as usize]);
-            let crossed = layers.fold(Crossed::default(), |crossed, layer| crossed.with(layer.into()));
+            let crossed = start.hits[..size].iter().fold(0, |crossed, &hit| crossed | self.layer_bit(hit));
             active.push(Candidate { seed: start.hits[0], node, crossed, state, score: start.score });
         }
         let mut step = 0;
@@ -377,7 +362,7 @@ impl<'a> Search<'a> {
                 for &(score, parent, hit) in &children {
                     let from = &active[parent];
                     let node = grown.longer(from.node, hit)?;
-                    let crossed = from.crossed.with(self.layers.of_hit[hit as usize].into());
+                    let crossed = from.crossed | self.layer_bit(hit);
                     next.push(Candidate { seed, node, crossed, state: from.state.with(points[hit as usize]), score });
                     parents.push(parent as i64);
                 }
@@ -388,6 +373,10 @@ impl<'a> Search<'a> {
             active = next;
             step += 1;
         }
+    }
+
+    fn layer_bit(&self, hit: u32) -> u128 {
+        1 << self.layers.of_hit[hit as usize]
     }
 
     fn feed<'b>(&self, states: impl Iterator<Item = &'b State<'a>>, memory: &Tensor) -> Result<Tensor>
@@ -419,7 +408,7 @@ impl<'a> Search<'a> {
         let window = self.config.window;
         let begun = out.len();
         for &(number, share) in &self.next[self.layers.of_hit[last as usize] as usize] {
-            if from.crossed.holds(number) {
+            if from.crossed >> number & 1 == 1 {
                 continue;
             }
             let layer = &self.layers.all[number];
