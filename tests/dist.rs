@@ -169,19 +169,26 @@ fn the_wheel_runs_with_the_torch_of_its_environment_and_without() {
     }
     assert!(fs::read_to_string(info.join("METADATA")).unwrap().contains("\nRequires-Dist: torch==2.11.*\n"));
 
-    // Without torch all answer; six programs run, four say what is missing.
+    // Without torch all answer; six programs run, and four say what is missing when it comes to computing: mistakes before.
     for name in TEN {
         for asked in ["--version", "--help"] {
             let output = plain(bin.join(name)).arg(asked).output().unwrap();
             assert!(output.status.success(), "{name} {asked}: {}", text(&output.stderr));
         }
-        if ["convert-weights", "finetune-group", "predict", "train-model"].contains(&name) {
-            for mut command in [plain(bin.join(name)), plain(bin.join("podium"))] {
-                let output = command.arg(name).output().unwrap();
-                assert_eq!(output.status.code(), Some(5), "{name}");
-                assert!(text(&output.stderr).contains("hint: pip install 'torch==2.11.*'"), "{}", text(&output.stderr));
-            }
-        }
+    }
+    for name in ["convert-weights", "finetune-group", "predict", "train-model"] {
+        let output = plain(bin.join(name)).arg("--no-such-flag").output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{name}: {}", text(&output.stderr));
+    }
+    let train =
+        ["train-model", "configs/leap/demo/exp195.yaml", "--from", "prepared", "--device", "cpu", "--out", "run"];
+    let (alone, front) = (&mut plain(bin.join(train[0])), &mut plain(bin.join("podium")));
+    for command in [alone.args(&train[1..]), front.args(train)] {
+        let output = command.current_dir(place.path()).output().unwrap();
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(5), "{told}");
+        assert!(told.contains("torch is not installed in this environment"), "{told}");
+        assert!(told.contains("hint: pip install 'torch==2.11.*'"), "{told}");
     }
     assert!(environment.join("share/man/man1/predict.1").is_file());
 

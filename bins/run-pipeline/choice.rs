@@ -12,6 +12,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use common::{Error, Result, durable, stage};
 use serde_json::json;
@@ -21,6 +22,7 @@ use crate::run_pipeline::declare::emit;
 use crate::run_pipeline::declare::entries::normal;
 use crate::run_pipeline::declare::file;
 use crate::run_pipeline::declare::read;
+use crate::run_pipeline::declare::sizes::Sizes;
 use crate::run_pipeline::declare::tree::{Kind, Node};
 use crate::run_pipeline::graph::{self, Unit};
 use crate::run_pipeline::quiet;
@@ -243,10 +245,10 @@ impl Choices {
             return Ok(self);
         }
         // What the differences change gets outs of its own: stages that differ, and all that follow from them.
-        let before = graph::all(given, &self)?.1;
+        let before = graph::all(given, &self.shared())?.1;
         let mut values = choice.values()?;
         self.wanted.insert(file.clone(), (choice.clone(), Some(values.clone())));
-        let after = graph::all(given, &self)?.1;
+        let after = graph::all(given, &self.shared())?.1;
         move_outs(&mut values, &changed_outs(&before, &after), &choice)?;
         self.wanted.insert(file, (choice, Some(values)));
         Ok(self)
@@ -274,48 +276,15 @@ impl Choices {
         self.of(self.main.as_ref()?)
     }
 
+    /// For those who read pipelines.
+    pub fn shared(&self) -> Arc<dyn Sizes> {
+        Arc::new(self.clone())
+    }
+
     fn of(&self, file: &Path) -> Option<Choice> {
         match self.wanted.get(file) {
             Some((choice, _)) => Some(choice.clone()),
             None => Choice::in_force(file),
-        }
-    }
-
-    /// The values that a file of `vars` stands for; none for a file that is what it is.
-    pub fn values(&self, file: &Path) -> Option<Result<Node>> {
-        let file = normal(file);
-        if let Some((_, Some(values))) = self.wanted.get(&file) {
-            return Some(Ok(values.clone()));
-        }
-        let choice = self.of(&file)?;
-        if !choice.sets.is_empty() {
-            let values = choice.folder().join(VALUES);
-            return Some(read::file(&values, &values));
-        }
-        let size = choice.size_file();
-        Some(read::file(&size, &size))
-    }
-
-    /// Where the lock of a pipeline lies, and the name of its choice.
-    pub fn lock(&self, folder: &Path) -> (PathBuf, Option<String>) {
-        let own = folder.join(lock::FILE);
-        let target = match fs::read_link(&own) {
-            Ok(target) => normal(&folder.join(target)),
-            // The link is made when the choice comes into force.
-            Err(e) if e.kind() == io::ErrorKind::NotFound => match missing_lock(folder) {
-                Some(target) => target,
-                None => return (own, None),
-            },
-            Err(_) => return (own, None),
-        };
-        let file = target.parent().and_then(|link| {
-            let system = link.file_name()?.to_str()?;
-            let choices = link.parent().filter(|choices| choices.ends_with(FOLDER))?;
-            Some(choices.with_file_name(format!("{system}.yaml")))
-        });
-        match (file.and_then(|file| self.of(&file)), target.file_name()) {
-            (Some(choice), Some(name)) => (choice.folder().join(name), Some(choice.name())),
-            _ => (own, None),
         }
     }
 
@@ -411,6 +380,44 @@ impl Choices {
             durable::write(&kept, text.as_bytes())?;
         }
         Ok(())
+    }
+}
+
+impl Sizes for Choices {
+    fn values(&self, file: &Path) -> Option<Result<Node>> {
+        let file = normal(file);
+        if let Some((_, Some(values))) = self.wanted.get(&file) {
+            return Some(Ok(values.clone()));
+        }
+        let choice = self.of(&file)?;
+        if !choice.sets.is_empty() {
+            let values = choice.folder().join(VALUES);
+            return Some(read::file(&values, &values));
+        }
+        let size = choice.size_file();
+        Some(read::file(&size, &size))
+    }
+
+    fn lock(&self, folder: &Path) -> (PathBuf, Option<String>) {
+        let own = folder.join(lock::FILE);
+        let target = match fs::read_link(&own) {
+            Ok(target) => normal(&folder.join(target)),
+            // The link is made when the choice comes into force.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => match missing_lock(folder) {
+                Some(target) => target,
+                None => return (own, None),
+            },
+            Err(_) => return (own, None),
+        };
+        let file = target.parent().and_then(|link| {
+            let system = link.file_name()?.to_str()?;
+            let choices = link.parent().filter(|choices| choices.ends_with(FOLDER))?;
+            Some(choices.with_file_name(format!("{system}.yaml")))
+        });
+        match (file.and_then(|file| self.of(&file)), target.file_name()) {
+            (Some(choice), Some(name)) => (choice.folder().join(name), Some(choice.name())),
+            _ => (own, None),
+        }
     }
 }
 

@@ -3,16 +3,18 @@
 //! A pipeline may read what another pipeline of the repository writes (a blend reads the members' predictions). Those
 //! stages, and only those, are taken along, as `dvc repro` does it.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::near::nearest;
 use common::{Error, Result};
 
-use crate::run_pipeline::choice::Choices;
+use crate::run_pipeline::content::ignore::{Ignore, is_passed_over};
 use crate::run_pipeline::content::lock::{self, Lock};
 use crate::run_pipeline::declare::entries::Stage;
-use crate::run_pipeline::declare::file::{self, Pipeline};
+use crate::run_pipeline::declare::file::{self, FILE, Pipeline};
+use crate::run_pipeline::declare::sizes::Sizes;
 use crate::run_pipeline::declare::tree::Mark;
 use crate::run_pipeline::repository;
 
@@ -60,8 +62,8 @@ pub struct Project {
 
 impl Project {
     /// Reads a pipeline, takes along what it needs from the other pipelines of the repository, and orders the stages.
-    pub fn read(given: &Path, choices: &Choices) -> Result<Self> {
-        let (homes, units) = all(given, choices)?;
+    pub fn read(given: &Path, sizes: &Arc<dyn Sizes>) -> Result<Self> {
+        let (homes, units) = all(given, sizes)?;
         let wanted: Vec<usize> = (0..units.len()).filter(|&u| units[u].home == 0).collect();
         let needed = ancestors(&units, &wanted);
         let units = order(units, &needed)?;
@@ -93,12 +95,11 @@ impl Project {
 }
 
 /// A pipeline and all others of its repository, the stages in the order of the files.
-pub fn all(given: &Path, choices: &Choices) -> Result<(Vec<Home>, Vec<Unit>)> {
-    let choices = Arc::new(choices.clone());
-    let mut pipelines = vec![file::read(given, &choices)?];
-    pipelines.extend(others(&pipelines[0], &choices));
+pub fn all(given: &Path, sizes: &Arc<dyn Sizes>) -> Result<(Vec<Home>, Vec<Unit>)> {
+    let mut pipelines = vec![file::read(given, sizes)?];
+    pipelines.extend(others(&pipelines[0], sizes));
     let home = |p: &Pipeline| {
-        let (lock, choice) = choices.lock(&p.folder);
+        let (lock, choice) = sizes.lock(&p.folder);
         Home { folder: p.folder.clone(), shown: p.shown.clone(), lock, choice, metrics: p.metrics.clone() }
     };
     let homes = pipelines.iter().map(home).collect();
@@ -115,7 +116,7 @@ pub fn all(given: &Path, choices: &Choices) -> Result<(Vec<Home>, Vec<Unit>)> {
 }
 
 /// The other pipelines of the repository.
-fn others(main: &Pipeline, choices: &Arc<Choices>) -> Vec<Pipeline> {
+fn others(main: &Pipeline, sizes: &Arc<dyn Sizes>) -> Vec<Pipeline> {
     let root = repository::root(&main.folder, main.stages.iter().map(|stage| stage.wdir.as_path()));
     let written: Vec<PathBuf> = main.stages.iter().flat_map(|s| s.outs.iter().map(|out| out.file.clone())).collect();
     let here = std::env::current_dir().unwrap_or_default();
@@ -124,14 +125,41 @@ fn others(main: &Pipeline, choices: &Arc<Choices>) -> Vec<Pipeline> {
         Ok(below) => below.to_path_buf(),
         Err(_) => folder.to_path_buf(),
     };
-    let read = |folder: &PathBuf| match file::read(&shown(folder), choices) {
+    let read = |folder: &PathBuf| match file::read(&shown(folder), sizes) {
         Ok(pipeline) => Some(pipeline),
         Err(e) => {
             tracing::warn!("another pipeline of this repository is passed over: {e}");
             None
         }
     };
-    repository::pipelines(&root, &written).iter().filter(|folder| **folder != main.folder).filter_map(read).collect()
+    pipelines_below(&root, &written).iter().filter(|folder| **folder != main.folder).filter_map(read).collect()
+}
+
+/// Folders below `root` that hold a pipeline, sorted. Left alone, as DVC does it: what `.gitignore` or `.dvcignore` name,
+/// repositories inside of this one, and the outs in `written`.
+fn pipelines_below(root: &Path, written: &[PathBuf]) -> Vec<PathBuf> {
+    let ignored = [Ignore::new(root, ".dvcignore"), Ignore::new(root, ".gitignore")];
+    let mut found = Vec::new();
+    let mut open = vec![root.to_path_buf()];
+    while let Some(folder) = open.pop() {
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        for entry in entries.flatten() {
+            let path = entry.path();
+            if entry.file_name() == FILE && path.is_file() {
+                found.push(folder.clone());
+            }
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if !is_folder || is_passed_over(&path) || written.contains(&path) {
+                continue;
+            }
+            let is_other = path.join(".dvc").is_dir() || path.join(".git").exists();
+            if !is_other && !ignored.iter().any(|ignored| ignored.hides_entry(&path, true)) {
+                open.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
 }
 
 /// What the stages of another pipeline are called: the name of its folder, or, where several have that name, its way from the
@@ -265,12 +293,12 @@ fn cycle(units: &[Unit], left: &[usize], place: &[Option<usize>]) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run_pipeline::declare::file::FILE;
+    use crate::run_pipeline::choice::Choices;
 
     fn project(text: &str) -> Result<Project> {
         let folder = tempfile::tempdir().unwrap();
         common::durable::write(folder.path().join(FILE), text.as_bytes()).unwrap();
-        Project::read(folder.path(), &Choices::default())
+        Project::read(folder.path(), &Choices::default().shared())
     }
 
     #[test]

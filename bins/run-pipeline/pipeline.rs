@@ -133,7 +133,7 @@ pub fn run(arguments: &PipelineArgs) -> anyhow::Result<()> {
     if arguments.rehearse.is_some() {
         choices = choices.of_its_size(&given)?;
     }
-    let mut project = Project::read(&given, &choices)?;
+    let mut project = Project::read(&given, &choices.shared())?;
     if !arguments.until.is_empty() {
         let mut wanted = Vec::new();
         for name in &arguments.until {

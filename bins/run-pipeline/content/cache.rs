@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use common::{Error, Result, durable};
 
 use super::hash::{self, Content};
-use super::lock::Md5;
+use super::md5::Md5;
 use super::seen::Seen;
 
 /// The cache of a DVC repository.

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 
 use common::{Error, Result, durable};
 
+use super::cache;
 use super::ignore::Ignore;
 use crate::run_pipeline::repository;
 
@@ -18,7 +19,8 @@ pub fn add(out: &Path, root: &Path) -> Result<()> {
         return Ok(());
     };
     let Some(git) = repository::git_root(root).filter(|_| out.starts_with(root)) else { return Ok(()) };
-    if repository::is_without_git(&root.join(".dvc")) {
+    // `dvc init --no-scm`: DVC leaves git alone here.
+    if cache::is_on(&root.join(".dvc"), "core", "no_scm") {
         return Ok(());
     }
     let _one = WRITING.lock().map_err(|_| Error::failed("another thread failed while it wrote `.gitignore`"))?;

@@ -6,6 +6,7 @@ use common::{Result, durable};
 
 use super::guard::Guard;
 use super::hash::Content;
+use super::md5::Md5;
 use super::seen::Stamp;
 use crate::run_pipeline::declare::emit;
 use crate::run_pipeline::declare::read;
@@ -102,21 +103,6 @@ impl Lock {
 
 fn stamp(file: &Path) -> Option<Stamp> {
     std::fs::metadata(file).ok().map(|metadata| Stamp::of(&metadata))
-}
-
-/// A hash as the lock has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Md5 {
-    pub text: String,
-    /// Taken by DVC 2, which left the carriage returns of text files out.
-    pub legacy: bool,
-}
-
-impl Md5 {
-    /// A hash of DVC 3.
-    pub fn of(text: &str) -> Self {
-        Self { text: text.into(), legacy: false }
-    }
 }
 
 /// A stage's entry.

@@ -6,5 +6,6 @@ pub mod guard;
 pub mod hash;
 pub mod ignore;
 pub mod lock;
+pub mod md5;
 pub mod seen;
 pub mod verdict;

@@ -7,7 +7,8 @@ use common::Result;
 
 use super::cache::Cache;
 use super::hash::{self, Content};
-use super::lock::{Locked, Md5};
+use super::lock::Locked;
+use super::md5::Md5;
 use super::seen::Seen;
 use crate::run_pipeline::declare::emit;
 use crate::run_pipeline::declare::entries::{Params, Stage};

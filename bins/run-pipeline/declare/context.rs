@@ -8,8 +8,8 @@ use common::Result;
 
 use super::expression::has_expression;
 use super::read;
+use super::sizes::Sizes;
 use super::tree::{Key, Kind, Mark, Node};
-use crate::run_pipeline::choice::Choices;
 
 /// Everything that `${…}` can name.
 #[derive(Debug, Clone)]
@@ -20,12 +20,12 @@ pub struct Context {
     /// `item` and `key` while a group is expanded.
     reserved: Vec<&'static str>,
     /// Which size is read where a file comes in several.
-    choices: Arc<Choices>,
+    sizes: Arc<dyn Sizes>,
 }
 
 impl Context {
-    pub fn new(choices: Arc<Choices>) -> Self {
-        Self { entries: Vec::new(), loaded: HashMap::new(), reserved: Vec::new(), choices }
+    pub fn new(sizes: Arc<dyn Sizes>) -> Self {
+        Self { entries: Vec::new(), loaded: HashMap::new(), reserved: Vec::new(), sizes }
     }
 
     /// Loads a whole file of parameters that need not exist.
@@ -56,7 +56,7 @@ impl Context {
                         None => (name.as_str(), None),
                     };
                     let file = folder.join(name);
-                    let node = match self.choices.values(&file) {
+                    let node = match self.sizes.values(&file) {
                         Some(values) => values?,
                         None if file.is_file() => read::file(&file, &shown.join(name))?,
                         None => {

@@ -10,8 +10,8 @@ use super::entries::{PARAMS, Stage, normal};
 use super::expand::{self, Place, shown_in};
 use super::interpolate::{self, Slot};
 use super::read;
+use super::sizes::Sizes;
 use super::tree::{Kind, Node};
-use crate::run_pipeline::choice::Choices;
 use crate::run_pipeline::repository;
 
 /// Name of a pipeline's file.
@@ -66,7 +66,7 @@ fn has_stage(root: &Node, name: &str) -> bool {
 }
 
 /// Reads the pipeline of a folder, or of the path of its `dvc.yaml`.
-pub fn read(given: &Path, choices: &Arc<Choices>) -> Result<Pipeline> {
+pub fn read(given: &Path, sizes: &Arc<dyn Sizes>) -> Result<Pipeline> {
     let (absolute, file) = place(given)?;
     let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_path_buf();
     let root = read::file(&file, &file)?;
@@ -82,7 +82,7 @@ pub fn read(given: &Path, choices: &Arc<Choices>) -> Result<Pipeline> {
     }
     let repository = repository::dvc_root(&absolute);
     let place = Place { folder: absolute.clone(), shown: folder.clone(), repository };
-    let mut context = Context::new(Arc::clone(choices));
+    let mut context = Context::new(Arc::clone(sizes));
     context.load_default(&absolute.join(PARAMS), &shown_in(&folder, PARAMS))?;
     if let Some(vars) = root.get("vars") {
         context.load_vars(vars, &absolute, &folder)?;
@@ -123,6 +123,7 @@ fn metrics(named: &Node, folder: &Path) -> Result<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run_pipeline::choice::Choices;
 
     fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -135,7 +136,7 @@ mod tests {
     fn pipeline(text: &str) -> Result<Pipeline> {
         let params = "lr: 5e-4\nflags: {epochs: 3, fast: true}\nmembers: {exp1: {seed: 7}, exp2: {seed: 8}}\n";
         let folder = folder(&[("dvc.yaml", text), ("params.yaml", params), ("more.yaml", "x: 1\ny: 2\n")]);
-        read(folder.path(), &Arc::default())
+        read(folder.path(), &Choices::default().shared())
     }
 
     #[test]

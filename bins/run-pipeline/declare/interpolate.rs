@@ -88,13 +88,13 @@ fn look_up<'a>(node: &Node, expression: &str, context: &'a Context) -> Result<&'
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::sync::Arc;
 
     use super::super::read::parse;
     use super::*;
+    use crate::run_pipeline::choice::Choices;
 
     fn context(text: &str) -> Context {
-        let mut context = Context::new(Arc::default());
+        let mut context = Context::new(Choices::default().shared());
         let vars = parse(Path::new("vars.yaml"), format!("- {text}\n")).unwrap();
         context.load_vars(&vars, Path::new("."), Path::new(".")).unwrap();
         context

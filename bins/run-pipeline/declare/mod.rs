@@ -11,5 +11,6 @@ pub mod literals;
 pub mod needs;
 pub mod promise;
 pub mod read;
+pub mod sizes;
 pub mod text;
 pub mod tree;

@@ -10,6 +10,9 @@ use std::sync::OnceLock;
 use super::{progress, signals};
 use crate::error::{Error, Result};
 
+/// Set by whoever starts these programs where there is no libtorch (the wheel does): why, and in the next line the remedy.
+const MISSING: &str = "PODIUM_TORCH_MISSING";
+
 static WHOLE: OnceLock<&'static str> = OnceLock::new();
 
 /// Says that the work of this process is done by `program`, a file beside this one, which is started by the name of this one
@@ -33,9 +36,13 @@ pub fn is() -> bool {
 /// Ends here where another program does the work, which takes over this process; comes back where this one does it.
 ///
 /// # Errors
-/// [`Error::Failed`] where that program is not there, [`Error::Io`] where it cannot be started.
+/// [`Error::Device`] where it is known that there is no libtorch, [`Error::Failed`] where that program is not there,
+/// [`Error::Io`] where it cannot be started.
 pub fn hand_over() -> Result<()> {
     let Some(program) = WHOLE.get() else { return Ok(()) };
+    if let Some(error) = std::env::var(MISSING).ok().as_deref().and_then(missing) {
+        return Err(error);
+    }
     // The other program would not know of it.
     signals::check("nothing, because nothing was begun")?;
     let own = std::env::current_exe().map_err(|e| Error::io("finding", "this program", e))?;
@@ -52,6 +59,12 @@ pub fn hand_over() -> Result<()> {
     Err(Error::io("starting", &whole, failure))
 }
 
+/// What [`MISSING`] says.
+fn missing(told: &str) -> Option<Error> {
+    let (problem, remedy) = told.split_once('\n')?;
+    Some(Error::device(problem).hint(remedy))
+}
+
 /// Whether an argument, or the value behind its `=`, is `-` or a file that gives its bytes once.
 fn is_read_once(argument: &OsStr) -> bool {
     let text = argument.to_string_lossy();
@@ -65,6 +78,16 @@ fn is_read_once(argument: &OsStr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_missing_libtorch_is_told_with_its_remedy() {
+        let error = missing("torch is not installed\npip install torch").unwrap();
+        assert_eq!(
+            (error.to_string().as_str(), error.hint_text().as_deref()),
+            ("torch is not installed", Some("pip install torch"))
+        );
+        assert!(missing("").is_none());
+    }
 
     #[test]
     fn what_can_be_read_once_is_told_from_files_and_words() {

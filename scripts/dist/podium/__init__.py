@@ -12,8 +12,8 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 TORCH = "2.11."
 WITH_TENSORS = {"convert-weights", "finetune-group", "predict", "train-model"}
-# What is answered without torch.
-ASKS = {"-h", "--help", "-V", "--version", "--generate", "--print-config"}
+# Where the programs read why there is no torch: they answer help and mistakes without it, and say this when they need it.
+MISSING = "PODIUM_TORCH_MISSING"
 
 
 def main():
@@ -23,10 +23,13 @@ def main():
     scripts = str(pathlib.Path(sys.argv[0]).absolute().parent)
     environment["PATH"] = os.pathsep.join([scripts, environment.get("PATH", os.defpath)])
     stage = arguments[0] if name == "podium" and arguments else name
-    if stage in WITH_TENSORS and not ASKS.intersection(arguments):
-        library = torch_library()
-        paths = [library, environment.get("LD_LIBRARY_PATH")]
-        environment["LD_LIBRARY_PATH"] = os.pathsep.join(path for path in paths if path)
+    environment.pop(MISSING, None)
+    if stage in WITH_TENSORS:
+        try:
+            paths = [torch_library(), environment.get("LD_LIBRARY_PATH")]
+            environment["LD_LIBRARY_PATH"] = os.pathsep.join(path for path in paths if path)
+        except Missing as missing:
+            environment[MISSING] = f"{missing}\n{missing.remedy}"
     run("podium", [name] + arguments, environment)
 
 
@@ -45,6 +48,14 @@ def run(program, arguments, environment):
         fail(f"`{path}` cannot be started: {error.strerror}", "install the wheel again with pip")
 
 
+class Missing(Exception):
+    """There is no torch that fits."""
+
+    def __init__(self, problem, remedy=f"pip install 'torch=={TORCH}*'"):
+        super().__init__(problem)
+        self.remedy = remedy
+
+
 def torch_library():
     """The folder of this environment's libtorch."""
     try:
@@ -54,12 +65,12 @@ def torch_library():
     found = importlib.util.find_spec("torch")
     places = list(found.submodule_search_locations or []) if found else []
     if not places:
-        fail("torch is not installed in this environment", f"pip install 'torch=={TORCH}*'")
+        raise Missing("torch is not installed in this environment")
     if version is not None and not version.startswith(TORCH):
-        fail(f"torch is version {version} here, expected {TORCH}*", f"pip install 'torch=={TORCH}*'")
+        raise Missing(f"torch is version {version} here, expected {TORCH}*")
     library = pathlib.Path(places[0]) / "lib"
     if not (library / "libtorch_cpu.so").is_file():
-        fail(f"no `libtorch_cpu.so` in `{library}`", f"pip install --force-reinstall 'torch=={TORCH}*'")
+        raise Missing(f"no `libtorch_cpu.so` in `{library}`", f"pip install --force-reinstall 'torch=={TORCH}*'")
     return str(library)
 
 

@@ -121,6 +121,11 @@ pub(super) fn bar(heat: &Heat, sheet: &mut Sheet, (x, y, height): (f64, f64, f64
     sheet.upright((x + 28.0 + widest, y + height / 2.0), "middle", MUTED, &super::fitted(&heat.label, height));
 }
 
+/// What stands behind a bar.
+pub(super) fn duration(bar: &Bar) -> String {
+    time(bar.to - bar.from)
+}
+
 /// Draws the bars, each with its duration.
 pub(super) fn gantt(bars: &[Bar], chart: &Chart, colors: &mut Colors, sheet: &mut Sheet, plot: &Plot) {
     for bar in bars {
@@ -129,7 +134,7 @@ pub(super) fn gantt(bars: &[Bar], chart: &Chart, colors: &mut Colors, sheet: &mu
         let (Some(a), Some(b)) = (plot.at((bar.from, row - 0.36)), plot.at((bar.to, row + 0.36))) else { continue };
         let wide = (b.0 - a.0).max(2.0);
         sheet.rect((a.0, a.1.min(b.1)), (wide, (a.1 - b.1).abs()), color::light(colors.of(&bar.state)));
-        sheet.text((a.0 + wide + 4.0, (a.1 + b.1) / 2.0), "start", MUTED, &time(bar.to - bar.from));
+        sheet.text((a.0 + wide + 4.0, (a.1 + b.1) / 2.0), "start", MUTED, &duration(bar));
     }
 }
 

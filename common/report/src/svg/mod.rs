@@ -178,7 +178,12 @@ fn on_axes(chart: &Chart, colors: &mut Colors, sheet: &mut Sheet, top: f64) -> f
     // Labels of lines across stand beside the plot, where no curve is.
     let labels = chart.marks.iter().filter(|mark| mark.on_y).map(|mark| wide(&mark.label) + 10.0);
     let margin = labels.fold(16.0, f64::max).min(0.25 * WIDTH);
-    let bar = if matches!(chart.body, Body::Heat(_)) { maps::BAR } else { margin };
+    let bar = match &chart.body {
+        Body::Heat(_) => maps::BAR,
+        // The bars that end last have their durations beside the plot.
+        Body::Gantt(bars) => bars.iter().map(|bar| wide(&maps::duration(bar)) + 8.0).fold(margin, f64::max),
+        _ => margin,
+    };
     let width = WIDTH - left - bar;
     let longest = chart.x.names.iter().map(|name| wide(name)).fold(0.0, f64::max);
     let upright = longest + 8.0 > width / chart.x.names.len().max(1) as f64;
@@ -191,9 +196,10 @@ fn on_axes(chart: &Chart, colors: &mut Colors, sheet: &mut Sheet, top: f64) -> f
     };
     let plot = Plot { left, top: top + 8.0, width, height, x, y };
     grid(chart, sheet, &plot, &y_ticks, upright);
+    let beside = if matches!(chart.body, Body::Gantt(_)) { bar } else { 0.0 };
     sheet.add(format_args!(
         "<clipPath id=\"plot\"><rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\"/></clipPath>\n<g clip-path=\"url(#plot)\">",
-        round(plot.left), round(plot.top), round(plot.width), round(plot.height)
+        round(plot.left), round(plot.top), round(plot.width + beside), round(plot.height)
     ));
     match &chart.body {
         Body::Series(all) => series::draw(chart, all, colors, sheet, &plot),

@@ -138,9 +138,7 @@ pub fn ranges(chart: &Chart) -> ((f64, f64), (f64, f64)) {
             (tight_x, tight_y) = (true, true);
         }
         Body::Gantt(bars) => {
-            xs = bars.iter().flat_map(|bar| [bar.from, bar.to]).collect();
-            let (low, high) = xs.iter().fold((0.0_f64, 0.0_f64), |(l, h), v| (l.min(*v), h.max(*v)));
-            xs.push(high + 0.06 * (high - low));
+            xs = bars.iter().flat_map(|bar| [bar.from, bar.to]).chain([0.0]).collect();
             tight_x = true;
         }
         Body::Sky(_) => {}

@@ -68,3 +68,20 @@ fn ticks_are_round_numbers_inside_the_range() {
         ["0", "30 s", "1:00", "1:30", "2:00", "2:30", "3:00"].map(|t| if t == "0" { "0 s" } else { t })
     );
 }
+
+#[test]
+fn the_duration_of_the_longest_bar_stands_inside_the_picture() {
+    for seconds in [0.4, 75.0, 44_000.0] {
+        let bar = Bar { row: "train".into(), from: 0.0, to: seconds, state: "ran".into(), note: String::new() };
+        let label = super::maps::duration(&bar);
+        let svg = Chart::gantt("Stages", Axis::new("time").seconds(), vec![bar]).svg();
+        let bars = svg.split_once("<g clip-path").unwrap().1;
+        let shown = bars.lines().find(|line| line.contains("<text") && line.contains(&format!(">{label}<"))).unwrap();
+        let number = |text: &str, name: &str| -> f64 {
+            text.split(&format!(" {name}=\"")).nth(1).unwrap().split('"').next().unwrap().parse().unwrap()
+        };
+        let end = number(shown, "x") + super::wide(&label);
+        let clip = svg.split("<clipPath").nth(1).unwrap();
+        assert!(end <= super::WIDTH && end <= number(clip, "x") + number(clip, "width"), "{svg}");
+    }
+}
