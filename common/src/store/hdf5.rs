@@ -163,7 +163,7 @@ impl ListFile {
         {
             return Ok(None);
         }
-        let elements = Stored::of(set, Path::new(&self.file.filename()), self.content.bytes().len())?;
+        let elements = Stored::of(set, Path::new(&self.file.filename()), self.content.bytes().len())?.transpose()?;
         Ok(elements.and_then(|elements| Heap::of(&self.content, elements)))
     }
 

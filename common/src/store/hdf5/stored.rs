@@ -56,8 +56,8 @@ impl Stored {
     }
 
     /// The elements of `set`, which must lie in the file `path` of `length` bytes itself. None where the library has to read
-    /// them.
-    pub fn of(set: &hdf5::Dataset, path: &Path, length: usize) -> hdf5::Result<Option<Self>> {
+    /// them; a text of an error where nobody should.
+    pub fn of(set: &hdf5::Dataset, path: &Path, length: usize) -> hdf5::Result<Option<Result<Self, String>>> {
         let limit = Self::limit(length);
         if Path::new(&set.filename()) != path {
             return Ok(None);
@@ -70,14 +70,19 @@ impl Stored {
         let parts = match create.get_layout()? {
             Layout::Contiguous => set.offset().map(Parts::Contiguous),
             Layout::Chunked => match (create.chunk(), Pipeline::of(&create.get_filters()?, width)) {
-                (Some(chunk), Some(pipeline)) if chunk.len() == shape.len() && !chunk.contains(&0) && fits(&chunk) => {
-                    chunks(set, &shape, &chunk).map(|chunks| Parts::Chunked { shape: chunk, pipeline, chunks })
+                (Some(chunk), pipeline) if chunk.len() == shape.len() && !chunk.contains(&0) && fits(&chunk) => {
+                    let (found, whole) = chunks(set, &shape, &chunk);
+                    if let Err(problem) = claimed(&found, width * chunk.iter().product::<usize>(), length) {
+                        return Ok(Some(Err(problem)));
+                    }
+                    let pipeline = pipeline.filter(|_| whole);
+                    pipeline.map(|pipeline| Parts::Chunked { shape: chunk, pipeline, chunks: found })
                 }
                 _ => None,
             },
             _ => None,
         };
-        Ok(parts.map(|parts| Self { shape, width, parts }))
+        Ok(parts.map(|parts| Ok(Self { shape, width, parts })))
     }
 
     /// Elements that lie in a row, from a byte of the file on.
@@ -85,7 +90,8 @@ impl Stored {
         Self { shape, width, parts: Parts::Contiguous(address) }
     }
 
-    /// Elements in chunks, in a file of `length` bytes. None where there are not all of them, or one that belongs nowhere.
+    /// Elements in chunks, in a file of `length` bytes. None where they are not all there, or one belongs nowhere; an error where
+    /// the file cannot hold them.
     pub fn chunked(
         shape: Vec<usize>,
         width: usize,
@@ -93,14 +99,16 @@ impl Stored {
         pipeline: Pipeline,
         chunks: Vec<Chunk>,
         length: usize,
-    ) -> Option<Self> {
+    ) -> Result<Option<Self>, String> {
         let limit = Self::limit(length);
         let fits = |shape: &[usize]| shape.iter().try_fold(width, |n, &d| n.checked_mul(d)).is_some_and(|n| n <= limit);
         let sound = width > 0 && chunk.len() == shape.len() && !chunk.contains(&0) && fits(&shape) && fits(&chunk);
-        if !sound || chunks.len() != count(&shape, &chunk)? || !are_all(&chunks, &shape, &chunk) {
-            return None;
+        if !sound {
+            return Ok(None);
         }
-        Some(Self { shape, width, parts: Parts::Chunked { shape: chunk, pipeline, chunks } })
+        claimed(&chunks, width * chunk.iter().product::<usize>(), length)?;
+        let whole = count(&shape, &chunk) == Some(chunks.len()) && are_all(&chunks, &shape, &chunk);
+        Ok(whole.then(|| Self { shape, width, parts: Parts::Chunked { shape: chunk, pipeline, chunks } }))
     }
 
     /// Lengths of the dimensions.
@@ -178,25 +186,41 @@ impl Stored {
     }
 }
 
-/// The places of all chunks; none where one of them was never written.
-fn chunks(set: &hdf5::Dataset, shape: &[usize], chunk: &[usize]) -> Option<Vec<Chunk>> {
-    let expected = count(shape, chunk)?;
-    if set.num_chunks()? != expected {
-        return None;
-    }
+/// The places of chunks, and whether they are all there is: one may never have been written.
+fn chunks(set: &hdf5::Dataset, shape: &[usize], chunk: &[usize]) -> (Vec<Chunk>, bool) {
+    let Some(expected) = count(shape, chunk) else { return (Vec::new(), false) };
     let mut chunks = Vec::with_capacity(expected.min(1 << 16));
-    let mut odd = false;
-    set.chunks_visit(|found| {
+    let mut more = false;
+    let visited = set.chunks_visit(|found| {
         let origin: Vec<usize> = found.offset.iter().map(|&o| usize::try_from(o).unwrap_or(usize::MAX)).collect();
-        odd |= chunks.len() == expected;
-        if odd {
+        more |= chunks.len() == expected;
+        if more {
             return 1;
         }
         chunks.push(Chunk { origin, address: found.addr, bytes: found.size, skipped: found.filter_mask });
         0
-    })
-    .ok()?;
-    (!odd && chunks.len() == expected && are_all(&chunks, shape, chunk)).then_some(chunks)
+    });
+    let whole = visited.is_ok() && !more && chunks.len() == expected && are_all(&chunks, shape, chunk);
+    (chunks, whole)
+}
+
+/// Refuses chunks that together have more bytes than a file of `length`, or claim to hold more than any such file can.
+fn claimed(chunks: &[Chunk], size: usize, length: usize) -> Result<(), String> {
+    let stored = chunks.iter().fold(0u64, |sum, chunk| sum.saturating_add(chunk.bytes));
+    if stored > length as u64 {
+        return Err(format!(
+            "its {} chunks have {stored} bytes in a file of {length}, so they lie upon each other: the file is damaged",
+            chunks.len()
+        ));
+    }
+    let held = size.saturating_mul(chunks.len());
+    if held > Stored::limit(length) {
+        return Err(format!(
+            "its {} chunks claim to hold {held} bytes in a file of {length}: the file is damaged",
+            chunks.len()
+        ));
+    }
+    Ok(())
 }
 
 /// Chunks that a data set has.
@@ -223,7 +247,7 @@ mod tests {
     fn bytes(path: &Path, name: &str) -> Option<Result<Vec<u8>, String>> {
         let file = hdf5::File::open(path).unwrap();
         let set = file.dataset(name).unwrap();
-        let stored = Stored::of(&set, path, 1 << 20).unwrap()?;
+        let stored = Stored::of(&set, path, 1 << 20).unwrap()?.unwrap();
         let content = std::fs::read(path).unwrap();
         let mut all = vec![0xaa; stored.width * stored.shape.iter().product::<usize>()];
         let mut seen = vec![0; all.len() / stored.width];
@@ -312,7 +336,7 @@ mod tests {
         assert_eq!(bytes(&path, "x").unwrap().unwrap_err(), "the chunk at [8] does not fit its checksum");
         // Without the last chunk.
         let file = hdf5::File::open(&path).unwrap();
-        let stored = Stored::of(&file.dataset("x").unwrap(), &path, 1 << 20).unwrap().unwrap();
+        let stored = Stored::of(&file.dataset("x").unwrap(), &path, 1 << 20).unwrap().unwrap().unwrap();
         let error = stored.runs(&content[..place + 4], |_, _| ()).unwrap_err();
         assert_eq!(error, format!("the chunk at [8] lies beyond the file's {} bytes", place + 4));
     }

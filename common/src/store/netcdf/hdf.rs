@@ -64,14 +64,15 @@ impl Hdf {
         opened.as_ref().map_err(Clone::clone)
     }
 
-    /// Where the numbers of a variable lie, if nothing about it is odd.
-    fn stored(&self, variable: &Variable) -> Option<Stored> {
+    /// Where the numbers of a variable lie, if nothing about it is odd. An error says what is wrong where the library should not
+    /// read it either.
+    fn stored(&self, variable: &Variable) -> Result<Option<Stored>, String> {
         if let Some(places) = &self.places {
-            return places.stored(self.content.bytes(), variable);
+            return places.stored(self.content.bytes(), variable).transpose();
         }
-        guarded(|| {
+        let stored = guarded(|| {
             let Some(below) = &self.library()?.below else { return Ok(None) };
-            let found = || -> hdf5::Result<Option<Stored>> {
+            let found = || -> hdf5::Result<Option<Result<Stored, String>>> {
                 // A variable that has the name of a dimension but is none of its coordinates is stored under another name.
                 if below.link_exists(&format!("_nc4_non_coord_{}", variable.name)) {
                     return Ok(None);
@@ -90,18 +91,15 @@ impl Hdf {
                     NcType::F64 => Datatype::from_type::<f64>()?,
                     NcType::Text | NcType::Other => return Ok(None),
                 };
+                let stored = Stored::of(&set, Path::new(&below.filename()), self.content.bytes().len())?;
                 // Equal types have the order of bytes of this machine, too.
-                if set.dtype()? != kind {
-                    return Ok(None);
-                }
-                Stored::of(&set, Path::new(&below.filename()), self.content.bytes().len())
+                let plain = set.dtype()? == kind;
+                Ok(stored.filter(|stored| plain || stored.is_err()))
             };
             found().map_err(|e| e.to_string())
-        })
-        .ok()
-        .flatten()
+        });
         // A dimension without limit may be longer than what was written along it.
-        .filter(|stored| stored.shape() == variable.shape)
+        Ok(stored.ok().flatten().transpose()?.filter(|stored| stored.shape() == variable.shape))
     }
 
     pub(super) fn read<T: Float>(&self, variable: &Variable, values: &mut Vec<T>) -> Result<(), String> {
@@ -113,8 +111,10 @@ impl Hdf {
         if variable.elements() == 0 {
             return Ok(());
         }
+        // Before anything is allocated: a hostile index ends here.
+        let stored = self.stored(variable)?;
         values.resize(variable.elements(), T::default());
-        if let Some(stored) = self.stored(variable) {
+        if let Some(stored) = stored {
             return stored.runs(self.content.bytes(), |first, bytes| put(variable.kind, bytes, &mut values[first..]));
         }
         guarded(|| {
@@ -284,7 +284,7 @@ mod tests {
             );
             let stored = plain::catalogue(&std::fs::read(&path).unwrap())
                 .and_then(|(_, places)| places.stored(&std::fs::read(&path).unwrap(), variable));
-            assert!(stored.is_some(), "{variable:?}");
+            assert!(stored.is_some_and(|stored| stored.is_ok()), "{variable:?}");
         }
     }
 
@@ -331,7 +331,7 @@ mod tests {
             let library = Library::open(&damaged).map(|(_, library)| library);
             let library = Hdf { content: Mapped::open(&damaged).unwrap(), places: None, library: library.into() };
             for variable in &catalogue.variables {
-                let Some(stored) = places.stored(&changed, variable) else { continue };
+                let Some(Ok(stored)) = places.stored(&changed, variable) else { continue };
                 let mut ours = vec![0.0f64; variable.elements()];
                 let read = stored.runs(&changed, |first, bytes| put(variable.kind, bytes, &mut ours[first..]));
                 let mut found = Vec::new();

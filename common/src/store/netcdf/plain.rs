@@ -156,8 +156,8 @@ pub(super) fn catalogue(content: &[u8]) -> Option<(Catalogue, Places)> {
 }
 
 impl Places {
-    /// Where the numbers of a variable lie, if nothing about them is odd.
-    pub(super) fn stored(&self, content: &[u8], variable: &Variable) -> Option<Stored> {
+    /// Where the numbers of a variable lie, if nothing about them is odd; an error where nobody should read them.
+    pub(super) fn stored(&self, content: &[u8], variable: &Variable) -> Option<Result<Stored, String>> {
         let object = Object::read(content, *self.0.get(&variable.name)?)?;
         let set = plain::Dataset::of(&object)?;
         // A dimension without limit may be longer than what was written along it.

@@ -43,8 +43,8 @@ impl Dataset {
         }
     }
 
-    /// Where its numbers lie; none where the library has to read them.
-    pub fn stored(&self, object: &Object, content: &[u8]) -> Option<Stored> {
+    /// Where its numbers lie; none where the library has to read them, an error where nobody should.
+    pub fn stored(&self, object: &Object, content: &[u8]) -> Option<Result<Stored, String>> {
         let (layout, filters) = object.storage()?;
         let pipeline = match filters {
             Some(message) => pipeline(message, self.width())?,
@@ -59,7 +59,7 @@ impl Dataset {
                 let (address, size) = (at.u64()?, at.u64()?);
                 let needed = self.shape.iter().try_fold(self.width(), |n, &d| n.checked_mul(d))?;
                 let plain = address != UNDEFINED && size == needed as u64 && filters.is_none();
-                plain.then(|| Stored::contiguous(self.shape.clone(), self.width(), address))
+                plain.then(|| Ok(Stored::contiguous(self.shape.clone(), self.width(), address)))
             }
             2 => {
                 let rank = usize::from(at.u8()?).checked_sub(1)?;
@@ -72,7 +72,7 @@ impl Dataset {
                 let mut left = content.len() / 64 + 1;
                 let mut chunks = Vec::new();
                 nodes(content, tree, rank, DEPTH, &mut left, &mut chunks)?;
-                Stored::chunked(self.shape.clone(), self.width(), shape, pipeline, chunks, content.len())
+                Stored::chunked(self.shape.clone(), self.width(), shape, pipeline, chunks, content.len()).transpose()
             }
             _ => None,
         }

@@ -1,0 +1,211 @@
+//! Hostile indices of chunks in HDF5 files, of every kind that the library writes: each ends in a value or in an error, soon and
+//! in little memory. Sums that guard a block are taken anew after a change, so that what is behind them is reached.
+
+use std::path::Path;
+
+use common::seed::rng_for;
+use rand::RngExt;
+
+use super::{CHANGES, Reader, peak_mib, read_lists, read_netcdf, survives};
+
+/// Bob Jenkins' `lookup3`, byte by byte: the sum behind the blocks of HDF5.
+fn lookup3(bytes: &[u8]) -> u32 {
+    let start = 0xdead_beef_u32.wrapping_add(bytes.len() as u32);
+    let mut s = [start; 3];
+    if bytes.is_empty() {
+        return s[2];
+    }
+    let blocks: Vec<&[u8]> = bytes.chunks(12).collect();
+    for (i, block) in blocks.iter().enumerate() {
+        for (at, byte) in block.iter().enumerate() {
+            s[at / 4] = s[at / 4].wrapping_add(u32::from(*byte) << (8 * (at % 4)));
+        }
+        let [mut a, mut b, mut c] = s;
+        if i + 1 < blocks.len() {
+            for (turn, third) in [4, 6, 8, 16, 19, 4].into_iter().enumerate() {
+                let (x, y, z) = match turn % 3 {
+                    0 => (&mut a, &mut c, &b),
+                    1 => (&mut b, &mut a, &c),
+                    _ => (&mut c, &mut b, &a),
+                };
+                *x = x.wrapping_sub(*y) ^ y.rotate_left(third);
+                *y = y.wrapping_add(*z);
+            }
+        } else {
+            for (turn, bits) in [14, 11, 25, 16, 4, 14, 24].into_iter().enumerate() {
+                let (x, y) = match turn % 3 {
+                    0 => (&mut c, b),
+                    1 => (&mut a, c),
+                    _ => (&mut b, a),
+                };
+                *x = (*x ^ y).wrapping_sub(y.rotate_left(bits));
+            }
+        }
+        s = [a, b, c];
+    }
+    s[2]
+}
+
+/// Where blocks with a sum begin and end (the sum is behind the end).
+fn summed(content: &[u8]) -> Vec<(usize, usize)> {
+    let signatures: [&[u8]; 12] =
+        [b"OHDR", b"OCHK", b"FRHP", b"FHIB", b"BTHD", b"BTIN", b"BTLF", b"FAHD", b"FADB", b"EAHD", b"EAIB", b"EADB"];
+    let begins = (0..content.len().saturating_sub(8)).filter(|&at| signatures.contains(&&content[at..at + 4]));
+    let ends = |begin: usize| {
+        let most = content.len().min(begin + 40_000) - 4;
+        let holds = |end: &usize| lookup3(&content[begin..*end]).to_le_bytes() == content[*end..*end + 4];
+        (begin + 4..most).find(holds).map(|end| (begin, end))
+    };
+    begins.filter_map(ends).collect()
+}
+
+/// A file of numbers, or of lists, in 200 chunks (but for those that have one) under one kind of index.
+fn written(path: &Path, kind: &str) {
+    let latest = !kind.starts_with("tree");
+    let file = hdf5::FileBuilder::new()
+        .with_fapl(|list| if latest { list.libver_latest() } else { list.libver_earliest() })
+        .create(path)
+        .unwrap();
+    if kind.ends_with("lists") {
+        let lists: Vec<hdf5::types::VarLenArray<f32>> = (0..200)
+            .map(|i| hdf5::types::VarLenArray::from_slice(&(0..i % 5).map(|v| v as f32).collect::<Vec<_>>()))
+            .collect();
+        let whole: Vec<hdf5::types::VarLenArray<i32>> =
+            (0..200).map(|i| hdf5::types::VarLenArray::from_slice(&[i, 1, 2])).collect();
+        let shape = || hdf5::Extents::resizable(200.into());
+        file.new_dataset::<hdf5::types::VarLenArray<f32>>()
+            .chunk(1)
+            .shape(shape())
+            .create("point")
+            .unwrap()
+            .write(&lists)
+            .unwrap();
+        let set =
+            file.new_dataset::<hdf5::types::VarLenArray<i32>>().chunk(1).shape(shape()).create("cluster").unwrap();
+        set.write(&whole).unwrap();
+        return;
+    }
+    let wide = hdf5::SimpleExtents::new([200, 6]);
+    let extents: hdf5::Extents = match kind {
+        "extensible array" => hdf5::SimpleExtents::new([hdf5::Extent::resizable(200), hdf5::Extent::fixed(6)]).into(),
+        "second tree" => wide.resizable().into(),
+        _ => wide.into(),
+    };
+    let chunk = if kind == "one chunk" { [200, 6] } else { [1, 6] };
+    let builder = file.new_dataset::<f64>().chunk(chunk);
+    let builder = match kind {
+        "implicit" => builder.alloc_time(Some(hdf5::dataset::AllocTime::Early)),
+        _ => builder.shuffle().deflate(1),
+    };
+    let values: Vec<f64> = (0..1200).map(|i| f64::from(i) / 7.0).collect();
+    builder.shape(extents).create("x").unwrap().write_raw(&values).unwrap();
+}
+
+#[test]
+fn hostile_indices_of_chunks_end_soon_and_in_little_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let kinds = [
+        "tree",
+        "fixed array",
+        "extensible array",
+        "second tree",
+        "one chunk",
+        "implicit",
+        "tree of lists",
+        "array of lists",
+    ];
+    for kind in kinds {
+        let path = folder.path().join("sound");
+        let _ = std::fs::remove_file(&path);
+        written(&path, kind);
+        let sound = std::fs::read(&path).unwrap();
+        let reader: Reader = if kind.ends_with("lists") { read_lists } else { read_netcdf };
+        survives(folder.path(), kind, &sound, reader).unwrap_or_else(|e| panic!("{kind}: {e}"));
+        let sums = summed(&sound);
+        let nodes =
+            (0..sound.len() - 8).filter(|&at| &sound[at..at + 4] == b"TREE").map(|at| (at, sound.len().min(at + 4000)));
+        let blocks: Vec<(usize, usize)> = sums.iter().copied().chain(nodes).collect();
+        assert!(!blocks.is_empty(), "{kind}: no index was found");
+        let mut read = 0;
+        for change in 0..CHANGES {
+            let mut rng = rng_for(13, kind, change);
+            let mut hostile = sound.clone();
+            for _ in 0..rng.random_range(1..=3) {
+                let (begin, end) = blocks[rng.random_range(0..blocks.len())];
+                let width = [1, 2, 4, 8][rng.random_range(0..4)];
+                let at = rng.random_range(begin + 4..end.max(begin + 13) - 8);
+                let number = match rng.random_range(0..4) {
+                    // Into a block, which may be the one that is read: a circle.
+                    0 | 1 => blocks[rng.random_range(0..blocks.len())].0 as u64,
+                    2 => [0, 1, 2, 0xff, 0x7fff_ffff, 1 << 40, u64::MAX, sound.len() as u64][rng.random_range(0..8)],
+                    _ => rng.random(),
+                };
+                hostile[at..at + width].copy_from_slice(&number.to_le_bytes()[..width]);
+            }
+            for &(begin, end) in &sums {
+                let sum = lookup3(&hostile[begin..end]);
+                hostile[end..end + 4].copy_from_slice(&sum.to_le_bytes());
+            }
+            read += u64::from(survives(folder.path(), &format!("{kind}, change {change}"), &hostile, reader).is_ok());
+        }
+        eprintln!(
+            "{kind}: {} blocks, {read} of {CHANGES} changed files were read, peak {} MiB",
+            blocks.len(),
+            peak_mib()
+        );
+        assert!(read < CHANGES, "{kind}: no change had any effect");
+    }
+    assert!(peak_mib() < 512, "peak memory {} MiB", peak_mib());
+}
+
+/// What the index says of a chunk in a file of version 1 trees: where the entry is, behind the head of the node.
+fn entries(content: &[u8], rank: usize) -> Vec<usize> {
+    let wide = 8 + 8 * (rank + 1) + 8;
+    let nodes = (0..content.len() - 24).filter(|&at| &content[at..at + 6] == b"TREE\x01\x00");
+    nodes
+        .flat_map(|at| {
+            let count = u16::from_le_bytes([content[at + 6], content[at + 7]]);
+            (0..usize::from(count)).map(move |i| at + 24 + i * wide)
+        })
+        .collect()
+}
+
+#[test]
+fn a_tree_of_chunks_in_a_circle_and_chunks_that_lie_upon_each_other_are_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sound");
+    written(&path, "tree");
+    let sound = std::fs::read(&path).unwrap();
+    let found = entries(&sound, 2);
+    assert_eq!(found.len(), 200);
+
+    // Chunks of 32 MiB, and all of them are one that inflates to that: 6 GB out of a file of some kilobytes.
+    let mut upon = sound.clone();
+    let numbers: Vec<u8> = [1u32, 6, 8].iter().flat_map(|n| n.to_le_bytes()).collect();
+    let layout = sound.windows(12).position(|bytes| bytes == numbers).unwrap();
+    upon[layout + 4..layout + 8].copy_from_slice(&(4u32 << 20).to_le_bytes());
+    let mut packed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+    std::io::Write::write_all(&mut packed, &vec![0; 32 << 20]).unwrap();
+    let packed = packed.finish().unwrap();
+    for &at in &found {
+        upon[at..at + 4].copy_from_slice(&(packed.len() as u32).to_le_bytes());
+        upon[at + 32..at + 40].copy_from_slice(&(sound.len() as u64).to_le_bytes());
+    }
+    upon.extend(packed);
+    // Where the file ends, in its first block.
+    let end = upon.len() as u64;
+    upon[40..48].copy_from_slice(&end.to_le_bytes());
+    let error = survives(folder.path(), "upon each other", &upon, read_netcdf).unwrap_err().to_string();
+    assert!(error.contains("lie upon each other"), "{error}");
+
+    // Each leaf leads to the root again.
+    let root = (0..sound.len() - 24).find(|&at| &sound[at..at + 6] == b"TREE\x01\x01").unwrap() as u64;
+    let mut circle = sound.clone();
+    for &at in &found {
+        circle[at + 32..at + 40].copy_from_slice(&root.to_le_bytes());
+    }
+    for at in (0..sound.len() - 24).filter(|&at| &sound[at..at + 6] == b"TREE\x01\x00") {
+        circle[at + 5] = 1;
+    }
+    survives(folder.path(), "circle", &circle, read_netcdf).unwrap_err();
+}
