@@ -56,12 +56,22 @@ fn confident() -> [(&'static str, Value); 6] {
         ("pao", json!({ "hidden_profile": 4, "hidden_scalar": 4, "heads": 2 })),
         ("convnext", json!({ "dims": [4, 6], "depths": [1, 2], "kernels": [4, 2] })),
         ("encdec_lstm", json!({ "code": [1], "hidden": 4, "layers": 2, "gru": 2 })),
-        ("pure_reslstm", json!({ "hidden_state": 3, "num_lstm": 5, "features": { "humidity": true } })),
+        (
+            "pure_reslstm",
+            json!({ "hidden_state": 3, "num_lstm": 5, "features": { "humidity": true, "representations": true } }),
+        ),
     ]
 }
 
 fn leap_weights(path: &Path, model: &ModelConfig, seed: u64) {
     let built = leap::train::build(model, Device::Cpu, seed).unwrap();
+    let constants =
+        [("level_sub", 0.5), ("level_factor", 0.01), ("level_min", -1.0), ("column_sub", 0.4), ("column_factor", 0.02)];
+    for (name, value) in constants {
+        if let Some(mut buffer) = built.params.get(&format!("features.representations.{name}")) {
+            let _ = buffer.fill_(value);
+        }
+    }
     let mut about = leap::train::about(model.name(), model, model.chain(), true).unwrap();
     about["zero_list"] = json!([5, 200]);
     save(path, &built.params, &about);

@@ -88,6 +88,58 @@ fn expected_errors_are_trained_judged_and_written_and_predictions_corrected() {
         .says("--errors");
 }
 
+/// A file of the benchmark's constants: every profile with a dimension of its own.
+fn constants(path: &std::path::Path, value: f64, liquid: bool) {
+    use common::store::netcdf::{NcKind, NcValues, NcWriter};
+    let names = [
+        "state_t",
+        "state_rh",
+        "state_qn",
+        "liq_partition",
+        "state_u",
+        "state_v",
+        "pbuf_ozone",
+        "pbuf_CH4",
+        "pbuf_N2O",
+    ];
+    let values = [value; 60];
+    let mut writer = NcWriter::new(NcKind::Hdf5);
+    for name in names.into_iter().filter(|name| liquid || *name != "liq_partition") {
+        writer.dimension(name, 60).unwrap();
+        writer.variable(name, &[name], NcValues::F64(&values)).unwrap();
+    }
+    writer.write(path).unwrap();
+}
+
+#[test]
+fn representations_take_the_benchmarks_files_and_the_checkpoint_keeps_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let run = || {
+        let more = ["model.squeezeformer.features.representations=true", "training.epochs=1"];
+        train("first/squeezeformer.yaml", &NARROW, &at("run")).args(more)
+    };
+    run().fails(2).says("representations").says("level_sub");
+    let mut files = Vec::new();
+    for (key, value) in
+        [("level_sub", 1.0), ("level_div", 100.0), ("level_min", -1.0), ("column_sub", 0.5), ("column_div", 50.0)]
+    {
+        constants(&at(key), value, key.starts_with("level_") && key != "level_min");
+        files.push(format!("{key}: {}", at(key).display()));
+    }
+    let files = format!("representations={{{}}}", files.join(", "));
+    train("first/squeezeformer.yaml", &NARROW, &at("run")).arg(&files).fails(2).says("features.representations=true");
+    let manifest = run().arg(&files).succeeds().manifest();
+    assert!(manifest["inputs"]["representations/column_div"]["path"].is_string(), "{manifest}");
+    // The files may be gone when it predicts.
+    std::fs::remove_file(at("level_sub")).unwrap();
+    let weights = manifest["outputs"]["model"]["path"].as_str().unwrap();
+    let kept = common::store::tensors::TensorFile::open(at("run").join(weights)).unwrap();
+    assert!(kept.f32("features.representations.level_factor").unwrap().iter().all(|factor| *factor == 0.01));
+    let predict = cmd("predict").args(["-q", "--threads=1", "--device=cpu", "--from"]).arg(at("run"));
+    predict.arg("--out").arg(at("p")).within(workshop()).succeeds();
+}
+
 #[test]
 fn a_second_output_and_its_loss_come_together() {
     let folder = tempfile::tempdir().unwrap();

@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
+use super::representations::{self, Representations};
 use crate::climsim;
 use crate::columns::{LEVELS, PROFILE_INPUTS, SCALAR_INPUTS, input_position, train_inputs};
 use crate::dataset::Extras;
@@ -51,6 +52,10 @@ pub struct Features {
     pub cloud: bool,
     /// Wind speed in units of 20 m/s: one channel.
     pub wind: bool,
+    /// The benchmark's nine profiles (relative humidity, all condensate and the share of liquid in place of the three kinds of water) in
+    /// its three representations, with the constants of the files that `representations` of the training names: 25 channels.
+    #[serde(skip_serializing_if = "is_false")]
+    pub representations: bool,
     /// Sine and cosine of the latitude, of arrays that know it: 2 channels.
     #[serde(skip_serializing_if = "is_false")]
     pub latitude: bool,
@@ -87,7 +92,8 @@ impl Features {
     /// Those that are made of the inputs.
     fn made(&self) -> usize {
         let profiles = [self.column, self.logarithm].into_iter().filter(|on| *on).count() * PROFILE_INPUTS;
-        profiles + [self.humidity, self.cloud, self.wind].into_iter().filter(|on| *on).count()
+        let further = if self.representations { representations::CHANNELS } else { 0 };
+        profiles + further + [self.humidity, self.cloud, self.wind].into_iter().filter(|on| *on).count()
     }
 
     /// Reports numbers that cannot be.
@@ -118,6 +124,7 @@ pub struct FeatureLayer {
     smallest: Tensor,
     /// `[60]`.
     exponents: Tensor,
+    representations: Option<Representations>,
 }
 
 impl FeatureLayer {
@@ -181,6 +188,7 @@ impl FeatureLayer {
             column_shift: buffer("column_shift", &table(&|c| (mean[c] - of_profile(c).0) / of_profile(c).1), &wide)?,
             smallest: buffer("smallest", &smallest, &wide)?,
             exponents: buffer("exponents", &exponents, &levels)?,
+            representations: features.representations.then(|| Representations::new(&p)).transpose()?,
         }))
     }
 
@@ -196,20 +204,27 @@ impl FeatureLayer {
         if self.features.logarithm {
             parts.push(logarithm(&(&profiles - &self.smallest)));
         }
-        if self.features.humidity || self.features.cloud || self.features.wind {
+        let Features { humidity, cloud, wind, .. } = self.features;
+        if humidity || cloud || wind || self.representations.is_some() {
             let physical = physical();
             let of = |k: i64| physical.select(2, k); // [B, 60]
-            if self.features.humidity {
+            let relative = || {
                 let ps = x32.select(2, 0) * &self.pressure_scale; // `state_ps` is the first scalar
                 let pressure = ps * &self.pressure_slope + &self.pressure_mean;
-                parts.push(humidity(&of(T), &of(Q1), &pressure).unsqueeze(2));
+                self::humidity(&of(T), &of(Q1), &pressure)
+            };
+            if humidity {
+                parts.push(relative().unsqueeze(2));
             }
-            if self.features.cloud {
+            if cloud {
                 let condensate = of(Q2) + of(Q3);
                 parts.push((condensate * &self.exponents * -1.0).clamp_max(0.0).expm1().neg().unsqueeze(2));
             }
-            if self.features.wind {
+            if wind {
                 parts.push(((of(U).square() + of(V).square()).sqrt() / WIND_UNIT).unsqueeze(2));
+            }
+            if let Some(representations) = &self.representations {
+                parts.push(representations.forward(&physical, &relative()));
             }
         }
         let all = Tensor::cat(&parts, 2);
@@ -221,7 +236,7 @@ impl FeatureLayer {
 }
 
 /// `ln(d + 1)` above the smallest value that was known, and its mirror image below.
-fn logarithm(above: &Tensor) -> Tensor {
+pub(super) fn logarithm(above: &Tensor) -> Tensor {
     above.abs().log1p() * above.sign()
 }
 

@@ -13,6 +13,7 @@ pub mod lstm_mamba;
 pub mod lstm_stack;
 pub mod pao;
 pub mod pure_reslstm;
+pub mod representations;
 pub mod squeezeformer;
 pub mod unet;
 

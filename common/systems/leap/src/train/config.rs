@@ -11,6 +11,7 @@ use crate::augment::Augmentation;
 use crate::dataset::Selection;
 use crate::losses::{Criterion, Distance};
 use crate::models::ModelConfig;
+use crate::models::representations::RepresentationFiles;
 use crate::norm::Chain;
 use crate::raw::month::Months;
 
@@ -37,6 +38,9 @@ pub struct TrainConfig {
     /// Begin with the weights that `--init` names. `null`: with drawn ones.
     #[serde(default)]
     pub initial: Option<InitialConfig>,
+    /// The benchmark's files for networks with `features.representations`. `null`: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub representations: Option<RepresentationFiles>,
     /// Changes of the training rows. `null`: none.
     #[serde(default)]
     pub augmentation: Option<Augmentation>,
@@ -226,6 +230,21 @@ impl Config for TrainConfig {
                     "is {}, but the network has no outputs for places: set `model.squeezeformer.places`",
                     loss.places
                 ),
+            ),
+            _ => {}
+        }
+        let asked = self.model.features().is_some_and(|features| features.representations);
+        match (asked, self.representations.is_some()) {
+            (true, false) => problems.push(
+                "representations",
+                format!(
+                    "is missing, but `model.{name}.features.representations` asks for it: expected the benchmark's files \
+                     (`level_sub`, `level_div`, `level_min`, `column_sub`, `column_div`)"
+                ),
+            ),
+            (false, true) => problems.push(
+                "representations",
+                format!("names files that the network does not read: set `model.{name}.features.representations=true`"),
             ),
             _ => {}
         }

@@ -127,6 +127,9 @@ pub fn train<'a>(config: &'a TrainConfig, hash: &str, arrays: &Arrays, options: 
         let report = weights::load(&params.state(), path, &allow)?;
         tracing::info!("begins with `{}`: {report}", path.display());
     }
+    if let Some(files) = &config.representations {
+        files.give(&params)?;
+    }
     tracing::info!("{}", neural::summary::summary(config.model.name(), &params.state()));
     let evaluator = evaluator(arrays, options.device, config.val_batch_size, config.training.precision);
     let mut about = about(&config.member, &config.model, chain, config.apply_zero_list)?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use common::config::Resolved;
 use common::driver::{Ending, Help, Request, Task};
 use common::stage::{Manifest, Stage};
-use common::{Error, Result};
+use common::{Error, Result, durable};
 use neural::loader::{Head, Source};
 use neural::stages::{self, Begun, Told, TrainFlags};
 
@@ -73,6 +73,9 @@ impl Task for Train {
         let initial = initial(request.flags.init.as_deref(), &config.value)?;
         let mut hash = stages::identity(&config.hash, &prepared, initial.as_deref(), begun.limit)?;
         further.iter().for_each(|source| hash += &format!(" and {}", source.identity()));
+        for (key, path) in representations(&config.value) {
+            hash += &format!(" {key} {}", durable::hash_file(&path)?.blake3);
+        }
         Ok(Self { config, hash, prepared, further, initial, arrays, begun })
     }
 
@@ -99,7 +102,8 @@ impl Task for Train {
     }
 
     fn inputs(&self) -> Vec<(String, PathBuf)> {
-        self.initial.iter().map(|initial| ("init".to_string(), initial.clone())).collect()
+        let initial = self.initial.iter().map(|initial| ("init".to_string(), initial.clone()));
+        initial.chain(representations(&self.config.value)).collect()
     }
 
     fn run(self, stage: &mut Stage) -> Result<Ending> {
@@ -110,6 +114,12 @@ impl Task for Train {
         publish(stage, config, self.config.annotated(), &trained)?;
         Ok(Ending::Finished)
     }
+}
+
+/// The files of constants that the config names.
+fn representations(config: &TrainConfig) -> Vec<(String, PathBuf)> {
+    let files = config.representations.iter().flat_map(|files| files.named());
+    files.map(|(key, path)| (format!("representations/{key}"), path.to_path_buf())).collect()
 }
 
 /// A folder of `rows.sources`.
