@@ -1,6 +1,7 @@
 """Training steps of the published networks in plain eager PyTorch, the other side of `scripts/gpu`.
 
     python benches/python/eager.py NETWORK [--batch N] [--length L] [--precision f32|tf32|bf16] [--device cpu|cuda]
+        [--threads N] [--compile]
     python benches/python/eager.py --check
 
 Prints one JSON line: samples a second, peak memory, and floating-point operations of a sample (forward and backward).
@@ -292,6 +293,8 @@ def measure(args):
     args.batch = args.batch or (8 if args.tiny else network.batch)
     args.precision = args.precision or network.precision
     torch.manual_seed(1)
+    if args.threads:
+        torch.set_num_threads(args.threads)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = args.precision == "tf32"
     autocast = lambda: torch.autocast(args.device, torch.bfloat16, enabled=args.precision == "bf16")
     on_gpu = args.device != "cpu"
@@ -303,6 +306,8 @@ def measure(args):
     place = lambda name, tensor: tensor if name == "lengths" else tensor.to(args.device)
     batches = [{name: place(name, t) for name, t in batch.items()} for batch in network.batches(args)]
     flops = flops_per_sample(network, model, batches, autocast)
+    if args.compile:
+        model = torch.compile(model)
 
     def step(batch, pieces):
         optimizer.zero_grad()
@@ -342,7 +347,7 @@ def measure(args):
     step_s = statistics.median(round_of(pieces) for _ in rounds(args.steps))
     return {
         "network": args.network,
-        "implementation": f"pytorch {torch.__version__} eager",
+        "implementation": f"pytorch {torch.__version__} {'compiled' if args.compile else 'eager'}",
         "samples_per_s": args.batch / step_s,
         "step_s": step_s,
         "gpu_peak_mib": torch.cuda.max_memory_allocated() >> 20 if on_gpu else None,
@@ -363,6 +368,8 @@ def main():
     parser.add_argument("--length", type=int, help="IceCube: pulses of an event at most (default 192)")
     parser.add_argument("--precision", choices=("f32", "tf32", "bf16"), help="default: the published one")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--threads", type=int, help="threads of a CPU (default: PyTorch's)")
+    parser.add_argument("--compile", action="store_true", help="the network through torch.compile")
     parser.add_argument("--warm-up", type=int, default=8, help="steps before those that are timed")
     parser.add_argument("--steps", type=int, default=24, help="timed steps")
     parser.add_argument("--pieces", type=int, default=1, help="pieces of a batch; doubled while they do not fit")
