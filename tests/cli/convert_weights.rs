@@ -2,13 +2,10 @@
 
 #![allow(clippy::print_stderr)] // a skipped test says why
 
-#[path = "../support/mod.rs"]
-mod support;
-
 use std::path::Path;
 
+use crate::support::{Cmd, cmd, root};
 use common::store::tensors::TensorFile;
-use support::{Cmd, cmd, root};
 
 const NARROW: &str = "\
 system: leap
@@ -82,7 +79,7 @@ fn weights_of_another_network_are_refused_with_all_differences() {
 
 #[test]
 fn a_checkpoint_saved_by_data_parallel_training_imports_without_its_prefix() {
-    let Some(golden) = support::golden() else {
+    let Some(golden) = crate::support::golden() else {
         eprintln!("skipped: no golden folder");
         return;
     };

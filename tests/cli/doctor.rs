@@ -1,10 +1,7 @@
 //! `run-pipeline doctor`: what it prints where all is well, and where something is missing.
 
-#[path = "../support/mod.rs"]
-mod support;
-
+use crate::support::{cmd, root};
 use serde_json::Value;
-use support::{cmd, root};
 
 fn report(outcome: &str) -> Value {
     serde_json::from_str(outcome).unwrap_or_else(|e| panic!("not one JSON object ({e}): {outcome}"))
@@ -51,7 +48,7 @@ fn a_missing_libtorch_fails_with_a_remedy() {
     // A copy of the binary alone: nothing beside it, above it or in the environment leads to a libtorch.
     let folder = tempfile::tempdir().unwrap();
     #[allow(clippy::disallowed_methods)] // a fixture
-    std::fs::copy(support::binary("run-pipeline"), folder.path().join("doctor")).unwrap();
+    std::fs::copy(crate::support::binary("run-pipeline"), folder.path().join("doctor")).unwrap();
     let output = std::process::Command::new(folder.path().join("doctor"))
         .args(["doctor", "--json"])
         .env_remove("LIBTORCH")

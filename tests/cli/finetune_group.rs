@@ -1,16 +1,11 @@
 //! `finetune-group`: seven networks from one base, in one go or group by group.
 
-#[path = "../support/mod.rs"]
-mod support;
-#[path = "../support/training.rs"]
-mod training;
-
 use std::path::Path;
 use std::sync::OnceLock;
 
-use support::{Cmd, cmd, root};
+use crate::support::{Cmd, cmd, root};
+use crate::training::{train, workshop};
 use tempfile::TempDir;
-use training::{train, workshop};
 
 const FINETUNE: &str = "\
 system: leap

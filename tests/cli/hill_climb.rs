@@ -1,15 +1,10 @@
 //! `hill-climb`: weights that are found, weights that are applied, and what is refused.
 
-#[path = "../support/oof.rs"]
-mod oof;
-#[path = "../support/mod.rs"]
-mod support;
-
 use std::fs;
 use std::path::Path;
 
-use oof::{COLUMNS, metadata, model, predictions, truth};
-use support::{Cmd, cmd};
+use crate::oof::{COLUMNS, metadata, model, predictions, truth};
+use crate::support::{Cmd, cmd};
 
 fn three_models(folder: &Path) {
     let y = truth(folder);
@@ -142,7 +137,7 @@ fn mistakes_in_the_config_are_all_reported() {
 fn bad_predictions_are_refused_before_anything_is_written() {
     let folder = tempfile::tempdir().unwrap();
     three_models(folder.path());
-    let mut values = vec![0.0; oof::ROWS * COLUMNS];
+    let mut values = vec![0.0; crate::oof::ROWS * COLUMNS];
     values[3 * COLUMNS + 1] = f32::INFINITY;
     predictions(folder.path(), "c", &values, &metadata());
     search(folder.path(), &["-o", "out"])

@@ -1,17 +1,12 @@
 //! `predict`: submissions of one network and of seven, and what is refused.
 
-#[path = "../support/mod.rs"]
-mod support;
-#[path = "../support/training.rs"]
-mod training;
-
 use std::fs;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use support::{Cmd, cmd};
+use crate::support::{Cmd, cmd};
+use crate::training::{train, workshop};
 use tempfile::TempDir;
-use training::{train, workshop};
 
 fn base() -> &'static Path {
     static BASE: OnceLock<TempDir> = OnceLock::new();
@@ -167,7 +162,7 @@ fn only_a_complete_submission_comes_with_the_command_that_submits_it() {
 #[test]
 fn a_config_for_networks_that_take_none_is_refused() {
     let out = tempfile::tempdir().unwrap();
-    let config = support::root().join("configs/leap/adam/exp195.yaml");
+    let config = crate::support::root().join("configs/leap/adam/exp195.yaml");
     let args = ["--from", "base", "-q", "--out"];
     cmd("predict").arg(config).args(args).arg(out.path()).within(base()).fails(2).says("takes no config");
 }

@@ -1,22 +1,17 @@
 //! `prepare-data leap`: what it writes, what it refuses, how it goes on after a kill, how much memory it takes.
 
-#[path = "../support/leap_raw.rs"]
-mod leap_raw;
-#[path = "../support/mod.rs"]
-mod support;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::leap_raw::{prepare, prepare_config, rewrite, simulate_config, small, step_file};
+use crate::support::{Outcome, binary, cmd};
 use common::durable;
 use common::store::netcdf::NcKind;
 use common::store::tables::ParquetFile;
 use common::store::tensors::TensorFile;
-use leap_raw::{prepare, prepare_config, rewrite, simulate_config, small, step_file};
-use support::{Outcome, binary, cmd};
 
 /// Content hash of every file below a folder, but for those that hold times.
 fn contents(folder: &Path) -> BTreeMap<String, String> {
@@ -175,8 +170,9 @@ fn damaged_files_are_named_and_nothing_is_half_written() {
 fn damaged_steps_can_be_left_out() {
     let folder = tempfile::tempdir().unwrap();
     let raw = small(folder.path());
-    let nan =
-        |v: &mut Vec<leap_raw::Variable>| v.iter_mut().find(|v| v.name == "state_t").unwrap().values[0] = f64::NAN;
+    let nan = |v: &mut Vec<crate::leap_raw::Variable>| {
+        v.iter_mut().find(|v| v.name == "state_t").unwrap().values[0] = f64::NAN
+    };
     rewrite(&step_file(&raw, "0001-02", "mli", 2), NcKind::Cdf5, |_, v| nan(v));
     rewrite(&step_file(&raw, "0001-02", "mlo", 4), NcKind::Cdf5, |_, v| nan(v));
     fs::remove_file(step_file(&raw, "0001-02", "mlo", 0)).unwrap();

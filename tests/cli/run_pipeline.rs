@@ -1,11 +1,8 @@
 //! `run-pipeline`: what it prints, and how it refuses.
 
-#[path = "../support/mod.rs"]
-mod support;
-
 use std::path::Path;
 
-use support::cmd;
+use crate::support::cmd;
 
 fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -220,7 +217,7 @@ fn running_needs_nothing_but_a_shell() {
 
 /// All binaries, as folders of `bins`.
 fn binaries() -> Vec<String> {
-    let folders = std::fs::read_dir(support::root().join("bins")).unwrap().flatten();
+    let folders = std::fs::read_dir(crate::support::root().join("bins")).unwrap().flatten();
     let programs = folders.filter(|entry| entry.path().join("main.rs").is_file());
     let mut names: Vec<String> = programs.map(|entry| entry.file_name().into_string().unwrap()).collect();
     // That one goes by the names of the programs in it.
@@ -257,7 +254,7 @@ fn a_mistake_in_the_arguments_of_any_binary_ends_with_a_hint_and_obeys_the_color
 fn help_that_cannot_be_written_is_an_error() {
     for name in binaries() {
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let mut command = std::process::Command::new(support::binary(&name));
+        let mut command = std::process::Command::new(crate::support::binary(&name));
         assert_eq!(command.arg("--help").stdout(full).output().unwrap().status.code(), Some(4), "{name}");
     }
 }

@@ -1,12 +1,7 @@
 //! `score`: what it prints, and what it refuses.
 
-#[path = "../support/oof.rs"]
-mod oof;
-#[path = "../support/mod.rs"]
-mod support;
-
-use oof::{COLUMNS, metadata, model, predictions, truth};
-use support::cmd;
+use crate::oof::{COLUMNS, metadata, model, predictions, truth};
+use crate::support::cmd;
 
 #[test]
 fn the_short_help_is_that_of_the_snapshot() {

@@ -1,18 +1,13 @@
 //! `simulate-data leap`: layout and plausibility of the files, and that a seed fixes every byte.
 
-#[path = "../support/leap_raw.rs"]
-mod leap_raw;
-#[path = "../support/mod.rs"]
-mod support;
-
 use std::fs;
 use std::path::Path;
 
+use crate::leap_raw::{simulate_config, step_file};
+use crate::support::cmd;
 use common::durable;
 use common::store::netcdf::NcFile;
 use common::store::tables::read_parquet;
-use leap_raw::{simulate_config, step_file};
-use support::cmd;
 
 const MONTHS: &str = "  - {months: [0003-06], days: 2, step_stride: 18}";
 

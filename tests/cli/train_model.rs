@@ -1,13 +1,8 @@
 //! `train-model`: what it leaves behind, and what it refuses.
 
-#[path = "../support/mod.rs"]
-mod support;
-#[path = "../support/training.rs"]
-mod training;
-
+use crate::support::{cmd, root};
+use crate::training::{train, workshop};
 use common::store::tensors::TensorFile;
-use support::{cmd, root};
-use training::{train, workshop};
 
 #[test]
 fn a_run_leaves_checkpoints_metrics_predictions_and_a_manifest() {

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::data::{Numbers, csv, numbers, put, python_with, search};
+use super::data::{Numbers, csv, numbers, put, python_with, search};
 use crate::support::{cmd, root};
 
 #[test]

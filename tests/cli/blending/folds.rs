@@ -5,7 +5,7 @@ use std::fs;
 use common::seed::rng_for;
 use rand::RngExt;
 
-use crate::data::{Numbers, ROWS, csv, json, labels, mixed, numbers, put, search, weights};
+use super::data::{Numbers, ROWS, csv, json, labels, mixed, numbers, put, search, weights};
 use crate::support::cmd;
 
 #[test]

@@ -1,6 +1,6 @@
 //! Metrics: a searched threshold, and commands of a user's own.
 
-use crate::data::{ROWS, block, csv, json, labels, mixed, numbers, put, python, search, weights};
+use super::data::{ROWS, block, csv, json, labels, mixed, numbers, put, python, search, weights};
 
 #[test]
 fn a_searched_threshold_is_stored_and_beats_the_usual_one() {

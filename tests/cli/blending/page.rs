@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use crate::data::{block, json, numbers_of, put, python};
+use super::data::{block, json, numbers_of, put, python};
 use crate::support::{binary, root};
 
 #[test]

@@ -5,7 +5,7 @@ use std::fs;
 use common::seed::rng_for;
 use rand::RngExt;
 
-use crate::data::{ROWS, csv, json, labels, mixed, numbers_of, put, search, weights};
+use super::data::{ROWS, csv, json, labels, mixed, numbers_of, put, search, weights};
 use crate::support::cmd;
 
 #[test]

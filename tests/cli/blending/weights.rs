@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::data::{Numbers, ROWS, csv, json, labels, numbers, put, search, weights};
+use super::data::{Numbers, ROWS, csv, json, labels, numbers, put, search, weights};
 use crate::support::cmd;
 
 #[test]

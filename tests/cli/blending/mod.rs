@@ -6,6 +6,4 @@ mod folds;
 mod metrics;
 mod page;
 mod spaces;
-#[path = "../../support/mod.rs"]
-mod support;
 mod weights;
