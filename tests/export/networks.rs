@@ -254,7 +254,7 @@ const IN_BF16: [&str; 10] = [
 ];
 
 /// Those among them that have an LSTM.
-const OF_LSTMS: [&str; 4] = ["adam195", "max022", "2lstm1mamba", "encdec_lstm-confident"];
+const OF_LSTMS: [&str; 5] = ["adam195", "max022", "2lstm1mamba", "pao", "encdec_lstm-confident"];
 
 #[test]
 fn products_in_bf16_are_those_of_predict() {
