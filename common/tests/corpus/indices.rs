@@ -88,7 +88,7 @@ fn written(path: &Path, kind: &str) {
     let wide = hdf5::SimpleExtents::new([200, 6]);
     let extents: hdf5::Extents = match kind {
         "extensible array" => hdf5::SimpleExtents::new([hdf5::Extent::resizable(200), hdf5::Extent::fixed(6)]).into(),
-        "second tree" => wide.resizable().into(),
+        "second tree" => hdf5::SimpleExtents::resizable([200, 6]).into(),
         _ => wide.into(),
     };
     let chunk = if kind == "one chunk" { [200, 6] } else { [1, 6] };
