@@ -7,20 +7,11 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::exit;
 
-/// One translation unit a noun; each costs several seconds, so they compile in parallel.
-const SOURCES: [&str; 12] = [
-    "torch-ext/optim.cpp",
-    "torch-ext/runtime.cpp",
-    "torch-ext/cuda.cpp",
-    "torch-ext/graph.cpp",
-    "torch-ext/parallel.cpp",
-    "torch-ext/nccl.cpp",
-    "torch-ext/linear.cpp",
-    "torch-ext/again.cpp",
-    "torch-ext/export.cpp",
-    "torch-ext/scan.cpp",
-    "torch-ext/kernels.cpp",
-    "torch-ext/scan_kernels.cpp",
+/// Files by what they are about. Most of the time goes into libtorch's headers, which each unit reads anew, so several files are
+/// one unit; two units compile side by side.
+const UNITS: [&[&str]; 2] = [
+    &["scan", "scan_kernels", "linear", "again"],
+    &["parallel", "nccl", "runtime", "export", "optim", "cuda", "graph", "kernels"],
 ];
 
 fn main() {
@@ -40,7 +31,7 @@ fn main() {
     }
     build.include("torch-ext").include(kernel_source());
     if !linted {
-        build.define("_GLIBCXX_USE_CXX11_ABI", "1").files(SOURCES).compile("podium_torch_ext");
+        build.define("_GLIBCXX_USE_CXX11_ABI", "1").files(units()).compile("podium_torch_ext");
     }
 
     println!("cargo:rustc-link-search=native={}", lib.display());
@@ -58,6 +49,19 @@ fn main() {
     println!("cargo:link_args={}", arguments.join("\t"));
     let folder = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
     println!("cargo:archive={}", folder.join("libpodium_torch_ext.a").display());
+}
+
+/// A file for each unit that takes in those that it is made of.
+#[allow(clippy::disallowed_methods, reason = "files of the build")]
+fn units() -> Vec<PathBuf> {
+    let folder = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
+    let unit = |(number, names): (usize, &&[&str])| {
+        let path = folder.join(format!("unit_{number}.cpp"));
+        let text: String = names.iter().map(|name| format!("#include \"{name}.cpp\"\n")).collect();
+        std::fs::write(&path, text).unwrap_or_else(|e| refuse(&format!("{}: {e}", path.display())));
+        path
+    };
+    UNITS.iter().enumerate().map(unit).collect()
 }
 
 /// Puts the source of the kernels for GPUs, which is compiled where there is one, into a header; gives its folder.
