@@ -46,7 +46,7 @@ impl Objects {
 }
 
 impl Heap {
-    /// None where the file counts its addresses otherwise than files in use.
+    /// None where the file counts its addresses otherwise than files in use. Elements that were never written are lists of nothing.
     pub fn of(content: &Arc<Mapped>, elements: Stored) -> Option<Self> {
         plain_addresses(content.bytes()).then(|| Self { content: Arc::clone(content), elements })
     }

@@ -33,6 +33,8 @@ enum Parts {
         shape: Vec<usize>,
         pipeline: Pipeline,
         chunks: Vec<Chunk>,
+        /// Not all of them were written.
+        holes: bool,
     },
 }
 
@@ -55,8 +57,8 @@ impl Stored {
         length.saturating_mul(DEFLATE_LIMIT).max(ALWAYS_ALLOWED)
     }
 
-    /// The elements of `set`, which must lie in the file `path` of `length` bytes itself. None where the library has to read
-    /// them; a text of an error where nobody should.
+    /// The elements of `set`, which must lie in the file `path` of `length` bytes itself, some of them perhaps never written. None
+    /// where the library has to read them; a text of an error where nobody should.
     pub fn of(set: &hdf5::Dataset, path: &Path, length: usize) -> hdf5::Result<Option<Result<Self, String>>> {
         let limit = Self::limit(length);
         if Path::new(&set.filename()) != path {
@@ -71,12 +73,15 @@ impl Stored {
             Layout::Contiguous => set.offset().map(Parts::Contiguous),
             Layout::Chunked => match (create.chunk(), Pipeline::of(&create.get_filters()?, width)) {
                 (Some(chunk), pipeline) if chunk.len() == shape.len() && !chunk.contains(&0) && fits(&chunk) => {
-                    let (found, whole) = chunks(set, &shape, &chunk);
-                    if let Err(problem) = claimed(&found, width * chunk.iter().product::<usize>(), length) {
-                        return Ok(Some(Err(problem)));
+                    let size = width * chunk.iter().product::<usize>();
+                    let found = chunks(set, &shape, &chunk);
+                    match found.and_then(|found| claimed(&found, size, length).map(|()| found)) {
+                        Ok(found) => pipeline.map(|pipeline| {
+                            let holes = count(&shape, &chunk) != Some(found.len());
+                            Parts::Chunked { shape: chunk, pipeline, chunks: found, holes }
+                        }),
+                        Err(problem) => return Ok(Some(Err(problem))),
                     }
-                    let pipeline = pipeline.filter(|_| whole);
-                    pipeline.map(|pipeline| Parts::Chunked { shape: chunk, pipeline, chunks: found })
                 }
                 _ => None,
             },
@@ -107,13 +112,19 @@ impl Stored {
             return Ok(None);
         }
         claimed(&chunks, width * chunk.iter().product::<usize>(), length)?;
-        let whole = count(&shape, &chunk) == Some(chunks.len()) && are_all(&chunks, &shape, &chunk);
-        Ok(whole.then(|| Self { shape, width, parts: Parts::Chunked { shape: chunk, pipeline, chunks } }))
+        let whole = count(&shape, &chunk) == Some(chunks.len()) && are_places(&chunks, &shape, &chunk);
+        let parts = |chunks| Parts::Chunked { shape: chunk, pipeline, chunks, holes: false };
+        Ok(whole.then(|| Self { shape, width, parts: parts(chunks) }))
     }
 
     /// Lengths of the dimensions.
     pub fn shape(&self) -> &[usize] {
         &self.shape
+    }
+
+    /// Whether some of its chunks were never written: their elements have the fill value, and are not handed out.
+    pub fn has_holes(&self) -> bool {
+        matches!(self.parts, Parts::Chunked { holes: true, .. })
     }
 
     /// Hands out the bytes of all elements in runs: the number of the first element (row-major) and the bytes of it and of
@@ -143,7 +154,7 @@ impl Stored {
                 })?;
                 take(row * range.start, found);
             }
-            Parts::Chunked { shape, pipeline, chunks } => {
+            Parts::Chunked { shape, pipeline, chunks, .. } => {
                 let size = self.width * shape.iter().product::<usize>();
                 let touched = |chunk: &&Chunk| match (chunk.origin.first(), shape.first()) {
                     (Some(&begin), Some(length)) => begin < range.end && range.start < begin + length,
@@ -186,9 +197,9 @@ impl Stored {
     }
 }
 
-/// The places of chunks, and whether they are all there is: one may never have been written.
-fn chunks(set: &hdf5::Dataset, shape: &[usize], chunk: &[usize]) -> (Vec<Chunk>, bool) {
-    let Some(expected) = count(shape, chunk) else { return (Vec::new(), false) };
+/// The chunks that were written. An error where one lies where none can be, or twice: the library would read it all the same.
+fn chunks(set: &hdf5::Dataset, shape: &[usize], chunk: &[usize]) -> Result<Vec<Chunk>, String> {
+    let expected = count(shape, chunk).ok_or("it has more chunks than can be counted")?;
     let mut chunks = Vec::with_capacity(expected.min(1 << 16));
     let mut more = false;
     let visited = set.chunks_visit(|found| {
@@ -200,8 +211,11 @@ fn chunks(set: &hdf5::Dataset, shape: &[usize], chunk: &[usize]) -> (Vec<Chunk>,
         chunks.push(Chunk { origin, address: found.addr, bytes: found.size, skipped: found.filter_mask });
         0
     });
-    let whole = visited.is_ok() && !more && chunks.len() == expected && are_all(&chunks, shape, chunk);
-    (chunks, whole)
+    visited.map_err(|e| format!("its index of chunks cannot be followed: {e}"))?;
+    if more || !are_places(&chunks, shape, chunk) {
+        return Err("its index names chunks where it has none, or twice: the file is damaged".into());
+    }
+    Ok(chunks)
 }
 
 /// Refuses chunks that together have more bytes than a file of `length`, or claim to hold more than any such file can.
@@ -228,8 +242,8 @@ fn count(shape: &[usize], chunk: &[usize]) -> Option<usize> {
     shape.iter().zip(chunk).try_fold(1usize, |n, (s, c)| n.checked_mul(s.div_ceil(*c)))
 }
 
-/// Whether each place is there once: a damaged index may name one twice, and another would be left out.
-fn are_all(chunks: &[Chunk], shape: &[usize], chunk: &[usize]) -> bool {
+/// Whether each is at a place of its own: a damaged index may name one twice, and another would be left out.
+fn are_places(chunks: &[Chunk], shape: &[usize], chunk: &[usize]) -> bool {
     let inside = |origin: &[usize]| {
         origin.len() == shape.len() && origin.iter().zip(shape).zip(chunk).all(|((o, s), c)| o < s && o % c == 0)
     };
@@ -248,6 +262,9 @@ mod tests {
         let file = hdf5::File::open(path).unwrap();
         let set = file.dataset(name).unwrap();
         let stored = Stored::of(&set, path, 1 << 20).unwrap()?.unwrap();
+        if stored.has_holes() {
+            return None;
+        }
         let content = std::fs::read(path).unwrap();
         let mut all = vec![0xaa; stored.width * stored.shape.iter().product::<usize>()];
         let mut seen = vec![0; all.len() / stored.width];

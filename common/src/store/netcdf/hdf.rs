@@ -98,8 +98,9 @@ impl Hdf {
             };
             found().map_err(|e| e.to_string())
         });
-        // A dimension without limit may be longer than what was written along it.
-        Ok(stored.ok().flatten().transpose()?.filter(|stored| stored.shape() == variable.shape))
+        // A dimension without limit may be longer than what was written along it, and what was never written is the library's.
+        let usable = |stored: &Stored| stored.shape() == variable.shape && !stored.has_holes();
+        Ok(stored.ok().flatten().transpose()?.filter(usable))
     }
 
     pub(super) fn read<T: Float>(&self, variable: &Variable, values: &mut Vec<T>) -> Result<(), String> {
