@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-use super::representations::{self, Representations};
+use super::representations::{self, Representations, logarithm};
 use crate::climsim;
 use crate::columns::{LEVELS, PROFILE_INPUTS, SCALAR_INPUTS, input_position, train_inputs};
 use crate::dataset::Extras;
@@ -233,11 +233,6 @@ impl FeatureLayer {
             None => all,
         }
     }
-}
-
-/// `ln(d + 1)` above the smallest value that was known, and its mirror image below.
-pub(super) fn logarithm(above: &Tensor) -> Tensor {
-    above.abs().log1p() * above.sign()
 }
 
 /// `x` within the limit, and outside `limit + ln(1 + |x| - limit)` with the sign of x.

@@ -12,7 +12,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
-use super::features::logarithm;
 use crate::columns::LEVELS;
 
 /// The profiles, under the names of the benchmark's files: relative humidity in place of vapour, all condensate in place of liquid
@@ -133,6 +132,11 @@ impl Representations {
         let above = logarithm(&(without_liquid(&by_level) - &self.level_min));
         Tensor::cat(&[by_level, by_column, above], 2)
     }
+}
+
+/// `ln(d + 1)` above the smallest value that was known, and its mirror image below.
+pub fn logarithm(above: &Tensor) -> Tensor {
+    above.abs().log1p() * above.sign()
 }
 
 fn without_liquid(profiles: &Tensor) -> Tensor {
