@@ -180,16 +180,21 @@ fn the_wheel_runs_with_the_torch_of_its_environment_and_without() {
         let output = plain(bin.join(name)).arg("--no-such-flag").output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{name}: {}", text(&output.stderr));
     }
-    let train =
-        ["train-model", "configs/leap/demo/exp195.yaml", "--from", "prepared", "--device", "cpu", "--out", "run"];
-    let (alone, front) = (&mut plain(bin.join(train[0])), &mut plain(bin.join("podium")));
-    for command in [alone.args(&train[1..]), front.args(train)] {
-        let output = command.current_dir(place.path()).output().unwrap();
+    let apart = tempfile::tempdir().unwrap();
+    let prepare = "set -euo pipefail
+        simulate-data leap configs/leap/demo/simulate.yaml --fast-dev-run --out raw |
+          prepare-data leap configs/leap/demo/prepare.yaml --from - --fast-dev-run --out data";
+    let path = format!("{}:/usr/bin:/bin", bin.display());
+    succeeds(plain("bash").args(["-c", prepare]).env("PATH", path).current_dir(apart.path()));
+    let train = ["train-model", "configs/leap/demo/exp195.yaml", "--from", "data", "--device", "cpu", "--out", "run"];
+    let refused = |command: &mut Command, problem: &str| {
+        let output = command.current_dir(apart.path()).output().unwrap();
         let told = text(&output.stderr);
         assert_eq!(output.status.code(), Some(5), "{told}");
-        assert!(told.contains("torch is not installed in this environment"), "{told}");
-        assert!(told.contains("hint: pip install 'torch==2.11.*'"), "{told}");
-    }
+        assert!(told.contains(problem) && told.contains("hint: pip install 'torch==2.11.*'"), "{told}");
+    };
+    refused(plain(bin.join(train[0])).args(&train[1..]), "torch is not installed in this environment");
+    refused(plain(bin.join("podium")).args(train), "torch is not installed in this environment");
     assert!(environment.join("share/man/man1/predict.1").is_file());
 
     // With it: the folder that the tests have, where pip would have put it.
@@ -203,8 +208,7 @@ fn the_wheel_runs_with_the_torch_of_its_environment_and_without() {
     let info = packages.join("torch-2.10.0.dist-info");
     fs::create_dir(&info).unwrap();
     fs::write(info.join("METADATA"), "Metadata-Version: 2.1\nName: torch\nVersion: 2.10.0\n").unwrap();
-    let refused = plain(bin.join("predict")).args(["--from", "run"]).output().unwrap();
-    assert!(text(&refused.stderr).contains("torch is version 2.10.0 here"), "{}", text(&refused.stderr));
+    refused(plain(bin.join(train[0])).args(&train[1..]), "torch is version 2.10.0 here");
 }
 
 /// Every path below a folder, relative to it, folders too.
