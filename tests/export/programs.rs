@@ -24,10 +24,23 @@ import json, pathlib, sys
 import numpy, torch
 
 torch.set_num_threads(1)
+
+def held(block):
+    # What would keep a module on the device that it was written on: a device's name, or a tensor that nobody moves.
+    for node in block.nodes():
+        if node.kind() == 'prim::Constant' and node.outputsAt(0).type().kind() == 'DeviceObjType':
+            yield node
+        if node.kind() == 'prim::Constant' and node.outputsAt(0).type().kind() == 'TensorType' and node.hasAttribute('value'):
+            if node.t('value').dim() > 0 and any(use.user.kind() != 'aten::to' for use in node.outputsAt(0).uses()):
+                yield node
+        for inner in node.blocks():
+            yield from held(inner)
+
 worst = 0
 for case in sorted(pathlib.Path(sys.argv[1]).iterdir()):
     about = json.loads((case / 'case.json').read_text())
     module = torch.jit.load(about['module'])
+    assert not list(held(getattr(module, about['method']).inlined_graph)), case
     read = lambda name, n: [torch.from_numpy(numpy.load(case / f'{name}{i}.npy')) for i in range(n)]
     def run(inputs):
         found = getattr(module, about['method'])(*inputs)
