@@ -235,10 +235,11 @@ mod tests {
 
     /// The benchmark's own files, where they are: real temperatures come out near 0 in all three.
     #[test]
+    #[allow(clippy::print_stderr, reason = "a test that is skipped says why")]
     fn the_benchmarks_files_are_read() {
         let folder = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("../../../../shared/data/climsim/kaggle_edition");
         if !folder.is_dir() {
-            println!("skipped: there is no {}", folder.display());
+            eprintln!("skipped: there is no {}", folder.display());
             return;
         }
         let at = |name: &str| folder.join(name);
