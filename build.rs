@@ -1,7 +1,7 @@
 //! Passes on how to link libtorch (`common/neural/build.rs` says why), how programs are linked without it (`bins/front/light.rs`),
 //! and how what is handed out is linked.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 #[path = "packaging/absent.rs"]
 mod absent;
@@ -22,9 +22,7 @@ fn main() {
         println!("cargo:rustc-link-arg={argument}");
     }
     let folder = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
-    // Clippy compiles no C++ and links nothing: with an empty list it looks at the same code.
-    let linted = std::env::var_os("RUSTC_WORKSPACE_WRAPPER").is_some_and(|w| Path::new(&w).ends_with("clippy-driver"));
-    match absent::names(&folder, linted) {
+    match absent::names(&folder) {
         Ok(file) => {
             println!("cargo:rustc-env=PODIUM_WITHOUT_LIBTORCH={}", file.display());
             println!("cargo:rustc-cfg=without_libtorch");

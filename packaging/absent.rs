@@ -7,10 +7,12 @@ use std::process::Command;
 use super::oldest::{said, write};
 
 /// Writes an assembly text below `folder` that defines every C function of the two archives between Rust and libtorch (torch-sys' and
-/// that of `common/neural`) as a jump to `called`; `none` of them where nothing is linked.
-pub fn names(folder: &Path, none: bool) -> Result<PathBuf, String> {
-    let own = std::env::var("DEP_PODIUM_TORCH_EXT_ARCHIVE").map_err(|e| format!("the archive of `neural`: {e}"))?;
-    let archives = if none { Vec::new() } else { vec![PathBuf::from(own), of_torch_sys(folder)?] };
+/// that of `common/neural`) as a jump to `called`. There are none where `neural` was only looked at, by clippy.
+pub fn names(folder: &Path) -> Result<PathBuf, String> {
+    let archives = match std::env::var_os("DEP_PODIUM_TORCH_EXT_ARCHIVE") {
+        Some(own) => vec![PathBuf::from(own), of_torch_sys(folder)?],
+        None => Vec::new(),
+    };
     let mut text = String::from(".text\n.p2align 4\n");
     for archive in archives {
         println!("cargo:rerun-if-changed={}", archive.display());

@@ -47,8 +47,10 @@ fn main() {
         println!("cargo:rustc-link-arg={argument}");
     }
     println!("cargo:link_args={}", arguments.join("\t"));
-    let folder = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
-    println!("cargo:archive={}", folder.join("libpodium_torch_ext.a").display());
+    if !linted {
+        let folder = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
+        println!("cargo:archive={}", folder.join("libpodium_torch_ext.a").display());
+    }
 }
 
 /// A file for each unit that takes in those that it is made of.

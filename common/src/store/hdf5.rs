@@ -7,6 +7,7 @@
 mod filters;
 mod heap;
 mod joined;
+mod native;
 mod origin;
 pub(super) mod plain;
 mod state;
@@ -133,7 +134,7 @@ impl ListFile {
                 .hint("put the file that it leads to back where it was when this one was made"),
             false => bad(problem),
         })?;
-        let heap = guarded(|| self.heap(&set)).map_err(bad)?;
+        let heap = guarded(|| Ok(self.heap(&set))).and_then(|heap| heap).map_err(bad)?;
         let origin =
             origin::origin(&self.path, &set, heap.is_some()).map_err(|(problem, hint)| bad(problem).hint(hint))?;
         let descriptor = guarded(|| set.dtype()?.to_descriptor()).map_err(|problem| {
@@ -154,17 +155,23 @@ impl ListFile {
         Ok(Lists { path: self.path.clone(), name: name.into(), set, heap, kind, len, most, files })
     }
 
-    /// The lists of a data set from the file itself.
-    fn heap(&self, set: &hdf5::Dataset) -> hdf5::Result<Option<Heap>> {
-        // The numbers of a list have the order of bytes that its type says; of single bytes it says none.
-        let order = matches!(set.dtype()?.byte_order(), ByteOrder::LittleEndian | ByteOrder::None);
+    /// The lists of a data set from the file itself, which a link may have led to. An error where nobody should read them.
+    fn heap(&self, set: &hdf5::Dataset) -> Result<Option<Heap>, String> {
+        let own = PathBuf::from(set.filename());
+        let content = match own == Path::new(&self.file.filename()) {
+            true => Arc::clone(&self.content),
+            false => Arc::new(Mapped::open(&own).map_err(|e| e.to_string())?),
+        };
         // A file that is being written changes under us.
-        if !order || set.dtype()?.size() != heap::ELEMENT || state::state(self.content.bytes()) != state::State::Closed
-        {
+        if state::state(content.bytes()) != state::State::Closed {
             return Ok(None);
         }
-        let elements = Stored::of(set, Path::new(&self.file.filename()), self.content.bytes().len())?.transpose()?;
-        Ok(elements.and_then(|elements| Heap::of(&self.content, elements)))
+        let elements = Stored::of(set, &own, content.bytes())?;
+        // The numbers of a list have the order of bytes that its type says; of single bytes it says none.
+        let kind = set.dtype().map_err(|e| e.to_string())?;
+        let plain = matches!(kind.byte_order(), ByteOrder::LittleEndian | ByteOrder::None);
+        let elements = elements.filter(|_| plain && kind.size() == heap::ELEMENT);
+        Ok(elements.and_then(|elements| Heap::of(&content, elements)))
     }
 
     /// Whether a name at the root is a link and no data set itself.

@@ -1,4 +1,4 @@
-//! Mapping files into memory, and looking at bytes as numbers. All `unsafe` of the crate lives here.
+//! Mapping files into memory, and looking at bytes as numbers. All `unsafe` of the stores that is not a call of a C library lives here.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

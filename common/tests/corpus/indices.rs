@@ -1,4 +1,5 @@
-//! Hostile indices of chunks in HDF5 files: each ends in a value or in an error, soon and in little memory. Sums that guard a block are taken anew after a change, so that what is behind them is reached.
+//! Hostile indices of chunks in HDF5 files: each ends in a value or in an error, soon and in little memory. Sums that guard a block are
+//! taken anew after a change, so that what is behind them is reached.
 
 use std::path::Path;
 
@@ -65,34 +66,73 @@ fn summed(content: &[u8]) -> Vec<(usize, usize)> {
     begins.filter_map(ends).collect()
 }
 
-/// A file of numbers, or of lists, in 200 chunks under a B-tree, as every program writes them unless it is told otherwise.
-fn written(path: &Path, lists: bool) {
-    let file = hdf5::FileBuilder::new().with_fapl(|list| list.libver_earliest()).create(path).unwrap();
-    if lists {
-        let of = |i: usize| (0..i % 5).map(|v| v as f32).collect::<Vec<_>>();
-        let points: Vec<VarLenArray<f32>> = (0..200).map(|i| VarLenArray::from_slice(&of(i))).collect();
-        let clusters: Vec<VarLenArray<i32>> = (0..200).map(|i| VarLenArray::from_slice(&[i, 1, 2])).collect();
-        let shape = || hdf5::Extents::resizable(200.into());
-        let point = file.new_dataset::<VarLenArray<f32>>().chunk(1).shape(shape()).create("point").unwrap();
-        point.write(&points).unwrap();
-        let cluster = file.new_dataset::<VarLenArray<i32>>().chunk(1).shape(shape()).create("cluster").unwrap();
-        cluster.write(&clusters).unwrap();
-        return;
-    }
+/// Creates a file of HDF5's oldest or latest formats.
+fn created(path: &Path, latest: bool) -> hdf5::File {
+    let builder = hdf5::FileBuilder::new().with_fapl(|list| match latest {
+        true => list.libver_latest(),
+        false => list.libver_earliest(),
+    });
+    builder.create(path).unwrap()
+}
+
+/// 200 chunks of numbers; `most` says how far the two dimensions may grow, if not without end.
+fn numbers(path: &Path, latest: bool, most: [Option<usize>; 2]) {
+    let file = created(path, latest);
     let values: Vec<f64> = (0..1200).map(|i| f64::from(i) / 7.0).collect();
-    let set = file.new_dataset::<f64>().chunk([1, 6]).shuffle().deflate(1).shape([200, 6]).create("x").unwrap();
+    let space = [200, 6].into_iter().zip(most).map(|(now, most)| hdf5::Extent::new(now, most));
+    let builder = file.new_dataset::<f64>().chunk([1, 6]).shuffle().deflate(1);
+    let set = builder.shape(hdf5::SimpleExtents::from_vec(space.collect())).create("x").unwrap();
     set.write_raw(&values).unwrap();
 }
+
+/// 200 lists of each kind, each in a chunk of its own.
+fn lists(path: &Path, latest: bool) {
+    let file = created(path, latest);
+    let of = |i: usize| (0..i % 5).map(|v| v as f32).collect::<Vec<_>>();
+    let points: Vec<VarLenArray<f32>> = (0..200).map(|i| VarLenArray::from_slice(&of(i))).collect();
+    let clusters: Vec<VarLenArray<i32>> = (0..200).map(|i| VarLenArray::from_slice(&[i, 1, 2])).collect();
+    let shape = || hdf5::Extents::resizable(200.into());
+    let point = file.new_dataset::<VarLenArray<f32>>().chunk(1).shape(shape()).create("point").unwrap();
+    point.write(&points).unwrap();
+    let cluster = file.new_dataset::<VarLenArray<i32>>().chunk(1).shape(shape()).create("cluster").unwrap();
+    cluster.write(&clusters).unwrap();
+}
+
+/// As netCDF writes them, and without its library read.
+fn netcdf_numbers(path: &Path) {
+    let mut file = netcdf::create_with(path, netcdf::Options::NETCDF4).unwrap();
+    file.add_dimension("row", 200).unwrap();
+    file.add_dimension("column", 6).unwrap();
+    let mut variable = file.add_variable::<f64>("x", &["row", "column"]).unwrap();
+    variable.set_chunking(&[1, 6]).unwrap();
+    variable.set_compression(1, true).unwrap();
+    let values: Vec<f64> = (0..1200).map(|i| f64::from(i) / 7.0).collect();
+    variable.put_values(&values, ..).unwrap();
+    file.close().unwrap();
+}
+
+type Writer = fn(&Path);
+
+/// Kinds of files, what writes one and what reads it.
+const KINDS: [(&str, Writer, Reader); 8] = [
+    ("numbers", |path| numbers(path, false, [Some(200), Some(6)]), read_numbers),
+    ("netcdf", netcdf_numbers, read_numbers),
+    ("lists", |path| lists(path, false), read_lists),
+    ("fixed array", |path| numbers(path, true, [Some(200), Some(6)]), read_numbers),
+    ("fixed array in pages", |path| numbers(path, true, [Some(2000), Some(9)]), read_numbers),
+    ("extensible array", |path| numbers(path, true, [None, Some(6)]), read_numbers),
+    ("tree of version 2", |path| numbers(path, true, [None, None]), read_numbers),
+    ("lists in an extensible array", |path| lists(path, true), read_lists),
+];
 
 #[test]
 fn hostile_indices_of_chunks_end_soon_and_in_little_memory() {
     let folder = tempfile::tempdir().unwrap();
-    for (kind, lists) in [("numbers", false), ("lists", true)] {
+    for (kind, writer, reader) in KINDS {
         let path = folder.path().join("sound");
         let _ = std::fs::remove_file(&path);
-        written(&path, lists);
+        writer(&path);
         let sound = std::fs::read(&path).unwrap();
-        let reader: Reader = if lists { read_lists } else { read_numbers };
         survives(folder.path(), kind, &sound, reader).unwrap_or_else(|e| panic!("{kind}: {e}"));
         let sums = summed(&sound);
         let nodes =
@@ -147,7 +187,7 @@ fn entries(content: &[u8], rank: usize) -> Vec<usize> {
 fn a_tree_of_chunks_in_a_circle_and_chunks_that_lie_upon_each_other_are_damage() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("sound");
-    written(&path, false);
+    numbers(&path, false, [Some(200), Some(6)]);
     let sound = std::fs::read(&path).unwrap();
     let found = entries(&sound, 2);
     assert_eq!(found.len(), 200);
@@ -168,7 +208,14 @@ fn a_tree_of_chunks_in_a_circle_and_chunks_that_lie_upon_each_other_are_damage()
     // Where the file ends, in its first block.
     let end = upon.len() as u64;
     upon[40..48].copy_from_slice(&end.to_le_bytes());
-    survives(folder.path(), "upon each other", &upon, read_numbers).unwrap_err();
+    let error = survives(folder.path(), "upon each other", &upon, read_numbers).unwrap_err().to_string();
+    assert!(error.contains("lie upon each other"), "{error}");
+
+    // One chunk twice, and another one never.
+    let mut twice = sound.clone();
+    twice.copy_within(found[3] + 8..found[3] + 24, found[4] + 8);
+    let error = survives(folder.path(), "twice", &twice, read_numbers).unwrap_err().to_string();
+    assert!(error.contains("or twice"), "{error}");
 
     // Each leaf leads to the root again.
     let root = (0..sound.len() - 24).find(|&at| &sound[at..at + 6] == b"TREE\x01\x01").unwrap() as u64;

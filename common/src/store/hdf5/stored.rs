@@ -1,8 +1,9 @@
 //! Where the elements of a data set lie in its file, and their bytes from there.
 //!
-//! The library is asked once, under the lock of the process, where each chunk lies and what was done to it; reading and
-//! inflating then need it no more, so that any number of threads work side by side. Whatever is odd (other layouts, filters and
-//! storage than those of files in use, chunks that were never written) stays with the library.
+//! Where each chunk lies and what was done to it is found once: by the library, under the lock of the process, or by us where it
+//! follows damage ([`super::plain`]). Reading and inflating then need it no more, so that any number of threads work side by side.
+//! Whatever is odd (other layouts, filters and storage than those of files in use, chunks that were never written) stays with the
+//! library.
 
 use std::ops::Range;
 use std::path::Path;
@@ -10,11 +11,15 @@ use std::path::Path;
 use hdf5::plist::dataset_create::Layout;
 
 use super::filters::Pipeline;
+use super::native::{Index, index};
+use super::plain;
 
 /// Deflate shrinks by 1032 at most, so a data set that claims more comes from a damaged header.
 const DEFLATE_LIMIT: usize = 1100;
 /// What any file may hold: unwritten parts of a data set take no space on disk.
 const ALWAYS_ALLOWED: usize = 64 << 20;
+/// What is said where chunks are where they cannot be.
+const MISPLACED: &str = "its index names chunks where it has none, or twice: the file is damaged";
 
 /// Where the elements of a data set lie.
 #[derive(Debug)]
@@ -57,37 +62,45 @@ impl Stored {
         length.saturating_mul(DEFLATE_LIMIT).max(ALWAYS_ALLOWED)
     }
 
-    /// The elements of `set`, which must lie in the file `path` of `length` bytes itself, some of them perhaps never written. None
-    /// where the library has to read them; a text of an error where nobody should.
-    pub fn of(set: &hdf5::Dataset, path: &Path, length: usize) -> hdf5::Result<Option<Result<Self, String>>> {
-        let limit = Self::limit(length);
-        if Path::new(&set.filename()) != path {
-            return Ok(None);
-        }
-        let (shape, width, create) = (set.shape(), set.dtype()?.size(), set.dcpl()?);
-        let fits = |shape: &[usize]| shape.iter().try_fold(width, |n, &d| n.checked_mul(d)).is_some_and(|n| n <= limit);
-        if width == 0 || !fits(&shape) || !create.get_external()?.is_empty() {
-            return Ok(None);
-        }
-        let parts = match create.get_layout()? {
-            Layout::Contiguous => set.offset().map(Parts::Contiguous),
-            Layout::Chunked => match (create.chunk(), Pipeline::of(&create.get_filters()?, width)) {
-                (Some(chunk), pipeline) if chunk.len() == shape.len() && !chunk.contains(&0) && fits(&chunk) => {
-                    let size = width * chunk.iter().product::<usize>();
-                    let found = chunks(set, &shape, &chunk);
-                    match found.and_then(|found| claimed(&found, size, length).map(|()| found)) {
-                        Ok(found) => pipeline.map(|pipeline| {
-                            let holes = count(&shape, &chunk) != Some(found.len());
-                            Parts::Chunked { shape: chunk, pipeline, chunks: found, holes }
-                        }),
-                        Err(problem) => return Ok(Some(Err(problem))),
-                    }
-                }
-                _ => None,
-            },
-            _ => None,
+    /// The elements of `set`, which must lie in the file `path` itself, whose content this is. None where the library has to read
+    /// them; an error, the text after the data set's name, where nobody should.
+    pub fn of(set: &hdf5::Dataset, path: &Path, content: &[u8]) -> Result<Option<Self>, String> {
+        let asked = || -> hdf5::Result<_> {
+            let (create, space) = (set.dcpl()?, set.space()?);
+            let most = space.maxdims().into_iter().map(|most| most.map_or(u64::MAX, |most| most as u64));
+            Ok((set.dtype()?.size(), most.collect::<Vec<_>>(), create.get_layout()?, create.get_external()?, create))
         };
-        Ok(parts.map(|parts| Ok(Self { shape, width, parts })))
+        let Ok((width, most, layout, external, create)) = asked() else { return Ok(None) };
+        let shape = set.shape();
+        if Path::new(&set.filename()) != path || !external.is_empty() {
+            return Ok(None);
+        }
+        match (layout, create.chunk()) {
+            (Layout::Contiguous, _) if fits(&shape, width, content.len()) => {
+                Ok(set.offset().map(|address| Self::contiguous(shape, width, address)))
+            }
+            (Layout::Chunked, Some(chunk)) => {
+                let filters = create.get_filters();
+                let filtered = filters.as_ref().map_or(true, |filters| !filters.is_empty());
+                let pipeline = filters.ok().and_then(|filters| Pipeline::of(&filters, width));
+                let chunks = match index(set) {
+                    Some(Index::Tree) => visited(set, &shape, &chunk)?,
+                    Some(Index::Latest(header)) => {
+                        let space = plain::Space { shape: &shape, most: &most, width, filtered };
+                        let object = plain::Object::any(content, header);
+                        let layout = object.as_ref().and_then(plain::Object::layout);
+                        let found = match layout {
+                            Some((4 | 5, 2, at)) => plain::chunks(content, at, &space),
+                            _ => None,
+                        };
+                        found.filter(|(found, _)| *found == chunk).ok_or(plain::UNSOUND)?.1
+                    }
+                    None => return Ok(None),
+                };
+                Self::chunked(shape, width, chunk, pipeline, chunks, content.len())
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Elements that lie in a row, from a byte of the file on.
@@ -95,26 +108,28 @@ impl Stored {
         Self { shape, width, parts: Parts::Contiguous(address) }
     }
 
-    /// Elements in chunks, in a file of `length` bytes. None where they are not all there, or one belongs nowhere; an error where
-    /// the file cannot hold them.
+    /// Elements in chunks, some of them perhaps never written, in a file of `length` bytes. None where the library has to undo
+    /// what was done to them; an error where a chunk lies where none can be, or the file cannot hold them.
     pub fn chunked(
         shape: Vec<usize>,
         width: usize,
         chunk: Vec<usize>,
-        pipeline: Pipeline,
+        pipeline: Option<Pipeline>,
         chunks: Vec<Chunk>,
         length: usize,
     ) -> Result<Option<Self>, String> {
-        let limit = Self::limit(length);
-        let fits = |shape: &[usize]| shape.iter().try_fold(width, |n, &d| n.checked_mul(d)).is_some_and(|n| n <= limit);
-        let sound = width > 0 && chunk.len() == shape.len() && !chunk.contains(&0) && fits(&shape) && fits(&chunk);
-        if !sound {
+        let size = chunk.iter().try_fold(width, |n, &d| n.checked_mul(d));
+        let (Some(size), Some(count)) = (size, count(&shape, &chunk)) else { return Ok(None) };
+        if width == 0 || chunk.len() != shape.len() || !fits(&shape, width, length) {
             return Ok(None);
         }
-        claimed(&chunks, width * chunk.iter().product::<usize>(), length)?;
-        let whole = count(&shape, &chunk) == Some(chunks.len()) && are_places(&chunks, &shape, &chunk);
-        let parts = |chunks| Parts::Chunked { shape: chunk, pipeline, chunks, holes: false };
-        Ok(whole.then(|| Self { shape, width, parts: parts(chunks) }))
+        claimed(&chunks, size, length)?;
+        if !are_places(&chunks, &shape, &chunk) {
+            return Err(MISPLACED.into());
+        }
+        let holes = chunks.len() != count;
+        let parts = |pipeline| Parts::Chunked { shape: chunk, pipeline, chunks, holes };
+        Ok(pipeline.map(|pipeline| Self { shape, width, parts: parts(pipeline) }))
     }
 
     /// Lengths of the dimensions.
@@ -197,8 +212,15 @@ impl Stored {
     }
 }
 
-/// The chunks that were written. An error where one lies where none can be, or twice: the library would read it all the same.
-fn chunks(set: &hdf5::Dataset, shape: &[usize], chunk: &[usize]) -> Result<Vec<Chunk>, String> {
+/// Whether a data set of these extents can be in a file of `length` bytes.
+fn fits(shape: &[usize], width: usize, length: usize) -> bool {
+    let limit = Stored::limit(length);
+    shape.iter().try_fold(width, |n, &d| n.checked_mul(d)).is_some_and(|n| n <= limit)
+}
+
+/// The chunks that were written, by the library. An error where one lies where none can be, or twice: the library would read it
+/// all the same.
+fn visited(set: &hdf5::Dataset, shape: &[usize], chunk: &[usize]) -> Result<Vec<Chunk>, String> {
     let expected = count(shape, chunk).ok_or("it has more chunks than can be counted")?;
     let mut chunks = Vec::with_capacity(expected.min(1 << 16));
     let mut more = false;
@@ -212,10 +234,7 @@ fn chunks(set: &hdf5::Dataset, shape: &[usize], chunk: &[usize]) -> Result<Vec<C
         0
     });
     visited.map_err(|e| format!("its index of chunks cannot be followed: {e}"))?;
-    if more || !are_places(&chunks, shape, chunk) {
-        return Err("its index names chunks where it has none, or twice: the file is damaged".into());
-    }
-    Ok(chunks)
+    if more { Err(MISPLACED.into()) } else { Ok(chunks) }
 }
 
 /// Refuses chunks that together have more bytes than a file of `length`, or claim to hold more than any such file can.
@@ -237,9 +256,10 @@ fn claimed(chunks: &[Chunk], size: usize, length: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// Chunks that a data set has.
+/// Chunks that a data set has; none for those without an element, or without number.
 fn count(shape: &[usize], chunk: &[usize]) -> Option<usize> {
-    shape.iter().zip(chunk).try_fold(1usize, |n, (s, c)| n.checked_mul(s.div_ceil(*c)))
+    let whole = chunk.iter().all(|&c| c > 0);
+    whole.then(|| shape.iter().zip(chunk).try_fold(1usize, |n, (s, c)| n.checked_mul(s.div_ceil(*c)))).flatten()
 }
 
 /// Whether each is at a place of its own: a damaged index may name one twice, and another would be left out.
@@ -261,11 +281,11 @@ mod tests {
     fn bytes(path: &Path, name: &str) -> Option<Result<Vec<u8>, String>> {
         let file = hdf5::File::open(path).unwrap();
         let set = file.dataset(name).unwrap();
-        let stored = Stored::of(&set, path, 1 << 20).unwrap()?.unwrap();
-        if stored.has_holes() {
-            return None;
-        }
         let content = std::fs::read(path).unwrap();
+        let stored = match Stored::of(&set, path, &content) {
+            Ok(stored) => stored.filter(|stored| !stored.has_holes())?,
+            Err(problem) => return Some(Err(problem)),
+        };
         let mut all = vec![0xaa; stored.width * stored.shape.iter().product::<usize>()];
         let mut seen = vec![0; all.len() / stored.width];
         let read = stored.runs(&content, |first, bytes| {
@@ -353,7 +373,7 @@ mod tests {
         assert_eq!(bytes(&path, "x").unwrap().unwrap_err(), "the chunk at [8] does not fit its checksum");
         // Without the last chunk.
         let file = hdf5::File::open(&path).unwrap();
-        let stored = Stored::of(&file.dataset("x").unwrap(), &path, 1 << 20).unwrap().unwrap().unwrap();
+        let stored = Stored::of(&file.dataset("x").unwrap(), &path, &content).unwrap().unwrap();
         let error = stored.runs(&content[..place + 4], |_, _| ()).unwrap_err();
         assert_eq!(error, format!("the chunk at [8] lies beyond the file's {} bytes", place + 4));
     }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use hdf5::Datatype;
@@ -12,10 +12,11 @@ use netcdf::AttributeValue;
 use netcdf::types::{FloatType, IntType, NcVariableType};
 
 use crate::store::hdf5::Stored;
+use crate::store::hdf5::plain::nested;
 use crate::store::map::Mapped;
 
 use super::numbers::put;
-use super::plain::{self, Places};
+use super::plain::{self, NO_COORDINATE, Places};
 use super::{Attribute, Catalogue, Dimension, Float, NcType, Variable};
 
 /// An open file.
@@ -53,7 +54,7 @@ impl Hdf {
         if let Some((catalogue, places)) = plain::catalogue(content.bytes()) {
             return Ok((catalogue, Self { content, places: Some(places), library: OnceLock::new() }));
         }
-        match Library::open(path) {
+        match nested(content.bytes()).and_then(|()| Library::open(path)) {
             Ok((catalogue, library)) => Ok((catalogue, Self { content, places: None, library: Ok(library).into() })),
             Err(problem) => Err((problem, content)),
         }
@@ -67,40 +68,43 @@ impl Hdf {
     /// Where the numbers of a variable lie, if nothing about it is odd. An error says what is wrong where the library should not
     /// read it either.
     fn stored(&self, variable: &Variable) -> Result<Option<Stored>, String> {
-        if let Some(places) = &self.places {
-            return places.stored(self.content.bytes(), variable).transpose();
-        }
-        let stored = guarded(|| {
-            let Some(below) = &self.library()?.below else { return Ok(None) };
-            let found = || -> hdf5::Result<Option<Result<Stored, String>>> {
-                // A variable that has the name of a dimension but is none of its coordinates is stored under another name.
-                if below.link_exists(&format!("_nc4_non_coord_{}", variable.name)) {
-                    return Ok(None);
-                }
-                let set = below.dataset(&variable.name)?;
-                let kind = match variable.kind {
-                    NcType::I8 => Datatype::from_type::<i8>()?,
-                    NcType::U8 => Datatype::from_type::<u8>()?,
-                    NcType::I16 => Datatype::from_type::<i16>()?,
-                    NcType::U16 => Datatype::from_type::<u16>()?,
-                    NcType::I32 => Datatype::from_type::<i32>()?,
-                    NcType::U32 => Datatype::from_type::<u32>()?,
-                    NcType::I64 => Datatype::from_type::<i64>()?,
-                    NcType::U64 => Datatype::from_type::<u64>()?,
-                    NcType::F32 => Datatype::from_type::<f32>()?,
-                    NcType::F64 => Datatype::from_type::<f64>()?,
-                    NcType::Text | NcType::Other => return Ok(None),
-                };
-                let stored = Stored::of(&set, Path::new(&below.filename()), self.content.bytes().len())?;
-                // Equal types have the order of bytes of this machine, too.
-                let plain = set.dtype()? == kind;
-                Ok(stored.filter(|stored| plain || stored.is_err()))
-            };
-            found().map_err(|e| e.to_string())
-        });
+        let content = self.content.bytes();
+        let stored = match &self.places {
+            Some(places) => places.stored(content, variable)?,
+            None => match guarded(|| self.below(variable))? {
+                Some((set, path, plain)) => Stored::of(&set, &path, content)?.filter(|_| plain),
+                None => None,
+            },
+        };
         // A dimension without limit may be longer than what was written along it, and what was never written is the library's.
-        let usable = |stored: &Stored| stored.shape() == variable.shape && !stored.has_holes();
-        Ok(stored.ok().flatten().transpose()?.filter(usable))
+        Ok(stored.filter(|stored| stored.shape() == variable.shape && !stored.has_holes()))
+    }
+
+    /// The data set of a variable, the path of the file that it was found in, and whether its numbers are those of this machine.
+    fn below(&self, variable: &Variable) -> Result<Option<(hdf5::Dataset, PathBuf, bool)>, String> {
+        let Some(below) = &self.library()?.below else { return Ok(None) };
+        let found = || -> hdf5::Result<_> {
+            let moved = format!("{NO_COORDINATE}{}", variable.name);
+            let set = below.dataset(if below.link_exists(&moved) { &moved } else { &variable.name })?;
+            let kind = match variable.kind {
+                NcType::I8 => Datatype::from_type::<i8>()?,
+                NcType::U8 => Datatype::from_type::<u8>()?,
+                NcType::I16 => Datatype::from_type::<i16>()?,
+                NcType::U16 => Datatype::from_type::<u16>()?,
+                NcType::I32 => Datatype::from_type::<i32>()?,
+                NcType::U32 => Datatype::from_type::<u32>()?,
+                NcType::I64 => Datatype::from_type::<i64>()?,
+                NcType::U64 => Datatype::from_type::<u64>()?,
+                NcType::F32 => Datatype::from_type::<f32>()?,
+                NcType::F64 => Datatype::from_type::<f64>()?,
+                NcType::Text | NcType::Other => return Ok(None),
+            };
+            // Equal types have the order of bytes of this machine, too.
+            let plain = set.dtype()? == kind;
+            Ok(Some((set, PathBuf::from(below.filename()), plain)))
+        };
+        // What the library below does not find, that of netCDF reads, or says what is wrong.
+        Ok(found().unwrap_or_default())
     }
 
     pub(super) fn read<T: Float>(&self, variable: &Variable, values: &mut Vec<T>) -> Result<(), String> {
@@ -284,8 +288,8 @@ mod tests {
                 "{variable:?}"
             );
             let stored = plain::catalogue(&std::fs::read(&path).unwrap())
-                .and_then(|(_, places)| places.stored(&std::fs::read(&path).unwrap(), variable));
-            assert!(stored.is_some_and(|stored| stored.is_ok()), "{variable:?}");
+                .map(|(_, places)| places.stored(&std::fs::read(&path).unwrap(), variable));
+            assert!(stored.is_some_and(|stored| stored.is_ok_and(|stored| stored.is_some())), "{variable:?}");
         }
     }
 
@@ -332,7 +336,10 @@ mod tests {
             let library = Library::open(&damaged).map(|(_, library)| library);
             let library = Hdf { content: Mapped::open(&damaged).unwrap(), places: None, library: library.into() };
             for variable in &catalogue.variables {
-                let Some(Ok(stored)) = places.stored(&changed, variable) else { continue };
+                let Ok(Some(stored)) = places.stored(&changed, variable) else { continue };
+                if stored.has_holes() {
+                    continue;
+                }
                 let mut ours = vec![0.0f64; variable.elements()];
                 let read = stored.runs(&changed, |first, bytes| put(variable.kind, bytes, &mut ours[first..]));
                 let mut found = Vec::new();

@@ -13,7 +13,7 @@ use crate::store::hdf5::{Objects, Stored, objects};
 /// What a dimension that is no variable is called by netCDF.
 const NO_VARIABLE: &[u8] = b"This is a netCDF dimension but not a netCDF variable.";
 /// Prefix of a variable that has the name of a dimension but is none of its coordinates.
-const NO_COORDINATE: &str = "_nc4_non_coord_";
+pub(super) const NO_COORDINATE: &str = "_nc4_non_coord_";
 /// Attributes that netCDF keeps for itself.
 const HIDDEN: [&str; 17] = [
     "CLASS",
@@ -157,14 +157,12 @@ pub(super) fn catalogue(content: &[u8]) -> Option<(Catalogue, Places)> {
 
 impl Places {
     /// Where the numbers of a variable lie, if nothing about them is odd; an error where nobody should read them.
-    pub(super) fn stored(&self, content: &[u8], variable: &Variable) -> Option<Result<Stored, String>> {
-        let object = Object::read(content, *self.0.get(&variable.name)?)?;
-        let set = plain::Dataset::of(&object)?;
-        // A dimension without limit may be longer than what was written along it.
-        if set.shape != variable.shape {
-            return None;
+    pub(super) fn stored(&self, content: &[u8], variable: &Variable) -> Result<Option<Stored>, String> {
+        let object = self.0.get(&variable.name).and_then(|&address| Object::read(content, address));
+        match object.and_then(|object| Some((plain::Dataset::of(&object)?, object))) {
+            Some((set, object)) => set.stored(&object, content),
+            None => Ok(None),
         }
-        set.stored(&object, content)
     }
 }
 

@@ -67,6 +67,18 @@ impl<'a> Bytes<'a> {
     }
 }
 
+/// The bytes of a block before the checksum that it ends with. `size` counts both.
+pub fn summed(content: &[u8], address: u64, size: usize) -> Option<&[u8]> {
+    let (block, sum) = Bytes::at(content, address)?.take(size)?.split_last_chunk::<4>()?;
+    (lookup3(block) == u32::from_le_bytes(*sum)).then_some(block)
+}
+
+/// What follows the signature and the version, 0, of a block that ends with its checksum.
+pub fn block<'a>(content: &'a [u8], address: u64, size: usize, signature: &[u8; 4]) -> Option<Bytes<'a>> {
+    let mut at = Bytes::of(summed(content, address, size)?);
+    (at.take(4)? == signature && at.u8()? == 0).then_some(at)
+}
+
 /// Bob Jenkins' hash `lookup3`, by which the library checks what it wrote.
 pub fn lookup3(bytes: &[u8]) -> u32 {
     let start = 0xdead_beef_u32.wrapping_add(bytes.len() as u32);

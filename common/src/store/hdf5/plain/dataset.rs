@@ -3,6 +3,7 @@
 use super::super::filters::Pipeline;
 use super::super::stored::{Chunk, Stored};
 use super::bytes::{Bytes, UNDEFINED};
+use super::chunks::{Space, UNSOUND, chunks};
 use super::object::{Content, Object};
 
 /// Nodes of a tree of chunks; deeper and larger ones come from damage.
@@ -21,19 +22,21 @@ pub enum Numbers {
 pub struct Dataset {
     pub numbers: Numbers,
     pub shape: Vec<usize>,
+    /// How far it may grow along each dimension.
+    pub most: Vec<u64>,
 }
 
 impl Dataset {
     /// None where it holds anything but numbers.
     pub fn of(object: &Object) -> Option<Self> {
-        let (content, shape, _) = object.elements()?;
+        let (content, shape, most) = object.elements()?;
         let numbers = match content {
             Content::Integer { bytes, signed } => Numbers::Integer { bytes, signed },
             Content::Float { bytes } => Numbers::Float { bytes },
             _ => return None,
         };
         let shape = shape.into_iter().map(|d| usize::try_from(d).ok()).collect::<Option<_>>()?;
-        Some(Self { numbers, shape })
+        Some(Self { numbers, shape, most })
     }
 
     /// Bytes a number.
@@ -44,38 +47,49 @@ impl Dataset {
     }
 
     /// Where its numbers lie; none where the library has to read them, an error where nobody should.
-    pub fn stored(&self, object: &Object, content: &[u8]) -> Option<Result<Stored, String>> {
-        let (layout, filters) = object.storage()?;
-        let pipeline = match filters {
-            Some(message) => pipeline(message, self.width())?,
-            None => Pipeline::numbered(&[], self.width())?,
+    pub fn stored(&self, object: &Object, content: &[u8]) -> Result<Option<Stored>, String> {
+        let pipeline = || match object.filters() {
+            Some(message) => pipeline(message, self.width()),
+            None => Pipeline::numbered(&[], self.width()),
         };
-        let mut at = Bytes::of(layout);
-        if at.u8()? != 3 {
+        let filtered = object.filters().is_some();
+        match object.layout() {
+            Some((3 | 4, 1, at)) if !filtered => Ok(self.contiguous(at)),
+            Some((3, 2, at)) => match (self.tree(content, at), pipeline()) {
+                (Some((shape, chunks)), pipeline) => {
+                    Stored::chunked(self.shape.clone(), self.width(), shape, pipeline, chunks, content.len())
+                }
+                _ => Ok(None),
+            },
+            Some((4 | 5, 2, at)) => {
+                let space = Space { shape: &self.shape, most: &self.most, width: self.width(), filtered };
+                let (shape, chunks) = chunks(content, at, &space).ok_or(UNSOUND)?;
+                Stored::chunked(self.shape.clone(), self.width(), shape, pipeline(), chunks, content.len())
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn contiguous(&self, mut at: Bytes) -> Option<Stored> {
+        let (address, size) = (at.u64()?, at.u64()?);
+        let needed = self.shape.iter().try_fold(self.width(), |n, &d| n.checked_mul(d))?;
+        let plain = address != UNDEFINED && size == needed as u64;
+        plain.then(|| Stored::contiguous(self.shape.clone(), self.width(), address))
+    }
+
+    /// Extents of a chunk and all chunks by a tree of version 1.
+    fn tree(&self, content: &[u8], mut at: Bytes) -> Option<(Vec<usize>, Vec<Chunk>)> {
+        let rank = usize::from(at.u8()?).checked_sub(1)?;
+        let tree = at.u64()?;
+        let shape = (0..rank).map(|_| at.u32().map(|n| n as usize)).collect::<Option<Vec<_>>>()?;
+        if rank != self.shape.len() || tree == UNDEFINED || at.u32()? as usize != self.width() {
             return None;
         }
-        match at.u8()? {
-            1 => {
-                let (address, size) = (at.u64()?, at.u64()?);
-                let needed = self.shape.iter().try_fold(self.width(), |n, &d| n.checked_mul(d))?;
-                let plain = address != UNDEFINED && size == needed as u64 && filters.is_none();
-                plain.then(|| Ok(Stored::contiguous(self.shape.clone(), self.width(), address)))
-            }
-            2 => {
-                let rank = usize::from(at.u8()?).checked_sub(1)?;
-                let tree = at.u64()?;
-                let shape = (0..rank).map(|_| at.u32().map(|n| n as usize)).collect::<Option<Vec<_>>>()?;
-                if rank != self.shape.len() || tree == UNDEFINED || at.u32()? as usize != self.width() {
-                    return None;
-                }
-                // A tree holds as many chunks as fit into the file at most.
-                let mut left = content.len() / 64 + 1;
-                let mut chunks = Vec::new();
-                nodes(content, tree, rank, DEPTH, &mut left, &mut chunks)?;
-                Stored::chunked(self.shape.clone(), self.width(), shape, pipeline, chunks, content.len()).transpose()
-            }
-            _ => None,
-        }
+        // A tree holds as many chunks as fit into the file at most.
+        let mut left = content.len() / 64 + 1;
+        let mut chunks = Vec::new();
+        nodes(content, tree, rank, DEPTH, &mut left, &mut chunks)?;
+        Some((shape, chunks))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Many links or attributes: their messages lie in a fractal heap, and a B-tree of version 2 says where.
 
-use super::bytes::{Bytes, UNDEFINED, lookup3};
+use super::bytes::{Bytes, UNDEFINED, block, lookup3};
+use super::tree::records;
 
 /// An open heap.
 #[derive(Debug)]
@@ -13,19 +14,10 @@ pub struct Dense<'a> {
     blocks: Vec<(u64, &'a [u8])>,
 }
 
-/// The bytes of a block that ends with its checksum.
-fn checked<'a>(content: &'a [u8], address: u64, size: usize, signature: &[u8]) -> Option<Bytes<'a>> {
-    let block = Bytes::at(content, address)?.take(size)?;
-    let whole = size.checked_sub(4)?;
-    let mut sum = Bytes::of(&block[whole..]);
-    let mut at = Bytes::of(&block[..whole]);
-    (at.take(4)? == signature && at.u8()? == 0 && lookup3(&block[..whole]) == sum.u32()?).then_some(at)
-}
-
 impl<'a> Dense<'a> {
     /// The heap whose header is at an address. None where its blocks lie deeper than those of files in use, or are packed.
     pub fn open(content: &'a [u8], address: u64) -> Option<Self> {
-        let mut at = checked(content, address, 146, b"FRHP")?;
+        let mut at = block(content, address, 146, b"FRHP")?;
         let (_, filters, flags, most_managed) = (at.u16()?, at.u16()?, at.u8()?, at.u32()?);
         at.take(10 * 8 + 2 * 8)?;
         let width = usize::from(at.u16()?);
@@ -41,14 +33,14 @@ impl<'a> Dense<'a> {
         let length = bytes_of(most_direct).min(bytes_of(most_managed.into()));
         let mut heap = Self { content, offset, length, blocks: Vec::new() };
         if rows == 0 {
-            heap.block(address, root, 0, first, flags)?;
+            heap.take(address, root, 0, first, flags)?;
             return Some(heap);
         }
         let direct_rows = usize::try_from(most_direct.ilog2().checked_sub(first.ilog2())?).ok()? + 2;
         if rows > direct_rows {
             return None;
         }
-        let mut at = checked(content, root, 4 + 1 + 8 + offset + 8 * rows.checked_mul(width)? + 4, b"FHIB")?;
+        let mut at = block(content, root, 4 + 1 + 8 + offset + 8 * rows.checked_mul(width)? + 4, b"FHIB")?;
         if at.u64()? != address || at.number(offset)? != 0 {
             return None;
         }
@@ -58,7 +50,7 @@ impl<'a> Dense<'a> {
             for _ in 0..width {
                 let block = at.u64()?;
                 if block != UNDEFINED {
-                    heap.block(address, block, begin, size, flags)?;
+                    heap.take(address, block, begin, size, flags)?;
                 }
                 begin = size.checked_add(begin)?;
             }
@@ -67,7 +59,7 @@ impl<'a> Dense<'a> {
     }
 
     /// Takes a block of objects: its head names the heap and where in it the block begins.
-    fn block(&mut self, heap: u64, address: u64, begin: u64, size: u64, flags: u8) -> Option<()> {
+    fn take(&mut self, heap: u64, address: u64, begin: u64, size: u64, flags: u8) -> Option<()> {
         let bytes = Bytes::at(self.content, address)?.take(usize::try_from(size).ok()?)?;
         let mut at = Bytes::of(bytes);
         if at.take(5)? != b"FHDB\0" || at.u64()? != heap || at.number(self.offset)? != begin {
@@ -86,39 +78,21 @@ impl<'a> Dense<'a> {
         Some(())
     }
 
-    /// The objects that a tree of one level lists, in its order. Records of type 5 are links by the hashes of their names, those of
-    /// type 8 attributes by theirs.
+    /// The objects that a tree lists, in its order. Records of type 5 are links by the hashes of their names, those of type 8
+    /// attributes by theirs.
     pub fn all(&self, tree: u64, kind: u8) -> Option<Vec<&'a [u8]>> {
-        let mut at = checked(self.content, tree, 38, b"BTHD")?;
-        let found = at.u8()?;
-        let node = usize::try_from(at.u32()?).ok()?;
-        let (record, depth) = (usize::from(at.u16()?), at.u16()?);
-        at.u16()?;
-        let (root, here, total) = (at.u64()?, usize::from(at.u16()?), at.u64()?);
         let (before, behind) = match kind {
             5 => (4, 0),
             _ => (0, 9),
         };
-        let id = record.checked_sub(before + behind)?;
-        if found != kind || depth != 0 || total != here as u64 {
-            return None;
-        }
-        if here == 0 {
-            return Some(Vec::new());
-        }
-        let size = 6 + here * record + 4;
-        let mut at = checked(self.content, root, size, b"BTLF").filter(|_| size <= node)?;
-        if at.u8()? != kind {
-            return None;
-        }
-        let record = |_| {
+        let object = |record: &'a [u8]| {
+            let mut at = Bytes::of(record);
             at.take(before)?;
-            let object = self.object(at.take(id)?)?;
+            let object = self.object(at.take(record.len().checked_sub(before + behind)?)?)?;
             // An attribute that is shared lies elsewhere.
-            let rest = at.take(behind)?;
-            (rest.first().is_none_or(|&marks| marks & 2 == 0)).then_some(object)
+            (at.take(behind)?.first().is_none_or(|&marks| marks & 2 == 0)).then_some(object)
         };
-        (0..here).map(record).collect()
+        records(self.content, tree, kind)?.into_iter().map(object).collect()
     }
 
     fn object(&self, id: &[u8]) -> Option<&'a [u8]> {

@@ -161,15 +161,20 @@ mod tests {
         writer.write(path).unwrap();
     }
 
+    /// The benchmark's names of the files.
     fn files(folder: &FilePath) -> RepresentationFiles {
         let at = |name: &str| folder.join(name);
-        let files = RepresentationFiles {
+        RepresentationFiles {
             level_sub: at("per_lev_sub.nc"),
             level_div: at("per_lev_div.nc"),
             level_min: at("per_lev_min_norm.nc"),
             column_sub: at("per_col_sub.nc"),
             column_div: at("per_col_div.nc"),
-        };
+        }
+    }
+
+    fn made_up(folder: &FilePath) -> RepresentationFiles {
+        let files = files(folder);
         let some: Vec<&str> = PROFILES.into_iter().filter(|name| *name != "liq_partition").collect();
         written(&files.level_sub, &PROFILES, |k, l| (k + l) as f64);
         written(&files.level_div, &PROFILES, |k, l| if (k, l) == (4, 7) { 0.0 } else { 1.0 + k as f64 });
@@ -182,7 +187,7 @@ mod tests {
     #[test]
     fn channels_are_those_of_the_benchmark() {
         let folder = tempfile::tempdir().unwrap();
-        let files = files(folder.path());
+        let files = made_up(folder.path());
         let params = Params::new(Device::Cpu, 1);
         let layer = Representations::new(&params.root().sub("features")).unwrap();
         files.give(&params).unwrap();
@@ -225,7 +230,7 @@ mod tests {
     #[test]
     fn a_file_that_lacks_a_profile_or_levels_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let files = files(folder.path());
+        let files = made_up(folder.path());
         let params = Params::new(Device::Cpu, 1);
         Representations::new(&params.root().sub("features")).unwrap();
         written(&files.column_div, &PROFILES[..3], |_, _| 1.0);
@@ -242,14 +247,7 @@ mod tests {
             eprintln!("skipped: there is no {}", folder.display());
             return;
         }
-        let at = |name: &str| folder.join(name);
-        let files = RepresentationFiles {
-            level_sub: at("per_lev_sub.nc"),
-            level_div: at("per_lev_div.nc"),
-            level_min: at("per_lev_min_norm.nc"),
-            column_sub: at("per_col_sub.nc"),
-            column_div: at("per_col_div.nc"),
-        };
+        let files = files(&folder);
         let params = Params::new(Device::Cpu, 1);
         let layer = Representations::new(&params.root().sub("features")).unwrap();
         files.give(&params).unwrap();
