@@ -437,6 +437,11 @@ mod tests {
         let file = ListFile::open(joined(folder.path(), &["a.h5", "gone.h5"])).unwrap();
         let error = file.lists("point").unwrap_err();
         assert!(error.to_string().contains("takes a part from the file `gone.h5`, which is not there"), "{error}");
+        // So it would where the file lacks the data set.
+        drop(hdf5::File::create(folder.path().join("empty.h5")).unwrap());
+        let file = ListFile::open(joined(folder.path(), &["a.h5", "empty.h5"])).unwrap();
+        let error = file.lists("point").unwrap_err();
+        assert!(error.to_string().contains("the data set `point` of the file `empty.h5`: there is none"), "{error}");
 
         let path = folder.path().join("linked.h5");
         let linking = hdf5::File::create(&path).unwrap();

@@ -1,12 +1,15 @@
-//! The source files of virtual data sets, read from the file itself.
+//! The sources of virtual data sets, read from the file itself.
 //!
 //! The library's binding lists them, but calls the usual selections overlapping (hdf5-metno 0.15.1), and a source that is not
 //! there reads as fill values without a word. The list lies in the global heap: collections (`GCOL`) of objects, of which one
 //! is a version, a number of mappings, and for each the names of file and data set and two selections (file format
 //! specification, III.H and VIII.A). What does not fit to the last byte is another object.
 
-/// Names of the source files of all virtual data sets of a file, each once.
-pub(super) fn sources(content: &[u8]) -> Vec<String> {
+/// A part of a virtual data set: the names of a file and of a data set in it.
+pub(super) type Source = (String, String);
+
+/// The sources of all virtual data sets of a file, each once.
+pub(super) fn sources(content: &[u8]) -> Vec<Source> {
     let mut names = vec![];
     let mut at = 0;
     while let Some(found) = content.get(at..).and_then(|rest| rest.windows(4).position(|part| part == b"GCOL")) {
@@ -29,8 +32,8 @@ pub(super) fn sources(content: &[u8]) -> Vec<String> {
     names
 }
 
-/// The source files of a list of mappings, if an object is one.
-fn mappings(object: &[u8]) -> Option<Vec<String>> {
+/// The sources of a list of mappings, if an object is one.
+fn mappings(object: &[u8]) -> Option<Vec<Source>> {
     let mut bytes = Bytes(object);
     if bytes.number(1)? != 0 {
         return None;
@@ -38,8 +41,7 @@ fn mappings(object: &[u8]) -> Option<Vec<String>> {
     let count = bytes.number(8)?;
     let mut names = vec![];
     for _ in 0..count {
-        names.push(bytes.text()?);
-        bytes.text()?;
+        names.push((bytes.text()?, bytes.text()?));
         bytes.selection()?;
         bytes.selection()?;
     }
@@ -126,10 +128,11 @@ mod tests {
     fn sources_are_found_in_every_form_and_nothing_else_is() {
         let all: &[u8] = &[3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         let old = [&[2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0, 0][..], &[7; 16]].concat();
+        let expected = ["s0.h5", "s1.h5"].map(|file| (file.to_owned(), "point".to_owned()));
         let middle = [&[2, 0, 0, 0, 2, 0, 0, 0, 1, 36, 0, 0, 0][..], &[7; 36]].concat();
         let new = [&[2, 0, 0, 0, 3, 0, 0, 0, 1, 2, 1, 0, 0, 0][..], &[7; 8]].concat();
-        assert_eq!(sources(&heap([all, &old, &old, &old])), ["s0.h5", "s1.h5"]);
-        assert_eq!(sources(&heap([all, &middle, &new, &new])), ["s0.h5", "s1.h5"]);
+        assert_eq!(sources(&heap([all, &old, &old, &old])), expected);
+        assert_eq!(sources(&heap([all, &middle, &new, &new])), expected);
         assert!(sources(&heap([all, all, all, b""])).is_empty());
         let whole = heap([all, &old, &new, &new]);
         for cut in 0..whole.len() {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use hdf5::plist::dataset_create::Layout;
 
+use super::stored::Stored;
 use super::{guarded, joined};
 use crate::store::map::Mapped;
 
@@ -42,8 +43,13 @@ pub(super) fn origin(path: &Path, set: &hdf5::Dataset, direct: bool) -> Result<O
             let hint = "write it as a plain one: `h5repack`, or a copy in Python";
             return Err(("is a virtual data set whose sources are not understood".into(), hint.into()));
         }
-        for name in sources {
-            files.insert(found(&own, &name).ok_or_else(|| absent(&name))?);
+        for (name, set) in sources {
+            let file = found(&own, &name).ok_or_else(|| absent(&name))?;
+            followed(&file, &set).map_err(|problem| {
+                let hint = "give the file the content back that it had when this one was made: `h5ls FILE` lists it";
+                (format!("takes a part from the data set `{set}` of the file `{name}`: {problem}"), hint.into())
+            })?;
+            files.insert(file);
         }
     }
     for part in guarded(|| create.get_external()).unwrap_or_default() {
@@ -59,6 +65,19 @@ fn absent(name: &str) -> (String, String) {
         problem,
         "put that file back where it was when this one was made: a relative name is looked for beside this file".into(),
     )
+}
+
+/// Looks whether a data set of a source is there, and whether the library can follow its index of chunks. Those of numbered sources
+/// are found as they are read.
+fn followed(file: &Path, set: &str) -> Result<(), String> {
+    if set.contains('%') {
+        return Ok(());
+    }
+    // What cannot be opened, the library says itself when it reads.
+    let Ok(opened) = guarded(|| hdf5::File::open(file)) else { return Ok(()) };
+    let set = guarded(|| opened.dataset(set)).map_err(|_| "there is none")?;
+    let content = Mapped::open(file).map_err(|error| error.to_string())?;
+    Stored::of(&set, Path::new(&set.filename()), content.bytes()).map(|_| ())
 }
 
 /// The file that a name inside of `own` means, in the order of the library: beside it, or from the current folder.
