@@ -68,7 +68,8 @@ fn summed(content: &[u8]) -> Vec<(usize, usize)> {
 
 /// Creates a file of HDF5's oldest or latest formats.
 fn created(path: &Path, latest: bool) -> hdf5::File {
-    let builder = hdf5::FileBuilder::new().with_fapl(|list| match latest {
+    let mut builder = hdf5::FileBuilder::new();
+    let builder = builder.with_fapl(|list| match latest {
         true => list.libver_latest(),
         false => list.libver_earliest(),
     });

@@ -190,8 +190,8 @@ mod tests {
     fn written(path: &Path, low: LibraryVersion, case: Case, rows: usize) -> Vec<u8> {
         let (what, extents, chunk, filters) = case;
         let _ = std::fs::remove_file(path);
-        let file = hdf5::FileBuilder::new().with_fapl(|list| list.libver_bounds(low, LibraryVersion::latest()));
-        let file = file.create(path).unwrap();
+        let mut builder = hdf5::FileBuilder::new();
+        let file = builder.with_fapl(|list| list.libver_bounds(low, LibraryVersion::latest())).create(path).unwrap();
         let extent =
             |&(now, most): &(usize, Option<usize>)| Extent::new(now, if most == Some(0) { Some(now) } else { most });
         let shape: Vec<usize> = extents.iter().map(|(now, _)| *now).collect();

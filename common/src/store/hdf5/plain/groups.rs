@@ -52,7 +52,8 @@ mod tests {
             let path = folder.path().join(format!("{latest}.h5"));
             let made = |links: &dyn Fn(&hdf5::File)| {
                 let _ = std::fs::remove_file(&path);
-                let builder = hdf5::FileBuilder::new().with_fapl(|list| match latest {
+                let mut builder = hdf5::FileBuilder::new();
+                let builder = builder.with_fapl(|list| match latest {
                     true => list.libver_latest(),
                     false => list.libver_earliest(),
                 });
