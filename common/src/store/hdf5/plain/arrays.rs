@@ -86,7 +86,7 @@ pub fn extensible<'a>(
     let size = array.bytes(own.into())? + 8 * (direct + rest);
     let mut at = array.block(first, b"EAIB", size, None)?;
     array.elements(0, &mut Bytes::of(at.take(array.bytes(own.into())?)?))?;
-    let mut begin = 0;
+    let (mut begin, mut number) = (0, 0);
     for r in 0..rows {
         let (blocks, length) = row(r)?;
         let end = blocks.checked_mul(length)?.checked_add(begin)?;
@@ -96,10 +96,13 @@ pub fn extensible<'a>(
             if length > array.page {
                 return None;
             }
-            for _ in 0..blocks {
-                array.data(at.u64()?, begin, length, own, None)?;
-                begin += length;
+            for block in 0..blocks {
+                // The library counts all blocks before one as if they were as long as it, and writes that down as its place.
+                let written = begin.saturating_add(number * length);
+                array.data(at.u64()?, begin + block * length, Some(written), length, own, None)?;
+                number += 1;
             }
+            begin = end;
             continue;
         }
         let address = at.u64()?;
@@ -149,14 +152,24 @@ impl<'a, F: FnMut(u64, &'a [u8]) -> Option<()>> Array<'a, F> {
         self.elements(begin + first, &mut at)
     }
 
-    /// The elements of a block; `own` ones stand before the first of all blocks. One in pages comes with the marks of those that
-    /// were written.
-    fn data(&mut self, address: u64, begin: u64, length: u64, own: u8, pages: Option<(&[u8], u64)>) -> Option<()> {
+    /// The elements of a block; `own` ones stand before the first of all blocks. It may say that it begins at `written`. One in pages
+    /// comes with the marks of those that were written.
+    fn data(
+        &mut self,
+        address: u64,
+        begin: u64,
+        written: Option<u64>,
+        length: u64,
+        own: u8,
+        pages: Option<(&[u8], u64)>,
+    ) -> Option<()> {
         if address == UNDEFINED {
             return Some(());
         }
         let Some((marks, first)) = pages else {
-            let mut at = self.block(address, b"EADB", self.bytes(length)?, Some(begin))?;
+            let size = self.bytes(length)?;
+            let placed = self.block(address, b"EADB", size, Some(begin));
+            let mut at = placed.or_else(|| self.block(address, b"EADB", size, written))?;
             return self.elements(begin + u64::from(own), &mut at);
         };
         self.block(address, b"EADB", 0, Some(begin))?;
@@ -175,7 +188,7 @@ impl<'a, F: FnMut(u64, &'a [u8]) -> Option<()>> Array<'a, F> {
         let marks = at.take(marks)?;
         for block in 0..blocks {
             let written = (pages > 0).then_some((marks, block * pages));
-            self.data(at.u64()?, begin + block * length, length, own, written)?;
+            self.data(at.u64()?, begin + block * length, None, length, own, written)?;
         }
         Some(())
     }
