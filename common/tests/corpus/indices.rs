@@ -172,16 +172,15 @@ fn hostile_indices_of_chunks_end_soon_and_in_little_memory() {
     assert!(peak_mib() < 512, "peak memory {} MiB", peak_mib());
 }
 
-/// What the index says of a chunk in a file of version 1 trees: where the entry is, behind the head of the node.
-fn entries(content: &[u8], rank: usize) -> Vec<usize> {
-    let wide = 8 + 8 * (rank + 1) + 8;
-    let nodes = (0..content.len() - 24).filter(|&at| &content[at..at + 6] == b"TREE\x01\x00");
-    nodes
-        .flat_map(|at| {
-            let count = u16::from_le_bytes([content[at + 6], content[at + 7]]);
-            (0..usize::from(count)).map(move |i| at + 24 + i * wide)
-        })
-        .collect()
+/// Where the entries for chunks of two dimensions are in trees of version 1, behind the heads of their nodes: size and filters of a
+/// chunk, its place in three numbers, its address. Behind the last of a node stands where the next one would be.
+fn entries(content: &[u8], level: u8, and_behind: bool) -> Vec<usize> {
+    let nodes = (0..content.len() - 24).filter(|&at| content[at..at + 6] == [b'T', b'R', b'E', b'E', 1, level]);
+    let entries = |at: usize| {
+        let count = u16::from_le_bytes([content[at + 6], content[at + 7]]);
+        (0..usize::from(count) + usize::from(and_behind)).map(move |i| at + 24 + i * 40)
+    };
+    nodes.flat_map(entries).collect()
 }
 
 #[test]
@@ -190,7 +189,7 @@ fn a_tree_of_chunks_in_a_circle_and_chunks_that_lie_upon_each_other_are_damage()
     let path = folder.path().join("sound");
     numbers(&path, false, [Some(200), Some(6)]);
     let sound = std::fs::read(&path).unwrap();
-    let found = entries(&sound, 2);
+    let found = entries(&sound, 0, false);
     assert_eq!(found.len(), 200);
 
     // Chunks of 32 MiB, and all of them are one that inflates to that: 6 GB out of a file of some kilobytes.
@@ -198,6 +197,13 @@ fn a_tree_of_chunks_in_a_circle_and_chunks_that_lie_upon_each_other_are_damage()
     let numbers: Vec<u8> = [1u32, 6, 8].iter().flat_map(|n| n.to_le_bytes()).collect();
     let layout = sound.windows(12).position(|bytes| bytes == numbers).unwrap();
     upon[layout + 4..layout + 8].copy_from_slice(&(4u32 << 20).to_le_bytes());
+    for key in [0, 1].into_iter().flat_map(|level| entries(&sound, level, true)) {
+        // Where the last chunk of a node ends, counted in chunks that are wider now.
+        if upon[key + 16] == 6 {
+            upon[key + 8] += 1;
+            upon[key + 16] = 0;
+        }
+    }
     let mut packed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
     std::io::Write::write_all(&mut packed, &vec![0; 32 << 20]).unwrap();
     let packed = packed.finish().unwrap();
