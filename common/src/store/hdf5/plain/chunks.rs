@@ -293,7 +293,8 @@ mod tests {
     fn a_changed_byte_of_an_index_is_told_and_never_followed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.h5");
-        for (_, case) in cases().into_iter().filter(|(kind, case)| *kind > 2 && case.1[0].0 < 1000) {
+        let small = |case: Case| case.1.iter().map(|(now, _)| now).product::<usize>() <= 600;
+        for (_, case) in cases().into_iter().filter(|(kind, case)| *kind > 2 && small(*case)) {
             let expected = written(&path, LibraryVersion::V110, case, case.1[0].0);
             let content = std::fs::read(&path).unwrap();
             let Some(Index::Latest(header)) = index(&hdf5::File::open(&path).unwrap().dataset("x").unwrap()) else {
