@@ -16,6 +16,8 @@ pub fn nested(content: &[u8]) -> Result<(), String> {
     // Groups that are gone through now, with what is left of each; and all that were met, and whether they are behind us.
     let mut open = vec![(root, members(root).unwrap_or_default())];
     let mut met = HashMap::from([(root, false)]);
+    // Links take more bytes than this each, so a sound file has no more of them.
+    let mut links = content.len() / 8;
     while let Some((address, left)) = open.last_mut() {
         let Some(next) = left.pop() else {
             met.insert(*address, true);
@@ -30,6 +32,9 @@ pub fn nested(content: &[u8]) -> Result<(), String> {
                     met.insert(next, true);
                     continue;
                 };
+                links = links
+                    .checked_sub(members.len())
+                    .ok_or("has groups that share their members: the file is damaged")?;
                 met.insert(next, false);
                 open.push((next, members));
                 if open.len() > DEEPEST {
