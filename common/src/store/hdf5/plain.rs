@@ -3,34 +3,28 @@
 //! Only what files in use are made of is read: version 2 of object headers, groups that know the order of their links, plain
 //! numbers and texts, chunks under an index of any kind (file format specification 3.0). Every block that has a checksum is held
 //! against it. Whatever is odd, or does not fit, is `None`: then the library reads the file, and says what is wrong with it. But
-//! for what it follows without an end or out of the file, those indices of chunks that only the latest formats have
-//! ([`chunks`]) and groups that hold each other ([`groups`]): that is an error here.
+//! for indices of chunks that only the latest formats have: damage of those it follows without an end or out of the file, so that
+//! is an error here ([`chunks`]).
 
 mod arrays;
 mod bytes;
 mod chunks;
 mod dataset;
 mod dense;
-mod groups;
 mod object;
 mod tree;
 
 pub use bytes::Bytes;
 pub use chunks::{Space, UNSOUND, chunks};
 pub use dataset::Dataset;
-pub use groups::nested;
 pub use object::{Attribute, Content, Object};
 
 use self::bytes::{UNDEFINED, lookup3};
 
 const SIGNATURE: &[u8] = b"\x89HDF\r\n\x1a\n";
 
-/// The object header of the root group, if it is a plain one.
+/// The object header of the root group.
 pub fn root(content: &[u8]) -> Option<Object<'_>> {
-    Object::read(content, root_address(content)?)
-}
-
-fn root_address(content: &[u8]) -> Option<u64> {
     let mut at = Bytes::at(content, 0)?;
     if at.take(8)? != SIGNATURE {
         return None;
@@ -54,5 +48,5 @@ fn root_address(content: &[u8]) -> Option<u64> {
         }
         _ => return None,
     };
-    Some(address)
+    Object::read(content, address)
 }

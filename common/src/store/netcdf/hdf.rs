@@ -12,12 +12,15 @@ use netcdf::AttributeValue;
 use netcdf::types::{FloatType, IntType, NcVariableType};
 
 use crate::store::hdf5::Stored;
-use crate::store::hdf5::plain::nested;
 use crate::store::map::Mapped;
 
 use super::numbers::put;
 use super::plain::{self, NO_COORDINATE, Places};
 use super::{Attribute, Catalogue, Dimension, Float, NcType, Variable};
+
+/// Groups within each other, and groups and ways to them. Files in use have a few.
+const DEEPEST: usize = 100;
+const MOST: usize = 5000;
 
 /// An open file.
 #[derive(Debug)]
@@ -41,8 +44,11 @@ impl Library {
         // An absolute path cannot be taken for a URL by the library.
         let absolute = std::path::absolute(path).map_err(|e| e.to_string())?;
         guarded(|| {
-            let file = netcdf::open(&absolute).map_err(|e| e.to_string())?;
             let below = hdf5::File::open(&absolute).ok();
+            if let Some(root) = &below {
+                ending(root)?;
+            }
+            let file = netcdf::open(&absolute).map_err(|e| e.to_string())?;
             Ok((catalogue(&file)?, Self { below, file }))
         })
     }
@@ -54,7 +60,7 @@ impl Hdf {
         if let Some((catalogue, places)) = plain::catalogue(content.bytes()) {
             return Ok((catalogue, Self { content, places: Some(places), library: OnceLock::new() }));
         }
-        match nested(content.bytes()).and_then(|()| Library::open(path)) {
+        match Library::open(path) {
             Ok((catalogue, library)) => Ok((catalogue, Self { content, places: None, library: Ok(library).into() })),
             Err(problem) => Err((problem, content)),
         }
@@ -127,6 +133,36 @@ impl Hdf {
             found.get_values_into(values, ..).map_err(|e| e.to_string())
         })
     }
+}
+
+/// Looks whether the groups come to an end. The library of netCDF goes down into each of them, by links of every kind, and runs out of
+/// stack where they lead in a circle.
+fn ending(root: &hdf5::Group) -> Result<(), String> {
+    let members = |group: hdf5::Group| {
+        let names = group.member_names().unwrap_or_default();
+        (group, names)
+    };
+    let mut open = vec![members(root.clone())];
+    let mut met = 0;
+    while let Some((group, left)) = open.last_mut() {
+        let Some(name) = left.pop() else {
+            open.pop();
+            continue;
+        };
+        // A link to what is not there is no group.
+        if group.loc_type_by_name(&name).is_ok_and(|kind| kind == hdf5::LocationType::Group)
+            && let Ok(below) = group.group(&name)
+        {
+            open.push(members(below));
+            met += 1;
+        }
+        if open.len() > DEEPEST || met > MOST {
+            return Err(format!(
+                "its groups lead into each other more than {DEEPEST} deep, or by more than {MOST} ways: the file is damaged"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The wrapper of the C library unwraps names that are no UTF-8: in a damaged file that is an error like any other.
@@ -310,6 +346,35 @@ mod tests {
             assert!(ours.is_none() || ours.as_ref() == library.as_ref().ok(), "{name}");
             let state = library.unwrap().variables.into_iter().find(|v| v.name == "state_5").unwrap();
             assert_eq!(numbers(&path, &state, true).unwrap(), numbers(&path, &state, false).unwrap(), "{name}");
+        }
+    }
+
+    #[test]
+    fn groups_that_lead_in_a_circle_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.nc");
+        let opened = |links: &dyn Fn(&hdf5::File)| {
+            let _ = std::fs::remove_file(&path);
+            let file = hdf5::File::create(&path).unwrap();
+            let below = file.create_group("g").unwrap().create_group("below").unwrap();
+            below.new_dataset::<f32>().shape(3).create("x").unwrap();
+            links(&file);
+            drop((below, file));
+            both(&path).1
+        };
+        opened(&|file| file.link_soft("/g/below/x", "alias").unwrap()).unwrap();
+        let circles: [&dyn Fn(&hdf5::File); 4] = [
+            &|file| file.link_hard("/g", "g/below/again").unwrap(),
+            &|file| file.link_soft("/", "g/below/root").unwrap(),
+            &|file| file.link_external("x.nc", "/g", "g/other").unwrap(),
+            &|file| {
+                file.link_soft("/g/below", "g/first").unwrap();
+                file.link_soft("/g", "g/below/second").unwrap();
+            },
+        ];
+        for circle in circles {
+            let problem = opened(circle).unwrap_err();
+            assert!(problem.contains("lead into each other"), "{problem}");
         }
     }
 

@@ -18,7 +18,6 @@ mod kind {
     pub const ATTRIBUTE: u8 = 12;
     pub const COMMENT: u8 = 13;
     pub const CONTINUATION: u8 = 16;
-    pub const SYMBOL_TABLE: u8 = 17;
     pub const MODIFIED: u8 = 18;
     pub const ATTRIBUTE_INFO: u8 = 21;
     pub const REFERENCES: u8 = 22;
@@ -26,10 +25,6 @@ mod kind {
 
 /// Blocks of one header; more come from damage.
 const BLOCKS: usize = 4096;
-/// Height of a tree of symbols; higher ones come from damage.
-const DEPTH: u8 = 8;
-/// Bytes of a symbol.
-const ENTRY: usize = 40;
 
 /// The header of a group or data set, its messages as they lie in the file.
 #[derive(Debug, Default)]
@@ -74,7 +69,7 @@ impl<'a> Object<'a> {
     pub fn any(content: &'a [u8], address: u64) -> Option<Self> {
         let mut at = Bytes::at(content, address)?;
         if at.take(5)? != b"OHDR\x02" {
-            return Self::old(content, address);
+            return None;
         }
         let flags = at.u8()?;
         at.take(if flags & 0x20 == 0 { 0 } else { 16 } + if flags & 0x10 == 0 { 0 } else { 4 })?;
@@ -96,7 +91,8 @@ impl<'a> Object<'a> {
                 at.take(head - 4)?;
                 let message = at.take(size.into())?;
                 if kind == kind::CONTINUATION {
-                    let (from, size) = continued(message)?;
+                    let mut at = Bytes::of(message);
+                    let (from, size) = (usize::try_from(at.u64()?).ok()?, usize::try_from(at.u64()?).ok()?);
                     let end = from.checked_add(size)?.checked_sub(4)?;
                     if content.get(from..end)?.get(..4)? != b"OCHK" {
                         return None;
@@ -107,41 +103,6 @@ impl<'a> Object<'a> {
                 }
             }
             next += 1;
-        }
-        Some(object)
-    }
-
-    /// A header of version 1, which nothing guards; every object of one is odd.
-    fn old(content: &'a [u8], address: u64) -> Option<Self> {
-        let mut at = Bytes::at(content, address)?;
-        if at.take(2)? != [1, 0] {
-            return None;
-        }
-        // Numbers of messages and of references.
-        at.take(6)?;
-        let size = at.u32()? as usize;
-        at.take(4)?;
-        let mut object = Self { odd: true, ..Self::default() };
-        let mut blocks = vec![Bytes::of(at.take(size)?)];
-        let mut next = 0;
-        while let Some(&(mut at)) = blocks.get(next) {
-            while at.left() >= 8 {
-                let (kind, size, marks) = (at.u16()?, at.u16()?, at.u8()?);
-                at.take(3)?;
-                let message = at.take(size.into())?;
-                match u8::try_from(kind) {
-                    Ok(kind::CONTINUATION) => {
-                        let (from, size) = continued(message)?;
-                        blocks.push(Bytes::of(content.get(from..from.checked_add(size)?)?));
-                    }
-                    Ok(kind) => object.add(kind, marks, message),
-                    Err(_) => {}
-                }
-            }
-            next += 1;
-            if blocks.len() > BLOCKS {
-                return None;
-            }
         }
         Some(object)
     }
@@ -163,10 +124,6 @@ impl<'a> Object<'a> {
             | kind::FILTERS
             | kind::ATTRIBUTE
             | kind::ATTRIBUTE_INFO => self.messages.push((kind, message)),
-            kind::SYMBOL_TABLE => {
-                self.odd = true;
-                self.messages.push((kind, message));
-            }
             _ => self.odd = true,
         }
     }
@@ -178,25 +135,6 @@ impl<'a> Object<'a> {
     fn one(&self, kind: u8) -> Option<&'a [u8]> {
         let mut found = self.all(kind);
         found.next().filter(|_| found.next().is_none())
-    }
-
-    /// Addresses of all objects that a group holds by hard links; none for what is no group, or no sound one.
-    pub fn members(&self, content: &'a [u8]) -> Option<Vec<u64>> {
-        if let Some(table) = self.one(kind::SYMBOL_TABLE) {
-            let mut left = content.len() / ENTRY + 1;
-            let mut members = Vec::new();
-            symbols(content, Bytes::of(table).u64()?, DEPTH, &mut left, &mut members)?;
-            return Some(members);
-        }
-        let mut info = Bytes::of(self.one(kind::LINK_INFO)?);
-        let flags = info.take(2)?[1];
-        info.take(if flags & 1 == 0 { 0 } else { 8 })?;
-        let (heap, names) = (info.u64()?, info.u64()?);
-        let links: Vec<&[u8]> = match heap {
-            UNDEFINED => self.all(kind::LINK).collect(),
-            _ => Dense::open(content, heap)?.all(names, 5)?,
-        };
-        Some(links.into_iter().filter_map(|message| link(message)?.address).collect())
     }
 
     /// The message of layout, behind its version and class; none for what is no data set.
@@ -214,13 +152,9 @@ impl<'a> Object<'a> {
         }
         info.u64()?;
         let (heap, names) = (info.u64()?, info.u64()?);
-        let hard = |message| {
-            let Link { order, name, address } = link(message)?;
-            Some((order?, name, address?))
-        };
         let mut links = match heap {
-            UNDEFINED => self.all(kind::LINK).map(hard).collect::<Option<Vec<_>>>()?,
-            _ => Dense::open(content, heap)?.all(names, 5)?.into_iter().map(hard).collect::<Option<_>>()?,
+            UNDEFINED => self.all(kind::LINK).map(link).collect::<Option<Vec<_>>>()?,
+            _ => Dense::open(content, heap)?.all(names, 5)?.into_iter().map(link).collect::<Option<_>>()?,
         };
         links.sort_unstable_by_key(|(order, ..)| *order);
         Some(links.into_iter().map(|(_, name, address)| (name, address)).collect())
@@ -259,68 +193,18 @@ impl<'a> Object<'a> {
     }
 }
 
-/// Where a header goes on, and how many bytes it has there.
-fn continued(message: &[u8]) -> Option<(usize, usize)> {
-    let mut at = Bytes::of(message);
-    Some((usize::try_from(at.u64()?).ok()?, usize::try_from(at.u64()?).ok()?))
-}
-
-/// Collects the members of a group of the old kind from a tree of its symbols (file format specification 3.0, III.A.1 and III.B).
-fn symbols(content: &[u8], address: u64, deep: u8, left: &mut usize, members: &mut Vec<u64>) -> Option<()> {
-    let mut at = Bytes::at(content, address)?;
-    if at.take(5)? != b"TREE\0" {
-        return None;
-    }
-    let (level, entries) = (at.u8()?, at.u16()?);
-    // Siblings, and the first key.
-    at.take(16 + 8)?;
-    if level >= deep {
-        return None;
-    }
-    for _ in 0..entries {
-        *left = left.checked_sub(1)?;
-        let child = at.u64()?;
-        at.take(8)?;
-        if level > 0 {
-            symbols(content, child, level, left, members)?;
-            continue;
-        }
-        let mut at = Bytes::at(content, child)?;
-        if at.take(6)? != b"SNOD\x01\0" {
-            return None;
-        }
-        for _ in 0..at.u16()? {
-            *left = left.checked_sub(1)?;
-            let mut entry = Bytes::of(at.take(ENTRY)?);
-            let (_, address, kind) = (entry.u64()?, entry.u64()?, entry.u32()?);
-            // A soft link leads to no object itself.
-            members.extend((kind != 2).then_some(address));
-        }
-    }
-    Some(())
-}
-
-/// A link of a group.
-struct Link {
-    /// Its number, where the group keeps the order.
-    order: Option<u64>,
-    name: String,
-    /// Of a hard link.
-    address: Option<u64>,
-}
-
-fn link(message: &[u8]) -> Option<Link> {
+/// Order, name and address of a hard link.
+fn link(message: &[u8]) -> Option<(u64, String, u64)> {
     let mut at = Bytes::of(message);
     let (version, flags) = (at.u8()?, at.u8()?);
-    let hard = flags & 8 == 0 || at.u8()? == 0;
-    if version != 1 {
+    if version != 1 || flags & 4 == 0 || (flags & 8 != 0 && at.u8()? != 0) {
         return None;
     }
-    let order = if flags & 4 == 0 { None } else { Some(at.u64()?) };
+    let order = at.u64()?;
     at.take(usize::from(flags >> 4 & 1))?;
     let length = usize::try_from(at.number(1 << (flags & 3))?).ok()?;
     let name = std::str::from_utf8(at.take(length)?).ok()?.to_owned();
-    Some(Link { order, name, address: if hard { Some(at.u64()?) } else { None } })
+    Some((order, name, at.u64()?))
 }
 
 fn attribute(message: &[u8]) -> Option<Attribute<'_>> {
