@@ -475,7 +475,7 @@ fn measuring_on_a_gpu_says_where_there_is_none_and_joins_its_figures() {
     }
     // Made-up figures with one side missing, a failed measurement, sides of different precision.
     let output =
-        Command::new("python3").args(["scripts/gpu_figures.py", "check"]).current_dir(root()).output().unwrap();
+        Command::new("python3").args(["scripts/measure/figures.py", "check"]).current_dir(root()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 

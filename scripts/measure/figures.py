@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Figures of `scripts/gpu`: the rate of a training run, and the table of all of them.
+"""Figures of `scripts/gpu` and `scripts/cpu`: the rate of a training run, and the table of all of them.
 
-gpu_figures.py rate RUN --batch N           one JSON object: samples a second once the run is warm, peak memory
-gpu_figures.py join LINES [KEY=VALUE]...    JSON lines of measurements -> one JSON object; the table goes to standard error;
+figures.py rate RUN --batch N [--warm-up N]   one JSON object: samples a second once the run is warm, peak memory
+figures.py join LINES [KEY=VALUE]...    JSON lines of measurements -> one JSON object; the table goes to standard error;
                                             code 1 when one failed
-gpu_figures.py check                        tries both on made-up figures
+figures.py check                        tries both on made-up figures
 
 A line of a measurement has `pair` (what is compared with each other), `side` (`podium` or `eager`), `variant` and the
 figures, or `failed` or `left_out` with the reason.
@@ -63,7 +63,12 @@ def bf16_rate(given, name):
 
 def join(lines, tflops):
     """Each of our figures beside eager PyTorch's, and what failed."""
-    theirs = {line["pair"]: line for line in lines if line["side"] == "eager" and "samples_per_s" in line}
+    eager = lambda variant: {
+        line["pair"]: line
+        for line in lines
+        if line["side"] == "eager" and line["variant"] == variant and "samples_per_s" in line
+    }
+    theirs, compiled = eager("plain"), eager("compiled")
     one = {line["pair"]: line for line in lines if line["side"] == "podium" and line["variant"] == "plain"}
     rows, failed, left_out = [], [], []
     for line in lines:
@@ -83,6 +88,12 @@ def join(lines, tflops):
                 failed.append({"what": name, "why": f"the sides differ in {' and '.join(unlike)}"})
                 other = None
             rows.append(row(line, other, other, tflops))
+            if line["pair"] in compiled:
+                other = compiled[line["pair"]]
+                rows[-1] |= {
+                    "compiled_samples_per_s": other["samples_per_s"],
+                    "compiled_ratio": line["samples_per_s"] / other["samples_per_s"],
+                }
     return {"rows": rows, "failed": failed, "left_out": left_out}
 
 
@@ -113,19 +124,20 @@ def table(joined):
     """Lines for people."""
     say = lambda value, form: "-" if value is None else format(value, form)
     head = ["network", "variant", "precision", "batch", "samples/s", "eager", "ratio", f"goal {GOAL}"]
-    head += ["MiB", "eager", "bf16 share", "eager", "data wait"]
+    head += ["MiB", "eager", "bf16 share", "eager", "data wait", "compiled", "ratio"]
     cells = [head]
     for r in joined["rows"]:
         goal = {None: "-", True: "reached", False: "not reached"}[r["goal_reached"]]
         if r.get("scaling"):
             goal = f"{r['scaling']:.2f} x one GPU"
-        eager = say(r["eager_samples_per_s"], ",.0f")
+        eager = say(r["eager_samples_per_s"], ",.4g")
         if (r["eager_pieces"] or 1) > 1:
             eager += f" ({r['eager_pieces']} pieces)"
         cells.append(
-            [r["pair"], r["variant"], r["precision"], str(r["batch"]), say(r["samples_per_s"], ",.0f"), eager]
+            [r["pair"], r["variant"], r["precision"], str(r["batch"]), say(r["samples_per_s"], ",.4g"), eager]
             + [say(r["ratio"], ".2f"), goal, say(r["gpu_peak_mib"], ","), say(r["eager_gpu_peak_mib"], ",")]
             + [say(r["bf16_share"], ".1%"), say(r["eager_bf16_share"], ".1%"), say(r["data_wait"], ".0%")]
+            + [say(r.get("compiled_samples_per_s"), ",.4g"), say(r.get("compiled_ratio"), ".2f")]
         )
     widths = [max(len(line[i]) for line in cells) for i in range(len(head))]
     place = lambda i, cell: cell.ljust(widths[i]) if i < 3 else cell.rjust(widths[i])
@@ -178,6 +190,7 @@ def check():
             ours("b", "plain", 50.0), {"pair": "b", "side": "eager", "variant": "plain", "left_out": "no torch"},
             {"pair": "c", "side": "podium", "variant": "plain", "failed": "see c.log"}, eager("c", 10.0),
             ours("d", "plain", 50.0, precision="bf16"), eager("d", 10.0),
+            ours("e", "plain", 50.0), eager("e", 40.0), eager("e", 25.0, variant="compiled"),
         ],
         bf16_rate(None, "NVIDIA H100 80GB HBM3"),
     )  # fmt: skip
@@ -189,6 +202,7 @@ def check():
     assert two["scaling"] == 1.8 and two["ratio"] is None and abs(two["bf16_share"] - 360e9 / 1978e12) < 1e-12
     assert by["b", "plain"]["ratio"] is None and by["b", "plain"]["bf16_share"] is None
     assert by["d", "plain"]["ratio"] is None
+    assert (by["e", "plain"]["ratio"], by["e", "plain"]["compiled_ratio"]) == (1.25, 2.0)
     assert [x["what"] for x in joined["failed"]] == ["c, podium", "d, podium"], joined["failed"]
     assert [x["what"] for x in joined["left_out"]] == ["b, eager"]
     assert bf16_rate("500", "NVIDIA H100") == 500 and bf16_rate("", "unheard of") is None
@@ -201,11 +215,12 @@ def main():
     parser.add_argument("path", nargs="?")
     parser.add_argument("more", nargs="*", metavar="KEY=VALUE")
     parser.add_argument("--batch", type=int)
+    parser.add_argument("--warm-up", type=int, default=10, help="steps before those that count")
     args = parser.parse_args()
     if args.what == "check":
         return check()
     if args.what == "rate":
-        return print(json.dumps(rate_of(args.path, args.batch)))
+        return print(json.dumps(rate_of(args.path, args.batch, args.warm_up)))
     about = dict(pair.split("=", 1) for pair in args.more)
     tflops = bf16_rate(about.pop("bf16_tflops", None), about.get("gpu"))
     lines = [json.loads(line) for line in open(args.path, encoding="utf-8")]
