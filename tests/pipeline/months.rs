@@ -21,6 +21,7 @@ month_flags: --from raw
 month_data: months
 raw: months
 raw_flags: --from raw
+disk_mb: {data: 100}
 data: data
 rehearse: null
 ";
