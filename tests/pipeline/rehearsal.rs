@@ -129,12 +129,35 @@ fn tracknet_passes_its_rehearsal() {
     published("tracknet", &["--until", "score@published"]);
 }
 
-#[test]
-fn all_published_pipelines_pass_their_rehearsal() {
-    if std::env::var_os("PODIUM_LONG").is_none() {
-        println!("skipped: all of them take half an hour (`make test-long`)");
-        return;
+/// Every stage of a published pipeline: minutes to half an hour each.
+fn whole(pipeline: &str) {
+    match std::env::var_os("PODIUM_LONG") {
+        Some(_) => published(pipeline, &[]),
+        None => println!("skipped: it takes minutes (`make test-long`)"),
     }
-    let all = ["leap-blend", "icecube-blend", "polarmae-segment-peft", "polarmae-segment-fft", "tracknet"];
-    all.iter().for_each(|pipeline| published(pipeline, &[]));
+}
+
+#[test]
+fn all_of_leap_passes_its_rehearsal() {
+    whole("leap-blend");
+}
+
+#[test]
+fn all_of_icecube_passes_its_rehearsal() {
+    whole("icecube-blend");
+}
+
+#[test]
+fn all_of_polarmaes_peft_passes_its_rehearsal() {
+    whole("polarmae-segment-peft");
+}
+
+#[test]
+fn all_of_polarmaes_fft_passes_its_rehearsal() {
+    whole("polarmae-segment-fft");
+}
+
+#[test]
+fn all_of_tracknet_passes_its_rehearsal() {
+    whole("tracknet");
 }
