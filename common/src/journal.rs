@@ -10,8 +10,8 @@
 //! goes when the journal is closed.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::Metadata;
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -68,27 +68,32 @@ const SEEN: &str = ".sources.jsonl";
 /// A change this soon after another may bear the same times.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// Raw files that were hashed.
+/// Raw files that were hashed. There may be hundreds of thousands, so that neither paths nor texts are held.
 #[derive(Debug, Default)]
 struct Seen {
-    hashes: HashMap<PathBuf, Record>,
+    hashes: HashMap<Place, (Stamp, blake3::Hash)>,
     /// Lines that are not on disk yet.
     unsaved: String,
 }
 
-/// Hash of a file, and what tells that it is still the same.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Stands for a path: the first half of its hash, in which no two of any number of files agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Place([u8; 16]);
+
+impl Place {
+    fn of(path: &Path) -> Self {
+        let hash = blake3::hash(path.as_os_str().as_bytes());
+        Self(std::array::from_fn(|i| hash.as_bytes()[i]))
+    }
+}
+
+/// Hash of a file, and what tells that it is still the same, as a line on disk.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Record {
     path: PathBuf,
     #[serde(flatten)]
     stamp: Stamp,
     blake3: String,
-}
-
-impl Record {
-    fn of(path: &Path, about: &Metadata, blake3: String) -> Self {
-        Self { path: path.to_path_buf(), stamp: Stamp::of(about), blake3 }
-    }
 }
 
 impl Journal {
@@ -105,7 +110,10 @@ impl Journal {
         // The last line of a killed run may be half a line.
         let text = std::fs::read_to_string(folder.join(SEEN)).unwrap_or_default();
         let records = text.lines().filter_map(|line| serde_json::from_str::<Record>(line).ok());
-        let hashes = records.map(|record| (record.path.clone(), record)).collect();
+        let held = |record: Record| {
+            Some((Place::of(&record.path), (record.stamp, blake3::Hash::from_hex(&record.blake3).ok()?)))
+        };
+        let hashes = records.filter_map(held).collect();
         let seen = Mutex::new(Seen { hashes, unsaved: String::new() });
         Ok(Self { folder: folder.to_path_buf(), sets: Mutex::new(sets), seen, firsts: Mutex::default() })
     }
@@ -136,23 +144,26 @@ impl Journal {
     /// Length and hash of a raw file, hashed only where it may have changed since that was last done.
     fn content(&self, path: &Path) -> Result<Artifact> {
         let path = std::fs::canonicalize(path).map_err(|e| Error::opening(path, e))?;
-        let about = || std::fs::metadata(&path).map_err(|e| Error::opening(&path, e));
-        let before = about()?;
-        let known = lock(&self.seen).hashes.get(&path).cloned();
-        if let Some(known) = known.filter(|known| *known == Record::of(&path, &before, known.blake3.clone())) {
-            return Ok(Artifact { path, bytes: known.stamp.bytes(), blake3: known.blake3 });
+        let stamp = || std::fs::metadata(&path).map(|m| Stamp::of(&m)).map_err(|e| Error::opening(&path, e));
+        let (before, place) = (stamp()?, Place::of(&path));
+        let known = lock(&self.seen).hashes.get(&place).copied();
+        if let Some((_, hash)) = known.filter(|(stamp, _)| *stamp == before) {
+            return Ok(Artifact { path, bytes: before.bytes(), blake3: hash.to_hex().to_string() });
         }
         let found = durable::hash_file(&path)?;
-        let record = Record::of(&path, &about()?, found.blake3.clone());
-        if record != Record::of(&path, &before, found.blake3.clone()) {
+        let after = stamp()?;
+        if after != before {
             return Err(Error::input(&path, "is being changed while it is read")
                 .hint("wait until it is complete, then give the same command again"));
         }
         let mut seen = lock(&self.seen);
-        if record.stamp.is_settled(SETTLED) {
+        if after.is_settled(SETTLED) {
+            let record = Record { path: path.clone(), stamp: after, blake3: found.blake3.clone() };
             seen.unsaved += &format!("{}\n", serde_json::to_string(&record).unwrap_or_default());
         }
-        seen.hashes.insert(path.clone(), record);
+        if let Ok(hash) = blake3::Hash::from_hex(&found.blake3) {
+            seen.hashes.insert(place, (after, hash));
+        }
         Ok(Artifact { path, bytes: found.bytes, blake3: found.blake3 })
     }
 
@@ -163,10 +174,8 @@ impl Journal {
     pub fn demand_unchanged(&self, sources: &Sources) -> Result<()> {
         for (_, file) in &sources.files {
             let now = std::fs::metadata(&file.path).map_err(|e| Error::opening(&file.path, e))?;
-            let same = lock(&self.seen)
-                .hashes
-                .get(&file.path)
-                .is_some_and(|r| *r == Record::of(&file.path, &now, r.blake3.clone()));
+            let known = lock(&self.seen).hashes.get(&Place::of(&file.path)).copied();
+            let same = known.is_some_and(|(stamp, _)| stamp == Stamp::of(&now));
             if !same && durable::hash_file(&file.path)?.blake3 != file.blake3 {
                 return Err(Error::input(&file.path, "was changed while it was being prepared")
                     .hint("wait until it is complete, then give the same command again"));
@@ -306,7 +315,7 @@ mod tests {
         assert!(!folder.path().join(SEEN).exists(), "the file is younger than two seconds");
         // A record whose times agree is taken at its word.
         let about = std::fs::metadata(&path).unwrap();
-        let record = Record::of(&path, &about, "0".repeat(64));
+        let record = Record { path: path.clone(), stamp: Stamp::of(&about), blake3: "0".repeat(64) };
         let line = format!("{}\n{{\"path\": half a li", serde_json::to_string(&record).unwrap());
         durable::write(folder.path().join(SEEN), line.as_bytes()).unwrap();
         let trusted = Journal::open(folder.path(), false).unwrap().sources("r", &files).unwrap();

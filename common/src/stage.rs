@@ -6,9 +6,10 @@
 //! before it, so that a reader notices changed bytes and stages that were run again.
 
 mod folder;
+mod inputs;
 mod manifest;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -22,6 +23,7 @@ use crate::provenance::{self, Link};
 use crate::{memory, verified, world};
 use folder::clear;
 pub use folder::{has_no_locks, lies_below, lock};
+use inputs::Inputs;
 pub use manifest::{Artifact, Manifest};
 use manifest::{absolute, short};
 
@@ -39,6 +41,8 @@ const TOGETHER: usize = 16;
 /// One running stage: holds the lock of its folder and collects what goes into the manifest.
 pub struct Stage {
     manifest: Manifest,
+    /// The files that were read; they go into the manifest at the end.
+    inputs: Inputs,
     /// None in processes that follow rank 0.
     lock: Option<File>,
     started: Instant,
@@ -98,12 +102,25 @@ impl Stage {
             peak_anonymous_bytes: 0,
         };
         let memory = memory::Peak::start();
-        Self { manifest, lock: None, started: Instant::now(), memory, fresh: false, expected: HashMap::new() }
+        Self {
+            manifest,
+            inputs: Inputs::default(),
+            lock: None,
+            started: Instant::now(),
+            memory,
+            fresh: false,
+            expected: HashMap::new(),
+        }
     }
 
-    /// What the manifest would say now.
+    /// What the manifest would say now, but for the inputs, which are asked for with [`Stage::inputs`].
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// The files that were read so far, in the order of their names.
+    pub fn inputs(&self) -> impl Iterator<Item = Artifact> + '_ {
+        self.inputs.artifacts()
     }
 
     /// The output folder, absolute.
@@ -175,8 +192,7 @@ impl Stage {
             );
             return Err(Error::input(&artifact.path, problem).hint(format!("run `{stage}` again with `--force`")));
         }
-        self.manifest.inputs.insert(name.into(), artifact);
-        Ok(())
+        self.inputs.insert(name, &artifact)
     }
 
     /// Notes a file that was written into the folder.
@@ -228,23 +244,21 @@ impl Stage {
 
     /// Adds the files of other stages that were verified in this process, and moves a long list into a file of its own.
     fn collect_inputs(&mut self) -> Result<()> {
-        let known: HashSet<PathBuf> = self.manifest.inputs.values().map(|a| a.path.clone()).collect();
         let own = self.manifest.folder.clone();
-        for (name, artifact) in provenance::take_files() {
-            if known.contains(&artifact.path) || artifact.path.starts_with(&own) {
+        for (name, artifact) in self.inputs.without_known(provenance::take_files()) {
+            if artifact.path.starts_with(&own) {
                 continue;
             }
             // Several runs have outputs of one name: the second is called by its path.
-            let name =
-                if self.manifest.inputs.contains_key(&name) { artifact.path.display().to_string() } else { name };
-            self.manifest.inputs.insert(name, artifact);
+            let name = if self.inputs.has_name(&name) { artifact.path.display().to_string() } else { name };
+            self.inputs.insert(&name, &artifact)?;
         }
-        if self.manifest.inputs.len() <= FEW {
+        if self.inputs.len() <= FEW {
+            self.manifest.inputs = self.inputs.to_map();
             return Ok(());
         }
-        let all = std::mem::take(&mut self.manifest.inputs);
-        let text = serde_json::to_vec(&all).map_err(|e| Error::failed(format!("writing `{INPUTS}`: {e}")))?;
-        let written = durable::write(own.join(INPUTS), &text)?;
+        let inputs = &self.inputs;
+        let written = durable::write_with(own.join(INPUTS), |file| Ok(serde_json::to_writer(file, inputs)?))?;
         self.output("inputs", &written);
         Ok(())
     }

@@ -92,6 +92,11 @@ pub struct Out {
 }
 
 impl Stage {
+    /// What runs in a rehearsal.
+    pub fn commands_in_a_rehearsal(&self) -> &[String] {
+        if self.rehearsal.is_empty() { &self.commands } else { &self.rehearsal }
+    }
+
     /// A stage that runs every time because nothing says when it need not.
     pub fn is_callback(&self) -> bool {
         self.deps.is_empty() && self.params.is_empty() && self.outs.is_empty()

@@ -8,4 +8,5 @@ pub mod record;
 pub mod resources;
 pub mod result;
 pub mod schedule;
+pub mod scratch;
 pub mod work;

@@ -19,6 +19,7 @@ use super::process::{follow, tail};
 use super::record::{Record, StageRecord, now, seconds};
 use super::resources::{Held, Resources};
 use super::result::Results;
+use super::scratch;
 use super::work::{self, Failure, Home, Outcome, Shared};
 use crate::run_pipeline::content::cache::Cache;
 use crate::run_pipeline::content::seen::Seen;
@@ -340,13 +341,14 @@ impl Scheduler<'_> {
         }
     }
 
-    /// In a rehearsal the large files that a stage read are removed when all of their readers have ended: networks of published
-    /// sizes take more room than a scratch folder may have.
+    /// In a rehearsal the large files that a stage read are removed when all of their readers have ended.
     fn forget_what_is_read(&self, ended: usize) {
-        for &up in &self.units[ended].upstream {
-            let mut readers = self.units.iter().zip(&self.slots).filter(|(unit, _)| unit.upstream.contains(&up));
-            if !self.units[up].stage.frozen && readers.all(|(_, slot)| slot.is_good()) {
-                self.units[up].stage.outs.iter().for_each(|out| work::thin_out(&out.file));
+        for &up in self.units[ended].upstream.iter().filter(|&&up| !self.units[up].stage.frozen) {
+            for out in &self.units[up].stage.outs {
+                let units = self.units.iter().zip(&self.slots).filter(|(unit, _)| unit.upstream.contains(&up));
+                if units.filter(|(unit, _)| scratch::reads(&unit.stage, out)).all(|(_, slot)| slot.is_good()) {
+                    scratch::thin_out(&out.file);
+                }
             }
         }
     }

@@ -191,8 +191,7 @@ fn rehearse(
 ) -> Result<Outcome> {
     let stage = &unit.stage;
     told(&[Reason::Rehearsed]);
-    let commands = if stage.rehearsal.is_empty() { &stage.commands } else { &stage.rehearsal };
-    let (begun, log, ended) = perform(unit, shared, commands, held, group)?;
+    let (begun, log, ended) = perform(unit, shared, stage.commands_in_a_rehearsal(), held, group)?;
     let mut cost = Cost { begun: Some(begun), wall: ended.wall, peak_bytes: ended.peak_bytes, ..Cost::default() };
     let failed = |cost, sentence, command, hint| {
         Ok(Outcome::Failed(cost, Failure { sentence, command, log: Some(log.clone()), hint }))
@@ -344,16 +343,4 @@ pub fn bytes(path: &Path) -> u64 {
     }
     let entries = fs::read_dir(path).into_iter().flatten().flatten();
     entries.map(|entry| bytes(&entry.path())).sum()
-}
-
-/// Removes the large files at or below a path: manifests and configs stay, by which later stages know what came before them.
-pub fn thin_out(path: &Path) {
-    const LARGE: u64 = 32 << 20;
-    let Ok(about) = fs::symlink_metadata(path) else { return };
-    if about.is_dir() {
-        fs::read_dir(path).into_iter().flatten().flatten().for_each(|entry| thin_out(&entry.path()));
-    } else if about.is_file() && about.len() > LARGE {
-        // What stays takes room, no more.
-        let _ = fs::remove_file(path);
-    }
 }

@@ -113,8 +113,8 @@ pub fn about(page: &mut Page, stage: &Stage, annotated: &str) -> Result<()> {
     }
     page.table(data);
     let mut files = Table::new("Files read", ["file", "bytes", "BLAKE3"]).folded();
-    for artifact in manifest.inputs.values() {
-        files.row([artifact.path.display().to_string(), artifact.bytes.to_string(), artifact.blake3.clone()]);
+    for artifact in stage.inputs() {
+        files.row([artifact.path.display().to_string(), artifact.bytes.to_string(), artifact.blake3]);
     }
     page.table(files);
     let mut environment = Table::new("Environment", ["what", "value"]);

@@ -55,11 +55,11 @@ impl Dataset {
         let filtered = object.filters().is_some();
         match object.layout() {
             Some((3 | 4, 1, at)) if !filtered => Ok(self.contiguous(at)),
-            Some((3, 2, at)) => match (self.tree(content, at), pipeline()) {
-                (Some((shape, chunks)), pipeline) => {
-                    Stored::chunked(self.shape.clone(), self.width(), shape, pipeline, chunks, content.len())
+            Some((3, 2, at)) => match self.tree(content, at) {
+                Some((shape, chunks)) => {
+                    Stored::chunked(self.shape.clone(), self.width(), shape, pipeline(), chunks, content.len())
                 }
-                _ => Ok(None),
+                None => Ok(None),
             },
             Some((4 | 5, 2, at)) => {
                 let space = Space { shape: &self.shape, most: &self.most, width: self.width(), filtered };
