@@ -68,10 +68,11 @@ fuzz: export PODIUM_FUZZ_SECONDS ?= 600
 fuzz: setup ## Evolve inputs against the file readers, ten minutes each (PODIUM_FUZZ_SECONDS=N)
 	$(CARGO) test --release --workspace --test corpus -- --nocapture r18
 
-lint: setup ## Check formatting, clippy and the generated reference
+lint: setup ## Check formatting, clippy, the generated reference and the workflows
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
 	$(CARGO) test --release --workspace --test docs
+	scripts/workflows
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; else echo "cargo-deny is not installed: deny.toml was not checked"; fi
 
 docs: setup ## Write docs/reference anew: completions, man pages, JSON schemas, and the table of rooms
