@@ -30,7 +30,7 @@ struct Kept {
 impl Kept {
     fn artifact(&self) -> Artifact {
         Artifact {
-            path: self.folder.join(&self.file),
+            path: self.folder.join(&*self.file),
             bytes: self.bytes,
             blake3: blake3::Hash::from_bytes(self.blake3).to_hex().to_string(),
         }
