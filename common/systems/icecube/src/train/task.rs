@@ -43,7 +43,7 @@ impl Task for Train {
         "training.epochs=1",
         "training.batch_size=8",
         "training.accumulate_rows=8",
-        "val_batch_size=8",
+        "val_batch_size=12", // two batches are enough to calibrate by
         "sampler.sub_epochs=1",
     ];
     type Flags = TrainFlags;
