@@ -115,7 +115,7 @@ fn the_published_table_names_sixteen_members_of_the_pipelines() {
     let size = std::fs::read_to_string(root().join("pipelines/leap.published.yaml")).unwrap();
     for row in &rows[1..] {
         assert_eq!(exact[row[1]], row[2], "{row:?}");
-        assert!(size.contains(&format!("runs/{}", row[0])), "`leap.published.yaml` does not blend {}", row[0]);
+        assert!(size.contains(&format!("runs/leap/{}", row[0])), "`leap.published.yaml` does not blend {}", row[0]);
         let scores: Vec<f64> = row[3..].iter().map(|score| score.parse().unwrap()).collect();
         assert!(scores.iter().all(|score| (0.77..0.8).contains(score)), "{row:?}");
     }

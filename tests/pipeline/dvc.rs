@@ -308,6 +308,40 @@ fn copy_tree(from: &std::path::Path, to: &std::path::Path) {
     }
 }
 
+/// All four systems at their published sizes in one clone: a folder of one above an out of another would make a blend wait for
+/// the other's weeks of training, or put one's arrays into the other's.
+#[test]
+fn no_system_of_this_repository_waits_for_another() {
+    let project = Project::new(&[]);
+    copy_tree(&root().join("pipelines"), &project.at("pipelines"));
+    for size in ["demo", "published"] {
+        for system in ["leap", "icecube", "polarmae", "tracknet"] {
+            let text = project.read(&format!("pipelines/{system}.{size}.yaml"));
+            fs::remove_file(project.at(&format!("pipelines/{system}.yaml"))).unwrap();
+            project.write(&format!("pipelines/{system}.yaml"), &text);
+        }
+        let mut pipelines = 0;
+        for entry in fs::read_dir(project.at("pipelines")).unwrap().flatten() {
+            let name = entry.file_name().into_string().unwrap();
+            let Some((system, _)) = name.split_once('-').or((name == "tracknet").then_some(("tracknet", ""))) else {
+                continue;
+            };
+            if !entry.path().join("dvc.yaml").is_file() {
+                continue;
+            }
+            let outcome = project.run(&[&format!("pipelines/{name}"), "--dag", "--mermaid"]);
+            let lines = outcome.stdout.lines().filter_map(|line| line.trim().strip_suffix("\"]")?.split_once("[\""));
+            for (_, title) in lines {
+                let (of, _) = title.split_once(':').unwrap_or((&name, ""));
+                let of = of.trim_start_matches("pipelines/");
+                assert!(of.starts_with(system), "{name} at size {size} takes along `{title}`");
+            }
+            pipelines += 1;
+        }
+        assert!(pipelines >= 20, "{pipelines} pipelines");
+    }
+}
+
 #[test]
 #[allow(clippy::disallowed_methods)] // fixtures are written plainly
 fn a_fresh_clone_works_for_dvc_before_anything_ran() {

@@ -25,9 +25,10 @@ pub struct Resources {
 pub struct Held {
     /// Value for `CUDA_VISIBLE_DEVICES`, where the stage is to see a part of the GPUs only.
     pub visible_gpus: Option<String>,
+    /// Cores of the machine that it counts as using.
+    pub cores: u64,
     gpus: Vec<usize>,
     mem_mb: u64,
-    cores: u64,
 }
 
 impl Resources {

@@ -232,8 +232,9 @@ fn perform(
         ("DVC_ROOT".to_string(), repository(&home.folder).display().to_string()),
     ];
     variables.extend(shared.path.iter().map(|path| ("PATH".to_string(), path.clone())));
-    // Stated threads are part of what a stage computes: sums depend on their number.
-    let threads = stage.needs.threads;
+    // Stated threads are part of what a stage computes: sums depend on their number. In a rehearsal nobody reads those, and
+    // threads that wait for each other on fewer cores are slow.
+    let threads = if shared.rehearsal { stage.needs.threads.min(held.cores) } else { stage.needs.threads };
     variables.extend((threads > 0).then(|| ("OMP_NUM_THREADS".to_string(), threads.to_string())));
     variables.extend(held.visible_gpus.iter().map(|gpus| ("CUDA_VISIBLE_DEVICES".to_string(), gpus.clone())));
     let around = Surroundings { wdir: &stage.wdir, log: &log, variables, watch: &shared.watch, group };
