@@ -119,6 +119,20 @@ pub struct PipelineArgs {
     pub verbosity: Verbosity,
 }
 
+/// The command that was given, as messages repeat it. A size stays in force after a run, not after a rehearsal.
+fn call(arguments: &PipelineArgs, given: &Path) -> String {
+    let mut words = vec!["run-pipeline".to_string()];
+    if given.as_os_str() != "." {
+        words.push(quote(&given.to_string_lossy()));
+    }
+    if arguments.rehearse.is_some() {
+        words.push("--rehearse".into());
+        words.extend(arguments.size.iter().flat_map(|size| ["--size".into(), quote(size)]));
+        words.extend(arguments.set.iter().flat_map(|set| ["--set".into(), quote(set)]));
+    }
+    words.join(" ")
+}
+
 /// Does what was asked for.
 pub fn run(arguments: &PipelineArgs) -> anyhow::Result<()> {
     let (given, force) = split(arguments);
@@ -193,10 +207,7 @@ pub fn run(arguments: &PipelineArgs) -> anyhow::Result<()> {
         }
         return Ok(());
     }
-    let call = match given.as_os_str() == "." {
-        false => format!("run-pipeline {}", quote(&given.to_string_lossy())),
-        true => "run-pipeline".into(),
-    };
+    let call = call(arguments, &given);
     // Nobody else makes another choice while this run goes on; a rehearsal makes none.
     let _held = if arguments.rehearse.is_none() { choices.enforce()? } else { None };
     if let Some(choice) = choices.in_force() {
@@ -223,6 +234,12 @@ pub fn run(arguments: &PipelineArgs) -> anyhow::Result<()> {
         print_line(&done.record.json()?)?;
     }
     done.result?;
+    if matches!(arguments.rehearse, Some(None)) {
+        // Its outs are gone, and figures of a smoke run say nothing.
+        let stages = done.record.stages.len();
+        tracing::info!("\nall {stages} stages pass; the scratch folder is removed");
+        return Ok(());
+    }
     let text = done.results.text();
     if !text.is_empty() {
         tracing::info!("\n{text}");
