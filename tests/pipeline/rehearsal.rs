@@ -66,11 +66,12 @@ fn a_rehearsal_that_ends_well_goes_and_one_that_fails_stays_and_is_named() {
     let temporary = tempfile::tempdir().unwrap();
     let rehearse =
         || cmd("run-pipeline").args([".", "--rehearse"]).within(project.path()).env("TMPDIR", temporary.path());
-    rehearse().succeeds();
+    rehearse().succeeds().says("all 4 stages pass; the scratch folder is removed");
     assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0);
     project.edit("dvc.yaml", "cat runs/a given > score.txt", "cat runs/b > score.txt");
     let failed = rehearse().fails(1);
     failed.says("stage `score` failed with exit code 1").says("what the rehearsal wrote is kept in");
+    failed.says("`run-pipeline . --rehearse --until score`");
     let kept = fs::read_dir(temporary.path()).unwrap().next().unwrap().unwrap().path();
     assert!(kept.join("files/runs/a").is_file());
     project.edit("dvc.yaml", "cat runs/b > score.txt", "echo nothing");
@@ -95,14 +96,29 @@ fn a_stage_that_takes_more_memory_than_it_states_fails_the_rehearsal() {
     rehearse().succeeds();
 }
 
+#[test]
+fn a_rehearsal_computes_on_the_cores_there_are() {
+    let text = "stages:\n  a:\n    cmd: echo $OMP_NUM_THREADS > a\n    outs: [a]\n    meta: {threads: 1000}\n";
+    let project = Project::new(&[("dvc.yaml", text)]);
+    let scratch = tempfile::tempdir().unwrap();
+    let kept = scratch.path().join("kept");
+    project.run(&[".", &format!("--rehearse={}", kept.display())]);
+    let cores = std::thread::available_parallelism().unwrap().get();
+    assert_eq!(fs::read_to_string(kept.join("files/a")).unwrap(), format!("{cores}\n"));
+    // A run computes with what is stated, on any machine.
+    project.run(&["."]);
+    assert_eq!(project.read("a"), "1000\n");
+}
+
 /// The published networks at their published sizes, with as little data as they take.
 fn published(pipeline: &str, more: &[&str]) {
+    let is_of_one_size = root().join("pipelines").join(pipeline).join("dvc.lock").symlink_metadata().is_err();
+    of_size((!is_of_one_size).then_some("published"), pipeline, more);
+}
+
+fn of_size(size: Option<&str>, pipeline: &str, more: &[&str]) {
     let temporary = tempfile::tempdir().unwrap();
-    let sizes = if root().join("pipelines").join(pipeline).join("dvc.lock").symlink_metadata().is_ok() {
-        vec!["--size", "published"]
-    } else {
-        vec![] // of one size only
-    };
+    let sizes: Vec<&str> = size.iter().flat_map(|size| ["--size", size]).collect();
     let pipeline = format!("pipelines/{pipeline}");
     let rehearse = cmd("run-pipeline").args([pipeline.as_str(), "--rehearse"]).args(sizes).args(more.iter().copied());
     rehearse.within(root()).env("TMPDIR", temporary.path()).env("CUDA_VISIBLE_DEVICES", "").succeeds();
@@ -129,11 +145,25 @@ fn tracknet_passes_its_rehearsal() {
     published("tracknet", &["--until", "score@published"]);
 }
 
-/// Every stage of a published pipeline: minutes to half an hour each.
+/// Every stage of a published pipeline: minutes each.
 fn whole(pipeline: &str) {
-    match std::env::var_os("PODIUM_LONG") {
-        Some(_) => published(pipeline, &[]),
-        None => println!("skipped: it takes minutes (`make test-long`)"),
+    if is_long() {
+        published(pipeline, &[]);
+    }
+}
+
+fn is_long() -> bool {
+    let is_long = std::env::var_os("PODIUM_LONG").is_some();
+    if !is_long {
+        println!("skipped: it takes minutes (`make test-long`)");
+    }
+    is_long
+}
+
+#[test]
+fn the_months_of_leap_pass_their_rehearsal() {
+    if is_long() {
+        of_size(Some("months"), "leap-adam", &["--until", "predict@exp195"]);
     }
 }
 
