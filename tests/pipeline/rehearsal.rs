@@ -70,8 +70,10 @@ fn a_rehearsal_that_ends_well_goes_and_one_that_fails_stays_and_is_named() {
     assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0);
     project.edit("dvc.yaml", "cat runs/a given > score.txt", "cat runs/b > score.txt");
     let failed = rehearse().fails(1);
-    failed.says("stage `score` failed with exit code 1").says("what the rehearsal wrote is kept in");
-    failed.says("`run-pipeline . --rehearse --until score`");
+    failed
+        .says("stage `score` failed with exit code 1")
+        .says("`run-pipeline --rehearse --until score`")
+        .says("what the rehearsal wrote is kept in");
     let kept = fs::read_dir(temporary.path()).unwrap().next().unwrap().unwrap().path();
     assert!(kept.join("files/runs/a").is_file());
     project.edit("dvc.yaml", "cat runs/b > score.txt", "echo nothing");
