@@ -108,19 +108,22 @@ pub fn select(raw: RawEvent, layout: &Layout, selection: &Selection, tally: &mut
     let scale = selection.scale();
     let threshold = selection.energy_threshold as f32;
     let skip = selection.unusable == Unusable::Skip;
-    let mut event = Event { raw_points: count as u64, ..Event::default() };
-    let mut rows = raw.rows.chunks_exact(raw.width).enumerate();
+    let mut event = room(&runs, count);
+    let mut begin = 0;
     for run in &runs {
+        let first = begin;
+        let rows = raw.rows.get(first * raw.width..(first + run.size) * raw.width).unwrap_or_default();
+        begin += run.size;
+        if run.removed {
+            tally.scatters += run.size as u64;
+            continue;
+        }
         let place = |at: usize| match raw.owners {
             Owners::Clusters(..) => format!("row {at}, in cluster {}", run.number),
             _ => format!("row {at}"),
         };
         let mut class = None;
-        for (at, row) in rows.by_ref().take(run.size) {
-            if run.removed {
-                tally.scatters += 1;
-                continue;
-            }
+        for (at, row) in (first..).zip(rows.chunks_exact(raw.width)) {
             let values = raw.places.map(|column| row[column]);
             let [x, y, z, energy] = values;
             if !values.iter().all(|v| v.is_finite()) {
@@ -177,8 +180,8 @@ pub fn select(raw: RawEvent, layout: &Layout, selection: &Selection, tally: &mut
                 }
             };
             tally.unknown_label += u64::from(class.1);
-            event.points.extend_from_slice(&voxel);
-            event.points.push(scale.forward(f64::from(energy)));
+            let [x, y, z] = voxel;
+            event.points.extend_from_slice(&[x, y, z, scale.forward(f64::from(energy))]);
             event.semantic.push(class.0);
             event.cluster.push(run.instance);
             event.voxel.push(at as i32);
@@ -188,6 +191,21 @@ pub fn select(raw: RawEvent, layout: &Layout, selection: &Selection, tally: &mut
         }
     }
     Ok(event)
+}
+
+/// An event of `count` raw points with room for those of runs that stay: growing by and by would copy them several times.
+fn room(runs: &[Run], count: usize) -> Event {
+    let kept = |run: &&Run| !run.removed;
+    let points = runs.iter().filter(kept).fold(0usize, |sum, run| sum.saturating_add(run.size)).min(count);
+    let particles = if runs.iter().any(|run| run.particle.is_some()) { points } else { 0 };
+    Event {
+        points: Vec::with_capacity(4 * points),
+        semantic: Vec::with_capacity(points),
+        cluster: Vec::with_capacity(points),
+        particle: Vec::with_capacity(particles),
+        voxel: Vec::with_capacity(points),
+        raw_points: count as u64,
+    }
 }
 
 /// The points of an event in runs of one owner.
