@@ -108,12 +108,13 @@ pub fn select(raw: RawEvent, layout: &Layout, selection: &Selection, tally: &mut
     let scale = selection.scale();
     let threshold = selection.energy_threshold as f32;
     let skip = selection.unusable == Unusable::Skip;
-    let mut event = room(&runs, count);
+    let mut event = Event { raw_points: count as u64, ..room(&runs) };
     let mut begin = 0;
     for run in &runs {
         let first = begin;
-        let rows = raw.rows.get(first * raw.width..(first + run.size) * raw.width).unwrap_or_default();
         begin += run.size;
+        // Sizes add up to the rows.
+        let rows = &raw.rows[first * raw.width..begin * raw.width];
         if run.removed {
             tally.scatters += run.size as u64;
             continue;
@@ -193,10 +194,9 @@ pub fn select(raw: RawEvent, layout: &Layout, selection: &Selection, tally: &mut
     Ok(event)
 }
 
-/// An event of `count` raw points with room for those of runs that stay: growing by and by would copy them several times.
-fn room(runs: &[Run], count: usize) -> Event {
-    let kept = |run: &&Run| !run.removed;
-    let points = runs.iter().filter(kept).fold(0usize, |sum, run| sum.saturating_add(run.size)).min(count);
+/// An event with room for the points of all runs that stay: growing by and by would copy them several times.
+fn room(runs: &[Run]) -> Event {
+    let points = runs.iter().filter(|run| !run.removed).map(|run| run.size).sum();
     let particles = if runs.iter().any(|run| run.particle.is_some()) { points } else { 0 };
     Event {
         points: Vec::with_capacity(4 * points),
@@ -204,7 +204,7 @@ fn room(runs: &[Run], count: usize) -> Event {
         cluster: Vec::with_capacity(points),
         particle: Vec::with_capacity(particles),
         voxel: Vec::with_capacity(points),
-        raw_points: count as u64,
+        raw_points: 0,
     }
 }
 
@@ -225,8 +225,9 @@ fn runs(
         }
         Owners::Clusters(rows, width) => {
             let ClusterColumns { size, semantic, particle, .. } = &layout.cluster_columns;
-            let total: i64 = rows.iter().skip(*size).step_by(width).sum();
-            if total != count as i64 {
+            // Of a damaged file the sum may not fit 64 bits, and come out right for that.
+            let total: i128 = rows.iter().skip(*size).step_by(width).map(|&points| i128::from(points)).sum();
+            if total != count as i128 {
                 return Err(format!("has {count} points, the sizes of its clusters add up to {total}"));
             }
             let mut instance = 0;
@@ -341,6 +342,8 @@ mod tests {
         let error = |points: &[f32], clusters: &[i64]| five(points, clusters, &keep).unwrap_err();
         assert!(error(&[1.0; 7], &one).contains("7 numbers, expected rows of 8"));
         assert!(error(&[1.0; 16], &one).contains("2 points, the sizes of its clusters add up to 1"));
+        let wraps = [[i64::MAX, 0, 0, 0, 1], [i64::MAX, 0, 0, 0, 1], [3, 0, 0, 0, 1]].concat();
+        assert!(error(&[1.0; 8], &wraps).contains("1 points, the sizes of its clusters add up to 18446744073709551617"));
         let mut outside = row(1.0);
         outside[1] = -1.0;
         for (points, clusters, told) in [
