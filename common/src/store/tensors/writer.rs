@@ -69,7 +69,8 @@ pub fn write(path: impl AsRef<Path>, tensors: &[TensorView<'_>], metadata: Optio
 
 /// Writes tensors piece by piece: declare all of them, append rows to each in any order, finish.
 ///
-/// Memory stays at a quarter of a MiB a tensor, whatever the tensors' sizes.
+/// Memory stays at a quarter of a MiB a tensor, whatever the tensors' sizes, and at most one more for the hash where it borders on the
+/// one before.
 pub struct TensorWriter {
     path: PathBuf,
     file: AtomicFile,

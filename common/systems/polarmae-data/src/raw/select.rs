@@ -343,7 +343,9 @@ mod tests {
         assert!(error(&[1.0; 7], &one).contains("7 numbers, expected rows of 8"));
         assert!(error(&[1.0; 16], &one).contains("2 points, the sizes of its clusters add up to 1"));
         let wraps = [[i64::MAX, 0, 0, 0, 1], [i64::MAX, 0, 0, 0, 1], [3, 0, 0, 0, 1]].concat();
-        assert!(error(&[1.0; 8], &wraps).contains("1 points, the sizes of its clusters add up to 18446744073709551617"));
+        assert!(
+            error(&[1.0; 8], &wraps).contains("1 points, the sizes of its clusters add up to 18446744073709551617")
+        );
         let mut outside = row(1.0);
         outside[1] = -1.0;
         for (points, clusters, told) in [
